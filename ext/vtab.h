@@ -1,0 +1,316 @@
+/*
+ * vtab.h -- the structs that the files of ext/ share.
+ *
+ *     process      store  store                      one for each database file
+ *                    |      |
+ *     connection   conn --- ctx ctx ctx              one for each schema of a connection
+ *                             |
+ *     statement             table table              sqlite3_vtab objects, several of one
+ *                             |                      table may be alive
+ *                           cursor cursor
+ *
+ * Transactions, savepoints and snapshots belong to the ctx: SQLite calls every
+ * object of every table with each event, and the first call does the work.
+ *
+ * Threads: a conn and all below it are guarded by the connection's own mutex,
+ * which SQLite holds in every callback. Stores are shared by connections; their
+ * registry has a mutex (vtab_conn.c).
+ */
+#ifndef LSM_EXT_VTAB_H
+#define LSM_EXT_VTAB_H
+
+#include "ext/vtab_range.h"
+#include "ext/vtab_row.h"
+
+SQLITE_EXTENSION_INIT3
+
+#define LSM_VTAB_UUID_SIZE 16
+
+/* ---- vtab_conn.c: stores and connections --------------------------------- */
+
+/* An open store; shared. All fields but ref_count and opening are fixed once it is open. */
+struct lsm_vtab_store {
+    struct lsm_vtab_store *next;
+    uint64_t dev, ino;          /* of the database file; what the registry goes by */
+    bool in_memory;             /* private to one ctx, not in the registry */
+    char *db_path;              /* the database file; "" in memory */
+    char *path;                 /* the directory, "<db_path>-lsm" */
+    int ref_count;
+    bool opening;               /* someone is in lsm_db_open() without the mutex */
+    struct lsm_db *db;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    uint64_t drop_count;        /* DROPs seen; trees are swept when it passes sweep_count */
+    uint64_t sweep_count;
+};
+
+struct lsm_vtab_conn {
+    sqlite3 *db;
+    int ref_count;              /* the modules registered with it */
+    int table_count;            /* tables alive in all contexts */
+    struct lsm_vtab_ctx *ctxs;
+    int txn_count;              /* contexts with a transaction */
+    sqlite3_stmt *pin_stmt;     /* vtab_pin.c: makes the companion take part */
+    bool pin_joined;            /* the companion will tell the end of this transaction */
+    sqlite3_stmt *timeout_stmt; /* PRAGMA busy_timeout */
+};
+
+/* How the current transaction was prepared. */
+enum lsm_vtab_prepared {
+    LSM_VTAB_PREPARED_NOT = 0,
+    LSM_VTAB_PREPARED_EMPTY = 1,
+    LSM_VTAB_PREPARED_SOLO = 2,
+    LSM_VTAB_PREPARED_JOINT = 3
+};
+
+struct lsm_vtab_mark {
+    int savepoint;
+    uint64_t position;          /* 0: where the transaction began */
+};
+
+/* A table made in this transaction: it may vanish again without a callback. */
+struct lsm_vtab_created {
+    struct lsm_vtab_created *next;
+    struct lsm_tree *tree;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+};
+
+/* One schema (main, an attached file) of one connection. */
+struct lsm_vtab_ctx {
+    struct lsm_vtab_ctx *next;
+    struct lsm_vtab_conn *conn;
+    char *schema;
+    char *db_path;              /* "" in memory */
+    int table_count;
+    struct lsm_vtab_store *store;       /* NULL until the first use */
+    bool verified;              /* the shadow objects are what we made */
+
+    sqlite3_stmt *token_stmt, *sync_stmt, *journal_stmt, *uncommitted_stmt;
+
+    /* the token as this connection sees it (R18) */
+    bool token_cached;
+    uint32_t token_data_version;
+    struct lsm_token token;
+
+    /* what this connection reads (R19) */
+    struct lsm_snapshot *pin;
+    bool pin_explicit;          /* stays until the transaction ends, not the statement */
+    bool pin_guessed;           /* the companion could not tell us the end */
+    struct lsm_token pin_token;
+    int cursor_count;           /* cursors that have rows of a pin */
+    uint64_t seq_viewed;        /* oldest state in sight of a cursor or pin; UINT64_MAX: none */
+
+    /* the transaction */
+    struct lsm_txn *txn;
+    int joined_count;           /* table objects that take part */
+    uint64_t generation;        /* grows with each transaction */
+    struct lsm_token base;
+    uint64_t begin_mark;
+    bool autocommit;            /* at xBegin */
+    int64_t page_count;         /* pages touched by the connection, at xBegin (R5b) */
+    sqlite3_stmt *writer;       /* the only writing statement at xBegin, else NULL */
+    enum lsm_vtab_prepared prepared;
+    bool token_written;         /* in this transaction, at least once */
+    bool settled;               /* the host's commit will be on disk when it returns (R8) */
+    struct lsm_vtab_created *created;
+    struct lsm_vtab_mark *marks;        /* ascending by savepoint */
+    int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */
+};
+
+/* The connection's object for module registration: a new one, and what a module's
+   destructor calls. */
+struct lsm_vtab_conn *lsm_vtab_conn_new(sqlite3 *db);
+void lsm_vtab_conn_unref(void *conn);
+
+/* The context of a schema; made when there is none. No I/O. NULL: out of memory. */
+struct lsm_vtab_ctx *lsm_vtab_ctx_get(struct lsm_vtab_conn *conn, const char *schema);
+void lsm_vtab_ctx_ref(struct lsm_vtab_ctx *ctx);        /* one table more */
+/* One table less. With the last one go the prepared statements; a detached
+   schema's context goes as a whole. */
+void lsm_vtab_ctx_unref(struct lsm_vtab_ctx *ctx);
+
+/*
+ * Open the context's store, if it is not. Waits for another process as long as
+ * busy_timeout says. Never creates. SQLITE_OK or an error with *error set.
+ */
+int lsm_vtab_ctx_open(struct lsm_vtab_ctx *ctx, char **error);
+/* The same where the database has no store yet: makes one, or adopts what is left of a
+   creation that was rolled back. */
+int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error);
+
+/* The stores of the process, for lsm_debug(): one line each, from sqlite3_malloc. */
+char *lsm_vtab_store_list(void);
+
+/* PRAGMA busy_timeout of the connection, in milliseconds. */
+int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn);
+
+/* ---- vtab_settle.c ------------------------------------------------------- */
+
+/* struct lsm_host's settle: `store` is a struct lsm_vtab_store. */
+int lsm_vtab_settle(void *store, bool suspect);
+
+/* ---- vtab_error.c -------------------------------------------------------- */
+
+/* The only map from the engine's codes to SQLite's. */
+int lsm_vtab_error_code(int lsm_rc);
+/* Set *error to the engine's text for this thread and return the mapped code. */
+int lsm_vtab_error_engine(char **error, int lsm_rc);
+/* Set *error and return `code`. */
+int lsm_vtab_error_set(char **error, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Set *error from the connection's last failure and return its extended code. */
+int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what);
+
+/* ---- vtab_shadow.c: what we keep in the database ------------------------- */
+
+/* Run SQL; sqlite3_mprintf's formats. */
+int lsm_vtab_sql_run(sqlite3 *db, char **error, const char *format, ...);
+/* Prepare a persistent statement. */
+int lsm_vtab_sql_prepare(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...);
+
+/* Check that the store's objects in the database are exactly those that we make. */
+int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error);
+/* Read UUID and token as the connection sees them. *found false: there is no such table. */
+int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
+                         struct lsm_token *token, char **error);
+/* Write the token, and read it back. */
+int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
+                                char **error);
+/* Make the store's objects with a zero token. */
+int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error);
+int lsm_vtab_shadow_create_table(struct lsm_vtab_ctx *ctx, const char *table,
+                                 const uint8_t uuid[LSM_VTAB_UUID_SIZE], const char *canonical,
+                                 char **error);
+/* Read a table's UUID and compare its declaration with `canonical` (NULL: do not). */
+int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, const char *canonical,
+                               uint8_t uuid[LSM_VTAB_UUID_SIZE], char **error);
+/* Is this UUID the one of a table that exists now? */
+int lsm_vtab_shadow_has_uuid(struct lsm_vtab_ctx *ctx, const uint8_t uuid[LSM_VTAB_UUID_SIZE],
+                             bool *found);
+int lsm_vtab_shadow_drop_table(struct lsm_vtab_ctx *ctx, const char *table, char **error);
+int lsm_vtab_shadow_rename_table(struct lsm_vtab_ctx *ctx, const char *from, const char *to,
+                                 char **error);
+void lsm_vtab_uuid_text(const uint8_t uuid[LSM_VTAB_UUID_SIZE], char text[33]);
+
+/* ---- vtab_pin.c: what a statement sees ----------------------------------- */
+
+/* The read that a statement of this connection makes now. */
+int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **error);
+/* A cursor begins or ends to hold rows. */
+void lsm_vtab_pin_cursor_begin(struct lsm_vtab_ctx *ctx);
+void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx);
+/* This connection's transaction is over, or its statement wrote and committed. */
+void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx);
+/* Register the companion module. */
+int lsm_vtab_pin_register(struct lsm_vtab_conn *conn);
+/* The newest token in the connection's own snapshot. */
+int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char **error);
+
+/* ---- vtab_txn.c ----------------------------------------------------------- */
+
+struct lsm_vtab_table;
+
+/* Before the first write of a statement: begin the context's transaction if there is none. */
+int lsm_vtab_txn_begin(struct lsm_vtab_table *table);
+/* A write follows: what was prepared is no longer the whole. */
+static inline void lsm_vtab_txn_touch(struct lsm_vtab_ctx *ctx)
+{
+    ctx->prepared = LSM_VTAB_PREPARED_NOT;
+}
+/* May the table be dropped now? */
+int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error);
+/* The table object goes; it takes part no longer. */
+void lsm_vtab_txn_leave(struct lsm_vtab_table *table);
+/* Remember a table that was made in this transaction. */
+int lsm_vtab_txn_created(struct lsm_vtab_table *table);
+/* Give up what is left of a transaction. */
+void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit);
+
+/* the module's methods */
+int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab);
+int lsm_vtab_txn_xsync(sqlite3_vtab *vtab);
+int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab);
+int lsm_vtab_txn_xrollback(sqlite3_vtab *vtab);
+int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint);
+int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint);
+int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint);
+
+/* ---- tables ---------------------------------------------------------------- */
+
+struct lsm_vtab_table {
+    sqlite3_vtab base;          /* first: SQLite's view */
+    struct lsm_vtab_ctx *ctx;
+    struct lsm_vtab_schema *schema;
+    char *name;
+    struct lsm_tree *tree;      /* NULL until the first use */
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    bool joined;                /* takes part in the ctx's transaction */
+
+    /* xUpdate's own: kept from row to row */
+    struct lsm_vtab_value *values;
+    char (*default_text)[32];   /* rendered DEFAULTs, one for each column */
+    struct lsm_vtab_buf key, old_key, row;
+    struct lsm_vtab_row old_row;        /* schema NULL until it is needed */
+    bool number_text_noted;     /* the tree's note about number-like text is committed */
+};
+
+/* Find the table's tree; opens the store. */
+int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error);
+
+/* ---- vtab_plan.c ----------------------------------------------------------- */
+
+#define LSM_VTAB_PLAN_TERM_MAX 64
+
+/*
+ * One access to a table, as xBestIndex hands it to xFilter in idxStr:
+ *
+ *     plan  := term* ["D"] ["K"]
+ *     term  := op part            one for each argument of xFilter, in their order
+ *     op    := "=" EQ  "i" IN, all values at once  "s" IS  "n" IS NULL
+ *              ">" GT  "]" GE  "<" LT  "[" LE  "g" GLOB
+ *     part  := the key column, decimal, and "p" if the right-hand side is known to be
+ *              text or blob without affinity, and "o" if ORDER BY relies on its being one value
+ *     D     := descending        K := only key columns are asked for
+ */
+struct lsm_vtab_plan_term {
+    char op;
+    int part;
+    bool plain, ordered;
+};
+
+struct lsm_vtab_plan {
+    struct lsm_vtab_plan_term terms[LSM_VTAB_PLAN_TERM_MAX];
+    int term_count;
+    bool desc, key_only;
+};
+
+int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+/* False: not a plan (our bug). */
+bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan);
+
+/* ---- vtab_cursor.c, vtab_update.c ------------------------------------------ */
+
+int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
+int lsm_vtab_cursor_close(sqlite3_vtab_cursor *cursor);
+int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *cursor, int plan_number, const char *plan_text,
+                           int argc, sqlite3_value **argv);
+int lsm_vtab_cursor_next(sqlite3_vtab_cursor *cursor);
+int lsm_vtab_cursor_eof(sqlite3_vtab_cursor *cursor);
+int lsm_vtab_cursor_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column);
+int lsm_vtab_cursor_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid);
+
+int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
+
+/*
+ * Keys below every row, one byte each: notes about a tree that are as
+ * transactional as its rows. No row's key begins with a byte below 11.
+ */
+#define LSM_VTAB_NOTE_NUMBER_TEXT "\x01"        /* a key column may hold text like '12' */
+#define LSM_VTAB_ROW_LOWEST "\x02"              /* rows begin here */
+
+/* ---- registration ----------------------------------------------------------- */
+
+int lsm_vtab_module_register(struct lsm_vtab_conn *conn);
+int lsm_vtab_stat_register(struct lsm_vtab_conn *conn);
+int lsm_vtab_func_register(struct lsm_vtab_conn *conn);
+
+#endif

@@ -1,0 +1,645 @@
+/*
+ * vtab_cursor.c -- xFilter, xNext, xColumn.
+ *
+ * A plan becomes spans of keys, sorted and disjoint, so that rows come in the
+ * key's order whatever IN was given:
+ *
+ *     a IN (3, 1) AND b > 5       [1 5 FF, 1 FF)  [3 5 FF, 3 FF)
+ *
+ * One whole key is a get, without an engine cursor. A row is decoded column by
+ * column as xColumn asks, from the engine's own bytes.
+ *
+ * ORDER BY may rely on an equality that turns out to be no single key: a TEXT
+ * column compared with a number from another table ('1' and '01'). Then the rows
+ * are collected and sorted by what is behind it; rare, and the only place where a
+ * cursor holds more than one row.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ext/vtab.h"
+
+struct span {
+    size_t lower_off, lower_size;       /* in span_bytes */
+    size_t upper_off, upper_size;
+    bool has_upper, is_point;
+};
+
+struct sorted_row {
+    struct sorted_row *next;
+    uint8_t *data;              /* key, then value */
+    size_t key_size, value_size;
+    size_t skip;                /* bytes of the key that the order does not count */
+};
+
+struct cursor {
+    sqlite3_vtab_cursor base;
+    struct lsm_vtab_plan plan;
+    struct lsm_vtab_range range;
+    struct lsm_vtab_row row;
+    struct lsm_cursor *lsm;     /* NULL until the first plan that is no single get */
+    struct lsm_value value;     /* of a single get */
+    struct span *spans;
+    size_t span_count, span_capacity;
+    struct lsm_vtab_buf span_bytes;
+    size_t span;                /* where the cursor stands */
+    struct sorted_row **sorted;
+    size_t sorted_count, sorted_capacity, sorted_at;
+    bool is_sorted;
+    bool holds;                 /* counted as a cursor that has rows */
+    bool eof;
+};
+
+static struct lsm_vtab_table *cursor_table(struct cursor *cursor)
+{
+    return (struct lsm_vtab_table *)cursor->base.pVtab;
+}
+
+static int slice_compare(struct lsm_slice a, struct lsm_slice b)
+{
+    size_t size = a.size < b.size ? a.size : b.size;
+    int order = size ? memcmp(a.data, b.data, size) : 0;
+
+    if (order)
+        return order;
+    return a.size < b.size ? -1 : a.size > b.size;
+}
+
+/* ---- open, close ---------------------------------------------------------------- */
+
+int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **result)
+{
+    struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
+    struct cursor *cursor = sqlite3_malloc(sizeof(*cursor));
+
+    if (cursor == NULL)
+        return SQLITE_NOMEM;
+    memset(cursor, 0, sizeof(*cursor));
+    cursor->eof = true;
+    lsm_vtab_range_init(&cursor->range);
+    lsm_vtab_buf_init(&cursor->span_bytes, SIZE_MAX / 2);
+    if (lsm_vtab_row_init(&cursor->row, table->schema) != SQLITE_OK) {
+        sqlite3_free(cursor);
+        return SQLITE_NOMEM;
+    }
+    *result = &cursor->base;
+    return SQLITE_OK;
+}
+
+static void sorted_clear(struct cursor *cursor)
+{
+    size_t i;
+
+    for (i = 0; i < cursor->sorted_count; i++)
+        sqlite3_free(cursor->sorted[i]);
+    cursor->sorted_count = 0;
+    cursor->is_sorted = false;
+}
+
+int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
+{
+    struct cursor *cursor = (struct cursor *)base;
+
+    lsm_value_release(&cursor->value);
+    if (cursor->lsm)
+        lsm_cursor_close(cursor->lsm);
+    if (cursor->holds)
+        lsm_vtab_pin_cursor_end(cursor_table(cursor)->ctx);
+    sorted_clear(cursor);
+    sqlite3_free(cursor->sorted);
+    sqlite3_free(cursor->spans);
+    lsm_vtab_buf_clear(&cursor->span_bytes);
+    lsm_vtab_range_clear(&cursor->range);
+    lsm_vtab_row_clear(&cursor->row);
+    sqlite3_free(cursor);
+    return SQLITE_OK;
+}
+
+/* ---- spans ------------------------------------------------------------------------ */
+
+static struct lsm_slice span_lower(const struct cursor *cursor, const struct span *span)
+{
+    struct lsm_slice slice = { cursor->span_bytes.data + span->lower_off, span->lower_size };
+
+    return slice;
+}
+
+static struct lsm_slice span_upper(const struct cursor *cursor, const struct span *span)
+{
+    struct lsm_slice slice = { NULL, 0 };
+
+    if (span->has_upper) {
+        slice.data = cursor->span_bytes.data + span->upper_off;
+        slice.size = span->upper_size;
+    }
+    return slice;
+}
+
+static int span_add(struct cursor *cursor)
+{
+    struct lsm_vtab_range *range = &cursor->range;
+    struct lsm_slice lower = lsm_vtab_buf_slice(&range->lower);
+    struct lsm_slice upper = lsm_vtab_buf_slice(&range->upper);
+    struct span *span;
+
+    if (cursor->span_count == cursor->span_capacity) {
+        size_t capacity = cursor->span_capacity ? cursor->span_capacity * 2 : 4;
+        struct span *spans = sqlite3_realloc64(cursor->spans, capacity * sizeof(*spans));
+
+        if (spans == NULL)
+            return SQLITE_NOMEM;
+        cursor->spans = spans;
+        cursor->span_capacity = capacity;
+    }
+    span = &cursor->spans[cursor->span_count];
+    if (range->is_point)
+        lower = lsm_vtab_buf_slice(&range->prefix);
+    if (lower.size == 0) {      /* notes are below the rows */
+        lower.data = (const uint8_t *)LSM_VTAB_ROW_LOWEST;
+        lower.size = 1;
+    }
+    span->is_point = range->is_point;
+    span->has_upper = range->has_upper;
+    span->lower_off = cursor->span_bytes.size;
+    span->lower_size = lower.size;
+    lsm_vtab_buf_add(&cursor->span_bytes, lower.data, lower.size);
+    span->upper_off = cursor->span_bytes.size;
+    span->upper_size = upper.size;
+    if (range->has_upper)
+        lsm_vtab_buf_add(&cursor->span_bytes, upper.data, upper.size);
+    cursor->span_count++;
+    return cursor->span_bytes.rc;
+}
+
+/* qsort has no context: the order is by bytes, so the bytes are at hand in pairs. */
+struct span_key {
+    struct lsm_slice lower;
+    struct span span;
+};
+
+static int span_key_compare(const void *a, const void *b)
+{
+    return slice_compare(((const struct span_key *)a)->lower, ((const struct span_key *)b)->lower);
+}
+
+/* Sort the spans and join those that overlap: no row comes twice. */
+static int spans_sort(struct cursor *cursor)
+{
+    struct span_key *keys;
+    size_t i, count = 0;
+
+    if (cursor->span_count < 2)
+        return SQLITE_OK;
+    keys = sqlite3_malloc64(cursor->span_count * sizeof(*keys));
+    if (keys == NULL)
+        return SQLITE_NOMEM;
+    for (i = 0; i < cursor->span_count; i++) {
+        keys[i].span = cursor->spans[i];
+        keys[i].lower = span_lower(cursor, &cursor->spans[i]);
+    }
+    qsort(keys, cursor->span_count, sizeof(*keys), span_key_compare);
+    for (i = 0; i < cursor->span_count; i++) {
+        struct span *last = count ? &cursor->spans[count - 1] : NULL;
+        struct span *next = &keys[i].span;
+
+        if (last == NULL
+            || (last->has_upper && slice_compare(span_upper(cursor, last), keys[i].lower) <= 0)) {
+            cursor->spans[count++] = *next;
+            continue;
+        }
+        last->is_point = last->is_point && next->is_point;
+        if (last->has_upper
+            && (!next->has_upper
+                || slice_compare(span_upper(cursor, last), span_upper(cursor, next)) < 0)) {
+            last->has_upper = next->has_upper;
+            last->upper_off = next->upper_off;
+            last->upper_size = next->upper_size;
+            last->is_point = false;
+        }
+    }
+    cursor->span_count = count;
+    sqlite3_free(keys);
+    return SQLITE_OK;
+}
+
+static int op_code(char op)
+{
+    switch (op) {
+    case 's': return SQLITE_INDEX_CONSTRAINT_IS;
+    case 'n': return SQLITE_INDEX_CONSTRAINT_ISNULL;
+    case '>': return SQLITE_INDEX_CONSTRAINT_GT;
+    case ']': return SQLITE_INDEX_CONSTRAINT_GE;
+    case '<': return SQLITE_INDEX_CONSTRAINT_LT;
+    case '[': return SQLITE_INDEX_CONSTRAINT_LE;
+    default: return SQLITE_INDEX_CONSTRAINT_EQ;
+    }
+}
+
+/*
+ * What is known of this right-hand side. A number against text needs to know
+ * whether the tree holds text that looks like one: a note says so.
+ */
+static int find_known(struct cursor *cursor, const struct lsm_read *read,
+                      const struct lsm_vtab_plan_term *term, sqlite3_value *rhs, unsigned *known)
+{
+    struct lsm_vtab_table *table = cursor_table(cursor);
+    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
+    struct lsm_value value = { 0 };
+    int type = sqlite3_value_type(rhs);
+    int rc;
+
+    *known = 0;
+    if (lsm_vtab_range_is_exact(&table->schema->key[term->part]) || type == SQLITE_NULL)
+        return SQLITE_OK;
+    if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
+        if (term->plain || sqlite3_value_frombind(rhs))
+            *known = LSM_VTAB_KNOWN_PLAIN;
+        if (*known || term->op == '=' || term->op == 'i' || term->op == 's')
+            return SQLITE_OK;   /* for an equality it does not matter */
+    }
+    rc = lsm_tree_get(table->tree, read, note, &value);
+    lsm_value_release(&value);
+    if (rc == LSM_NOTFOUND)
+        *known |= LSM_VTAB_KNOWN_NO_NUMERIC_TEXT;
+    else if (rc != LSM_OK)
+        return lsm_vtab_error_engine(&table->base.zErrMsg, rc);
+    return SQLITE_OK;
+}
+
+/* A GLOB pattern on a TEXT column: text, or blobs, that begin as it does. */
+static void narrow_glob(struct cursor *cursor, const struct lsm_vtab_key_part *part,
+                        sqlite3_value *pattern, int type)
+{
+    struct lsm_slice text;
+
+    if (sqlite3_value_type(pattern) != SQLITE_TEXT)
+        return;
+    text.data = sqlite3_value_text(pattern);
+    text.size = (size_t)sqlite3_value_bytes(pattern);
+    if (text.data == NULL)
+        return;
+    text = lsm_vtab_glob_prefix(text);
+    if (text.size)
+        lsm_vtab_range_narrow_prefix(&cursor->range, part, type, text);
+}
+
+/*
+ * Add the span of one choice of values. `in_value` stands for the IN term's
+ * argument; `glob_type` for which of GLOB's two ranges. *must_sort: an equality
+ * that ORDER BY relies on is no single key.
+ */
+static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
+                     sqlite3_value *in_value, int glob_type, bool *must_sort)
+{
+    const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
+    int i;
+    int rc;
+
+    lsm_vtab_range_reset(&cursor->range);
+    for (i = 0; i < cursor->plan.term_count; i++) {
+        const struct lsm_vtab_plan_term *term = &cursor->plan.terms[i];
+        const struct lsm_vtab_key_part *part = &schema->key[term->part];
+        sqlite3_value *rhs = term->op == 'i' ? in_value : argv[i];
+        enum lsm_vtab_fit fit;
+        unsigned known;
+
+        if (term->op == 'g') {
+            narrow_glob(cursor, part, rhs, glob_type);
+            continue;
+        }
+        rc = find_known(cursor, read, term, rhs, &known);
+        if (rc != SQLITE_OK)
+            return rc;
+        fit = lsm_vtab_range_narrow(&cursor->range, part, op_code(term->op), rhs, known);
+        if (term->ordered && fit != LSM_VTAB_FIT_EXACT && fit != LSM_VTAB_FIT_EMPTY)
+            *must_sort = true;
+    }
+    rc = lsm_vtab_range_finish(&cursor->range, schema->key_count);
+    if (rc != SQLITE_OK || cursor->range.is_empty)
+        return rc;
+    return span_add(cursor);
+}
+
+/* One range, or with a GLOB two: its text and its blobs. */
+static int add_ranges(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
+                      sqlite3_value *in_value, bool *must_sort)
+{
+    bool has_glob = false;
+    int i;
+    int rc;
+
+    for (i = 0; i < cursor->plan.term_count; i++)
+        has_glob = has_glob || cursor->plan.terms[i].op == 'g';
+    rc = add_range(cursor, read, argv, in_value, SQLITE_TEXT, must_sort);
+    if (rc == SQLITE_OK && has_glob)
+        rc = add_range(cursor, read, argv, in_value, SQLITE_BLOB, must_sort);
+    return rc;
+}
+
+static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
+                       bool *must_sort)
+{
+    sqlite3_value *in_value = NULL;
+    int in_term = -1;
+    int i;
+    int rc;
+
+    cursor->span_count = 0;
+    lsm_vtab_buf_reset(&cursor->span_bytes);
+    for (i = 0; i < cursor->plan.term_count; i++) {
+        if (cursor->plan.terms[i].op == 'i')
+            in_term = i;
+    }
+    if (in_term < 0)
+        rc = add_ranges(cursor, read, argv, NULL, must_sort);
+    else {
+        rc = sqlite3_vtab_in_first(argv[in_term], &in_value);
+        while (rc == SQLITE_OK && in_value) {
+            rc = add_ranges(cursor, read, argv, in_value, must_sort);
+            if (rc == SQLITE_OK)
+                rc = sqlite3_vtab_in_next(argv[in_term], &in_value);
+        }
+        if (rc == SQLITE_DONE)
+            rc = SQLITE_OK;
+    }
+    return rc == SQLITE_OK ? spans_sort(cursor) : rc;
+}
+
+/* ---- rows ---------------------------------------------------------------------------- */
+
+static int cursor_error(struct cursor *cursor, int lsm_rc)
+{
+    cursor->eof = true;
+    return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg, lsm_rc);
+}
+
+/*
+ * The engine's cursor has moved with this result: look at the row, or go to the
+ * next span that may have one.
+ */
+static int settle_on_row(struct cursor *cursor, int rc)
+{
+    bool desc = cursor->plan.desc;
+
+    for (;;) {
+        const struct span *span = &cursor->spans[cursor->span];
+        struct lsm_slice key;
+
+        if (rc != LSM_OK && rc != LSM_DONE)
+            return cursor_error(cursor, rc);
+        if (rc == LSM_OK) {
+            key = lsm_cursor_key(cursor->lsm);
+            if (cursor->span_count == 1) {      /* the engine keeps to its bounds */
+                lsm_vtab_row_set(&cursor->row, key, lsm_cursor_value(cursor->lsm));
+                return SQLITE_OK;
+            }
+            if (desc ? slice_compare(key, span_lower(cursor, span)) >= 0
+                     : !span->has_upper || slice_compare(key, span_upper(cursor, span)) < 0) {
+                lsm_vtab_row_set(&cursor->row, key, lsm_cursor_value(cursor->lsm));
+                return SQLITE_OK;
+            }
+        }
+        if (rc == LSM_DONE || (desc ? cursor->span == 0 : cursor->span + 1 == cursor->span_count)) {
+            cursor->eof = true;
+            return SQLITE_OK;
+        }
+        cursor->span += desc ? (size_t)-1 : 1;
+        span = &cursor->spans[cursor->span];
+        if (!desc) {
+            if (slice_compare(key, span_lower(cursor, span)) < 0)
+                rc = lsm_cursor_seek(cursor->lsm, span_lower(cursor, span));
+        } else if (span->has_upper && slice_compare(key, span_upper(cursor, span)) >= 0) {
+            rc = lsm_cursor_seek_prev(cursor->lsm, span_upper(cursor, span));
+            if (rc == LSM_OK
+                && slice_compare(lsm_cursor_key(cursor->lsm), span_upper(cursor, span)) == 0)
+                rc = lsm_cursor_prev(cursor->lsm);
+        }
+    }
+}
+
+static int move_first(struct cursor *cursor)
+{
+    cursor->span = cursor->plan.desc ? cursor->span_count - 1 : 0;
+    return settle_on_row(cursor, cursor->plan.desc ? lsm_cursor_last(cursor->lsm)
+                                                   : lsm_cursor_first(cursor->lsm));
+}
+
+static int move_next(struct cursor *cursor)
+{
+    return settle_on_row(cursor, cursor->plan.desc ? lsm_cursor_prev(cursor->lsm)
+                                                   : lsm_cursor_next(cursor->lsm));
+}
+
+static int get_point(struct cursor *cursor, const struct lsm_read *read)
+{
+    struct lsm_slice key = span_lower(cursor, &cursor->spans[0]);
+    int rc = lsm_tree_get(cursor_table(cursor)->tree, read, key, &cursor->value);
+
+    if (rc == LSM_NOTFOUND)
+        return SQLITE_OK;
+    if (rc != LSM_OK)
+        return cursor_error(cursor, rc);
+    lsm_vtab_row_set(&cursor->row, key, cursor->value.bytes);
+    cursor->eof = false;
+    return SQLITE_OK;
+}
+
+static int open_range(struct cursor *cursor, const struct lsm_read *read)
+{
+    struct lsm_tree *tree = cursor_table(cursor)->tree;
+    int rc;
+
+    rc = cursor->lsm ? lsm_cursor_reopen(cursor->lsm, tree, read)
+                     : lsm_cursor_open(tree, read, &cursor->lsm);
+    if (rc == LSM_OK)
+        rc = lsm_cursor_set_bounds(cursor->lsm, span_lower(cursor, &cursor->spans[0]),
+                                   span_upper(cursor, &cursor->spans[cursor->span_count - 1]));
+    if (rc != LSM_OK)
+        return cursor_error(cursor, rc);
+    cursor->eof = false;
+    return move_first(cursor);
+}
+
+/* ---- collected and sorted rows ---------------------------------------------------------- */
+
+static int sorted_add(struct cursor *cursor, int skip_parts)
+{
+    const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
+    struct lsm_slice key = cursor->row.key, value = cursor->row.value;
+    struct sorted_row *row;
+    size_t skip = 0;
+    int i;
+
+    for (i = 0; i < skip_parts; i++) {
+        int rc = lsm_vtab_key_decode(&schema->key[i], key, &skip, NULL, NULL);
+
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    if (cursor->sorted_count == cursor->sorted_capacity) {
+        size_t capacity = cursor->sorted_capacity ? cursor->sorted_capacity * 2 : 64;
+        void *sorted = sqlite3_realloc64(cursor->sorted, capacity * sizeof(*cursor->sorted));
+
+        if (sorted == NULL)
+            return SQLITE_NOMEM;
+        cursor->sorted = sorted;
+        cursor->sorted_capacity = capacity;
+    }
+    row = sqlite3_malloc64(sizeof(*row) + key.size + value.size);
+    if (row == NULL)
+        return SQLITE_NOMEM;
+    row->data = (uint8_t *)(row + 1);
+    row->key_size = key.size;
+    row->value_size = value.size;
+    row->skip = skip;
+    if (key.size)
+        memcpy(row->data, key.data, key.size);
+    if (value.size)
+        memcpy(row->data + key.size, value.data, value.size);
+    cursor->sorted[cursor->sorted_count++] = row;
+    return SQLITE_OK;
+}
+
+static int sorted_compare(const void *pa, const void *pb)
+{
+    const struct sorted_row *a = *(struct sorted_row *const *)pa;
+    const struct sorted_row *b = *(struct sorted_row *const *)pb;
+    struct lsm_slice suffix_a = { a->data + a->skip, a->key_size - a->skip };
+    struct lsm_slice suffix_b = { b->data + b->skip, b->key_size - b->skip };
+
+    return slice_compare(suffix_a, suffix_b);
+}
+
+static int sorted_show(struct cursor *cursor)
+{
+    const struct sorted_row *row;
+    struct lsm_slice key, value;
+    size_t at = cursor->sorted_at;
+
+    cursor->eof = at >= cursor->sorted_count;
+    if (cursor->eof)
+        return SQLITE_OK;
+    row = cursor->sorted[cursor->plan.desc ? cursor->sorted_count - 1 - at : at];
+    key.data = row->data;
+    key.size = row->key_size;
+    value.data = row->data + row->key_size;
+    value.size = row->value_size;
+    lsm_vtab_row_set(&cursor->row, key, value);
+    return SQLITE_OK;
+}
+
+static int sort_rows(struct cursor *cursor)
+{
+    int skip_parts = 0;
+    int rc = SQLITE_OK;
+
+    while (skip_parts < cursor->plan.term_count && cursor->plan.terms[skip_parts].ordered)
+        skip_parts++;
+    while (rc == SQLITE_OK && !cursor->eof) {
+        rc = sorted_add(cursor, skip_parts);
+        if (rc == SQLITE_OK)
+            rc = move_next(cursor);
+    }
+    if (rc != SQLITE_OK)
+        return rc;
+    qsort(cursor->sorted, cursor->sorted_count, sizeof(*cursor->sorted), sorted_compare);
+    cursor->is_sorted = true;
+    cursor->sorted_at = 0;
+    return sorted_show(cursor);
+}
+
+/* ---- SQLite's calls ------------------------------------------------------------------------ */
+
+int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const char *plan_text,
+                           int argc, sqlite3_value **argv)
+{
+    struct cursor *cursor = (struct cursor *)base;
+    struct lsm_vtab_table *table = cursor_table(cursor);
+    struct lsm_read read;
+    bool must_sort = false;
+    int rc;
+
+    (void)plan_number;
+    cursor->eof = true;
+    lsm_value_release(&cursor->value);
+    sorted_clear(cursor);
+    if (!lsm_vtab_plan_decode(plan_text, argc, &cursor->plan))
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_INTERNAL, "not a plan: %s",
+                                  plan_text ? plan_text : "");
+    rc = lsm_vtab_table_open(table, &table->base.zErrMsg);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_pin_read(table->ctx, &read, &table->base.zErrMsg);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!cursor->holds) {
+        cursor->holds = true;
+        lsm_vtab_pin_cursor_begin(table->ctx);
+    }
+    rc = build_spans(cursor, &read, argv, &must_sort);
+    if (rc != SQLITE_OK || cursor->span_count == 0)
+        return rc;
+    if (cursor->span_count == 1 && cursor->spans[0].is_point)
+        return get_point(cursor, &read);
+    rc = open_range(cursor, &read);
+    if (rc == SQLITE_OK && must_sort)
+        rc = sort_rows(cursor);
+    return rc;
+}
+
+int lsm_vtab_cursor_next(sqlite3_vtab_cursor *base)
+{
+    struct cursor *cursor = (struct cursor *)base;
+
+    if (cursor->is_sorted) {
+        cursor->sorted_at++;
+        return sorted_show(cursor);
+    }
+    if (cursor->span_count == 1 && cursor->spans[0].is_point) {
+        cursor->eof = true;
+        return SQLITE_OK;
+    }
+    return move_next(cursor);
+}
+
+int lsm_vtab_cursor_eof(sqlite3_vtab_cursor *base)
+{
+    return ((struct cursor *)base)->eof;
+}
+
+/* Reading a row again in xUpdate costs more than copying it here, if it is this small. */
+#define NOCHANGE_SIZE_MIN 256
+
+int lsm_vtab_cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
+{
+    struct cursor *cursor = (struct cursor *)base;
+    const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
+    struct lsm_vtab_value value;
+    int rc;
+
+    if (column >= schema->column_count) {
+        if (column == schema->column_key)
+            sqlite3_result_blob64(context, cursor->row.key.data, cursor->row.key.size,
+                                  SQLITE_TRANSIENT);
+        return SQLITE_OK;
+    }
+    if (cursor->row.value.size >= NOCHANGE_SIZE_MIN && column != schema->column_primary
+        && sqlite3_vtab_nochange(context))
+        return SQLITE_OK;
+    rc = lsm_vtab_row_column(&cursor->row, column, &value);
+    if (rc == SQLITE_OK) {
+        lsm_vtab_value_result(context, &value);
+        return SQLITE_OK;
+    }
+    if (rc == SQLITE_CORRUPT_VTAB)
+        return lsm_vtab_error_set(&base->pVtab->zErrMsg, rc, "a row of %s is damaged: %s",
+                                  cursor_table(cursor)->name, cursor->row.why);
+    return rc;
+}
+
+/* A WITHOUT ROWID table has none; SQLite does not ask. */
+int lsm_vtab_cursor_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
+{
+    (void)base;
+    *rowid = 0;
+    return SQLITE_OK;
+}

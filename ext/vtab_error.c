@@ -1,0 +1,77 @@
+/*
+ * vtab_error.c -- the engine's codes as SQLite's: the only such map, so that a
+ * failure looks the same wherever it comes up.
+ */
+#include <stdarg.h>
+
+#include "ext/vtab.h"
+
+int lsm_vtab_error_code(int lsm_rc)
+{
+    switch (lsm_rc) {
+    case LSM_OK:
+    case LSM_DONE:
+        return SQLITE_OK;
+    case LSM_BUSY:
+        return SQLITE_BUSY;
+    case LSM_CONFLICT:
+        return SQLITE_BUSY_SNAPSHOT;
+    case LSM_IOERR:
+        return SQLITE_IOERR;
+    case LSM_FSYNC:
+        return SQLITE_IOERR_FSYNC;
+    case LSM_CORRUPT:
+    case LSM_MISMATCH:
+    case LSM_STALE:
+    case LSM_NOTFOUND:          /* of a tree or a store that the database names */
+        return SQLITE_CORRUPT_VTAB;
+    case LSM_NOMEM:
+        return SQLITE_NOMEM;
+    case LSM_FULL:
+        return SQLITE_FULL;
+    case LSM_READONLY:
+        return SQLITE_READONLY;
+    case LSM_TOOBIG:
+        return SQLITE_TOOBIG;
+    case LSM_MISUSE:
+        return SQLITE_MISUSE;
+    case LSM_CANTOPEN:
+        return SQLITE_CANTOPEN;
+    case LSM_FORMAT:
+        return SQLITE_NOTADB;
+    default:
+        return SQLITE_ERROR;
+    }
+}
+
+int lsm_vtab_error_engine(char **error, int lsm_rc)
+{
+    return lsm_vtab_error_set(error, lsm_vtab_error_code(lsm_rc), "%s", lsm_error_text());
+}
+
+int lsm_vtab_error_set(char **error, int code, const char *format, ...)
+{
+    va_list args;
+    char *text;
+
+    if (error == NULL || code == SQLITE_OK)
+        return code;
+    va_start(args, format);
+    text = sqlite3_vmprintf(format, args);
+    va_end(args);
+    sqlite3_free(*error);
+    *error = text ? sqlite3_mprintf("lsm: %s", text) : NULL;
+    sqlite3_free(text);
+    return *error ? code : SQLITE_NOMEM;
+}
+
+int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what)
+{
+    int code = sqlite3_extended_errcode(db);
+
+    if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE)
+        code = SQLITE_ERROR;
+    if (code == SQLITE_NOMEM)
+        return code;
+    return lsm_vtab_error_set(error, code, "%s: %s", what, sqlite3_errmsg(db));
+}

@@ -1,0 +1,30 @@
+/*
+ * vtab_option.h -- the options of a table: what `name = value` among the module
+ * arguments may say.
+ *
+ *     block_size   512 .. 1MB, like 16KB           raw size of a data block
+ *     filter_bits  0 .. 20 (also: bloom_bits)      per key; 0: no filter
+ *     compression  none, zstd, zstd:1 .. zstd:19
+ */
+#ifndef LSM_EXT_VTAB_OPTION_H
+#define LSM_EXT_VTAB_OPTION_H
+
+#include <stdint.h>
+
+#include "lsm/lsm.h"
+
+/* Options of the table's tree; 0: the engine's default. For lsm_tree_options. */
+struct lsm_vtab_options {
+    uint32_t block_bytes;
+    uint32_t filter_bits;               /* or LSM_FILTER_NONE */
+    int32_t compression_level;          /* or LSM_COMPRESSION_NONE */
+};
+
+/*
+ * Understand one option. `*seen` starts at 0 and finds what is given twice.
+ * SQLITE_OK; SQLITE_ERROR with *error set (sqlite3_malloc); SQLITE_NOMEM.
+ */
+int lsm_vtab_option_set(struct lsm_vtab_options *options, unsigned *seen, const char *name,
+                        const char *value, char **error);
+
+#endif

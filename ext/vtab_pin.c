@@ -1,0 +1,337 @@
+/*
+ * vtab_pin.c -- which state of the store a statement sees (commit.md R18, R19).
+ *
+ * The state is named by the token in the connection's own snapshot of the
+ * database. In autocommit it is held while a cursor has rows; between BEGIN and
+ * COMMIT the first statement's is kept for all. SQLite tells a reader nothing of
+ * the end of its transaction, so a companion, a virtual table in temp, is made to
+ * take part in it: its xCommit or xRollback is that end.
+ *
+ *     BEGIN; SELECT (token, pin, companion joins) ... SELECT (same pin) ... COMMIT -> pin ends
+ *
+ * Where the companion cannot be written (query_only) the pin is a guess: it ends
+ * when the token changes or a statement comes in autocommit.
+ *
+ * While the context has a transaction its statements see the state that it began
+ * with and its own writes. Its own token in the database is no evidence (R14).
+ */
+#include <string.h>
+
+#include "ext/vtab.h"
+
+#define COMPANION "lsmvtab_pin"
+
+/* ---- the token -------------------------------------------------------------- */
+
+/* Shared cache with read_uncommitted shows tokens that may be rolled back. */
+static int check_uncommitted(struct lsm_vtab_ctx *ctx, char **error)
+{
+    bool is_on;
+
+    if (ctx->uncommitted_stmt == NULL
+        && lsm_vtab_sql_prepare(ctx->conn->db, &ctx->uncommitted_stmt, "PRAGMA read_uncommitted")
+               != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, ctx->conn->db, "read_uncommitted");
+    is_on = sqlite3_step(ctx->uncommitted_stmt) == SQLITE_ROW
+            && sqlite3_column_int(ctx->uncommitted_stmt, 0) != 0;
+    sqlite3_reset(ctx->uncommitted_stmt);
+    if (is_on)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "read_uncommitted is not supported: "
+                                  "run PRAGMA read_uncommitted = 0");
+    return SQLITE_OK;
+}
+
+int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char **error)
+{
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    uint32_t data_version = 0;
+    bool has_version, found;
+    int rc;
+
+    has_version = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
+                                       &data_version) == SQLITE_OK;
+    if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {
+        *token = ctx->token;
+        return SQLITE_OK;
+    }
+    ctx->token_cached = false;
+    rc = check_uncommitted(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_shadow_read(ctx, &found, uuid, token, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!found || memcmp(uuid, ctx->store->uuid, LSM_VTAB_UUID_SIZE) != 0)
+        return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
+                                  "store %s belongs to another database", ctx->store->path);
+    ctx->token_cached = has_version;
+    ctx->token_data_version = data_version;
+    ctx->token = *token;
+    return SQLITE_OK;
+}
+
+/* ---- the companion ----------------------------------------------------------- */
+
+static int companion_connect(sqlite3 *db, void *conn, int argc, const char *const *argv,
+                             sqlite3_vtab **vtab, char **error)
+{
+    struct lsm_vtab_table *companion;
+    int rc;
+
+    (void)argc;
+    if (sqlite3_stricmp(argv[1], "temp") != 0)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "%s is for lsmvtab itself", COMPANION);
+    rc = sqlite3_declare_vtab(db, "CREATE TABLE x(a)");
+    if (rc != SQLITE_OK)
+        return rc;
+    companion = sqlite3_malloc(sizeof(*companion));
+    if (companion == NULL)
+        return SQLITE_NOMEM;
+    memset(companion, 0, sizeof(*companion));
+    ((struct lsm_vtab_conn *)conn)->ref_count++;
+    companion->values = conn;           /* the one field that a companion has */
+    *vtab = &companion->base;
+    return SQLITE_OK;
+}
+
+static struct lsm_vtab_conn *companion_conn(sqlite3_vtab *vtab)
+{
+    return (void *)((struct lsm_vtab_table *)vtab)->values;
+}
+
+static int companion_disconnect(sqlite3_vtab *vtab)
+{
+    lsm_vtab_conn_unref(companion_conn(vtab));
+    sqlite3_free(vtab);
+    return SQLITE_OK;
+}
+
+static int companion_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    (void)vtab;
+    (void)info;
+    return SQLITE_OK;
+}
+
+static int companion_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor)
+{
+    (void)vtab;
+    *cursor = sqlite3_malloc(sizeof(**cursor));
+    if (*cursor)
+        memset(*cursor, 0, sizeof(**cursor));
+    return *cursor ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int companion_close(sqlite3_vtab_cursor *cursor)
+{
+    sqlite3_free(cursor);
+    return SQLITE_OK;
+}
+
+static int companion_filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int argc,
+                            sqlite3_value **argv)
+{
+    (void)cursor;
+    (void)number;
+    (void)text;
+    (void)argc;
+    (void)argv;
+    return SQLITE_OK;
+}
+
+static int companion_next(sqlite3_vtab_cursor *cursor)
+{
+    (void)cursor;
+    return SQLITE_OK;
+}
+
+static int companion_eof(sqlite3_vtab_cursor *cursor)
+{
+    (void)cursor;
+    return 1;
+}
+
+static int companion_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column)
+{
+    (void)cursor;
+    (void)context;
+    (void)column;
+    return SQLITE_OK;
+}
+
+static int companion_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid)
+{
+    (void)cursor;
+    *rowid = 0;
+    return SQLITE_OK;
+}
+
+static int companion_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
+                            sqlite3_int64 *rowid)
+{
+    (void)vtab;
+    (void)argc;
+    (void)argv;
+    (void)rowid;
+    return SQLITE_READONLY;
+}
+
+static int companion_begin(sqlite3_vtab *vtab)
+{
+    companion_conn(vtab)->pin_joined = true;
+    return SQLITE_OK;
+}
+
+static int companion_sync(sqlite3_vtab *vtab)
+{
+    (void)vtab;
+    return SQLITE_OK;
+}
+
+static int companion_end(sqlite3_vtab *vtab)
+{
+    struct lsm_vtab_conn *conn = companion_conn(vtab);
+    struct lsm_vtab_ctx *ctx;
+
+    conn->pin_joined = false;
+    for (ctx = conn->ctxs; ctx; ctx = ctx->next) {
+        if (ctx->pin_explicit)
+            lsm_vtab_pin_end(ctx);
+    }
+    return SQLITE_OK;
+}
+
+static const sqlite3_module companion_module = {
+    .iVersion = 1,
+    .xCreate = companion_connect,
+    .xConnect = companion_connect,
+    .xBestIndex = companion_best_index,
+    .xDisconnect = companion_disconnect,
+    .xDestroy = companion_disconnect,
+    .xOpen = companion_open,
+    .xClose = companion_close,
+    .xFilter = companion_filter,
+    .xNext = companion_next,
+    .xEof = companion_eof,
+    .xColumn = companion_column,
+    .xRowid = companion_rowid,
+    .xUpdate = companion_update,
+    .xBegin = companion_begin,
+    .xSync = companion_sync,
+    .xCommit = companion_end,
+    .xRollback = companion_end,
+};
+
+int lsm_vtab_pin_register(struct lsm_vtab_conn *conn)
+{
+    conn->ref_count++;  /* given back by the destructor, also when this fails */
+    return sqlite3_create_module_v2(conn->db, COMPANION, &companion_module, conn,
+                                    lsm_vtab_conn_unref);
+}
+
+/*
+ * A statement that deletes no row still makes a table take part in the
+ * transaction. It sets changes() to 0, as the manual says.
+ */
+static int companion_step(struct lsm_vtab_conn *conn)
+{
+    int rc = SQLITE_OK;
+
+    if (conn->pin_stmt == NULL)
+        rc = sqlite3_prepare_v3(conn->db, "DELETE FROM temp." COMPANION " WHERE 0", -1,
+                                SQLITE_PREPARE_PERSISTENT, &conn->pin_stmt, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_step(conn->pin_stmt);
+        rc = sqlite3_reset(conn->pin_stmt);
+    }
+    if (rc != SQLITE_OK) {
+        sqlite3_finalize(conn->pin_stmt);
+        conn->pin_stmt = NULL;
+    }
+    return rc;
+}
+
+static void companion_join(struct lsm_vtab_conn *conn)
+{
+    if (conn->pin_joined || companion_step(conn) == SQLITE_OK)
+        return;
+    if (sqlite3_exec(conn->db, "CREATE VIRTUAL TABLE IF NOT EXISTS temp." COMPANION
+                     " USING " COMPANION, NULL, NULL, NULL) == SQLITE_OK)
+        companion_step(conn);
+}
+
+/* ---- pins --------------------------------------------------------------------- */
+
+void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx)
+{
+    lsm_snapshot_close(ctx->pin);
+    ctx->pin = NULL;
+    ctx->pin_explicit = false;
+    ctx->pin_guessed = false;
+    if (ctx->cursor_count == 0)
+        ctx->seq_viewed = UINT64_MAX;
+}
+
+void lsm_vtab_pin_cursor_begin(struct lsm_vtab_ctx *ctx)
+{
+    ctx->cursor_count++;
+}
+
+void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx)
+{
+    if (--ctx->cursor_count == 0 && !ctx->pin_explicit)
+        lsm_vtab_pin_end(ctx);
+}
+
+static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error)
+{
+    uint64_t seq;
+    int rc = lsm_snapshot_open_at(ctx->store->db, token, &ctx->pin);
+
+    if (rc != LSM_OK) {
+        ctx->pin = NULL;
+        return lsm_vtab_error_engine(error, rc);
+    }
+    ctx->pin_token = *token;
+    seq = lsm_snapshot_seq(ctx->pin);
+    if (seq < ctx->seq_viewed)
+        ctx->seq_viewed = seq;
+    return SQLITE_OK;
+}
+
+int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **error)
+{
+    bool is_explicit = !sqlite3_get_autocommit(ctx->conn->db);
+    struct lsm_token token;
+    int rc;
+
+    memset(read, 0, sizeof(*read));
+    if (ctx->txn) {
+        read->snapshot = ctx->pin;
+        read->txn = ctx->txn;
+        return SQLITE_OK;
+    }
+    if (ctx->pin_guessed && !is_explicit)
+        lsm_vtab_pin_end(ctx);
+    if (ctx->pin && !ctx->pin_guessed) {
+        read->snapshot = ctx->pin;
+        return SQLITE_OK;
+    }
+
+    rc = lsm_vtab_pin_token(ctx, &token, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (ctx->pin && memcmp(&token, &ctx->pin_token, sizeof(token)) != 0)
+        lsm_vtab_pin_end(ctx);
+    if (ctx->pin == NULL) {
+        rc = pin_open(ctx, &token, error);
+        if (rc != SQLITE_OK)
+            return rc;
+        if (is_explicit) {
+            companion_join(ctx->conn);
+            ctx->pin_explicit = true;
+            ctx->pin_guessed = !ctx->conn->pin_joined;
+        }
+    }
+    read->snapshot = ctx->pin;
+    return SQLITE_OK;
+}

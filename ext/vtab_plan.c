@@ -1,0 +1,373 @@
+/*
+ * vtab_plan.c -- xBestIndex: which constraints make a range of keys.
+ *
+ * Equal columns of a prefix of the key, then bounds or a GLOB prefix on the next
+ * one. One IN takes all its values at once; SQLite loops over others. What
+ * cannot be exact is left for SQLite to check (omit = 0).
+ *
+ * SQLite does not tell whether it would convert a right-hand side, so a constraint
+ * on a TEXT or untyped column is exact only for a constant text or blob. It
+ * adds GE and LT of its own to LIKE and GLOB with a constant pattern; these miss
+ * blobs that match, so beside such a constraint constant bounds are not used.
+ */
+#include <string.h>
+
+#include "ext/vtab.h"
+
+#define ROWS_UNKNOWN 1000000.0
+
+static char op_letter(int op)
+{
+    switch (op) {
+    case SQLITE_INDEX_CONSTRAINT_EQ: return '=';
+    case SQLITE_INDEX_CONSTRAINT_IS: return 's';
+    case SQLITE_INDEX_CONSTRAINT_ISNULL: return 'n';
+    case SQLITE_INDEX_CONSTRAINT_GT: return '>';
+    case SQLITE_INDEX_CONSTRAINT_GE: return ']';
+    case SQLITE_INDEX_CONSTRAINT_LT: return '<';
+    case SQLITE_INDEX_CONSTRAINT_LE: return '[';
+    case SQLITE_INDEX_CONSTRAINT_GLOB: return 'g';
+    default: return 0;
+    }
+}
+
+/* Is the right-hand side a constant text or blob? */
+static bool is_plain(sqlite3_index_info *info, int i)
+{
+    sqlite3_value *value = NULL;
+    int type;
+
+    if (sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL)
+        return false;
+    type = sqlite3_value_type(value);
+    return type == SQLITE_TEXT || type == SQLITE_BLOB;
+}
+
+/* The usable constraint on a key column with one of these operators, or -1. */
+static int find(const struct lsm_vtab_schema *schema, sqlite3_index_info *info, int part,
+                const char *letters)
+{
+    const struct lsm_vtab_column *column = &schema->columns[schema->key[part].column];
+    const char *collation = lsm_vtab_collation_name(column->collation);
+    int i;
+
+    for (i = 0; i < info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
+        char letter = op_letter(c->op);
+
+        if (!c->usable || c->iColumn != schema->key[part].column || letter == 0
+            || strchr(letters, letter) == NULL)
+            continue;
+        if (letter == 'g' || letter == 'n'
+            || sqlite3_stricmp(sqlite3_vtab_collation(info, i), collation) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static bool has_pattern(const struct lsm_vtab_schema *schema, const sqlite3_index_info *info,
+                        int part)
+{
+    int i;
+
+    for (i = 0; i < info->nConstraint; i++) {
+        int op = info->aConstraint[i].op;
+
+        if (info->aConstraint[i].iColumn == schema->key[part].column
+            && (op == SQLITE_INDEX_CONSTRAINT_LIKE || op == SQLITE_INDEX_CONSTRAINT_GLOB))
+            return true;
+    }
+    return false;
+}
+
+/* What xBestIndex gathers while it goes along the key. */
+struct choice {
+    const struct lsm_vtab_schema *schema;
+    sqlite3_index_info *info;
+    sqlite3_str *text;
+    int term_count;
+    int equal_count;            /* leading columns with an equality */
+    int in_part;                /* the column whose IN comes all at once, or -1 */
+    bool is_exact;              /* all terms so far: later ones may be omitted, too */
+    bool is_constant[LSM_VTAB_PLAN_TERM_MAX];   /* per leading column: one value for ORDER BY */
+    double rows;
+};
+
+static void add_term(struct choice *choice, int part, int i, bool is_ordered)
+{
+    sqlite3_index_info *info = choice->info;
+    const struct lsm_vtab_key_part *key = &choice->schema->key[part];
+    char letter = op_letter(info->aConstraint[i].op);
+    bool plain = letter != 'n' && is_plain(info, i);
+    bool is_exact = letter == 'n' || (letter != 'g' && (lsm_vtab_range_is_exact(key) || plain));
+
+    if (choice->in_part == part)
+        letter = 'i';
+    choice->is_exact = choice->is_exact && is_exact;
+    info->aConstraintUsage[i].argvIndex = ++choice->term_count;
+    info->aConstraintUsage[i].omit = choice->is_exact;
+    sqlite3_str_appendf(choice->text, "%c%d%s%s", letter, part, plain ? "p" : "",
+                        is_ordered ? "o" : "");
+}
+
+/* Equalities on leading columns. */
+static void choose_equal(struct choice *choice)
+{
+    const struct lsm_vtab_schema *schema = choice->schema;
+    bool is_leading = true;     /* all before are one value each */
+    int part;
+
+    for (part = 0; part < schema->key_count && part < LSM_VTAB_PLAN_TERM_MAX - 2; part++) {
+        int i = find(schema, choice->info, part, "=sn");
+        bool before = choice->is_exact;
+        bool is_in;
+
+        if (i < 0)
+            break;
+        is_in = choice->info->aConstraint[i].op == SQLITE_INDEX_CONSTRAINT_EQ
+                && sqlite3_vtab_in(choice->info, i, -1);
+        if (is_in && choice->in_part < 0) {
+            sqlite3_vtab_in(choice->info, i, 1);
+            choice->in_part = part;
+            is_leading = false;
+            choice->rows = choice->rows > 50 ? choice->rows : 50;
+        }
+        add_term(choice, part, i, is_leading);
+        choice->is_constant[part] = choice->in_part != part
+                                    && (is_leading || (before && choice->is_exact));
+        choice->equal_count = part + 1;
+        choice->rows /= part + 1 == schema->key_count ? choice->rows : 20;
+        if (choice->in_part == part)
+            choice->rows *= 10;
+        if (choice->rows < 1)
+            choice->rows = 1;
+    }
+}
+
+/* Bounds, or a GLOB, on the column behind the equal ones. */
+static void choose_range(struct choice *choice)
+{
+    static const char *const sides[2] = { ">]", "<[" };
+    int part = choice->equal_count;
+    int side;
+    int i;
+
+    if (part >= choice->schema->key_count)
+        return;
+    i = find(choice->schema, choice->info, part, "g");
+    if (i >= 0) {
+        add_term(choice, part, i, false);
+        choice->rows /= 16;
+    }
+    for (side = 0; side < 2; side++) {
+        int bound = find(choice->schema, choice->info, part, sides[side]);
+
+        if (bound < 0
+            || (has_pattern(choice->schema, choice->info, part) && is_plain(choice->info, bound)))
+            continue;
+        add_term(choice, part, bound, false);
+        choice->rows /= 4;
+    }
+    if (choice->rows < 1)
+        choice->rows = 1;
+}
+
+/* One key column behind the constant ones, in the key's order; -1: none is left. */
+static int next_part(const struct choice *choice, int part)
+{
+    while (part < choice->equal_count && choice->is_constant[part])
+        part++;
+    return part < choice->schema->key_count ? part : -1;
+}
+
+static bool is_constant_column(const struct choice *choice, int column)
+{
+    int part = column >= 0 && column < choice->schema->column_count
+                   ? choice->schema->columns[column].key_index
+                   : -1;
+
+    return part >= 0 && part < choice->equal_count && choice->is_constant[part];
+}
+
+/*
+ * Do the rows come in this order? SQLite does not name the collation of a term, but
+ * offers only the column's own.
+ */
+static bool is_ordered(const struct choice *choice, bool *desc)
+{
+    const struct lsm_vtab_schema *schema = choice->schema;
+    const sqlite3_index_info *info = choice->info;
+    bool is_first = true;
+    int part = 0;
+    int i;
+
+    for (i = 0; i < info->nOrderBy; i++) {
+        bool is_reversed;
+
+        if (is_constant_column(choice, info->aOrderBy[i].iColumn))
+            continue;
+        part = next_part(choice, part);
+        if (part < 0)
+            return !is_first;   /* the whole key is ordered: rows are unique */
+        if (info->aOrderBy[i].iColumn != schema->key[part].column
+            || schema->key[part].collation != LSM_VTAB_COLLATION_BINARY)
+            return false;
+        is_reversed = (info->aOrderBy[i].desc != 0) != schema->key[part].desc;
+        if (is_first)
+            *desc = is_reversed;
+        else if (*desc != is_reversed)
+            return false;
+        is_first = false;
+        part++;
+    }
+    return true;
+}
+
+/* For GROUP BY and DISTINCT it is enough that equal rows come together. */
+static bool is_grouped(const struct choice *choice)
+{
+    const struct lsm_vtab_schema *schema = choice->schema;
+    const sqlite3_index_info *info = choice->info;
+    int part = 0;
+    int wanted = 0;
+    int i, n;
+
+    for (i = 0; i < info->nOrderBy; i++)
+        wanted += !is_constant_column(choice, info->aOrderBy[i].iColumn);
+    for (n = 0; n < wanted; n++) {
+        part = next_part(choice, part);
+        if (part < 0 || schema->key[part].collation != LSM_VTAB_COLLATION_BINARY)
+            return false;
+        for (i = 0; i < info->nOrderBy; i++) {
+            if (info->aOrderBy[i].iColumn == schema->key[part].column)
+                break;
+        }
+        if (i == info->nOrderBy)
+            return false;
+        part++;
+    }
+    return true;
+}
+
+static double table_rows(const struct lsm_vtab_table *table)
+{
+    struct lsm_tree_stats stats;
+
+    if (table->tree == NULL || lsm_tree_stats(table->tree, &stats) != LSM_OK)
+        return ROWS_UNKNOWN;
+    return stats.entries > 10 ? (double)stats.entries : 10.0;
+}
+
+/* Does the statement ask for columns that are not in the key? */
+static bool is_key_only(const struct lsm_vtab_schema *schema, const sqlite3_index_info *info)
+{
+    int column;
+
+    for (column = 0; column < schema->column_count; column++) {
+        sqlite3_uint64 bit = (sqlite3_uint64)1 << (column < 63 ? column : 63);
+
+        if ((info->colUsed & bit) && lsm_vtab_row_needs_value(schema, column))
+            return false;
+    }
+    return true;
+}
+
+/* Rows that LIMIT will let through, as far as it is known. */
+static double limit_rows(sqlite3_index_info *info, double rows)
+{
+    int i;
+
+    for (i = 0; i < info->nConstraint; i++) {
+        sqlite3_value *value = NULL;
+
+        if (info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_LIMIT
+            || sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL)
+            continue;
+        if (sqlite3_value_int64(value) >= 1 && (double)sqlite3_value_int64(value) < rows)
+            rows = (double)sqlite3_value_int64(value);
+    }
+    return rows;
+}
+
+/* How many comparisons a search among so many rows takes. */
+static double search_cost(double rows)
+{
+    double cost = 3;
+
+    for (; rows > 1; rows /= 2)
+        cost++;
+    return cost;
+}
+
+int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
+    double rows = table_rows(table);
+    struct choice choice = { .schema = table->schema, .info = info, .in_part = -1,
+                             .is_exact = true, .rows = rows };
+    bool is_key = is_key_only(table->schema, info);
+    bool desc = false;
+    int rc;
+
+    choice.text = sqlite3_str_new(NULL);
+    choose_equal(&choice);
+    choose_range(&choice);
+    if (info->nOrderBy > 0) {
+        int distinct = sqlite3_vtab_distinct(info);
+
+        info->orderByConsumed = is_ordered(&choice, &desc);
+        if (!info->orderByConsumed && (distinct == 1 || distinct == 2)) {
+            desc = false;
+            info->orderByConsumed = is_grouped(&choice);
+        }
+    }
+    if (desc && info->orderByConsumed)
+        sqlite3_str_appendchar(choice.text, 1, 'D');
+    if (is_key)
+        sqlite3_str_appendchar(choice.text, 1, 'K');
+
+    if (choice.equal_count == table->schema->key_count && choice.in_part < 0 && choice.is_exact) {
+        info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
+        choice.rows = 1;
+    }
+    info->estimatedRows = (sqlite3_int64)limit_rows(info, choice.rows);
+    info->estimatedCost = search_cost(rows) + choice.rows * (is_key ? 0.9 : 1.0);
+    if (choice.term_count == 0)
+        info->estimatedCost = rows * (is_key ? 2.7 : 3.0);
+    rc = sqlite3_str_errcode(choice.text);
+    info->idxStr = sqlite3_str_finish(choice.text);     /* NULL for the empty plan */
+    info->needToFreeIdxStr = 1;
+    return rc;
+}
+
+bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan)
+{
+    plan->term_count = 0;
+    plan->desc = plan->key_only = false;
+    if (text == NULL)
+        return argc == 0;
+    while (*text && strchr("=isn>]<[g", *text)) {
+        struct lsm_vtab_plan_term *term;
+
+        if (plan->term_count == LSM_VTAB_PLAN_TERM_MAX)
+            return false;
+        term = &plan->terms[plan->term_count++];
+        term->op = *text++;
+        term->part = 0;
+        while (*text >= '0' && *text <= '9')
+            term->part = term->part * 10 + (*text++ - '0');
+        term->plain = *text == 'p';
+        text += term->plain;
+        term->ordered = *text == 'o';
+        text += term->ordered;
+    }
+    if (*text == 'D') {
+        plan->desc = true;
+        text++;
+    }
+    if (*text == 'K') {
+        plan->key_only = true;
+        text++;
+    }
+    return *text == '\0' && plan->term_count == argc;
+}

@@ -1,0 +1,100 @@
+/*
+ * vtab_settle.c -- make sure that a power cut cannot take back what SQLite has
+ * committed: sync its -wal or -journal and the directory (commit.md R16).
+ *
+ * These are the only file operations of ext/. The database file and -shm are
+ * never opened: closing any descriptor of them would drop SQLite's own locks
+ * in the whole process. Closing one of -wal or -journal drops none.
+ *
+ * After a failed commit the kernel may call pages clean that never reached the
+ * disk, and a sync of the -wal lies; then only a complete checkpoint will do, by
+ * a connection of our own.
+ *
+ * Threads: any; uses only the store's path, which does not change.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ext/vtab.h"
+
+/* Sync the file or directory of this name. A file that is not there needs no sync. */
+static int sync_path(const char *path, int flags)
+{
+    int fd;
+    int rc;
+
+    do {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno == ENOENT ? LSM_OK : LSM_IOERR;
+    do {
+        rc = fsync(fd);
+    } while (rc < 0 && errno == EINTR);
+    close(fd);
+    return rc < 0 ? LSM_FSYNC : LSM_OK;
+}
+
+static int sync_beside(const char *db_path, const char *suffix)
+{
+    char *path = sqlite3_mprintf("%s%s", db_path, suffix);
+    int rc;
+
+    if (path == NULL)
+        return LSM_NOMEM;
+    rc = sync_path(path, O_NOFOLLOW);
+    sqlite3_free(path);
+    return rc;
+}
+
+/* Checkpoint the whole -wal. LSM_BUSY: some of it must stay for now. */
+static int checkpoint(const char *db_path)
+{
+    sqlite3 *db = NULL;
+    int log_count = -1, done_count = -1;
+    int rc;
+
+    rc = sqlite3_open_v2(db_path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, &log_count,
+                                       &done_count);
+    sqlite3_close(db);
+    if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
+        return LSM_BUSY;
+    if (rc != SQLITE_OK)
+        return LSM_IOERR;
+    return log_count == done_count ? LSM_OK : LSM_BUSY;
+}
+
+int lsm_vtab_settle(void *ctx, bool suspect)
+{
+    const struct lsm_vtab_store *store = ctx;
+    const char *slash;
+    char *directory;
+    int rc;
+
+    if (store->in_memory)
+        return LSM_OK;
+    if (suspect) {      /* without a -wal there is nothing to checkpoint, and it says so */
+        rc = checkpoint(store->db_path);
+        if (rc != LSM_OK)
+            return rc;
+    }
+    rc = sync_beside(store->db_path, "-wal");
+    if (rc == LSM_OK)
+        rc = sync_beside(store->db_path, "-journal");
+    if (rc != LSM_OK)
+        return rc;
+    slash = strrchr(store->db_path, '/');
+    directory = slash ? sqlite3_mprintf("%.*s", (int)(slash - store->db_path) + 1, store->db_path)
+                      : sqlite3_mprintf(".");
+    if (directory == NULL)
+        return LSM_NOMEM;
+    rc = sync_path(directory, O_DIRECTORY);
+    sqlite3_free(directory);
+    return rc;
+}

@@ -1,0 +1,420 @@
+/*
+ * vtab_shadow.c -- what lsmvtab keeps in the database itself.
+ *
+ *     lsmvtab_store(id, data)     one row: which store this is, and the token that
+ *                                 decides its joint transactions
+ *     lsmvtab_redo(txid, hash, record)    records that the token's transaction carries
+ *     "<table>_lsm"(id, uuid, format, declaration)     one row: which tree the table is
+ *
+ *     data := magic[8]  compat:u16 ro_compat:u16 incompat:u16 zero:u16
+ *             uuid[16]  txid:u64  hash[16]  sum:u64              little-endian, 64 bytes
+ *     sum   = XXH3-64 of the 56 bytes before it
+ *
+ * All of it is input: a hostile file may hold anything under these names. A
+ * trigger on the store's table would run inside our commit, a view would swallow
+ * the token; so the objects are compared with the very SQL that makes them before
+ * they are used, and the token goes through sqlite3_blob_write, which runs no
+ * trigger and opens no view.
+ */
+#include <stdarg.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "ext/vtab.h"
+
+#define DATA_SIZE 64
+#define FORMAT_VERSION 1
+
+static const uint8_t data_magic[8] = { 'L', 'S', 'M', 'T', 'O', 'K', '\r', '\n' };
+
+#define STORE_SQL "CREATE TABLE lsmvtab_store(id INTEGER PRIMARY KEY CHECK(id = 1), data BLOB)"
+#define REDO_SQL "CREATE TABLE lsmvtab_redo(txid INTEGER PRIMARY KEY, hash BLOB, record BLOB)"
+#define TABLE_COLUMNS \
+    "(id INTEGER PRIMARY KEY CHECK(id = 1), uuid BLOB, format INTEGER, declaration TEXT)"
+
+/* ---- SQL ------------------------------------------------------------------- */
+
+int lsm_vtab_sql_run(sqlite3 *db, char **error, const char *format, ...)
+{
+    va_list args;
+    char *sql;
+    int rc;
+
+    va_start(args, format);
+    sql = sqlite3_vmprintf(format, args);
+    va_end(args);
+    if (sql == NULL)
+        return SQLITE_NOMEM;
+    rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    sqlite3_free(sql);
+    return rc == SQLITE_OK ? rc : lsm_vtab_error_sqlite(error, db, "shadow table");
+}
+
+int lsm_vtab_sql_prepare(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...)
+{
+    va_list args;
+    char *sql;
+    int rc;
+
+    va_start(args, format);
+    sql = sqlite3_vmprintf(format, args);
+    va_end(args);
+    if (sql == NULL)
+        return SQLITE_NOMEM;
+    rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB, stmt,
+                            NULL);
+    sqlite3_free(sql);
+    return rc;
+}
+
+void lsm_vtab_uuid_text(const uint8_t uuid[LSM_VTAB_UUID_SIZE], char text[33])
+{
+    static const char digits[] = "0123456789abcdef";
+    int i;
+
+    for (i = 0; i < LSM_VTAB_UUID_SIZE; i++) {
+        text[2 * i] = digits[uuid[i] >> 4];
+        text[2 * i + 1] = digits[uuid[i] & 15];
+    }
+    text[32] = '\0';
+}
+
+/* ---- the objects ----------------------------------------------------------- */
+
+static int tampered(struct lsm_vtab_ctx *ctx, const char *name, char **error)
+{
+    return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
+                              "shadow table tampered with: %s.%s is not what lsmvtab made "
+                              "(or has a trigger or an index)", ctx->schema, name);
+}
+
+/*
+ * Is there exactly one object of this table, the table itself, with this SQL?
+ * *found false: there is none at all.
+ */
+static int check_object(struct lsm_vtab_ctx *ctx, const char *name, const char *sql, bool *found,
+                        char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    bool is_good = true;
+    int count = 0;
+    int rc;
+
+    *found = false;
+    rc = lsm_vtab_sql_prepare(ctx->conn->db, &stmt,
+                              "SELECT type = 'table' AND sql = %Q FROM \"%w\".sqlite_master "
+                              "WHERE tbl_name = %Q COLLATE NOCASE OR name = %Q COLLATE NOCASE",
+                              sql, ctx->schema, name, name);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        count++;
+        is_good = is_good && sqlite3_column_int(stmt, 0) == 1;
+        rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_DONE) {
+        rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+        sqlite3_finalize(stmt);
+        return rc;
+    }
+    sqlite3_finalize(stmt);
+    if (count == 0)
+        return SQLITE_OK;
+    *found = true;
+    return count == 1 && is_good ? SQLITE_OK : tampered(ctx, name, error);
+}
+
+int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error)
+{
+    bool has_store, has_redo;
+    int rc;
+
+    if (ctx->verified)
+        return SQLITE_OK;
+    rc = check_object(ctx, "lsmvtab_store", STORE_SQL, &has_store, error);
+    if (rc == SQLITE_OK)
+        rc = check_object(ctx, "lsmvtab_redo", REDO_SQL, &has_redo, error);
+    if (rc == SQLITE_OK && has_store != has_redo)
+        rc = tampered(ctx, has_store ? "lsmvtab_redo" : "lsmvtab_store", error);
+    if (rc == SQLITE_OK)
+        ctx->verified = has_store;
+    return rc;
+}
+
+/* ---- the token ------------------------------------------------------------- */
+
+static void put_u64(uint8_t *to, uint64_t value)
+{
+    int i;
+
+    for (i = 0; i < 8; i++)
+        to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_u64(const uint8_t *from)
+{
+    uint64_t value = 0;
+    int i;
+
+    for (i = 0; i < 8; i++)
+        value |= (uint64_t)from[i] << (8 * i);
+    return value;
+}
+
+static void data_encode(uint8_t data[DATA_SIZE], const uint8_t uuid[LSM_VTAB_UUID_SIZE],
+                        const struct lsm_token *token)
+{
+    memcpy(data, data_magic, 8);
+    memset(data + 8, 0, 8);
+    memcpy(data + 16, uuid, LSM_VTAB_UUID_SIZE);
+    put_u64(data + 32, token->txid);
+    memcpy(data + 40, token->hash, 16);
+    put_u64(data + 56, XXH3_64bits(data, 56));
+}
+
+static int data_decode(struct lsm_vtab_ctx *ctx, const uint8_t *data, int size,
+                       uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token, char **error)
+{
+    if (size != DATA_SIZE || data == NULL || memcmp(data, data_magic, 8) != 0
+        || get_u64(data + 56) != XXH3_64bits(data, 56))
+        return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
+                                  "the row of %s.lsmvtab_store is damaged", ctx->schema);
+    if (data[10] || data[11] || data[12] || data[13])
+        return lsm_vtab_error_set(error, SQLITE_NOTADB,
+                                  "%s.lsmvtab_store was written by a newer lsmvtab: update it",
+                                  ctx->schema);
+    memcpy(uuid, data + 16, LSM_VTAB_UUID_SIZE);
+    token->txid = get_u64(data + 32);
+    memcpy(token->hash, data + 40, 16);
+    return SQLITE_OK;
+}
+
+int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
+                         struct lsm_token *token, char **error)
+{
+    int rc = SQLITE_OK;
+
+    *found = false;
+    if (ctx->token_stmt == NULL) {
+        bool has_table;
+
+        rc = check_object(ctx, "lsmvtab_store", STORE_SQL, &has_table, error);
+        if (rc != SQLITE_OK || !has_table)
+            return rc;
+        rc = lsm_vtab_sql_prepare(ctx->conn->db, &ctx->token_stmt,
+                                  "SELECT data FROM \"%w\".lsmvtab_store WHERE id = 1",
+                                  ctx->schema);
+        if (rc != SQLITE_OK)
+            return lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_store");
+    }
+    rc = sqlite3_step(ctx->token_stmt);
+    if (rc == SQLITE_ROW) {
+        *found = true;
+        rc = data_decode(ctx, sqlite3_column_blob(ctx->token_stmt, 0),
+                         sqlite3_column_bytes(ctx->token_stmt, 0), uuid, token, error);
+    } else if (rc == SQLITE_DONE) {
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.lsmvtab_store is gone",
+                                ctx->schema);
+    } else {
+        rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_store");
+    }
+    sqlite3_reset(ctx->token_stmt);
+    return rc;
+}
+
+/* The blob interface leaves changes() and last_insert_rowid() alone. */
+int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
+                                char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    uint8_t data[DATA_SIZE], back[DATA_SIZE];
+    sqlite3_blob *blob = NULL;
+    int close_rc;
+    int rc;
+
+    data_encode(data, ctx->store->uuid, token);
+    rc = sqlite3_blob_open(db, ctx->schema, "lsmvtab_store", "data", 1, 1, &blob);
+    if (rc != SQLITE_OK) {
+        rc = lsm_vtab_error_sqlite(error, db, "writing the token");
+        sqlite3_blob_close(blob);
+        return rc;
+    }
+    rc = sqlite3_blob_bytes(blob) == DATA_SIZE ? SQLITE_OK : SQLITE_CORRUPT_VTAB;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_blob_write(blob, data, DATA_SIZE, 0);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_blob_read(blob, back, DATA_SIZE, 0);
+    close_rc = sqlite3_blob_close(blob);
+    if (rc == SQLITE_OK)
+        rc = close_rc;
+    if (rc == SQLITE_OK && memcmp(data, back, DATA_SIZE) != 0)
+        rc = SQLITE_CORRUPT_VTAB;
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_set(error, rc, "writing the token to %s.lsmvtab_store failed",
+                                  ctx->schema);
+    return SQLITE_OK;
+}
+
+/* Insert one row of a shadow table; last_insert_rowid() is the user's. */
+static int insert_row(sqlite3 *db, sqlite3_stmt *stmt, char **error)
+{
+    sqlite3_int64 rowid = sqlite3_last_insert_rowid(db);
+    int rc;
+
+    sqlite3_step(stmt);
+    rc = sqlite3_finalize(stmt);
+    sqlite3_set_last_insert_rowid(db, rowid);
+    return rc == SQLITE_OK ? rc : lsm_vtab_error_sqlite(error, db, "shadow table");
+}
+
+/* `sql` without its CREATE TABLE: what follows it is what SQLite keeps. */
+static const char *sql_body(const char *sql)
+{
+    return sql + sizeof("CREATE TABLE ") - 1;
+}
+
+int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    struct lsm_token zero = { 0, { 0 } };
+    uint8_t data[DATA_SIZE];
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    rc = lsm_vtab_sql_run(db, error, "CREATE TABLE \"%w\".%s; CREATE TABLE \"%w\".%s", ctx->schema,
+                          sql_body(STORE_SQL), ctx->schema, sql_body(REDO_SQL));
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = lsm_vtab_sql_prepare(db, &stmt, "INSERT INTO \"%w\".lsmvtab_store VALUES(1, ?)",
+                              ctx->schema);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, db, "shadow table");
+    data_encode(data, ctx->store->uuid, &zero);
+    sqlite3_bind_blob(stmt, 1, data, DATA_SIZE, SQLITE_STATIC);
+    return insert_row(db, stmt, error);
+}
+
+/* ---- tables ---------------------------------------------------------------- */
+
+int lsm_vtab_shadow_create_table(struct lsm_vtab_ctx *ctx, const char *table,
+                                 const uint8_t uuid[LSM_VTAB_UUID_SIZE], const char *canonical,
+                                 char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    rc = lsm_vtab_sql_run(db, error, "CREATE TABLE \"%w\".\"%w_lsm\"" TABLE_COLUMNS, ctx->schema,
+                          table);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = lsm_vtab_sql_prepare(db, &stmt, "INSERT INTO \"%w\".\"%w_lsm\" VALUES(1, ?, %d, ?)",
+                              ctx->schema, table, FORMAT_VERSION);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, db, "shadow table");
+    sqlite3_bind_blob(stmt, 1, uuid, LSM_VTAB_UUID_SIZE, SQLITE_STATIC);
+    sqlite3_bind_text(stmt, 2, canonical, -1, SQLITE_STATIC);
+    return insert_row(db, stmt, error);
+}
+
+int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, const char *canonical,
+                               uint8_t uuid[LSM_VTAB_UUID_SIZE], char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    char *name = sqlite3_mprintf("%s_lsm", table);
+    char *sql = sqlite3_mprintf("CREATE TABLE \"%w_lsm\"" TABLE_COLUMNS, table);
+    sqlite3_stmt *stmt = NULL;
+    bool found = false;
+    int rc;
+
+    rc = name && sql ? check_object(ctx, name, sql, &found, error) : SQLITE_NOMEM;
+    sqlite3_free(name);
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK && !found)
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "shadow table %s.%s_lsm is missing",
+                                ctx->schema, table);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = lsm_vtab_sql_prepare(db, &stmt,
+                              "SELECT uuid, format, declaration FROM \"%w\".\"%w_lsm\" "
+                              "WHERE id = 1", ctx->schema, table);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, db, "reading the shadow table");
+    rc = sqlite3_step(stmt);
+    if (rc != SQLITE_ROW) {
+        rc = rc == SQLITE_DONE
+                 ? lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is gone",
+                                      ctx->schema, table)
+                 : lsm_vtab_error_sqlite(error, db, "reading the shadow table");
+    } else if (sqlite3_column_int64(stmt, 1) > FORMAT_VERSION) {
+        rc = lsm_vtab_error_set(error, SQLITE_NOTADB,
+                                "table %s was written by a newer lsmvtab: update it", table);
+    } else if (sqlite3_column_type(stmt, 0) != SQLITE_BLOB
+               || sqlite3_column_bytes(stmt, 0) != LSM_VTAB_UUID_SIZE
+               || sqlite3_column_type(stmt, 2) != SQLITE_TEXT
+               || sqlite3_column_int64(stmt, 1) != FORMAT_VERSION) {
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is damaged",
+                                ctx->schema, table);
+    } else if (canonical && strcmp(canonical, (const char *)sqlite3_column_text(stmt, 2)) != 0) {
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
+                                "the declaration of %s is not the one its rows were written with "
+                                "(%s)", table, sqlite3_column_text(stmt, 2));
+    } else {
+        memcpy(uuid, sqlite3_column_blob(stmt, 0), LSM_VTAB_UUID_SIZE);
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* The UUIDs of tables live in shadow tables by their own names: all are looked at. */
+int lsm_vtab_shadow_has_uuid(struct lsm_vtab_ctx *ctx, const uint8_t uuid[LSM_VTAB_UUID_SIZE],
+                             bool *found)
+{
+    sqlite3 *db = ctx->conn->db;
+    sqlite3_stmt *names = NULL;
+    int rc;
+
+    *found = false;
+    rc = lsm_vtab_sql_prepare(db, &names,
+                              "SELECT name FROM \"%w\".sqlite_master WHERE type = 'table' "
+                              "AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0", ctx->schema);
+    while (rc == SQLITE_OK && !*found) {
+        sqlite3_stmt *row = NULL;
+
+        rc = sqlite3_step(names);
+        if (rc == SQLITE_DONE) {
+            rc = SQLITE_OK;
+            break;
+        }
+        if (rc != SQLITE_ROW)
+            break;
+        rc = lsm_vtab_sql_prepare(db, &row, "SELECT 1 FROM \"%w\".\"%w\" WHERE uuid = ?",
+                                  ctx->schema, sqlite3_column_text(names, 0));
+        if (rc == SQLITE_ERROR) {       /* someone else's table of such a name */
+            rc = SQLITE_OK;
+            continue;
+        }
+        if (rc == SQLITE_OK) {
+            sqlite3_bind_blob(row, 1, uuid, LSM_VTAB_UUID_SIZE, SQLITE_STATIC);
+            *found = sqlite3_step(row) == SQLITE_ROW;
+        }
+        if (sqlite3_finalize(row) != SQLITE_OK)
+            rc = SQLITE_ERROR;
+    }
+    sqlite3_finalize(names);
+    return rc;
+}
+
+int lsm_vtab_shadow_drop_table(struct lsm_vtab_ctx *ctx, const char *table, char **error)
+{
+    return lsm_vtab_sql_run(ctx->conn->db, error, "DROP TABLE IF EXISTS \"%w\".\"%w_lsm\"",
+                            ctx->schema, table);
+}
+
+int lsm_vtab_shadow_rename_table(struct lsm_vtab_ctx *ctx, const char *from, const char *to,
+                                 char **error)
+{
+    return lsm_vtab_sql_run(ctx->conn->db, error, "ALTER TABLE \"%w\".\"%w_lsm\" RENAME TO "
+                            "\"%w_lsm\"", ctx->schema, from, to);
+}

@@ -1,0 +1,600 @@
+/*
+ * vtab_txn.c -- one commit for two stores, on SQLite's side (commit.md).
+ *
+ *     xBegin     read the token under the write lock, begin, look for conflicts
+ *     xSync      everything that can fail: the log record, and the token
+ *     (SQLite commits)
+ *     xCommit    publish; cannot fail, runs no SQL, allocates nothing
+ *     xRollback  give up; the same
+ *
+ * The transaction is the context's, shared by all its tables: SQLite calls each
+ * object of each table, and may call with several objects of one table. The
+ * first call does the work, the others find it done.
+ *
+ * A transaction is *solo* only as one autocommit statement that is proved to
+ * have dirtied no page: no page was touched between xBegin and xSync, and the
+ * same single writing statement runs in both. All others are joint, decided by
+ * the token that SQLite commits.
+ *
+ * Savepoints. SQLite announces a savepoint to a table that took part when it was
+ * opened, and to a table that joins later only the innermost one. Hence:
+ *   - a mark that is there is not overwritten (another table announced it);
+ *   - going to n takes the smallest position of all marks >= n, and for n < 0 or
+ *     none the state at xBegin;
+ *   - after a release or a rollback the mark moves down to n - 1 or n, because those
+ *     that were never announced were open before xBegin. So the innermost open
+ *     savepoint has a mark, whatever the order:
+ *         BEGIN; SAVEPOINT a; SAVEPOINT b; INSERT t1; RELEASE b; INSERT t2; ROLLBACK TO a
+ *     announces 1 for t1, then 0 for t2, which must not keep t1's row.
+ */
+#include <string.h>
+
+#include "ext/vtab.h"
+
+static struct lsm_vtab_table *as_table(sqlite3_vtab *vtab)
+{
+    return (struct lsm_vtab_table *)vtab;
+}
+
+static void table_join(struct lsm_vtab_table *table)
+{
+    if (!table->joined)
+        table->ctx->joined_count++;
+    table->joined = true;
+}
+
+static void table_leave(struct lsm_vtab_table *table)
+{
+    if (table->joined)
+        table->ctx->joined_count--;
+    table->joined = false;
+}
+
+/* ---- is it solo? -------------------------------------------------------------- */
+
+/* Pages touched by the connection, ever. */
+static int64_t page_count(sqlite3 *db)
+{
+    int hit = 0, miss = 0, high = 0;
+
+    if (sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_HIT, &hit, &high, 0) != SQLITE_OK
+        || sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_MISS, &miss, &high, 0) != SQLITE_OK)
+        return -1;
+    return (int64_t)hit + miss;
+}
+
+/* The only statement at work that may write; NULL: none or several. */
+static sqlite3_stmt *only_writer(sqlite3 *db)
+{
+    sqlite3_stmt *writer = NULL;
+    sqlite3_stmt *stmt = NULL;
+
+    while ((stmt = sqlite3_next_stmt(db, stmt)) != NULL) {
+        if (!sqlite3_stmt_busy(stmt) || sqlite3_stmt_readonly(stmt))
+            continue;
+        if (writer)
+            return NULL;
+        writer = stmt;
+    }
+    return writer;
+}
+
+static bool may_be_solo(struct lsm_vtab_ctx *ctx)
+{
+    sqlite3 *db = ctx->conn->db;
+
+    return ctx->autocommit && ctx->writer && !ctx->token_written && ctx->created == NULL
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0
+           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+           && lsm_txn_may_be_solo(ctx->txn);
+}
+
+/* ---- marks --------------------------------------------------------------------- */
+
+static uint64_t position_now(const struct lsm_vtab_ctx *ctx)
+{
+    return ctx->txn ? lsm_txn_mark(ctx->txn) : 0;
+}
+
+static void rollback_to(struct lsm_vtab_ctx *ctx, uint64_t position)
+{
+    ctx->prepared = LSM_VTAB_PREPARED_NOT;
+    if (ctx->txn)
+        lsm_txn_rollback_to(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
+}
+
+/* Remove the marks >= savepoint; the smallest position among them, or `none`. */
+static uint64_t marks_remove(struct lsm_vtab_ctx *ctx, int savepoint, uint64_t none)
+{
+    uint64_t position = none;
+
+    while (ctx->mark_count > 0 && ctx->marks[ctx->mark_count - 1].savepoint >= savepoint) {
+        ctx->mark_count--;
+        if (ctx->marks[ctx->mark_count].position < position)
+            position = ctx->marks[ctx->mark_count].position;
+    }
+    return position;
+}
+
+/* Add a mark above all others, unless it is there. There is always room for one. */
+static void marks_add(struct lsm_vtab_ctx *ctx, int savepoint, uint64_t position)
+{
+    if (savepoint < 0
+        || (ctx->mark_count > 0 && ctx->marks[ctx->mark_count - 1].savepoint >= savepoint))
+        return;
+    ctx->marks[ctx->mark_count].savepoint = savepoint;
+    ctx->marks[ctx->mark_count].position = position;
+    ctx->mark_count++;
+}
+
+static int marks_reserve(struct lsm_vtab_ctx *ctx)
+{
+    struct lsm_vtab_mark *marks;
+    int capacity = ctx->mark_capacity * 2;
+
+    if (ctx->mark_count + 2 <= ctx->mark_capacity)
+        return SQLITE_OK;
+    marks = sqlite3_realloc64(ctx->marks, sizeof(marks[0]) * (unsigned)capacity);
+    if (marks == NULL)
+        return SQLITE_NOMEM;
+    ctx->marks = marks;
+    ctx->mark_capacity = capacity;
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
+
+    if (marks_reserve(ctx) != SQLITE_OK)
+        return SQLITE_NOMEM;
+    marks_add(ctx, savepoint, position_now(ctx));
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
+    uint64_t position;
+
+    if (ctx->mark_count == 0 || ctx->marks[ctx->mark_count - 1].savepoint < savepoint)
+        return SQLITE_OK;       /* another table's call did it */
+    position = marks_remove(ctx, savepoint, UINT64_MAX);
+    marks_add(ctx, savepoint - 1, position);
+    if (ctx->txn) {
+        position = ctx->mark_count ? ctx->marks[ctx->mark_count - 1].position : 0;
+        lsm_txn_release_mark(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
+    }
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
+    uint64_t position = marks_remove(ctx, savepoint, UINT64_MAX);
+
+    if (savepoint < 0 || position == UINT64_MAX)
+        position = 0;
+    rollback_to(ctx, position);
+    marks_add(ctx, savepoint, position);
+    return SQLITE_OK;
+}
+
+/* ---- begin ---------------------------------------------------------------------- */
+
+/* A renamed database file would take a commit of ours happily. */
+static int check_moved(struct lsm_vtab_ctx *ctx, char **error)
+{
+    int moved = 0;
+
+    if (sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_HAS_MOVED, &moved)
+            == SQLITE_OK && moved)
+        return lsm_vtab_error_set(error, SQLITE_READONLY_DBMOVED,
+                                  "database file %s was moved or replaced while open",
+                                  ctx->db_path);
+    return SQLITE_OK;
+}
+
+static bool uuid_parse(struct lsm_slice text, uint8_t uuid[LSM_VTAB_UUID_SIZE])
+{
+    size_t i;
+
+    if (text.size != 2 * LSM_VTAB_UUID_SIZE)
+        return false;
+    for (i = 0; i < text.size; i++) {
+        uint8_t c = text.data[i];
+        uint8_t digit = c <= '9' ? (uint8_t)(c - '0') : (uint8_t)(c - 'a' + 10);
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        uuid[i / 2] = i % 2 ? (uint8_t)(uuid[i / 2] | digit) : (uint8_t)(digit << 4);
+    }
+    return true;
+}
+
+struct sweep_list {
+    uint8_t (*uuids)[LSM_VTAB_UUID_SIZE];
+    int count, capacity;
+};
+
+static int sweep_collect(void *pointer, struct lsm_slice name)
+{
+    struct sweep_list *list = pointer;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+
+    if (!uuid_parse(name, uuid))
+        return 0;       /* not a tree of ours */
+    if (list->count == list->capacity) {
+        int capacity = list->capacity ? list->capacity * 2 : 16;
+        void *uuids = sqlite3_realloc64(list->uuids, (sqlite3_uint64)capacity * sizeof(uuid));
+
+        if (uuids == NULL)
+            return LSM_NOMEM;
+        list->uuids = uuids;
+        list->capacity = capacity;
+    }
+    memcpy(list->uuids[list->count++], uuid, sizeof(uuid));
+    return 0;
+}
+
+/*
+ * Drop the trees of tables that are no longer in the schema. Under the write
+ * lock, in a statement that has changed nothing yet, so the schema is as
+ * committed; and only once the DROP cannot be lost to a power cut.
+ */
+static void sweep(struct lsm_vtab_ctx *ctx)
+{
+    struct lsm_vtab_store *store = ctx->store;
+    uint64_t drop_count = store->drop_count;
+    struct sweep_list list = { NULL, 0, 0 };
+    bool is_settled = false;
+    int rc;
+    int i;
+
+    rc = lsm_tree_list(store->db, sweep_collect, &list);
+    for (i = 0; rc == LSM_OK && i < list.count; i++) {
+        char name[33];
+        struct lsm_slice slice = { (const uint8_t *)name, 32 };
+        struct lsm_tree *tree;
+        bool found;
+
+        if (lsm_vtab_shadow_has_uuid(ctx, list.uuids[i], &found) != SQLITE_OK) {
+            rc = LSM_BUSY;
+            break;
+        }
+        if (found)
+            continue;
+        if (!is_settled)
+            rc = lsm_vtab_settle(store, false);
+        is_settled = rc == LSM_OK;
+        lsm_vtab_uuid_text(list.uuids[i], name);
+        if (rc == LSM_OK && lsm_tree_find(store->db, slice, &tree) == LSM_OK)
+            rc = lsm_tree_drop(store->db, tree);
+    }
+    sqlite3_free(list.uuids);
+    if (rc == LSM_OK)
+        store->sweep_count = drop_count;
+}
+
+/* Wait for the previous writer's callback; it may be on our own thread, so not for ever. */
+static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
+{
+    int left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
+    int rc;
+
+    if (left_ms < 20)
+        left_ms = 20;
+    while ((rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn)) == LSM_BUSY && left_ms > 0) {
+        sqlite3_sleep(1);
+        left_ms--;
+    }
+    if (rc != LSM_OK) {
+        ctx->txn = NULL;
+        return lsm_vtab_error_engine(error, rc);
+    }
+    return SQLITE_OK;
+}
+
+static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    int rc;
+
+    rc = lsm_vtab_ctx_open(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_shadow_verify(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = check_moved(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_pin_token(ctx, &ctx->base, error);
+    if (rc == SQLITE_OK)
+        rc = begin_waiting(ctx, error);
+    if (rc != SQLITE_OK)
+        return rc;
+
+    if (ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+        lsm_txn_abort(ctx->txn);
+        ctx->txn = NULL;
+        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT,
+                                  "another connection has written since this transaction read: "
+                                  "roll back and begin anew");
+    }
+    ctx->generation++;
+    ctx->conn->txn_count++;
+    ctx->begin_mark = lsm_txn_mark(ctx->txn);
+    ctx->prepared = LSM_VTAB_PREPARED_NOT;
+    ctx->token_written = false;
+    ctx->settled = false;
+    ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
+    ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
+    if (ctx->writer && ctx->conn->txn_count == 1
+        && ctx->store->sweep_count != ctx->store->drop_count && lsm_txn_may_be_solo(ctx->txn))
+        sweep(ctx);
+    ctx->page_count = ctx->autocommit ? page_count(db) : -1;
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
+{
+    struct lsm_vtab_ctx *ctx = table->ctx;
+    int rc;
+
+    if (ctx->txn == NULL) {
+        rc = ctx_begin(ctx, &table->base.zErrMsg);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    table_join(table);
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
+{
+    return lsm_vtab_txn_begin(as_table(vtab));
+}
+
+/* ---- sync ----------------------------------------------------------------------- */
+
+/*
+ * A table that was made in this transaction and is not in the schema any more was
+ * taken back by ROLLBACK TO, for which it got no call. Its rows go.
+ */
+static int discard_vanished(struct lsm_vtab_ctx *ctx, char **error)
+{
+    struct lsm_vtab_created *created;
+    bool found;
+    int rc;
+
+    for (created = ctx->created; created; created = created->next) {
+        if (!lsm_txn_has_tree(ctx->txn, created->tree))
+            continue;
+        rc = lsm_vtab_shadow_has_uuid(ctx, created->uuid, &found);
+        if (rc != SQLITE_OK)
+            return lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+        if (!found)
+            lsm_txn_discard_tree(ctx->txn, created->tree);
+    }
+    return SQLITE_OK;
+}
+
+static int read_pragma(struct lsm_vtab_ctx *ctx, sqlite3_stmt **stmt, const char *name,
+                       char **error)
+{
+    int rc;
+
+    if (*stmt == NULL) {
+        rc = lsm_vtab_sql_prepare(ctx->conn->db, stmt, "PRAGMA \"%w\".%s", ctx->schema, name);
+        if (rc != SQLITE_OK)
+            return lsm_vtab_error_sqlite(error, ctx->conn->db, name);
+    }
+    rc = sqlite3_step(*stmt);
+    if (rc == SQLITE_ROW)
+        return SQLITE_OK;
+    sqlite3_reset(*stmt);
+    return lsm_vtab_error_sqlite(error, ctx->conn->db, name);
+}
+
+static int read_synchronous(struct lsm_vtab_ctx *ctx, int *synchronous, char **error)
+{
+    int rc;
+
+    if (ctx->db_path[0] == '\0') {
+        *synchronous = 0;
+        return SQLITE_OK;
+    }
+    rc = read_pragma(ctx, &ctx->sync_stmt, "synchronous", error);
+    if (rc == SQLITE_OK) {
+        *synchronous = sqlite3_column_int(ctx->sync_stmt, 0);
+        sqlite3_reset(ctx->sync_stmt);
+    }
+    return rc;
+}
+
+/* Will the commit be on disk when it returns (R8)? DELETE syncs nothing after its unlink
+   unless EXTRA, and TRUNCATE only from FULL on. */
+static int read_settled(struct lsm_vtab_ctx *ctx, int synchronous, bool *settled, char **error)
+{
+    const char *mode;
+    int rc;
+
+    *settled = false;
+    if (synchronous < 2)
+        return SQLITE_OK;
+    rc = read_pragma(ctx, &ctx->journal_stmt, "journal_mode", error);
+    if (rc != SQLITE_OK)
+        return rc;
+    mode = (const char *)sqlite3_column_text(ctx->journal_stmt, 0);
+    if (mode)
+        *settled = strcmp(mode, "wal") == 0 || strcmp(mode, "persist") == 0
+                   || strcmp(mode, "truncate") == 0
+                   || (synchronous > 2 && strcmp(mode, "delete") == 0);
+    sqlite3_reset(ctx->journal_stmt);
+    return SQLITE_OK;
+}
+
+static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error)
+{
+    struct lsm_prepare how = { LSM_PREPARE_JOINT, synchronous > 0, false };
+    struct lsm_token token;
+    int rc;
+
+    rc = lsm_txn_prepare(ctx->txn, &how, &token);
+    if (rc != LSM_OK)
+        return lsm_vtab_error_engine(error, rc);
+    if (!ctx->token_written && memcmp(&token, &ctx->base, sizeof(token)) == 0) {
+        ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
+        return SQLITE_OK;
+    }
+    ctx->token_cached = false;
+    ctx->token_written = true;
+    rc = lsm_vtab_shadow_write_token(ctx, &token, error);
+    if (rc == SQLITE_OK)
+        rc = read_settled(ctx, synchronous, &ctx->settled, error);
+    if (rc == SQLITE_OK)
+        ctx->prepared = LSM_VTAB_PREPARED_JOINT;
+    return rc;
+}
+
+static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
+{
+    bool is_solo = may_be_solo(ctx);    /* first: what follows touches pages */
+    int synchronous;
+    int rc;
+
+    rc = discard_vanished(ctx, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (lsm_txn_is_empty(ctx->txn) && !ctx->token_written) {
+        ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
+        return SQLITE_OK;
+    }
+    rc = read_synchronous(ctx, &synchronous, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (is_solo) {
+        struct lsm_prepare how = { LSM_PREPARE_SOLO, synchronous >= 2, synchronous >= 2 };
+        struct lsm_token token;
+
+        rc = lsm_txn_prepare(ctx->txn, &how, &token);
+        if (rc == LSM_OK) {
+            ctx->prepared = LSM_VTAB_PREPARED_SOLO;
+            return SQLITE_OK;
+        }
+        if (rc != LSM_BUSY)
+            return lsm_vtab_error_engine(error, rc);
+    }
+    return prepare_joint(ctx, synchronous, error);
+}
+
+int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
+{
+    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
+
+    if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO
+        || ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        return SQLITE_OK;
+    return ctx_prepare(ctx, &vtab->zErrMsg);
+}
+
+/* ---- the end --------------------------------------------------------------------- */
+
+void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
+{
+    struct lsm_txn *txn = ctx->txn;
+
+    while (ctx->created) {
+        struct lsm_vtab_created *next = ctx->created->next;
+
+        sqlite3_free(ctx->created);
+        ctx->created = next;
+    }
+    ctx->mark_count = 0;
+    if (txn == NULL)
+        return;
+    ctx->txn = NULL;
+    ctx->writer = NULL;
+    ctx->conn->txn_count--;
+    ctx->token_cached = ctx->token_cached && !ctx->token_written;
+    if (commit && (ctx->prepared == LSM_VTAB_PREPARED_SOLO
+                   || ctx->prepared == LSM_VTAB_PREPARED_JOINT))
+        lsm_txn_commit(txn, ctx->settled);
+    else
+        lsm_txn_abort(txn);
+    ctx->prepared = LSM_VTAB_PREPARED_NOT;
+    ctx->token_written = false;
+
+    /* Cursors keep what they have. The connection's view is now its own commit. */
+    lsm_vtab_pin_end(ctx);
+    if (commit && ctx->seq_viewed != UINT64_MAX)
+        ctx->seq_viewed = lsm_db_seq_published(ctx->store->db);
+}
+
+int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)
+{
+    table_leave(as_table(vtab));
+    lsm_vtab_txn_end(as_table(vtab)->ctx, true);
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xrollback(sqlite3_vtab *vtab)
+{
+    table_leave(as_table(vtab));
+    lsm_vtab_txn_end(as_table(vtab)->ctx, false);
+    return SQLITE_OK;
+}
+
+/* ---- tables that come and go within a transaction ---------------------------------- */
+
+int lsm_vtab_txn_created(struct lsm_vtab_table *table)
+{
+    struct lsm_vtab_created *created = sqlite3_malloc(sizeof(*created));
+
+    if (created == NULL)
+        return SQLITE_NOMEM;
+    created->tree = table->tree;
+    memcpy(created->uuid, table->uuid, sizeof(created->uuid));
+    created->next = table->ctx->created;
+    table->ctx->created = created;
+    table_join(table);          /* SQLite puts it into the transaction without an xBegin */
+    return SQLITE_OK;
+}
+
+/*
+ * xDestroy runs at once and nothing follows, not even when a savepoint brings the
+ * table back: rows that wait in the transaction would be lost without a word.
+ */
+int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error)
+{
+    struct lsm_vtab_ctx *ctx = table->ctx;
+
+    if (ctx->txn == NULL)
+        return SQLITE_OK;
+    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
+        return lsm_vtab_error_set(error, SQLITE_LOCKED,
+                                  "table %s has uncommitted writes in this transaction: "
+                                  "commit or roll back before dropping it", table->name);
+    return SQLITE_OK;
+}
+
+/* The last table that took part is gone without a callback: nobody else will end it. */
+void lsm_vtab_txn_leave(struct lsm_vtab_table *table)
+{
+    struct lsm_vtab_ctx *ctx = table->ctx;
+    struct lsm_vtab_created **link = &ctx->created;
+
+    while (*link) {
+        struct lsm_vtab_created *created = *link;
+
+        if (memcmp(created->uuid, table->uuid, sizeof(table->uuid)) == 0) {
+            *link = created->next;
+            sqlite3_free(created);
+        } else {
+            link = &created->next;
+        }
+    }
+    if (table->joined) {
+        table_leave(table);
+        if (ctx->joined_count == 0)
+            lsm_vtab_txn_end(ctx, false);
+    }
+}

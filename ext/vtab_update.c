@@ -1,0 +1,478 @@
+/*
+ * vtab_update.c -- xUpdate: INSERT, UPDATE, DELETE and the commands.
+ *
+ * SQLite gives a virtual table the values as they were written: affinity, NOT
+ * NULL and the uniqueness of the key are checked here, with SQLite's own words
+ * and codes. What to do about a violation:
+ *
+ *     ABORT, FAIL, ROLLBACK, IGNORE    return SQLITE_CONSTRAINT; SQLite does the rest
+ *     REPLACE                          NULL becomes the DEFAULT, the old row goes
+ *
+ * One call changes one row, or nothing: in a transaction SQLite opens no
+ * savepoint around a single row.
+ */
+#include <string.h>
+
+#include "ext/vtab.h"
+
+/* ---- violations --------------------------------------------------------------------- */
+
+/* "UNIQUE constraint failed: t.a, t.b" */
+static int fail_unique(struct lsm_vtab_table *table)
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    int i;
+
+    sqlite3_str_appendall(text, "UNIQUE constraint failed: ");
+    for (i = 0; i < schema->key_count; i++)
+        sqlite3_str_appendf(text, "%s%s.%s", i ? ", " : "", table->name,
+                            schema->columns[schema->key[i].column].name);
+    sqlite3_free(table->base.zErrMsg);
+    table->base.zErrMsg = sqlite3_str_finish(text);
+    return SQLITE_CONSTRAINT_PRIMARYKEY;
+}
+
+static int fail_not_null(struct lsm_vtab_table *table, int column)
+{
+    sqlite3_free(table->base.zErrMsg);
+    table->base.zErrMsg = sqlite3_mprintf("NOT NULL constraint failed: %s.%s", table->name,
+                                          table->schema->columns[column].name);
+    return SQLITE_CONSTRAINT_NOTNULL;
+}
+
+static int fail_too_big(struct lsm_vtab_table *table, const char *what, unsigned limit)
+{
+    return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_TOOBIG,
+                              "%s of %s is over the limit of %u bytes (encoded)", what, table->name,
+                              limit);
+}
+
+static int fail_engine(struct lsm_vtab_table *table, int lsm_rc)
+{
+    return lsm_vtab_error_engine(&table->base.zErrMsg, lsm_rc);
+}
+
+/* ---- the tree ------------------------------------------------------------------------- */
+
+/* What a write of this connection sees: the state it began with, and its own writes. */
+static struct lsm_read own_read(const struct lsm_vtab_table *table)
+{
+    struct lsm_read read = { .snapshot = table->ctx->pin, .txn = table->ctx->txn };
+
+    return read;
+}
+
+static int tree_has(struct lsm_vtab_table *table, struct lsm_slice key, bool *has)
+{
+    struct lsm_read read = own_read(table);
+    struct lsm_value value = { 0 };
+    int rc = lsm_tree_get(table->tree, &read, key, &value);
+
+    lsm_value_release(&value);
+    *has = rc == LSM_OK;
+    return rc == LSM_OK || rc == LSM_NOTFOUND ? SQLITE_OK : fail_engine(table, rc);
+}
+
+static int tree_put(struct lsm_vtab_table *table, struct lsm_slice key, struct lsm_slice row)
+{
+    int rc = lsm_txn_put(table->ctx->txn, table->tree, key, row);
+
+    return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
+}
+
+static int tree_delete(struct lsm_vtab_table *table, struct lsm_slice key)
+{
+    int rc = lsm_txn_delete(table->ctx->txn, table->tree, key);
+
+    return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
+}
+
+/*
+ * Before a key with text that is a number ('12') enters a tree of TEXT or untyped
+ * keys, the tree gets a note: without it a comparison with a number may seek.
+ */
+static int note_number_text(struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
+    struct lsm_slice empty = { (const uint8_t *)"", 0 };
+    struct lsm_value value = { 0 };
+    bool is_needed = false;
+    bool has;
+    int rc;
+    int i;
+
+    for (i = 0; i < schema->key_count && !table->number_text_noted; i++) {
+        const struct lsm_vtab_value *v = &values[schema->key[i].column];
+
+        is_needed = is_needed
+                    || (v->type == SQLITE_TEXT && !lsm_vtab_range_is_exact(&schema->key[i])
+                        && lsm_vtab_text_is_number(v->u.bytes));
+    }
+    if (!is_needed)
+        return SQLITE_OK;
+    rc = tree_has(table, note, &has);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!has)
+        return tree_put(table, note, empty);
+    rc = lsm_tree_get(table->tree, NULL, note, &value);     /* committed, not only ours? */
+    lsm_value_release(&value);
+    table->number_text_noted = rc == LSM_OK;
+    return SQLITE_OK;
+}
+
+/* ---- rows ----------------------------------------------------------------------------- */
+
+/* The key of the row that SQLite names: its PRIMARY KEY value, or our hidden _key. */
+static int encode_old_key(struct lsm_vtab_table *table, sqlite3_value *primary)
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    struct lsm_vtab_value value;
+    int rc;
+
+    lsm_vtab_buf_reset(&table->old_key);
+    if (schema->column_key >= 0) {
+        lsm_vtab_buf_add(&table->old_key, sqlite3_value_blob(primary),
+                         (size_t)sqlite3_value_bytes(primary));
+        return table->old_key.rc;
+    }
+    rc = lsm_vtab_value_store(primary, schema->key[0].affinity, &value);
+    if (rc != SQLITE_OK)
+        return rc;
+    lsm_vtab_key_add(&table->old_key, &schema->key[0], &value);
+    return table->old_key.rc;
+}
+
+/*
+ * Take the new values as their columns store them. `old` gives what an UPDATE leaves
+ * as it is; NULL for an INSERT. `text` has room for each column's rendered DEFAULT.
+ */
+static int take_values(struct lsm_vtab_table *table, sqlite3_value **argv,
+                       struct lsm_vtab_row *old, bool is_insert, int conflict,
+                       char (*text)[32])
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    int i;
+    int rc;
+
+    for (i = 0; i < schema->column_count; i++) {
+        const struct lsm_vtab_column *column = &schema->columns[i];
+        struct lsm_vtab_value *value = &table->values[i];
+
+        if (old && sqlite3_value_nochange(argv[i])) {
+            rc = lsm_vtab_row_column(old, i, value);
+            if (rc == SQLITE_CORRUPT_VTAB)
+                return lsm_vtab_error_set(&table->base.zErrMsg, rc, "a row of %s is damaged: %s",
+                                          table->name, old->why);
+        } else {
+            rc = lsm_vtab_value_store(argv[i], column->affinity, value);
+        }
+        if (rc != SQLITE_OK)
+            return rc;
+        if (value->type != SQLITE_NULL || !column->not_null)
+            continue;
+        if ((is_insert || conflict == SQLITE_REPLACE)
+            && lsm_vtab_column_default(column, text[i], value) && value->type != SQLITE_NULL)
+            continue;
+        return fail_not_null(table, i);
+    }
+    return SQLITE_OK;
+}
+
+static int encode_new(struct lsm_vtab_table *table)
+{
+    int rc = lsm_vtab_key_encode(table->schema, table->values, &table->key);
+
+    if (rc == SQLITE_TOOBIG)
+        return fail_too_big(table, "a key", LSM_KEY_SIZE_MAX);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_row_encode(table->schema, table->values, &table->row);
+    if (rc == SQLITE_TOOBIG)
+        return fail_too_big(table, "a row", LSM_VALUE_SIZE_MAX);
+    return rc;
+}
+
+static bool slice_equal(struct lsm_slice a, struct lsm_slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static int insert_row(struct lsm_vtab_table *table, int conflict)
+{
+    struct lsm_slice key = lsm_vtab_buf_slice(&table->key);
+    bool has = false;
+    int rc = SQLITE_OK;
+
+    if (conflict != SQLITE_REPLACE)
+        rc = tree_has(table, key, &has);
+    if (rc == SQLITE_OK && has)
+        rc = fail_unique(table);
+    if (rc == SQLITE_OK)
+        rc = note_number_text(table, table->values);
+    if (rc == SQLITE_OK)
+        rc = tree_put(table, key, lsm_vtab_buf_slice(&table->row));
+    return rc;
+}
+
+/* The row may have a new key; a failure leaves it as it was. */
+static int replace_row(struct lsm_vtab_table *table, int conflict)
+{
+    struct lsm_slice old_key = lsm_vtab_buf_slice(&table->old_key);
+    struct lsm_slice key = lsm_vtab_buf_slice(&table->key);
+    uint64_t mark;
+    int rc;
+
+    if (slice_equal(old_key, key)) {
+        rc = note_number_text(table, table->values);
+        return rc == SQLITE_OK ? tree_put(table, key, lsm_vtab_buf_slice(&table->row)) : rc;
+    }
+    mark = lsm_txn_mark(table->ctx->txn);
+    rc = insert_row(table, conflict);
+    if (rc == SQLITE_OK)
+        rc = tree_delete(table, old_key);
+    if (rc != SQLITE_OK)
+        lsm_txn_rollback_to(table->ctx->txn, mark);
+    return rc;
+}
+
+/* Is one of the new values left as it was? Then the old row is needed. */
+static bool has_nochange(const struct lsm_vtab_table *table, sqlite3_value **argv)
+{
+    int i;
+
+    for (i = 0; i < table->schema->column_count; i++) {
+        if (sqlite3_value_nochange(argv[i]))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * With REPLACE the row may have gone already: an earlier row of the same
+ * statement took its key. Then there is nothing to update.
+ */
+static int update_row(struct lsm_vtab_table *table, sqlite3_value **argv, int conflict,
+                      char (*text)[32])
+{
+    struct lsm_slice old_key = lsm_vtab_buf_slice(&table->old_key);
+    struct lsm_read read = own_read(table);
+    struct lsm_value old = { 0 };
+    bool needs_old = has_nochange(table, argv) || conflict == SQLITE_REPLACE;
+    int rc = SQLITE_OK;
+
+    if (needs_old) {
+        if (table->old_row.schema == NULL)
+            rc = lsm_vtab_row_init(&table->old_row, table->schema);
+        if (rc != SQLITE_OK)
+            return rc;
+        rc = lsm_tree_get(table->tree, &read, old_key, &old);
+        if (rc == LSM_NOTFOUND)
+            return SQLITE_OK;
+        if (rc != LSM_OK)
+            return fail_engine(table, rc);
+        lsm_vtab_row_set(&table->old_row, old_key, old.bytes);
+    }
+    rc = take_values(table, argv, needs_old ? &table->old_row : NULL, false, conflict, text);
+    if (rc == SQLITE_OK)
+        rc = encode_new(table);
+    lsm_value_release(&old);
+    return rc == SQLITE_OK ? replace_row(table, conflict) : rc;
+}
+
+/* ---- commands ----------------------------------------------------------------------------- */
+
+static const char *const commands[] = { "flush", "compact", "optimize", "memory" };
+
+/* How many edits lead from a to b, for "did you mean". */
+static int edit_distance(const char *a, const char *b)
+{
+    int row[32];
+    int size_b = (int)strlen(b);
+    int i, j;
+
+    if (size_b > 31)
+        return 99;
+    for (j = 0; j <= size_b; j++)
+        row[j] = j;
+    for (i = 0; a[i] && i < 64; i++) {
+        int diagonal = row[0];
+
+        row[0] = i + 1;
+        for (j = 1; j <= size_b; j++) {
+            int above = row[j];
+            int best = diagonal + (a[i] != b[j - 1]);
+
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[size_b];
+}
+
+static int fail_command(struct lsm_vtab_table *table, const char *name)
+{
+    const char *nearest = NULL;
+    int distance = 4;
+    size_t i;
+
+    for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        int d = edit_distance(name, commands[i]);
+
+        if (d < distance) {
+            distance = d;
+            nearest = commands[i];
+        }
+    }
+    if (nearest)
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "unknown command '%s' (did you mean '%s'?)", name, nearest);
+    return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                              "unknown command '%s' (there are 'flush', 'compact', 'memory')",
+                              name);
+}
+
+/* "256MB", "64 MiB", 67108864. */
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } units[] = {
+        { "", 1 }, { "b", 1 }, { "k", 1 << 10 }, { "kb", 1 << 10 }, { "kib", 1 << 10 },
+        { "m", 1 << 20 }, { "mb", 1 << 20 }, { "mib", 1 << 20 },
+        { "g", 1 << 30 }, { "gb", 1 << 30 }, { "gib", 1 << 30 },
+    };
+    uint64_t value = 0;
+    bool has_digit = false;
+    size_t i;
+
+    while (*text == ' ')
+        text++;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        if (value > UINT64_MAX / 100)
+            return false;
+        value = value * 10 + (uint64_t)(*text - '0');
+        has_digit = true;
+    }
+    while (*text == ' ')
+        text++;
+    for (i = 0; has_digit && i < sizeof(units) / sizeof(units[0]); i++) {
+        if (sqlite3_stricmp(text, units[i].name) == 0 && value <= UINT64_MAX / units[i].factor) {
+            *bytes = value * units[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int run_memory(struct lsm_vtab_table *table, sqlite3_value *arg)
+{
+    const char *text = (const char *)sqlite3_value_text(arg);
+    uint64_t bytes;
+    int rc;
+
+    if (text == NULL || !parse_size(text, &bytes) || bytes < (1 << 20))
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "'memory' needs a size of at least 1MB: "
+                                  "INSERT INTO %s(%s, _arg) VALUES('memory', '256MB')", table->name,
+                                  table->name);
+    rc = lsm_db_set_memory(table->ctx->store->db, bytes);
+    return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
+}
+
+static int run_command(struct lsm_vtab_table *table, sqlite3_value *command, sqlite3_value *arg)
+{
+    struct lsm_db *db = table->ctx->store->db;
+    const char *name = (const char *)sqlite3_value_text(command);
+    int rc;
+
+    if (name == NULL)
+        return SQLITE_NOMEM;
+    if (sqlite3_stricmp(name, "flush") == 0)
+        rc = lsm_db_flush(db);
+    else if (sqlite3_stricmp(name, "compact") == 0 || sqlite3_stricmp(name, "optimize") == 0)
+        rc = lsm_db_compact(db, table->tree);
+    else if (sqlite3_stricmp(name, "memory") == 0)
+        return run_memory(table, arg);
+    else
+        return fail_command(table, name);
+    return rc == LSM_OK || rc == LSM_DONE ? SQLITE_OK : fail_engine(table, rc);
+}
+
+/* ---- xUpdate --------------------------------------------------------------------------------- */
+
+static int insert(struct lsm_vtab_table *table, sqlite3_value **argv, int conflict,
+                  char (*text)[32])
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    sqlite3_value *command = argv[schema->column_table];
+    int rc;
+
+    if (sqlite3_value_type(command) != SQLITE_NULL)
+        return run_command(table, command, argv[schema->column_arg]);
+    if (schema->column_key >= 0 && sqlite3_value_type(argv[schema->column_key]) != SQLITE_NULL)
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "_key is computed from the key columns and cannot be given");
+    rc = take_values(table, argv, NULL, true, conflict, text);
+    if (rc == SQLITE_OK)
+        rc = encode_new(table);
+    return rc == SQLITE_OK ? insert_row(table, conflict) : rc;
+}
+
+static int update(struct lsm_vtab_table *table, sqlite3_value *old_primary,
+                  sqlite3_value *new_primary, sqlite3_value **argv, int conflict,
+                  char (*text)[32])
+{
+    int rc = encode_old_key(table, old_primary);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    if (table->schema->column_key >= 0 && !sqlite3_value_nochange(new_primary)) {
+        struct lsm_slice given = { sqlite3_value_blob(new_primary),
+                                   (size_t)sqlite3_value_bytes(new_primary) };
+
+        if (!slice_equal(given, lsm_vtab_buf_slice(&table->old_key)))
+            return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR, "_key is computed from "
+                                      "the key columns and cannot be set");
+    }
+    return update_row(table, argv, conflict, text);
+}
+
+/*
+ *     DELETE    argc 1    argv[0] the old row's PRIMARY KEY
+ *     INSERT    argv[0], argv[1] NULL, then the columns
+ *     UPDATE    argv[0] the old PRIMARY KEY, argv[1] the new one, then the columns
+ */
+int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid)
+{
+    struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
+    sqlite3 *db = table->ctx->conn->db;
+    char (*text)[32] = table->default_text;
+    int conflict;
+    int rc;
+
+    rc = lsm_vtab_txn_begin(table);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_table_open(table, &vtab->zErrMsg);
+    if (rc != SQLITE_OK)
+        return rc;
+    lsm_vtab_txn_touch(table->ctx);
+
+    if (argc == 1) {
+        rc = encode_old_key(table, argv[0]);
+        return rc == SQLITE_OK ? tree_delete(table, lsm_vtab_buf_slice(&table->old_key)) : rc;
+    }
+    conflict = sqlite3_vtab_on_conflict(db);
+    if (sqlite3_value_type(argv[0]) == SQLITE_NULL)
+        rc = insert(table, argv + 2, conflict, text);
+    else
+        rc = update(table, argv[0], argv[1], argv + 2, conflict, text);
+    *rowid = sqlite3_last_insert_rowid(db);     /* SQLite takes it as the new one */
+    return rc;
+}

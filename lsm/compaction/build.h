@@ -1,0 +1,48 @@
+/*
+ * build.h -- from a sorted stream of versions to new table files: what flush and
+ * compaction have in common. Rows that nobody can see are left out; a file is
+ * cut at its size and before it overlaps too much of the level below its own.
+ *
+ * Every file is synced before its meta is given out; the directory is not.
+ */
+#ifndef LSM_COMPACTION_BUILD_H
+#define LSM_COMPACTION_BUILD_H
+
+#include "lsm/store/table_writer.h"
+#include "lsm/version/version.h"
+#include "lsm/version/visible.h"
+
+struct lsm_build {
+    /* ---- the caller fills these ---- */
+    struct lsm_os *os;
+    struct lsm_dir *dir;
+    const uint8_t *uuid;
+    uint32_t tree;
+    struct lsm_table_options table;
+    struct lsm_compressor *compressor;
+    uint32_t file_mode;
+    const uint64_t *snapshots;          /* ascending */
+    size_t snapshot_count;
+    uint64_t file_bytes;                /* cut here; 0: one file */
+    const struct lsm_level *grand;      /* below the output level, for cutting; or NULL */
+    uint64_t grand_bytes_max;
+    void *ctx;
+    uint64_t (*new_file)(void *ctx);    /* a number that sweep leaves alone until the job ends */
+    /* May an older version of a row of this key be anywhere else? Asked with ascending keys. NULL: yes. */
+    bool (*is_bottom)(void *ctx, struct lsm_slice key);
+    /* Called every few thousand rows; non-zero ends the job with that code. May be NULL. */
+    int (*pause)(void *ctx);
+    /* A file is complete and the next row's key is `next` (no data: the end). May be NULL. */
+    int (*file_done)(void *ctx, struct lsm_slice next);
+
+    /* ---- results ---- */
+    struct lsm_table_meta **metas;      /* owned; created by lsm_table_meta_copy */
+    size_t count, cap;
+    uint64_t bytes_written, rows_read, rows_written;
+};
+
+/* Drain `it` (not closed). On failure the files made so far are removed. */
+int lsm_build_run(struct lsm_build *b, struct lsm_iter *it);
+void lsm_build_clear(struct lsm_build *b);      /* frees the metas */
+
+#endif

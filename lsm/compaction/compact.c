@@ -1,0 +1,192 @@
+/*
+ * compact.c -- see compact.h.
+ */
+#include "lsm/compaction/compact.h"
+
+#include "lsm/format/filename.h"
+#include "lsm/version/merge.h"
+
+/* Keys come in ascending order, so that each deeper level is walked once. */
+static bool is_bottom(void *ctx, struct lsm_slice key)
+{
+    struct lsm_compact *c = ctx;
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+
+    for (uint32_t i = c->job->output_level + 1; i < LSM_LEVEL_COUNT_MAX; i++) {
+        const struct lsm_level *level = &c->tree->level[i];
+        while (c->deeper_at[i] < level->count &&
+               lsm_key_compare(cmp, level->runs[c->deeper_at[i]]->meta.largest, key) < 0)
+            c->deeper_at[i]++;
+        if (c->deeper_at[i] < level->count &&
+            lsm_key_compare(cmp, level->runs[c->deeper_at[i]]->meta.smallest, key) <= 0)
+            return false;
+    }
+    return true;
+}
+
+static uint64_t new_file(void *ctx)
+{
+    struct lsm_compact *c = ctx;
+    return c->new_file(c->ctx);
+}
+
+static int take_a_break(void *ctx)
+{
+    struct lsm_compact *c = ctx;
+    return c->pause ? c->pause(c->ctx) : LSM_OK;
+}
+
+/* Install what is complete: outputs so far, and the lower runs that end before `next`. */
+static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
+{
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+    const struct lsm_job *job = c->job;
+    struct lsm_edit edit;
+    uint32_t lower_done = c->lower_done;
+    int rc;
+
+    lsm_edit_init(&edit, c->build.os);
+    for (; lower_done < job->lower_count; lower_done++) {
+        const struct lsm_run *run = job->lower[lower_done];
+        if (!is_last && lsm_key_compare(cmp, run->meta.largest, next) >= 0)
+            break;
+        lsm_edit_remove_table(&edit, job->output_level, job->tree, run->meta.number);
+    }
+    /* A lower run that is only half used up overlaps outputs that begin inside it: wait for its end. */
+    if (!is_last && lower_done < job->lower_count &&
+        lsm_key_compare(cmp, job->lower[lower_done]->meta.smallest, next) < 0) {
+        lsm_edit_clear(&edit);
+        return LSM_OK;
+    }
+    for (size_t i = c->installed; i < c->build.count; i++)
+        lsm_edit_add_table(&edit, job->output_level, c->build.metas[i]);
+    if (is_last)
+        for (uint32_t i = 0; i < job->upper_count; i++) {
+            const struct lsm_run *run = job->upper[i];
+            uint32_t level = 0;
+            for (uint32_t k = 0; k < LSM_LEVEL_COUNT_MAX; k++)      /* pick_all takes from many levels */
+                for (uint32_t n = 0; n < c->tree->level[k].count; n++)
+                    if (c->tree->level[k].runs[n] == run)
+                        level = k;
+            lsm_edit_remove_table(&edit, level, job->tree, run->meta.number);
+        }
+    rc = edit.rc;
+    if (rc == LSM_OK) {
+        c->uncertain = true;
+        rc = c->install(c->ctx, &edit);
+    }
+    if (rc == LSM_OK) {
+        c->uncertain = false;
+        c->installed = c->build.count;
+        c->lower_done = lower_done;
+        c->slice_bytes_done = c->build.bytes_written;
+    }
+    lsm_edit_clear(&edit);
+    return rc;
+}
+
+static int file_done(void *ctx, struct lsm_slice next)
+{
+    struct lsm_compact *c = ctx;
+
+    if (!next.data || c->build.bytes_written - c->slice_bytes_done < c->slice_bytes)
+        return LSM_OK;
+    return install(c, next, false);
+}
+
+/* ---- inputs ---- */
+
+
+static int open_run(struct lsm_compact *c, const struct lsm_run *run, struct lsm_iter **it)
+{
+    struct lsm_table *table;
+    int rc = lsm_tables_get(c->tables, &run->meta, c->build.table.comparator, &table);
+
+    if (rc)
+        return rc;
+    rc = lsm_table_iter_new(table, true, it);
+    lsm_table_unref(table);     /* the iterator holds its own */
+    return rc;
+}
+
+static int lower_open(void *ctx, uint32_t i, struct lsm_iter **it)
+{
+    struct lsm_compact *c = ctx;
+    return open_run(c, c->job->lower[i], it);
+}
+
+static uint32_t lower_find(void *ctx, struct lsm_slice key)
+{
+    struct lsm_compact *c = ctx;
+    uint32_t i = 0;
+
+    while (i < c->job->lower_count &&
+           lsm_key_compare(c->build.table.comparator, c->job->lower[i]->meta.largest, key) < 0)
+        i++;
+    return i;
+}
+
+static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
+{
+    const struct lsm_job *job = c->job;
+    struct lsm_os *os = c->build.os;
+    struct lsm_iter **sources = lsm_mem_alloc(os, (job->upper_count + 1) * sizeof *sources);
+    size_t count = 0;
+    int rc = LSM_OK;
+
+    if (!sources)
+        return lsm_nomem();
+    for (uint32_t i = 0; i < job->upper_count && rc == LSM_OK; i++) {
+        rc = open_run(c, job->upper[i], &sources[count]);
+        if (rc == LSM_OK)
+            count++;
+    }
+    if (rc == LSM_OK && job->lower_count) {
+        struct lsm_level_source source = { c, lower_open, lower_find, job->lower_count, NULL };
+        rc = lsm_level_iter_new(os, &source, &sources[count]);
+        if (rc == LSM_OK)
+            count++;
+    }
+    if (rc == LSM_OK)
+        rc = lsm_merge_new(os, c->build.table.comparator, sources, count, it);
+    else
+        while (count)
+            lsm_iter_close(sources[--count]);
+    lsm_mem_free(os, sources);
+    return rc;
+}
+
+int lsm_compact_run(struct lsm_compact *c)
+{
+    struct lsm_build *b = &c->build;
+    const struct lsm_slice end = { NULL, 0 };
+    struct lsm_iter *it;
+    int rc = open_inputs(c, &it);
+
+    if (rc)
+        return rc;
+    c->installed = 0;
+    c->lower_done = 0;
+    c->slice_bytes_done = 0;
+    memset(c->deeper_at, 0, sizeof c->deeper_at);
+    b->ctx = c;
+    b->new_file = new_file;
+    b->pause = take_a_break;
+    b->is_bottom = is_bottom;
+    b->file_done = file_done;
+    b->file_bytes = c->policy->file_bytes;
+    b->grand = c->job->output_level + 1 < LSM_LEVEL_COUNT_MAX ? &c->tree->level[c->job->output_level + 1]
+                                                             : NULL;
+    b->grand_bytes_max = c->policy->overlap_bytes_max;
+    rc = lsm_build_run(b, it);
+    lsm_iter_close(it);
+    if (rc == LSM_OK)
+        rc = install(c, end, true);
+    if (rc && !c->uncertain)    /* a failed append may still be on disk: then the files must be, too */
+        for (size_t i = c->installed; i < b->count; i++) {
+            char name[LSM_FILENAME_SIZE];
+            b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, b->metas[i]->number));
+        }
+    lsm_build_clear(b);
+    return rc;
+}

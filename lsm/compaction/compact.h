@@ -1,0 +1,43 @@
+/*
+ * compact.h -- run one job: merge its inputs into the output level.
+ *
+ * The result is installed in slices: after a bounded amount of output, the runs
+ * of the lower side that are used up are replaced by what was written so far.
+ * The upper side stays until the end. In between, rows stand in both levels
+ * with the same content, which every reader treats as an older version; so a
+ * job can be cut short by a crash, a full disk or close, keeps what it
+ * installed, and never needs twice the store.
+ */
+#ifndef LSM_COMPACTION_COMPACT_H
+#define LSM_COMPACTION_COMPACT_H
+
+#include "lsm/compaction/build.h"
+#include "lsm/compaction/pick.h"
+#include "lsm/store/table.h"
+
+struct lsm_compact {
+    struct lsm_build build;             /* filled by the caller but grand, is_bottom, file_done, ctx's use */
+    const struct lsm_job *job;
+    const struct lsm_tree_version *tree;
+    const struct lsm_policy *policy;
+    struct lsm_tables *tables;
+    uint64_t slice_bytes;               /* install after this much output */
+    void *ctx;
+    uint64_t (*new_file)(void *ctx);
+    int (*pause)(void *ctx);
+    /* Sync the directory, make the edit durable and current. Called at least once, the last time when
+       the job is done. A failure ends the job; what was installed before stays. */
+    int (*install)(void *ctx, struct lsm_edit *edit);
+
+    /* ---- private to compact.c ---- */
+    size_t installed;                   /* metas of the build that are installed */
+    bool uncertain;                     /* install was begun and failed: its edit may be on disk */
+    uint32_t lower_done;                /* runs of the lower side that are removed */
+    uint64_t slice_bytes_done;
+    uint32_t deeper_at[LSM_LEVEL_COUNT_MAX];
+};
+
+/* On failure files that were not installed are removed, unless the failure was install's. */
+int lsm_compact_run(struct lsm_compact *c);
+
+#endif

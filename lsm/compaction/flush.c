@@ -1,0 +1,82 @@
+/*
+ * flush.c -- see flush.h. The bounds of the rows are known before the first one
+ * is written (first and last of the iterator), so that level and codec can be
+ * chosen.
+ */
+#include "lsm/compaction/flush.h"
+
+struct bottom {
+    const struct lsm_tree_version *tree;
+    const struct lsm_comparator *cmp;
+    void *ctx;                  /* the caller's, for its callbacks */
+    uint64_t (*new_file)(void *ctx);
+    int (*pause)(void *ctx);
+};
+
+static bool is_bottom(void *ctx, struct lsm_slice key)
+{
+    struct bottom *bottom = ctx;
+
+    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
+        if (bottom->tree->level[i].count &&
+            lsm_level_overlaps(&bottom->tree->level[i], i > 0, bottom->cmp, key, key))
+            return false;
+    return true;
+}
+
+static uint64_t new_file(void *ctx)
+{
+    struct bottom *bottom = ctx;
+    return bottom->new_file(bottom->ctx);
+}
+
+static int take_a_break(void *ctx)
+{
+    struct bottom *bottom = ctx;
+    return bottom->pause ? bottom->pause(bottom->ctx) : LSM_OK;
+}
+
+int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tree_version *tree,
+                   const struct lsm_policy *policy, uint32_t level_max, int codec_deep,
+                   struct lsm_edit *edit)
+{
+    struct bottom bottom = { tree, b->table.comparator, b->ctx, b->new_file, b->pause };
+    struct lsm_buf lo;
+    uint32_t level;
+    int rc;
+
+    lsm_iter_first(it);
+    if (!it->valid)
+        return it->rc;
+    lsm_buf_init(&lo, b->os);
+    lsm_buf_append_slice(&lo, it->key);
+    if (lo.rc)
+        return lo.rc;
+    lsm_iter_last(it);
+    if (!it->valid) {
+        lsm_buf_clear(&lo);
+        return it->rc;
+    }
+    level = lsm_pick_flush_level(policy, tree, b->table.comparator, lsm_buf_slice(&lo), it->key);
+    lsm_buf_clear(&lo);
+    if (level > level_max)
+        level = level_max;
+
+    b->table.codec = lsm_level_codec(level, codec_deep);
+    b->file_bytes = level == 0 ? 0 : policy->file_bytes;
+    b->grand = NULL;
+    b->is_bottom = is_bottom;
+    b->new_file = new_file;
+    b->pause = take_a_break;
+    b->ctx = &bottom;
+    rc = lsm_build_run(b, it);
+    b->ctx = bottom.ctx;
+    b->new_file = bottom.new_file;
+    b->pause = bottom.pause;
+    b->is_bottom = NULL;
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < b->count; i++)
+        lsm_edit_add_table(edit, level, b->metas[i]);
+    return edit->rc;
+}

@@ -1,0 +1,343 @@
+/*
+ * pick.c -- see pick.h. Method: LevelDB's VersionSet::PickCompaction and
+ * SetupOtherInputs, with tombstone density as a second reason.
+ */
+#include "lsm/compaction/pick.h"
+
+#include <assert.h>
+
+void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
+{
+    uint64_t unit = memtable_bytes < (1u << 16) ? 1u << 16 : memtable_bytes;
+
+    policy->level0_runs = 4;
+    policy->level_bytes = 4 * unit;
+    policy->fan_out = 10;
+    policy->file_bytes = unit / 2 < (8u << 20) ? unit / 2 : 8u << 20;
+    policy->overlap_bytes_max = 10 * policy->file_bytes;
+    policy->expand_bytes_max = 25 * policy->file_bytes;
+}
+
+void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os)
+{
+    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
+        lsm_buf_init(&state->after[i], os);
+}
+
+void lsm_pick_state_clear(struct lsm_pick_state *state)
+{
+    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
+        lsm_buf_clear(&state->after[i]);
+}
+
+static bool is_dense(const struct lsm_run *run)
+{
+    return run->meta.tombstones >= 128 && run->meta.tombstones * 2 >= run->meta.entries;
+}
+
+double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_version *tree, uint32_t level)
+{
+    const struct lsm_level *l = &tree->level[level];
+
+    if (level == 0)
+        return (double)l->count / policy->level0_runs;
+    if (level + 1 >= LSM_LEVEL_COUNT_MAX)
+        return 0;
+    double target = (double)policy->level_bytes;
+    for (uint32_t i = 1; i < level; i++)
+        target *= policy->fan_out;
+    return (double)l->bytes / target;
+}
+
+static uint32_t deepest_level(const struct lsm_tree_version *tree)
+{
+    uint32_t deepest = 0;
+
+    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
+        if (tree->level[i].count)
+            deepest = i;
+    return deepest;
+}
+
+/* ---- sets of runs ---- */
+
+static int set_new(struct lsm_os *os, uint32_t cap, struct lsm_run ***set)
+{
+    *set = lsm_mem_alloc(os, (cap ? cap : 1) * sizeof **set);
+    return *set ? LSM_OK : lsm_nomem();
+}
+
+static bool touches(const struct lsm_run *run, const struct lsm_comparator *cmp, struct lsm_slice lo,
+                    struct lsm_slice hi)
+{
+    return lsm_key_compare(cmp, run->meta.largest, lo) >= 0 &&
+           lsm_key_compare(cmp, run->meta.smallest, hi) <= 0;
+}
+
+static void widen(const struct lsm_comparator *cmp, struct lsm_run *const *set, uint32_t count,
+                  struct lsm_slice *lo, struct lsm_slice *hi)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct lsm_table_meta *m = &set[i]->meta;
+        if (!lo->data || lsm_key_compare(cmp, m->smallest, *lo) < 0)
+            *lo = m->smallest;
+        if (!hi->data || lsm_key_compare(cmp, m->largest, *hi) > 0)
+            *hi = m->largest;
+    }
+}
+
+/* The runs of a level that touch [lo, hi]; false if one of them is busy. */
+static bool collect(const struct lsm_level *level, const struct lsm_comparator *cmp, struct lsm_slice lo,
+                    struct lsm_slice hi, struct lsm_run **set, uint32_t *count)
+{
+    *count = 0;
+    for (uint32_t i = 0; i < level->count; i++) {
+        if (!touches(level->runs[i], cmp, lo, hi))
+            continue;
+        if (level->runs[i]->in_compaction)
+            return false;
+        set[(*count)++] = level->runs[i];
+    }
+    return true;
+}
+
+static uint64_t bytes_of(struct lsm_run *const *set, uint32_t count)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        bytes += set[i]->meta.size_bytes;
+    return bytes;
+}
+
+/* Level 0: the runs that overlap the oldest one, transitively: a newer row must never sink below an
+   older one of the same key. Starting with the oldest keeps the rest correctly above. */
+static bool collect_level0(const struct lsm_level *level, const struct lsm_comparator *cmp,
+                           struct lsm_run **set, uint32_t *count)
+{
+    struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
+    uint32_t before;
+
+    set[0] = level->runs[level->count - 1];
+    *count = 1;
+    do {
+        before = *count;
+        widen(cmp, set, *count, &lo, &hi);
+        if (!collect(level, cmp, lo, hi, set, count))
+            return false;
+    } while (*count != before);
+    return true;
+}
+
+/* One run of a deeper level: the first dense one, or the first behind the place where the last pick
+   ended. */
+static struct lsm_run *choose(const struct lsm_level *level, const struct lsm_comparator *cmp,
+                              const struct lsm_pick_state *state, uint32_t number, bool by_size)
+{
+    struct lsm_slice after = lsm_buf_slice(&state->after[number]);
+    struct lsm_run *wrapped = NULL;
+
+    for (uint32_t i = 0; i < level->count; i++)
+        if (is_dense(level->runs[i]) && !level->runs[i]->in_compaction)
+            return level->runs[i];
+    if (!by_size)
+        return NULL;
+    for (uint32_t i = 0; i < level->count; i++) {
+        struct lsm_run *run = level->runs[i];
+        if (run->in_compaction)
+            continue;
+        if (after.size == 0 || lsm_key_compare(cmp, run->meta.smallest, after) > 0)
+            return run;
+        if (!wrapped)
+            wrapped = run;
+    }
+    return wrapped;
+}
+
+static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                      const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
+                      uint32_t number, bool by_size, struct lsm_job *job)
+{
+    const struct lsm_level *upper = &tree->level[number], *lower = &tree->level[number + 1];
+    struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
+    int rc;
+
+    job->tree = tree->tree;
+    job->level = number;
+    job->output_level = number + 1;
+    rc = set_new(os, upper->count, &job->upper);
+    if (rc == LSM_OK)
+        rc = set_new(os, lower->count, &job->lower);
+    if (rc)
+        return rc;
+
+    if (number == 0) {
+        if (!collect_level0(upper, cmp, job->upper, &job->upper_count))
+            return LSM_DONE;
+    } else {
+        struct lsm_run *run = choose(upper, cmp, state, number, by_size);
+        if (!run)
+            return LSM_DONE;
+        job->upper[0] = run;
+        job->upper_count = 1;
+    }
+    widen(cmp, job->upper, job->upper_count, &lo, &hi);
+    if (!collect(lower, cmp, lo, hi, job->lower, &job->lower_count))
+        return LSM_DONE;
+
+    /* Widen the upper side while the lower side does not grow: more done for the same rewriting. */
+    if (job->lower_count && number > 0) {
+        struct lsm_run **more, **below;
+        uint32_t more_count, below_count;
+        struct lsm_slice wlo = lo, whi = hi;
+
+        rc = set_new(os, upper->count, &more);
+        if (rc)
+            return rc;
+        rc = set_new(os, lower->count, &below);
+        if (rc) {
+            lsm_mem_free(os, more);
+            return rc;
+        }
+        widen(cmp, job->lower, job->lower_count, &wlo, &whi);
+        if (collect(upper, cmp, wlo, whi, more, &more_count) && more_count > job->upper_count &&
+            bytes_of(more, more_count) + bytes_of(job->lower, job->lower_count) <
+                policy->expand_bytes_max) {
+            struct lsm_slice mlo = { NULL, 0 }, mhi = { NULL, 0 };
+            widen(cmp, more, more_count, &mlo, &mhi);
+            if (collect(lower, cmp, mlo, mhi, below, &below_count) && below_count == job->lower_count) {
+                memcpy(job->upper, more, more_count * sizeof *more);
+                job->upper_count = more_count;
+                hi = mhi;
+            }
+        }
+        lsm_mem_free(os, more);
+        lsm_mem_free(os, below);
+    }
+
+    lsm_buf_reset(&state->after[number]);
+    lsm_buf_append_slice(&state->after[number], hi);
+
+    /* A dense run in the level above the last must be rewritten to lose its tombstones. */
+    if (job->lower_count == 0 && job->upper_count == 1 && !is_dense(job->upper[0])) {
+        uint64_t below = 0;
+        if (number + 2 < LSM_LEVEL_COUNT_MAX) {
+            const struct lsm_level *grand = &tree->level[number + 2];
+            for (uint32_t i = 0; i < grand->count; i++)
+                if (touches(grand->runs[i], cmp, lo, hi))
+                    below += grand->runs[i]->meta.size_bytes;
+        }
+        /* A move that makes the next compaction of this run very large is no gain. */
+        job->is_move = below <= policy->overlap_bytes_max;
+    }
+    return LSM_OK;
+}
+
+int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+             const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
+             struct lsm_job *job)
+{
+    bool tried[LSM_LEVEL_COUNT_MAX] = { false };
+
+    memset(job, 0, sizeof *job);
+    for (;;) {
+        double best = 0;
+        uint32_t level = 0;
+
+        for (uint32_t i = 0; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
+            double score = lsm_level_score(policy, tree, i);
+            if (!tried[i] && score > best) {
+                best = score;
+                level = i;
+            }
+        }
+        if (best < 1)
+            break;
+        int rc = pick_level(policy, tree, cmp, state, os, level, true, job);
+        if (rc != LSM_DONE)
+            return rc;
+        lsm_job_clear(job, os);
+        tried[level] = true;
+    }
+    /* Nothing is too large: what is mostly tombstones sinks, so that deleted data gives its space back
+       without new writes. In the deepest level tombstones do not exist. */
+    for (uint32_t i = 1; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
+        if (tried[i] || tree->level[i].count == 0)
+            continue;
+        int rc = pick_level(policy, tree, cmp, state, os, i, false, job);
+        if (rc != LSM_DONE)
+            return rc;
+        lsm_job_clear(job, os);
+    }
+    return LSM_DONE;
+}
+
+int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct lsm_job *job)
+{
+    uint32_t deepest = deepest_level(tree), target = deepest ? deepest : 1, upper = 0;
+    bool has_tombstones = false;
+    int rc;
+
+    memset(job, 0, sizeof *job);
+    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
+        for (uint32_t k = 0; k < tree->level[i].count; k++) {
+            if (tree->level[i].runs[k]->in_compaction)
+                return LSM_DONE;
+            if (i < target)
+                upper++;
+            else
+                has_tombstones |= tree->level[i].runs[k]->meta.tombstones > 0;
+        }
+    if (upper == 0 && !has_tombstones)
+        return LSM_DONE;
+
+    job->tree = tree->tree;
+    job->level = 0;
+    job->output_level = target;
+    rc = set_new(os, upper, &job->upper);
+    if (rc == LSM_OK)
+        rc = set_new(os, tree->level[target].count, &job->lower);
+    if (rc)
+        return rc;
+    for (uint32_t i = 0; i < target; i++)
+        for (uint32_t k = 0; k < tree->level[i].count; k++)
+            job->upper[job->upper_count++] = tree->level[i].runs[k];
+    for (uint32_t k = 0; k < tree->level[target].count; k++)
+        job->lower[job->lower_count++] = tree->level[target].runs[k];
+    return LSM_OK;
+}
+
+void lsm_job_clear(struct lsm_job *job, struct lsm_os *os)
+{
+    lsm_mem_free(os, job->upper);
+    lsm_mem_free(os, job->lower);
+    memset(job, 0, sizeof *job);
+}
+
+uint32_t lsm_pick_flush_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                              const struct lsm_comparator *cmp, struct lsm_slice lo, struct lsm_slice hi)
+{
+    uint32_t level = 0, deepest = deepest_level(tree);
+
+    if (lsm_level_overlaps(&tree->level[0], false, cmp, lo, hi))
+        return 0;
+    /* As deep as the deepest level that has data (at least 2, where compression begins), but never
+       where the run would bury what it overlaps less far down. */
+    uint32_t cap = deepest < 2 ? 2 : deepest;
+    while (level < cap) {
+        uint64_t below = 0;
+
+        if (lsm_level_overlaps(&tree->level[level + 1], true, cmp, lo, hi))
+            break;
+        if (level + 2 < LSM_LEVEL_COUNT_MAX) {
+            const struct lsm_level *grand = &tree->level[level + 2];
+            for (uint32_t i = 0; i < grand->count; i++)
+                if (touches(grand->runs[i], cmp, lo, hi))
+                    below += grand->runs[i]->meta.size_bytes;
+        }
+        if (below > policy->overlap_bytes_max)
+            break;
+        level++;
+    }
+    return level;
+}

@@ -1,0 +1,67 @@
+/*
+ * pick.h -- the compaction policy: from the shape of a tree to the next job.
+ * Pure: no I/O, no clock, nothing remembered but what is passed in.
+ *
+ * Leveled. Level 0 holds flushed runs that overlap; it is due by their number.
+ * Level i >= 1 is due by bytes against its target, level_bytes * fan_out^(i-1),
+ * or by tombstones: a run of which half is tombstones is due whatever its size.
+ * Picks rotate through the key space (LevelDB's compact pointer), so that no
+ * range is rewritten again and again while others wait.
+ */
+#ifndef LSM_COMPACTION_PICK_H
+#define LSM_COMPACTION_PICK_H
+
+#include "lsm/version/version.h"
+
+struct lsm_policy {
+    uint32_t level0_runs;       /* due from this many; 4 */
+    uint64_t level_bytes;       /* target of level 1 */
+    uint32_t fan_out;           /* 10 */
+    uint64_t file_bytes;        /* outputs are cut here */
+    uint64_t overlap_bytes_max; /* outputs are cut before they overlap more than this of the level below */
+    uint64_t expand_bytes_max;  /* inputs are widened while they stay below this */
+};
+
+/* The policy for a memtable of this size. */
+void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes);
+
+#define LSM_JOB_INPUTS_MAX 4096u
+
+struct lsm_job {
+    uint32_t tree, level, output_level;
+    struct lsm_run **upper;     /* of `level`; borrowed from the version */
+    uint32_t upper_count;
+    struct lsm_run **lower;     /* of output_level */
+    uint32_t lower_count;
+    bool is_move;               /* nothing overlaps: change the level, touch no byte */
+};
+
+/* Where the last pick in each level ended: the next one begins behind it. */
+struct lsm_pick_state {
+    struct lsm_buf after[LSM_LEVEL_COUNT_MAX];
+};
+void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os);
+void lsm_pick_state_clear(struct lsm_pick_state *state);
+
+/* How due a level is; 1 and more: due. */
+double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_version *tree, uint32_t level);
+
+/*
+ * The next job of this tree. LSM_DONE: none. LSM_NOMEM. Runs that are
+ * in_compaction are left alone. The caller clears the job, which holds no
+ * references: the version must outlive it.
+ */
+int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+             const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
+             struct lsm_job *job);
+/* Everything of the tree into its deepest level. LSM_DONE: it is there already, without tombstones
+   or duplicates to drop. */
+int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct lsm_job *job);
+void lsm_job_clear(struct lsm_job *job, struct lsm_os *os);
+
+/* The deepest level to which a new run with these bounds can go without passing an older version of
+   a key of its: 0 if it overlaps level 0 or 1. */
+uint32_t lsm_pick_flush_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                              const struct lsm_comparator *cmp, struct lsm_slice lo, struct lsm_slice hi);
+
+#endif

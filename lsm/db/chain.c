@@ -1,0 +1,407 @@
+/*
+ * chain.c -- what is committed: the host's token, the chain of joint records
+ * behind it, and the publishing of what it proves (commit.md R12 to R18).
+ *
+ *     log      S1   J2   S3   J4   J5   S6          T = J5, J4 was abandoned
+ *     base     -    -    J2   J2   J2   J5
+ *     chain(T) = J5 -> J2 -> root                   published: S1 J2 S3 J5 S6
+ *
+ * The array db->chain holds the published links with the sequence at which each
+ * begins: a reader whose host still shows J2 sees S1 J2 S3.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec)
+{
+    if (!rec)
+        return;
+    lsm_memtable_unref(rec->mem);
+    lsm_buf_clear(&rec->ops);
+    for (uint32_t i = 0; i < rec->run_count; i++)
+        lsm_run_unref(rec->runs[i]);
+    lsm_mem_free(os, rec->runs);
+    lsm_unit_unref(rec->unit);
+    if (rec->view)
+        lsm_mem_free(os, rec->view);    /* never filled */
+    lsm_mem_free(os, rec);
+}
+
+bool lsm_chain_is_quiet(const struct lsm_db *db, const struct lsm_token *t)
+{
+    return lsm_token_equal(t, &db->decided) && lsm_token_equal(t, &db->newest_joint);
+}
+
+static struct lsm_chain_link *newest_link(const struct lsm_db *db)
+{
+    return &db->chain[db->chain_count - 1];
+}
+
+static bool is_in_chain(const struct lsm_db *db, const struct lsm_token *token)
+{
+    for (uint32_t i = db->chain_count; i-- > 0;)
+        if (lsm_token_equal(&db->chain[i].token, token))
+            return true;
+    return false;
+}
+
+/* ---- hidden records, ascending by txid ---- */
+
+int lsm_chain_reserve(struct lsm_db *db)
+{
+    if (db->record_count + 1 > db->record_cap) {
+        uint32_t cap = db->record_cap ? 2 * db->record_cap : 16;
+        void *more = db->os->mem_realloc(db->os, db->records, cap * sizeof *db->records);
+        if (!more)
+            return lsm_nomem();
+        db->records = more;
+        db->record_cap = cap;
+    }
+    /* Every hidden record may become a link. */
+    if (db->chain_count + db->record_count + 1 > db->chain_cap) {
+        uint32_t cap = 2 * (db->chain_count + db->record_count) + 16;
+        void *more = db->os->mem_realloc(db->os, db->chain, cap * sizeof *db->chain);
+        if (!more)
+            return lsm_nomem();
+        db->chain = more;
+        db->chain_cap = cap;
+    }
+    return LSM_OK;
+}
+
+void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    assert(db->record_count < db->record_cap);
+    assert(db->record_count == 0 || db->records[db->record_count - 1]->id.txid < rec->id.txid);
+    db->records[db->record_count++] = rec;
+}
+
+static uint32_t find_hidden(const struct lsm_db *db, const struct lsm_token *id)
+{
+    uint32_t lo = 0, hi = db->record_count;
+
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (db->records[mid]->id.txid < id->txid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < db->record_count && lsm_token_equal(&db->records[lo]->id, id) ? lo : UINT32_MAX;
+}
+
+void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    uint32_t i = find_hidden(db, &rec->id);
+
+    if (i == UINT32_MAX)
+        return;
+    db->record_count--;
+    memmove(&db->records[i], &db->records[i + 1], (db->record_count - i) * sizeof *db->records);
+}
+
+/* ---- publishing ---- */
+
+/* Copy the record's rows into the active memtable. LSM_NOMEM: some are in, as burnt sequences, and
+   will be superseded by the same rows under higher ones. */
+static int copy_rows(struct lsm_db *db, const struct lsm_prepared *rec, uint64_t base)
+{
+    struct lsm_memtable *to = db->active->mem;
+    struct lsm_memtable_row row;
+    int rc = LSM_OK;
+
+    if (rec->mem) {
+        for (uint32_t off = 0; lsm_memtable_next_added(rec->mem, off, &row) && rc == LSM_OK; off = row.off) {
+            if (lsm_tag_kind(row.tag) == LSM_KIND_VOID)
+                continue;
+            if (lsm_tag_seq(row.tag) > rec->op_max)
+                break;
+            rc = lsm_memtable_add(to, row.tree, lsm_tree_comparator(db, row.tree), row.key,
+                                  row.tag + (base << 8), row.value);
+        }
+        return rc;
+    }
+    struct lsm_reader r = lsm_reader(lsm_buf_slice(&rec->ops));
+    for (uint64_t op = rec->op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
+        struct lsm_slice key, value;
+        enum lsm_kind kind;
+        uint32_t tree;
+        if (!lsm_op_decode(&r, &kind, &tree, &key, &value))
+            return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
+        const struct lsm_tree *t = lsm_tree_by_id(db, tree);
+        if (t && !atomic_load(&t->dropped))
+            rc = lsm_memtable_add(to, tree, t->cmp, key, lsm_tag(base + op, kind), value);
+    }
+    return rc;
+}
+
+/* Push the record's unit: its memtable as it is, or its private tables. Cannot fail. */
+static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_memtable *mem, uint64_t base)
+{
+    struct lsm_unit *unit = rec->unit;
+    struct lsm_view *view = rec->view, *old;
+
+    rec->unit = NULL;
+    rec->view = NULL;
+    if (mem) {
+        unit->mem = mem;
+        unit->seq_add = base;
+        lsm_memtable_ref(mem);
+    }
+    unit->runs = rec->runs;
+    unit->run_count = rec->run_count;
+    rec->runs = NULL;
+    rec->run_count = 0;
+    for (uint32_t i = 0; i < unit->run_count; i++) {
+        struct lsm_table_meta *m = &unit->runs[i]->meta;
+        m->seq_add = base;      /* until now numbered from 1 */
+        m->seq_min += base;
+        m->seq_max += base;
+        lsm_tables_forget(db->tables, m->number);   /* opened with the private numbering */
+    }
+    lsm_db_lock(db);
+    old = db->view;
+    unit->older = old->newest;
+    lsm_view_fill(view, unit, old->unit_count + 1, old->version);
+    lsm_unit_unref(unit);       /* the view has it */
+    db->view = view;
+    db->active = NULL;          /* rows that come later are newer: they need a memtable on top */
+    lsm_db_unlock(db);
+    lsm_view_unref(old);
+}
+
+static bool is_small(const struct lsm_db *db, const struct lsm_prepared *rec)
+{
+    return rec->run_count == 0 &&
+           (!rec->mem || lsm_memtable_bytes(rec->mem) <= db->memtable_bytes / 4);
+}
+
+void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    uint64_t base = db->seq_alloc;
+    bool copied = false;
+
+    assert(rec->state == LSM_RECORD_HIDDEN);
+    db->seq_alloc = base + rec->op_max;
+    if (db->active && is_small(db, rec) && copy_rows(db, rec, base) == LSM_OK)
+        copied = true;
+    if (!copied && (rec->mem || rec->run_count))
+        link_unit(db, rec, rec->mem, base);
+
+    lsm_db_lock(db);
+    if (rec->type == LSM_RECORD_JOINT) {
+        assert(db->chain_count < db->chain_cap);
+        db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, base + 1 };
+    }
+    atomic_store_explicit(&db->seq_published, base + rec->op_max, memory_order_release);
+    lsm_db_unlock(db);
+    rec->state = LSM_RECORD_PUBLISHED;
+}
+
+/*
+ * A record read at open: its rows are still encoded, so that this may fail; then
+ * nothing is published and it can be tried again.
+ */
+static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    int rc;
+
+    if (rec->mem) {
+        lsm_chain_publish_one(db, rec);
+        return LSM_OK;
+    }
+    if (!rec->unit)
+        rec->unit = lsm_unit_new(db->os);
+    if (!rec->view)
+        rec->view = lsm_view_alloc(db->os);
+    if (!rec->unit || !rec->view)
+        return lsm_nomem();
+    if (rec->run_count && rec->ops.size) {
+        /* The ops are newer than the adopted tables: they go into a memtable of their own, above. */
+        struct lsm_unit *runs = lsm_unit_new(db->os);
+        struct lsm_view *view = lsm_view_alloc(db->os);
+        uint64_t base = db->seq_alloc;
+        if (!runs || !view) {
+            lsm_unit_unref(runs);
+            lsm_mem_free(db->os, view);
+            return lsm_nomem();
+        }
+        link_unit(db, rec, NULL, base);
+        rec->unit = runs;
+        rec->view = view;
+    }
+    rc = lsm_write_active_locked(db);
+    if (rc)
+        return rc;
+    if (rec->ops.size) {
+        rc = copy_rows(db, rec, db->seq_alloc);
+        if (rc) {
+            db->seq_alloc += rec->op_max;
+            return rc;
+        }
+        lsm_buf_clear(&rec->ops);
+        lsm_db_lock(db);
+        uint64_t base = db->seq_alloc;
+        db->seq_alloc += rec->op_max;
+        if (rec->type == LSM_RECORD_JOINT)
+            db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, base + 1 };
+        atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
+        lsm_db_unlock(db);
+        rec->state = LSM_RECORD_PUBLISHED;
+        return LSM_OK;
+    }
+    lsm_chain_publish_one(db, rec);
+    return LSM_OK;
+}
+
+/* Drop what is published from the array of hidden records. */
+static void forget_published(struct lsm_db *db)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < db->record_count; i++) {
+        struct lsm_prepared *rec = db->records[i];
+        if (rec->state == LSM_RECORD_HIDDEN)
+            db->records[kept++] = rec;
+        else if (!rec->owned)
+            lsm_prepared_free(db->os, rec);
+    }
+    db->record_count = kept;
+}
+
+static int stale(struct lsm_db *db, const char *what, const struct lsm_token *token,
+                 const struct lsm_token *other, const char *hint)
+{
+    return lsm_fail(LSM_STALE, "%s: %s (database at transaction %llu, store at %llu): %s", db->path, what,
+                    (unsigned long long)token->txid, (unsigned long long)other->txid, hint);
+}
+
+#define STALE_HINT "the database and its directory are not of the same moment; restore both from one backup"
+
+/* Walk from token back to the newest link; mark the path. Publish mutex held. */
+static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_path)
+{
+    struct lsm_token at = *token;
+
+    while (!lsm_token_equal(&at, &newest_link(db)->token)) {
+        uint32_t i = find_hidden(db, &at);
+        if (i == UINT32_MAX || db->records[i]->type != LSM_RECORD_JOINT) {
+            if (token->txid < db->root.txid || token->txid < db->floor.txid) {
+                if (db->token_seen)
+                    return lsm_fail(LSM_CONFLICT, "%s: the state that this transaction began with is "
+                                                  "gone (end it and begin anew)", db->path);
+                return stale(db, "database older than store", token,
+                             db->root.txid > db->floor.txid ? &db->root : &db->floor, STALE_HINT);
+            }
+            return stale(db, "store behind database", token, &newest_link(db)->token, STALE_HINT);
+        }
+        on_path[i] = true;
+        at = db->records[i]->base;
+    }
+    if (token->txid < db->floor.txid && !db->token_seen)
+        return stale(db, "database older than store", token, &db->floor, STALE_HINT);
+    return LSM_OK;
+}
+
+int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
+{
+    bool *on_path, seen;
+    int rc = LSM_OK;
+
+    lsm_db_lock(db);
+    seen = db->token_seen && (lsm_token_equal(token, &newest_link(db)->token) || is_in_chain(db, token));
+    lsm_db_unlock(db);
+    if (seen)
+        return LSM_OK;
+
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    seen = is_in_chain(db, token) && (db->token_seen || !lsm_token_equal(token, &newest_link(db)->token));
+    rc = lsm_chain_reserve(db);
+    lsm_db_unlock(db);
+    if (seen || rc)
+        goto out;
+
+    on_path = lsm_mem_zalloc(db->os, db->record_count + 1);
+    if (!on_path) {
+        rc = lsm_nomem();
+        goto out;
+    }
+    rc = mark_path(db, token, on_path);
+    for (uint32_t i = 0; i < db->record_count && rc == LSM_OK; i++) {
+        struct lsm_prepared *rec = db->records[i];
+        if (rec->state != LSM_RECORD_HIDDEN)
+            continue;
+        /* A solo of this process is published by its own commit, and by nothing else. */
+        if (on_path[i] || (rec->type == LSM_RECORD_SOLO && !rec->owned &&
+                           lsm_token_equal(&rec->base, &newest_link(db)->token)))
+            rc = publish_read(db, rec);
+    }
+    lsm_mem_free(db->os, on_path);
+    forget_published(db);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        if (!db->token_seen)
+            for (uint32_t i = 0; i < db->record_count; i++)
+                db->suspect |= db->records[i]->type == LSM_RECORD_JOINT;
+        db->token_seen = true;
+        if (db->txid_max < token->txid)
+            db->txid_max = token->txid;
+        lsm_db_unlock(db);
+    }
+out:
+    db->os->mutex_unlock(db->publish);
+    return rc;
+}
+
+int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token)
+{
+    int rc = lsm_db_usable(db);
+    return rc ? rc : lsm_chain_publish(db, token);
+}
+
+int lsm_chain_settle(struct lsm_db *db)
+{
+    struct lsm_token t;
+    bool suspect, settled;
+    int rc = LSM_OK;
+
+    lsm_db_lock(db);
+    t = newest_link(db)->token;
+    suspect = db->suspect;
+    settled = lsm_token_equal(&t, &db->floor);
+    lsm_db_unlock(db);
+    if (settled)
+        return LSM_OK;
+    if (db->has_host && db->host.settle)
+        rc = db->host.settle(db->host.ctx, suspect);
+    if (rc)
+        return rc;
+    atomic_fetch_add_explicit(&db->counters.settles, 1, memory_order_relaxed);
+    lsm_db_lock(db);
+    db->floor = t;
+    lsm_db_unlock(db);
+    return LSM_OK;
+}
+
+void lsm_chain_prune(struct lsm_db *db)
+{
+    uint32_t first = 0, kept = 0;
+
+    /* Hidden records of logs that go: T is decided and the newest joint, so they are dead (R17). */
+    for (uint32_t i = 0; i < db->record_count; i++) {
+        struct lsm_prepared *rec = db->records[i];
+        if (rec->id.txid >= db->root.txid || rec->owned)
+            db->records[kept++] = rec;
+        else
+            lsm_prepared_free(db->os, rec);
+    }
+    db->record_count = kept;
+
+    /* A link whose successor begins at or below the horizon cannot be read any more. */
+    while (first + 1 < db->chain_count && db->chain[first + 1].seq_begin <= db->horizon)
+        first++;
+    memmove(db->chain, db->chain + first, (db->chain_count - first) * sizeof *db->chain);
+    db->chain_count -= first;
+}

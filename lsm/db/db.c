@@ -1,0 +1,545 @@
+/*
+ * db.c -- open and close a store.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "lsm/format/filename.h"
+
+#define MEMORY_DEFAULT (UINT64_C(64) << 20)
+#define MEMORY_MIN (UINT64_C(1) << 20)
+#define OPEN_TABLES_MAX 256u
+
+void lsm_options_init(struct lsm_options *options)
+{
+    memset(options, 0, sizeof *options);
+}
+
+void lsm_db_lock(struct lsm_db *db)
+{
+    db->os->mutex_lock(db->mutex);
+}
+
+void lsm_db_unlock(struct lsm_db *db)
+{
+    db->os->mutex_unlock(db->mutex);
+}
+
+int lsm_db_usable(const struct lsm_db *db)
+{
+    if (db->os->fork_generation(db->os) == db->fork_generation)
+        return LSM_OK;
+    return lsm_fail(LSM_MISUSE, "%s: opened before fork(); open it anew in this process", db->path);
+}
+
+void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text)
+{
+    bool changed;
+
+    lsm_db_lock(db);
+    changed = health > db->health;
+    if (changed) {
+        db->health = health;
+        db->health_code = code;
+        snprintf(db->health_text, sizeof db->health_text, "%s", text);
+    }
+    lsm_db_unlock(db);
+    if (changed)
+        lsm_db_event(db, health >= LSM_HEALTH_READ_ONLY ? LSM_EVENT_ERROR : LSM_EVENT_WARNING, "%s", text);
+}
+
+int lsm_db_writable(struct lsm_db *db)
+{
+    char why[LSM_ERROR_TEXT_SIZE];
+    bool blocked;
+
+    if (db->read_only)
+        return lsm_fail(LSM_READONLY, "%s: %s", db->path,
+                        db->read_only_why ? db->read_only_why : "opened read-only");
+    lsm_db_lock(db);
+    blocked = db->health >= LSM_HEALTH_READ_ONLY;
+    if (blocked)
+        memcpy(why, db->health_text, sizeof why);
+    lsm_db_unlock(db);
+    if (blocked)
+        return lsm_fail(LSM_READONLY, "%s: read-only since a failure: %.400s", db->path, why);
+    return LSM_OK;
+}
+
+uint64_t lsm_db_new_file(struct lsm_db *db)
+{
+    return atomic_fetch_add(&db->next_file, 1);
+}
+
+void lsm_db_uuid(const struct lsm_db *db, uint8_t uuid[16])
+{
+    memcpy(uuid, db->uuid, 16);
+}
+
+bool lsm_db_is_virgin(struct lsm_db *db)
+{
+    bool virgin;
+
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    virgin = db->root.txid == 0 && db->decided.txid == 0 && db->seq_published == 0 && db->chain_count == 1;
+    for (uint32_t i = 0; i < db->record_count; i++)
+        virgin = virgin && db->records[i]->type != LSM_RECORD_SOLO;
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    return virgin;
+}
+
+/* ---- memory ---- */
+
+static void set_budget(struct lsm_db *db, uint64_t bytes)
+{
+    db->memory_bytes = bytes < MEMORY_MIN ? MEMORY_MIN : bytes;
+    db->memtable_bytes = db->memory_bytes / 4;
+    db->batch_bytes = db->memory_bytes / 8;
+    lsm_policy_init(&db->policy, db->memtable_bytes);
+}
+
+void lsm_db_memory_changed(struct lsm_db *db)
+{
+    uint64_t used = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) +
+                    lsm_tables_memory(db->tables);
+    uint64_t least = db->memory_bytes / 8;
+    uint64_t cache = used + least < db->memory_bytes ? db->memory_bytes - used : least;
+
+    /* Small changes are not worth the shards' locks. */
+    uint64_t step = db->memory_bytes / 64;
+    cache -= cache % step;
+    if (cache != db->cache_bytes) {
+        db->cache_bytes = cache;
+        lsm_cache_set_capacity(db->cache, cache);
+    }
+}
+
+int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes)
+{
+    struct lsm_edit edit;
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK && memory_bytes < MEMORY_MIN)
+        rc = lsm_fail(LSM_MISUSE, "a budget of %llu bytes is below the least, 1 MiB",
+                      (unsigned long long)memory_bytes);
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    lsm_edit_init(&edit, db->os);
+    edit.has = LSM_EDIT_MEMORY;
+    edit.memory_bytes = memory_bytes;
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    rc = lsm_recover_begin_writing(db);
+    if (rc == LSM_OK)
+        rc = lsm_write_edit(db, &edit, 0);
+    lsm_db_lock(db);
+    if (rc == LSM_OK) {
+        set_budget(db, memory_bytes);
+        db->memory_recorded = true;
+        lsm_db_memory_changed(db);
+    }
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    lsm_edit_clear(&edit);
+    return rc;
+}
+
+/* ---- LOCK ---- */
+
+static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
+{
+    char owner[160] = { 0 };
+    size_t got = 0;
+
+    db->os->file_read(file, owner, sizeof owner - 1, 0, &got);
+    for (size_t i = 0; i < got; i++)
+        if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
+            owner[i] = i + 1 == got ? 0 : ' ';
+    return lsm_fail(LSM_BUSY, "%s: another process has the store open%s%s%s", db->path,
+                    got ? " (" : "", owner, got ? ")" : "");
+}
+
+static int take_lock(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+    struct lsm_file *file;
+    char text[160];
+    int error, n;
+
+    if (db->read_only)
+        return LSM_OK;
+    error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
+    if (error == EROFS || error == EACCES || error == EPERM) {
+        db->read_only = true;   /* reading needs no lock where nobody can write */
+        db->read_only_why = "the directory cannot be written to";
+        return LSM_OK;
+    }
+    if (error)
+        return lsm_fail_os(error, "open LOCK in", db->path);
+    error = os->file_lock(file);
+    if (error) {
+        int rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        os->file_close(file);
+        return rc;
+    }
+    db->lock_file = file;
+    /* For people only: the lock itself is the kernel's. */
+    n = snprintf(text, sizeof text, "process %llu, since %llu s after 1970\n",
+                 (unsigned long long)os->process_id(os), (unsigned long long)(os->wall_us(os) / 1000000));
+    if (n > 0 && os->file_truncate(file, 0) == 0)
+        os->file_write(file, text, (size_t)n, 0);
+    return LSM_OK;
+}
+
+/* ---- open ---- */
+
+static void db_free(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+
+    if (db->view) {
+        db->view->version->obsolete = NULL;
+        lsm_view_unref(db->view);
+    }
+    for (uint32_t i = 0; i < db->record_count; i++)
+        lsm_prepared_free(os, db->records[i]);
+    lsm_mem_free(os, db->records);
+    lsm_mem_free(os, db->chain);
+    for (uint32_t i = 0; i < db->tree_count; i++) {
+        lsm_buf_clear(&db->trees[i]->name);
+        lsm_pick_state_clear(&db->trees[i]->pick);
+        lsm_mem_free(os, db->trees[i]);
+    }
+    lsm_mem_free(os, db->trees);
+    lsm_mem_free(os, db->obsolete);
+    lsm_buf_clear(&db->encode);
+    if (db->has_log)
+        lsm_log_close(&db->log);
+    lsm_manifest_close(&db->manifest);
+    lsm_tables_free(db->tables);
+    lsm_cache_free(db->cache);
+    lsm_compressor_pool_free(db->compressors);
+    lsm_db_event_close(db);
+    if (db->lock_file)
+        os->file_close(db->lock_file);
+    if (db->dir)
+        os->dir_close(db->dir);
+    if (db->changed)
+        os->cond_free(db->changed);
+    if (db->mutex)
+        os->mutex_free(db->mutex);
+    if (db->publish)
+        os->mutex_free(db->publish);
+    if (db->info_mutex)
+        os->mutex_free(db->info_mutex);
+    if (db->obsolete_mutex)
+        os->mutex_free(db->obsolete_mutex);
+    struct lsm_os *own = db->own_os, *own_mem = db->own_mem_os;
+    lsm_mem_free(os, db->path);
+    lsm_mem_free(os, db);
+    if (own_mem)
+        lsm_os_mem_free(own_mem);
+    if (own)
+        lsm_os_posix_free(own);
+}
+
+static int new_locks(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+
+    if (os->mutex_new(os, &db->mutex) || os->mutex_new(os, &db->publish) ||
+        os->mutex_new(os, &db->info_mutex) || os->mutex_new(os, &db->obsolete_mutex) ||
+        os->cond_new(os, &db->changed))
+        return lsm_nomem();
+    return LSM_OK;
+}
+
+static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *created)
+{
+    uint32_t mode = db->file_mode, dir_mode = mode | ((mode & 0444) >> 2);
+    int error = db->os->dir_open(db->os, db->path, o->create_if_missing && !o->read_only, dir_mode, created,
+                                 &db->dir);
+    int rc;
+
+    if (error) {
+        rc = lsm_fail_os(error, "open directory", db->path);
+        return rc == LSM_IOERR ? lsm_fail(LSM_CANTOPEN, "%s: the store's directory cannot be opened",
+                                          db->path) : rc;
+    }
+    rc = take_lock(db);
+    if (rc == LSM_OK)
+        rc = lsm_compressor_pool_new(db->os, &db->compressors);
+    if (rc == LSM_OK)
+        rc = lsm_cache_new(db->os, db->memory_bytes / 4, &db->cache);
+    if (rc)
+        return rc;
+    rc = lsm_recover(db, o->create_if_missing && !db->read_only, o->uuid);
+    if (rc == LSM_OK && !*created && o->error_if_exists && !db->writing_begun)
+        rc = lsm_fail(LSM_EXISTS, "%s: there is a store already", db->path);
+    if (rc == LSM_OK)
+        rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, OPEN_TABLES_MAX,
+                            &db->tables);
+    return rc;
+}
+
+/* Without a host that will say, the newest decided token stands for its; what stands after it may or
+   may not be committed, so that nothing may be written on top. */
+static int publish_alone(struct lsm_db *db)
+{
+    struct lsm_token decided = db->decided;
+    int rc = lsm_chain_publish(db, &decided);
+
+    if (rc)
+        return rc;
+    for (uint32_t i = 0; i < db->record_count; i++)
+        if (db->records[i]->type == LSM_RECORD_JOINT && db->records[i]->id.txid > decided.txid &&
+            db->records[i]->state == LSM_RECORD_HIDDEN)
+            db->read_only_why = "an undecided transaction stands in the log: only the database can decide it";
+    if (db->carried)
+        db->read_only_why = "the database holds transactions that the log may lack";
+    if (db->read_only_why)
+        db->read_only = true;
+    return LSM_OK;
+}
+
+/* After a failed creation nothing may be left that a second try would stumble over. */
+static void remove_creation(struct lsm_os *os, struct lsm_dir *dir, const char *path)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    for (uint64_t n = 1; n < 4; n++) {
+        os->file_remove(dir, lsm_filename(name, LSM_FILE_MANIFEST, n));
+        os->file_remove(dir, lsm_filename(name, LSM_FILE_TEMP, n));
+    }
+    os->file_remove(dir, "CURRENT");
+    os->file_remove(dir, "LOCK");
+    os->dir_remove(os, path);
+}
+
+int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_db **out)
+{
+    struct lsm_options defaults;
+    struct lsm_os *os, *own_os = NULL, *own_mem = NULL;
+    struct lsm_db *db;
+    bool created = false;
+    int rc;
+
+    *out = NULL;
+    if (!options) {
+        lsm_options_init(&defaults);
+        options = &defaults;
+    }
+    os = options->os;
+    if (!os)
+        os = own_os = lsm_os_posix_new();
+    if (os && !path)
+        os = own_mem = lsm_os_mem_new(os);
+    db = os ? lsm_mem_zalloc(os, sizeof *db) : NULL;
+    if (!db) {
+        if (own_mem)
+            lsm_os_mem_free(own_mem);
+        if (own_os)
+            lsm_os_posix_free(own_os);
+        return lsm_nomem();
+    }
+    db->os = os;
+    db->own_os = own_os;
+    db->own_mem_os = own_mem;
+    db->fork_generation = os->fork_generation(os);
+    db->read_only = options->read_only;
+    db->wait_for_token = options->wait_for_token;
+    db->no_worker = options->no_worker;
+    db->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
+    db->event = options->event;
+    db->event_ctx = options->event_ctx;
+    db->has_host = options->host != NULL;
+    if (options->host)
+        db->host = *options->host;
+    lsm_buf_init(&db->encode, os);
+    set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);
+
+    const char *name = path ? path : ":memory:";
+    size_t size = strlen(name) + 1;
+    db->path = lsm_mem_alloc(os, size);
+    rc = db->path ? new_locks(db) : lsm_nomem();
+    if (rc == LSM_OK) {
+        memcpy(db->path, name, size);
+        if (path) {
+            rc = open_parts(db, options, &created);
+        } else {
+            struct lsm_options in_memory = *options;
+            in_memory.create_if_missing = true;
+            rc = open_parts(db, &in_memory, &created);
+        }
+    }
+    if (rc == LSM_OK) {
+        set_budget(db, db->memory_bytes);       /* the MANIFEST may have recorded another */
+        lsm_db_lock(db);
+        lsm_db_memory_changed(db);
+        lsm_db_unlock(db);
+        if (!db->wait_for_token)
+            rc = publish_alone(db);
+    }
+    if (rc == LSM_OK && !db->read_only && !db->no_worker &&
+        os->thread_start(os, lsm_worker_main, db, &db->worker)) {
+        db->worker = NULL;      /* maintenance is done by the writers */
+        db->no_worker = true;
+    }
+    if (rc) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        if (created && db->dir)
+            remove_creation(os, db->dir, db->path);
+        db_free(db);
+        return lsm_fail(rc, "%s", why);
+    }
+    *out = db;
+    return LSM_OK;
+}
+
+/* ---- close ---- */
+
+#define LOG_KEPT_AT_CLOSE (1u << 20)    /* a longer one would slow the next open */
+
+static void say_goodbye(struct lsm_db *db)
+{
+    struct lsm_edit edit;
+    int rc = LSM_OK;
+
+    if (db->has_log && !db->log.failed && db->log.size > LOG_KEPT_AT_CLOSE)
+        lsm_worker_flush(db);   /* if it cannot be now, the log keeps it */
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    if (db->has_log && !db->log.failed)
+        rc = lsm_log_sync(&db->log);
+    if (rc == LSM_OK && !db->manifest.failed && !(db->has_log && db->log.failed)) {
+        lsm_edit_init(&edit, db->os);
+        edit.has = LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID;
+        edit.decided = db->decided;
+        edit.floor = db->floor;
+        edit.txid = db->txid_max;
+        if (db->has_log) {
+            edit.has |= LSM_EDIT_LOG_END;
+            edit.log_end_number = db->log.number;
+            edit.log_end_size = db->log.size;
+            edit.log_end_chain = db->log.chain;
+        }
+        lsm_write_edit(db, &edit, 0);
+        lsm_edit_clear(&edit);
+    }
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    lsm_worker_sweep(db);
+    lsm_db_event(db, LSM_EVENT_INFO, "closed");
+}
+
+int lsm_db_close(struct lsm_db *db)
+{
+    if (!db)
+        return LSM_OK;
+    if (db->os->fork_generation(db->os) != db->fork_generation)
+        return LSM_OK;          /* not ours: its memory goes with the child, its files are the parent's */
+    lsm_db_lock(db);
+    if (db->txn_count || db->cursor_count || db->oldest_snapshot) {
+        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors%s are still open", db->path,
+                          db->txn_count, db->cursor_count, db->oldest_snapshot ? " and snapshots" : "");
+        lsm_db_unlock(db);
+        return rc;
+    }
+    db->stop = true;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    if (db->worker)
+        db->os->thread_join(db->worker);
+    if (!db->read_only && db->writing_begun && db->health < LSM_HEALTH_READ_ONLY)
+        say_goodbye(db);
+    db_free(db);
+    return LSM_OK;
+}
+
+/* ---- destroy ---- */
+
+struct destroy {
+    struct lsm_buf names;
+    char foreign[104];
+};
+
+static int destroy_name(void *ctx, const char *name)
+{
+    struct destroy *d = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    if (lsm_filename_parse(name, &kind, &number)) {
+        char fixed[LSM_FILENAME_SIZE] = { 0 };
+        memcpy(fixed, name, strlen(name));
+        if (kind != LSM_FILE_LOCK)
+            lsm_buf_append(&d->names, fixed, sizeof fixed);
+    } else if (!d->foreign[0]) {
+        snprintf(d->foreign, sizeof d->foreign, "%.100s", name);
+    }
+    return 0;
+}
+
+int lsm_db_destroy(const char *path, const struct lsm_options *options)
+{
+    struct lsm_os *os = options && options->os ? options->os : lsm_os_posix_new();
+    struct lsm_db db = { .os = os, .path = (char *)path, .file_mode = 0644 };
+    struct destroy d = { .foreign = "" };
+    bool created;
+    int error, rc;
+
+    if (!os)
+        return lsm_nomem();
+    error = os->dir_open(os, path, false, 0, &created, &db.dir);
+    rc = error ? lsm_fail_os(error, "open directory", path) : take_lock(&db);
+    if (rc == LSM_OK) {
+        lsm_buf_init(&d.names, os);
+        error = os->dir_list(db.dir, destroy_name, &d);
+        /* CURRENT first: without it the rest is not a store. */
+        os->file_remove(db.dir, "CURRENT");
+        for (size_t i = 0; !error && i + LSM_FILENAME_SIZE <= d.names.size; i += LSM_FILENAME_SIZE)
+            os->file_remove(db.dir, (const char *)d.names.data + i);
+        os->file_remove(db.dir, "LOCK");
+        lsm_buf_clear(&d.names);
+        os->dir_sync(db.dir);
+        if (d.foreign[0])
+            rc = lsm_fail(LSM_EXISTS, "%s: kept, because it holds \"%s\", which is not of a store", path,
+                          d.foreign);
+        else if (error || (error = os->dir_remove(os, path)))
+            rc = lsm_fail_os(error, "remove", path);
+    }
+    if (db.lock_file)
+        os->file_close(db.lock_file);
+    if (db.dir)
+        os->dir_close(db.dir);
+    if (!options || !options->os)
+        lsm_os_posix_free(os);
+    return rc;
+}
+
+const char *lsm_db_state(struct lsm_db *db, const char **why)
+{
+    static const char *const names[] = { "HEALTHY", "DEGRADED", "READ_ONLY", "CORRUPT" };
+    char text[LSM_ERROR_TEXT_SIZE];
+    int health;
+
+    lsm_db_lock(db);
+    health = db->health;
+    memcpy(text, db->health_text, sizeof text);
+    lsm_db_unlock(db);
+    lsm_fail(LSM_OK, "%s", text);
+    if (why)
+        *why = lsm_error_text();
+    return names[health];
+}

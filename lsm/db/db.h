@@ -1,0 +1,301 @@
+/*
+ * db.h -- the open store, shared by the files of lsm/db/ and by nobody else.
+ *
+ * A record is prepared (in the log), published (its rows get sequence numbers
+ * and are seen), flushed (in tables). Published rows in memory stand in units:
+ * the active memtable, sealed ones, the memtable of a large transaction, the
+ * private tables of a very large one. A view is one consistent set: the units,
+ * newest first, and a version.
+ *
+ * Locks, taken in this order:
+ *   log slot   (log_busy)  whoever appends to or changes the log or the MANIFEST; held over I/O
+ *   publish    mutex       whoever moves rows into memtables and numbers them
+ *   mutex                  everything else below; never held over I/O
+ */
+#ifndef LSM_DB_DB_H
+#define LSM_DB_DB_H
+
+#include "lsm/compaction/pick.h"
+#include "lsm/format/compress.h"
+#include "lsm/format/record.h"
+#include "lsm/os/os.h"
+#include "lsm/store/batch.h"
+#include "lsm/store/cache.h"
+#include "lsm/store/log.h"
+#include "lsm/store/memtable.h"
+#include "lsm/store/table.h"
+#include "lsm/version/manifest.h"
+#include "lsm/version/version.h"
+#include "lsm/version/visible.h"
+
+/* ---- view.c: what a reader reads ---- */
+
+/* Published rows in memory, or private tables not yet in the MANIFEST. Immutable but for the active
+   memtable, which grows. */
+struct lsm_unit {
+    atomic_uint refs;
+    struct lsm_os *os;
+    struct lsm_unit *older;     /* weak: a view follows it only as far as it holds references */
+    struct lsm_memtable *mem;   /* or NULL */
+    uint64_t seq_add;           /* to the rows of mem */
+    struct lsm_run **runs;      /* seq_add is in their meta; newest first */
+    uint32_t run_count;
+};
+
+struct lsm_view {
+    atomic_uint refs;
+    struct lsm_os *os;
+    struct lsm_version *version;
+    struct lsm_unit *newest;
+    uint32_t unit_count;
+};
+
+struct lsm_unit *lsm_unit_new(struct lsm_os *os);               /* NULL: no memory */
+void lsm_unit_unref(struct lsm_unit *unit);
+/* Memory for a view, to be filled where nothing may fail. */
+struct lsm_view *lsm_view_alloc(struct lsm_os *os);
+/* Fill: the `unit_count` units from `newest` on, and the version; takes references. */
+void lsm_view_fill(struct lsm_view *view, struct lsm_unit *newest, uint32_t unit_count,
+                   struct lsm_version *version);
+void lsm_view_unref(struct lsm_view *view);
+uint64_t lsm_view_memory(const struct lsm_view *view);  /* of its memtables */
+
+/* ---- the parts of a store ---- */
+
+struct lsm_tree {
+    struct lsm_db *db;
+    uint32_t id;
+    struct lsm_buf name;
+    uint32_t block_bytes, filter_bits;  /* filter_bits 0: none */
+    int codec, level;
+    const struct lsm_comparator *cmp;
+    bool cmp_missing;           /* made with a comparator that was not given: cannot be read */
+    atomic_bool dropped;
+    struct lsm_pick_state pick; /* worker only */
+};
+
+enum lsm_record_state { LSM_RECORD_HIDDEN, LSM_RECORD_PUBLISHED, LSM_RECORD_DEAD };
+
+/* A record in the log whose rows are not, or not all, where readers find them. */
+struct lsm_prepared {
+    uint8_t type;
+    uint8_t state;              /* enum lsm_record_state; publish mutex */
+    bool owned;                 /* a transaction holds it and will free it */
+    struct lsm_token id, base;
+    struct lsm_memtable *mem;   /* rows numbered as in the batch; NULL: in `ops` (read at open) */
+    uint64_t op_max;            /* rows of mem above it came later and are not the record's */
+    uint64_t op_first;
+    struct lsm_buf ops;         /* encoded, of a record read at open */
+    struct lsm_run **runs;      /* adopted private tables, newest first */
+    uint32_t run_count;
+    struct lsm_unit *unit;      /* memory for publishing, so that it cannot fail */
+    struct lsm_view *view;
+};
+
+struct lsm_chain_link {         /* a published joint transaction (the first: the root) */
+    struct lsm_token token;
+    uint64_t seq_begin;         /* its first row's */
+};
+
+struct lsm_snapshot {
+    struct lsm_db *db;
+    uint64_t seq;
+    struct lsm_snapshot *prev, *next;   /* ascending by seq */
+};
+
+enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CORRUPT };
+
+struct lsm_counters {           /* statistics; relaxed atomics */
+    atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, commits_solo, commits_joint, aborts;
+    atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
+        compact_bytes_written, moves, stall_us, settles;
+};
+
+struct lsm_db {
+    struct lsm_os *os;
+    struct lsm_os *own_os, *own_mem_os; /* freed at close */
+    struct lsm_dir *dir;
+    struct lsm_file *lock_file;
+    char *path;
+    uint32_t fork_generation;
+    uint8_t uuid[16];
+    struct lsm_host host;
+    bool has_host, read_only, wait_for_token, no_worker;
+    const char *read_only_why;  /* NULL: it was asked for */
+    uint32_t file_mode;
+    void (*event)(void *ctx, int kind, const char *text);
+    void *event_ctx;
+    struct lsm_file *info_log;
+    uint64_t info_log_size;
+    struct lsm_mutex *info_mutex;
+
+    struct lsm_compressor_pool *compressors;
+    struct lsm_cache *cache;
+    struct lsm_tables *tables;
+    struct lsm_counters counters;
+
+    /* ---- log slot ---- */
+    struct lsm_manifest manifest;
+    struct lsm_log log;         /* open for append when has_log */
+    bool has_log;
+    bool writing_begun;         /* a new MANIFEST was begun and orphans were swept since the open */
+    struct lsm_buf encode;      /* scratch of prepare */
+    struct lsm_log_end log_last;/* where the newest log ends, when has_log is false */
+
+    /* ---- publish mutex ---- */
+    struct lsm_mutex *publish;
+    struct lsm_prepared **records;      /* hidden ones, by txid ascending */
+    uint32_t record_count, record_cap;
+    struct lsm_unit *active;    /* the newest unit, when it may grow; changed under mutex as well */
+
+    /* ---- mutex ---- */
+    struct lsm_mutex *mutex;
+    struct lsm_cond *changed;   /* log slot free, flush done, work to do, solo ended */
+    bool log_busy;
+    uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
+    struct lsm_view *view;
+    struct lsm_tree **trees;    /* by order of creation; never shrinks */
+    uint32_t tree_count, tree_cap;
+    struct lsm_snapshot *oldest_snapshot, *newest_snapshot;
+    uint64_t horizon;           /* a new snapshot below it may miss versions */
+    atomic_uint_least64_t seq_published;
+    struct lsm_chain_link *chain;
+    uint32_t chain_count, chain_cap;
+    struct lsm_token root, decided, floor, newest_joint;
+    uint64_t txid_max;
+    bool suspect;               /* commit.md R16 */
+    bool token_seen;            /* the host has shown a token since the open */
+    bool carried;
+    uint32_t joints_in_flight;  /* between prepare and commit or abort */
+    struct lsm_prepared *solo_in_flight;
+    uint32_t txn_count, cursor_count;
+    bool writer_busy;           /* without a host: a commit is running */
+    uint64_t log_number_min;    /* logs below are not needed */
+    atomic_uint_least64_t next_file;
+    uint32_t next_tree;
+    uint64_t seq_flushed;       /* newest sequence in tables */
+    uint64_t memory_bytes, memtable_bytes, batch_bytes;
+    uint64_t cache_bytes;
+    bool memory_recorded;       /* set by the user: stands in the MANIFEST */
+    atomic_uint_least64_t batch_memory; /* held by transactions now */
+    struct lsm_policy policy;
+    int health;                 /* enum lsm_health */
+    char health_text[LSM_ERROR_TEXT_SIZE];
+    int health_code;
+
+    /* worker */
+    struct lsm_thread *worker;
+    bool stop, flush_wanted, flushing, compacting, step_busy;
+    uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
+    uint64_t retry_us;          /* not before: maintenance failed */
+
+    /* ---- obsolete mutex: innermost, since a version may die anywhere ---- */
+    struct lsm_mutex *obsolete_mutex;
+    uint64_t *obsolete;         /* numbers of tables to unlink */
+    uint32_t obsolete_count, obsolete_cap;
+};
+
+/* ---- db.c ---- */
+void lsm_db_lock(struct lsm_db *db);
+void lsm_db_unlock(struct lsm_db *db);
+/* LSM_MISUSE in a forked child; every entry asks. */
+int lsm_db_usable(const struct lsm_db *db);
+/* Degrade: only ever for the worse. */
+void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text);
+int lsm_db_writable(struct lsm_db *db);         /* LSM_READONLY with the reason */
+uint64_t lsm_db_new_file(struct lsm_db *db);
+void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest does not use; mutex held */
+
+/* ---- event.c ---- */
+void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void lsm_db_event_close(struct lsm_db *db);
+
+/* ---- tree.c ---- */
+struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id);        /* mutex held; dropped ones too */
+int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t); /* at open */
+int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit);         /* living trees; mutex held */
+const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ctx: db; mutex held */
+
+/* ---- recover.c ---- */
+int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted);
+/* Before anything is written: a new MANIFEST, then a sweep of orphans. Log slot held. */
+int lsm_recover_begin_writing(struct lsm_db *db);
+/* A snapshot edit of everything; log slot held, mutex not. */
+int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
+
+/* ---- chain.c: what is committed ---- */
+bool lsm_chain_is_quiet(const struct lsm_db *db, const struct lsm_token *t);   /* mutex held */
+/* Publish all that `token` proves. Takes publish and mutex. */
+int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token);
+/* Publish one record; cannot fail. Publish mutex held, mutex not. */
+void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec);
+/* Room for one more hidden record and one more link, so that later steps cannot fail. Both locks held. */
+int lsm_chain_reserve(struct lsm_db *db);
+void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec);        /* publish held */
+void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec);     /* publish held */
+/* Settle the host's state; log slot held. */
+int lsm_chain_settle(struct lsm_db *db);
+/* Forget what is flushed up to the root. Both locks held. */
+void lsm_chain_prune(struct lsm_db *db);
+void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec);
+
+/* ---- write.c: the log ---- */
+void lsm_write_slot_take(struct lsm_db *db);    /* mutex held; waits */
+void lsm_write_slot_give(struct lsm_db *db);    /* mutex held */
+/* A log that can be appended to: a fresh one after an open or a failure. Log slot held. */
+int lsm_write_ready(struct lsm_db *db);
+/* The numbers (u64) of the log files from `min` on, ascending. The caller clears *out. */
+int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
+int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);
+/* Begin the next log behind the present one, which is synced first. Log slot held. */
+int lsm_write_rotate(struct lsm_db *db);
+/* An active memtable that can grow. Log slot held, locks not. */
+int lsm_write_active(struct lsm_db *db);
+int lsm_write_active_locked(struct lsm_db *db);         /* the same with publish held */
+/* Append an edit to the MANIFEST (a new one if that is due) and make the version that it gives
+   current, without the `drop_units` oldest units. Log slot held. On failure nothing has changed in
+   memory, but the edit may be on disk: files that it names must stay. */
+int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units);
+
+/* ---- txn.c ---- */
+struct lsm_txn {
+    struct lsm_db *db;
+    struct lsm_batch batch;
+    struct lsm_run **runs;      /* spilled, oldest first */
+    uint64_t *run_op_min;       /* first op number of each */
+    uint32_t run_count, run_cap;
+    struct lsm_token base;
+    struct lsm_prepared *prepared;      /* the newest, or NULL */
+    uint64_t *marks;            /* positions that may be asked for, ascending: a spill is cut there */
+    uint32_t mark_count, mark_cap;
+    bool joint_once;            /* prepared as JOINT before: must go on so */
+    bool in_flight;             /* counted in joints_in_flight */
+    bool no_spill;              /* a mark could not be remembered */
+    /* Where the log ended before the newest record: R9's last step cuts it there. */
+    uint64_t cut_log, cut_size, cut_chain;
+};
+int lsm_txn_spill(struct lsm_txn *txn);
+
+/* ---- cursor.c and get.c use these (view.c) ---- */
+/* The merged iterator over everything a reader of `tree` sees; own: transaction or NULL. */
+int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
+                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it);
+struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
+void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
+
+/* ---- snapshot.c ---- */
+/* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */
+int lsm_snapshot_gather(struct lsm_db *db, uint64_t **seqs, size_t *count);
+int lsm_snapshot_open_seq(struct lsm_db *db, uint64_t seq, struct lsm_snapshot **snapshot); /* mutex held */
+
+/* ---- worker.c ---- */
+void lsm_worker_main(void *db);
+void lsm_worker_wake(struct lsm_db *db);        /* mutex held */
+/* What the writer must wait for, as a delay. Mutex held; may release and take it. */
+void lsm_worker_throttle(struct lsm_db *db);
+bool lsm_worker_flush_due(const struct lsm_db *db);     /* mutex held */
+int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
+void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */
+void lsm_worker_obsolete(void *ctx, const struct lsm_run *run);
+
+#endif

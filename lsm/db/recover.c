@@ -1,0 +1,452 @@
+/*
+ * recover.c -- from a directory to a store: MANIFEST, then logs. Opening writes
+ * nothing and removes nothing (commit.md R15); what it read can be read again.
+ * The first write begins a new MANIFEST, and only then are orphans removed: an
+ * edit that showed up late in the old one can no longer name them.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/format/filename.h"
+
+/* ---- MANIFEST ---- */
+
+struct replay {
+    struct lsm_db *db;
+    struct lsm_version *version;
+    uint64_t seq;
+    struct lsm_log_end clean_end;       /* number 0: not closed cleanly */
+};
+
+static int apply_edit(void *ctx, const struct lsm_edit *e)
+{
+    struct replay *r = ctx;
+    struct lsm_db *db = r->db;
+    struct lsm_version *next;
+    int rc = LSM_OK;
+
+    for (size_t i = 0; i < lsm_edit_tree_count(e) && rc == LSM_OK; i++)
+        rc = lsm_tree_restore(db, &lsm_edit_trees(e)[i]);
+    if (rc == LSM_OK)
+        rc = lsm_version_apply(r->version, e, &next);
+    if (rc)
+        return rc;
+    lsm_version_unref(r->version);
+    r->version = next;
+    for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
+        struct lsm_tree *tree = lsm_tree_by_id(db, lsm_edit_dropped(e)[i]);
+        if (tree)
+            atomic_store(&tree->dropped, true);
+    }
+    if (e->has & LSM_EDIT_NEXT_FILE)
+        atomic_store(&db->next_file, e->next_file);
+    if (e->has & LSM_EDIT_NEXT_TREE)
+        db->next_tree = e->next_tree;
+    if (e->has & LSM_EDIT_LOG)
+        db->log_number_min = e->log_number;
+    if (e->has & LSM_EDIT_SEQ)
+        r->seq = e->seq;
+    if (e->has & LSM_EDIT_ROOT)
+        db->root = e->root;
+    if (e->has & LSM_EDIT_DECIDED)
+        db->decided = e->decided;
+    if (e->has & LSM_EDIT_FLOOR)
+        db->floor = e->floor;
+    if (e->has & LSM_EDIT_TXID && db->txid_max < e->txid)
+        db->txid_max = e->txid;
+    if (e->has & LSM_EDIT_MEMORY) {
+        db->memory_bytes = e->memory_bytes;
+        db->memory_recorded = true;
+    }
+    if (e->has & LSM_EDIT_CARRIED)
+        db->carried = e->carried;
+    if (e->has & LSM_EDIT_LOG_END)
+        r->clean_end = (struct lsm_log_end){ e->log_end_number, e->log_end_size, e->log_end_chain };
+    return LSM_OK;
+}
+
+/* ---- logs ---- */
+
+static void newer_token(struct lsm_token *to, const struct lsm_token *from)
+{
+    if (from->txid > to->txid)
+        *to = *from;
+}
+
+static struct lsm_prepared *find_record(struct lsm_db *db, const struct lsm_token *id)
+{
+    uint32_t lo = 0, hi = db->record_count;
+
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (db->records[mid]->id.txid < id->txid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < db->record_count && lsm_token_equal(&db->records[lo]->id, id) ? db->records[lo] : NULL;
+}
+
+static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const struct lsm_record *rec)
+{
+    struct lsm_reader r = lsm_reader(rec->adopted);
+
+    if (rec->adopted_count == 0)
+        return LSM_OK;
+    if (rec->adopted_count > rec->adopted.size)
+        return lsm_corrupt("log", 0, "more adopted tables than bytes");
+    prep->runs = lsm_mem_alloc(db->os, rec->adopted_count * sizeof *prep->runs);
+    if (!prep->runs)
+        return lsm_nomem();
+    for (uint32_t i = 0; i < rec->adopted_count; i++) {
+        struct lsm_table_meta meta;
+        if (!lsm_table_meta_decode(&r, &meta))
+            return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
+        int rc = lsm_run_new(db->os, &meta, &prep->runs[prep->run_count]);
+        if (rc)
+            return rc;
+        prep->run_count++;
+        if (atomic_load(&db->next_file) <= meta.number)
+            atomic_store(&db->next_file, meta.number + 1);
+    }
+    return LSM_OK;
+}
+
+static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
+{
+    struct lsm_db *db = ctx;
+    struct lsm_record rec;
+    struct lsm_prepared *prep, *old;
+    int rc;
+
+    if (!lsm_record_decode(payload, db->uuid, &rec))
+        return lsm_corrupt("log", off, "not a record of this store");
+    newer_token(&db->decided, &rec.decided);
+    newer_token(&db->floor, &rec.floor);
+    if (db->txid_max < rec.id.txid)
+        db->txid_max = rec.id.txid;
+    old = find_record(db, &rec.id);
+    if (rec.type == LSM_RECORD_ABORT) {
+        if (old)
+            old->state = LSM_RECORD_DEAD;
+        return LSM_OK;
+    }
+    if (rec.type == LSM_RECORD_JOINT) {
+        if (db->newest_joint.txid < rec.id.txid)
+            db->newest_joint = rec.id;
+        if (!lsm_token_equal(&rec.base, &rec.decided))
+            db->suspect = true;
+    }
+    if (old)
+        return LSM_OK;          /* a copy */
+    if (db->record_count && db->records[db->record_count - 1]->id.txid >= rec.id.txid)
+        return lsm_corrupt("log", off, "transaction numbers do not ascend");
+
+    rc = lsm_chain_reserve(db);
+    if (rc)
+        return rc;
+    prep = lsm_mem_zalloc(db->os, sizeof *prep);
+    if (!prep)
+        return lsm_nomem();
+    lsm_buf_init(&prep->ops, db->os);
+    lsm_buf_append_slice(&prep->ops, rec.ops);
+    prep->type = rec.type;
+    prep->state = LSM_RECORD_HIDDEN;
+    prep->id = rec.id;
+    prep->base = rec.base;
+    prep->op_first = rec.op_first;
+    prep->op_max = rec.op_first + rec.op_count - 1;
+    rc = prep->ops.rc ? prep->ops.rc : read_adopted(db, prep, &rec);
+    if (rc) {
+        lsm_prepared_free(db->os, prep);
+        return rc;
+    }
+    lsm_chain_add_hidden(db, prep);
+    return LSM_OK;
+}
+
+static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
+{
+    struct lsm_log_end last = { 0, 0, 0 }, end, prev;
+    struct lsm_buf logs;
+    bool torn;
+    int rc = lsm_write_logs(db, db->log_number_min, &logs);
+
+    if (rc)
+        return rc;
+    if (db->log_number_min && (logs.size == 0 || lsm_get_u64(logs.data) != db->log_number_min)) {
+        char name[LSM_FILENAME_SIZE];
+        rc = lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, db->log_number_min), 0,
+                         "the log is missing (was it deleted, or left out of a copy?)");
+    }
+    for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK; i += 8) {
+        uint64_t number = lsm_get_u64(logs.data + i);
+
+        rc = lsm_log_read_prev(db->os, db->dir, db->uuid, number, &prev, &torn);
+        /* The log before it may go on behind where this one was begun: what a failed append left. */
+        if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min &&
+            (prev.number != last.number || prev.size != last.size))
+            rc = lsm_log_check_prev(number, &prev, &last);
+        if (rc == LSM_OK)
+            rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, db, &end, &prev, &torn);
+        if (rc == LSM_OK && end.size)
+            last = end;
+        if (rc == LSM_OK && torn)
+            lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
+                         (unsigned long long)number);
+        if (atomic_load(&db->next_file) <= number)
+            atomic_store(&db->next_file, number + 1);
+    }
+    lsm_buf_clear(&logs);
+    if (rc == LSM_OK && clean_end->number && (last.number < clean_end->number ||
+        (last.number == clean_end->number &&
+         (last.size != clean_end->size || last.chain != clean_end->chain)))) {
+        char name[LSM_FILENAME_SIZE];
+        rc = lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, clean_end->number), last.size,
+                         "the log ends elsewhere than when the store was closed");
+    }
+    db->log_last = last;
+    return rc;
+}
+
+/* ---- opening ---- */
+
+static int first_version(struct lsm_db *db, struct lsm_version *version)
+{
+    struct lsm_view *view = lsm_view_alloc(db->os);
+
+    if (!view)
+        return lsm_nomem();
+    lsm_view_fill(view, NULL, 0, version);
+    db->view = view;
+    return LSM_OK;
+}
+
+static int note_number(void *ctx, const char *name)
+{
+    struct lsm_db *db = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    if (lsm_filename_parse(name, &kind, &number) && atomic_load(&db->next_file) <= number)
+        atomic_store(&db->next_file, number + 1);
+    return 0;
+}
+
+static int refuse_foreign(void *ctx, const char *name)
+{
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    (void)ctx;
+    if (lsm_filename_parse(name, &kind, &number) &&
+        (kind == LSM_FILE_LOCK || kind == LSM_FILE_TEMP || kind == LSM_FILE_MANIFEST ||
+         kind == LSM_FILE_INFO_LOG || kind == LSM_FILE_INFO_LOG_OLD))
+        return 0;               /* what a creation that was cut short leaves */
+    return lsm_fail(LSM_EXISTS, "the directory holds \"%.100s\", which is not of a new store", name);
+}
+
+static int create_store(struct lsm_db *db, const uint8_t *uuid_wanted)
+{
+    struct lsm_edit snapshot;
+    int rc = db->os->dir_list(db->dir, refuse_foreign, NULL);
+
+    if (rc) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        return lsm_fail(rc == LSM_EXISTS ? LSM_EXISTS : LSM_IOERR, "%s: no store is created there: %.300s",
+                        db->path, why);
+    }
+    if (uuid_wanted)
+        memcpy(db->uuid, uuid_wanted, 16);
+    else if (db->os->random(db->os, db->uuid, 16))
+        return lsm_fail(LSM_IOERR, "the machine gives no random bytes");
+    db->os->dir_list(db->dir, note_number, db);
+    lsm_edit_init(&snapshot, db->os);
+    rc = lsm_recover_snapshot(db, &snapshot);
+    if (rc == LSM_OK)
+        rc = lsm_manifest_create(&db->manifest, db->os, db->dir, db->uuid, lsm_db_new_file(db),
+                                 db->file_mode, &snapshot);
+    lsm_edit_clear(&snapshot);
+    db->writing_begun = rc == LSM_OK;
+    return rc;
+}
+
+int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
+{
+    struct replay r = { .db = db };
+    int rc;
+
+    rc = lsm_version_new(db->os, lsm_worker_obsolete, lsm_tree_comparator, db, &r.version);
+    if (rc)
+        return rc;
+    atomic_store(&db->next_file, 1);
+    db->next_tree = 1;
+    rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, db->file_mode, apply_edit, &r);
+    if (rc == LSM_NOTFOUND) {
+        if (!create) {
+            lsm_version_unref(r.version);
+            return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
+        }
+        rc = first_version(db, r.version);
+        lsm_version_unref(r.version);
+        if (rc == LSM_OK)
+            rc = lsm_chain_reserve(db);
+        if (rc == LSM_OK) {
+            db->chain[db->chain_count++] = (struct lsm_chain_link){ db->root, 0 };
+            rc = create_store(db, uuid_wanted);
+        }
+        return rc;
+    }
+    if (rc == LSM_OK) {
+        memcpy(db->uuid, db->manifest.uuid, 16);
+        if (uuid_wanted && memcmp(uuid_wanted, db->uuid, 16) != 0)
+            rc = lsm_fail(LSM_MISMATCH, "%s: the store belongs to another database", db->path);
+    }
+    if (rc == LSM_OK)
+        rc = first_version(db, r.version);
+    lsm_version_unref(r.version);
+    if (rc)
+        return rc;
+
+    db->seq_alloc = db->seq_flushed = r.seq;
+    atomic_store(&db->seq_published, r.seq);
+    db->horizon = r.seq;
+    db->newest_joint = db->root;
+    rc = lsm_chain_reserve(db);
+    if (rc)
+        return rc;
+    db->chain[db->chain_count++] = (struct lsm_chain_link){ db->root, 0 };
+    rc = read_logs(db, &r.clean_end);
+    if (rc)
+        return rc;
+    if (db->os->dir_list(db->dir, note_number, db))
+        return lsm_fail(LSM_IOERR, "%s: cannot be listed", db->path);
+    return LSM_OK;
+}
+
+/* ---- the first write ---- */
+
+int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *e)
+{
+    int rc;
+
+    lsm_db_lock(db);
+    e->has |= LSM_EDIT_NEXT_FILE | LSM_EDIT_NEXT_TREE | LSM_EDIT_LOG | LSM_EDIT_SEQ | LSM_EDIT_ROOT |
+              LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID | LSM_EDIT_CARRIED;
+    e->next_file = atomic_load(&db->next_file) + 2;     /* the MANIFEST's own number is below */
+    e->next_tree = db->next_tree;
+    e->log_number = db->log_number_min;
+    e->seq = db->seq_flushed;
+    e->root = db->root;
+    e->decided = db->decided;
+    e->floor = db->floor;
+    e->txid = db->txid_max;
+    e->carried = db->carried;
+    if (db->memory_recorded) {
+        e->has |= LSM_EDIT_MEMORY;
+        e->memory_bytes = db->memory_bytes;
+    }
+    rc = lsm_tree_to_edit(db, e);
+    if (rc == LSM_OK) {
+        /* The current version cannot go while the log slot is held. */
+        lsm_version_to_edit(db->view->version, e);
+        rc = e->rc;
+    }
+    lsm_db_unlock(db);
+    return rc;
+}
+
+struct sweep {
+    struct lsm_db *db;
+    struct lsm_buf names;       /* LSM_FILENAME_SIZE each */
+};
+
+static bool is_needed_table(struct lsm_db *db, uint64_t number)
+{
+    const struct lsm_version *v = db->view->version;
+
+    for (uint32_t t = 0; t < v->tree_count; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+            for (uint32_t i = 0; i < v->trees[t]->level[l].count; i++)
+                if (v->trees[t]->level[l].runs[i]->meta.number == number)
+                    return true;
+    for (uint32_t i = 0; i < db->record_count; i++)
+        for (uint32_t k = 0; k < db->records[i]->run_count; k++)
+            if (db->records[i]->runs[k]->meta.number == number)
+                return true;
+    const struct lsm_unit *unit = db->view->newest;
+    for (uint32_t i = 0; i < db->view->unit_count; i++, unit = unit->older)
+        for (uint32_t k = 0; k < unit->run_count; k++)
+            if (unit->runs[k]->meta.number == number)
+                return true;
+    return false;
+}
+
+static int sweep_name(void *ctx, const char *name)
+{
+    struct sweep *s = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+    bool is_orphan = false;
+
+    if (!lsm_filename_parse(name, &kind, &number))
+        return 0;
+    if (kind == LSM_FILE_TEMP)
+        is_orphan = true;
+    else if (kind == LSM_FILE_MANIFEST)
+        is_orphan = number != s->db->manifest.number;
+    else if (kind == LSM_FILE_LOG)
+        is_orphan = number < s->db->log_number_min;
+    else if (kind == LSM_FILE_TABLE)
+        is_orphan = !is_needed_table(s->db, number);
+    if (is_orphan) {
+        char fixed[LSM_FILENAME_SIZE] = { 0 };
+        memcpy(fixed, name, strlen(name));
+        lsm_buf_append(&s->names, fixed, sizeof fixed);
+    }
+    return 0;
+}
+
+/* Nothing of this process has made a table yet: what nobody names is an orphan. */
+static void sweep_orphans(struct lsm_db *db)
+{
+    struct sweep s = { .db = db };
+    uint64_t removed = 0;
+
+    lsm_buf_init(&s.names, db->os);
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    int error = db->os->dir_list(db->dir, sweep_name, &s);
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    for (size_t i = 0; !error && i + LSM_FILENAME_SIZE <= s.names.size; i += LSM_FILENAME_SIZE)
+        removed += db->os->file_remove(db->dir, (const char *)s.names.data + i) == 0;
+    lsm_buf_clear(&s.names);
+    if (removed)
+        lsm_db_event(db, LSM_EVENT_INFO, "removed %llu files that nothing refers to",
+                     (unsigned long long)removed);
+}
+
+int lsm_recover_begin_writing(struct lsm_db *db)
+{
+    struct lsm_edit snapshot;
+    int rc = lsm_db_writable(db);
+
+    assert(db->log_busy);
+    if (rc || db->writing_begun)
+        return rc;
+    lsm_edit_init(&snapshot, db->os);
+    rc = lsm_recover_snapshot(db, &snapshot);
+    if (rc == LSM_OK)
+        rc = lsm_manifest_create(&db->manifest, db->os, db->dir, db->uuid, lsm_db_new_file(db),
+                                 db->file_mode, &snapshot);
+    lsm_edit_clear(&snapshot);
+    if (rc)
+        return rc;
+    db->writing_begun = true;
+    sweep_orphans(db);
+    lsm_db_event(db, LSM_EVENT_INFO, "opened for writing, version " LSM_VERSION);
+    return LSM_OK;
+}

@@ -1,0 +1,157 @@
+/*
+ * stats.c -- what the store can say about itself, and the check of all of it.
+ */
+#include "lsm/db/db.h"
+
+/* The names are part of the interface: append, never change. */
+size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
+{
+    struct lsm_cache_stats cache;
+    struct lsm_counters *c = &db->counters;
+    uint64_t memtables, tables_memory = lsm_tables_memory(db->tables), log_bytes, snapshots = 0;
+    uint64_t table_bytes = 0, table_count = 0;
+    size_t n = 0;
+
+    lsm_cache_stats(db->cache, &cache);
+    lsm_db_lock(db);
+    memtables = lsm_view_memory(db->view);
+    log_bytes = db->has_log ? db->log.size : db->log_last.size;
+    for (struct lsm_snapshot *s = db->oldest_snapshot; s; s = s->next)
+        snapshots++;
+    for (uint32_t t = 0; t < db->view->version->tree_count; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+            table_bytes += db->view->version->trees[t]->level[l].bytes;
+            table_count += db->view->version->trees[t]->level[l].count;
+        }
+    lsm_db_unlock(db);
+
+#define STAT(name_, value_, unit_)                                             \
+    do {                                                                       \
+        if (n < count)                                                         \
+            stats[n] = (struct lsm_stat){ name_, value_, unit_ };              \
+        n++;                                                                   \
+    } while (0)
+#define COUNTER(field) atomic_load_explicit(&c->field, memory_order_relaxed)
+
+    STAT("puts", COUNTER(puts), "count");
+    STAT("deletes", COUNTER(deletes), "count");
+    STAT("gets", COUNTER(gets), "count");
+    STAT("get_hits", COUNTER(get_hits), "count");
+    STAT("seeks", COUNTER(seeks), "count");
+    STAT("commits_solo", COUNTER(commits_solo), "count");
+    STAT("commits_joint", COUNTER(commits_joint), "count");
+    STAT("aborts", COUNTER(aborts), "count");
+    STAT("log_bytes_written", COUNTER(log_bytes), "bytes");
+    STAT("log_syncs", COUNTER(log_syncs), "count");
+    STAT("settles", COUNTER(settles), "count");
+    STAT("flushes", COUNTER(flushes), "count");
+    STAT("flush_bytes_written", COUNTER(flush_bytes), "bytes");
+    STAT("compactions", COUNTER(compactions), "count");
+    STAT("compact_bytes_read", COUNTER(compact_bytes_read), "bytes");
+    STAT("compact_bytes_written", COUNTER(compact_bytes_written), "bytes");
+    STAT("moves", COUNTER(moves), "count");
+    STAT("stall_us", COUNTER(stall_us), "us");
+    STAT("sequence", atomic_load(&db->seq_published), "count");
+    STAT("snapshots", snapshots, "count");
+    STAT("memory_budget", db->memory_bytes, "bytes");
+    STAT("memory_used", db->os->mem_used(db->os), "bytes");
+    STAT("memtable_bytes", memtables, "bytes");
+    STAT("batch_bytes", atomic_load(&db->batch_memory), "bytes");
+    STAT("table_memory", tables_memory, "bytes");
+    STAT("cache_capacity", cache.capacity_bytes, "bytes");
+    STAT("cache_used", cache.used_bytes, "bytes");
+    STAT("cache_pinned", cache.pinned_bytes, "bytes");
+    STAT("cache_hits", cache.hits, "count");
+    STAT("cache_misses", cache.misses, "count");
+    STAT("cache_evictions", cache.evictions, "count");
+    STAT("log_size", log_bytes, "bytes");
+    STAT("tables", table_count, "count");
+    STAT("table_bytes", table_bytes, "bytes");
+#undef STAT
+#undef COUNTER
+    return n;
+}
+
+int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats)
+{
+    struct lsm_db *db = tree->db;
+    const struct lsm_tree_version *tv;
+    const struct lsm_unit *unit;
+    uint64_t tombstones = 0;
+    int rc = lsm_db_usable(db);
+
+    memset(stats, 0, sizeof *stats);
+    if (rc)
+        return rc;
+    lsm_db_lock(db);
+    tv = lsm_version_tree(db->view->version, tree->id);
+    for (uint32_t l = 0; tv && l < LSM_LEVEL_COUNT_MAX; l++) {
+        struct lsm_level_stats *s = &stats->level[l];
+        for (uint32_t i = 0; i < tv->level[l].count; i++) {
+            const struct lsm_table_meta *m = &tv->level[l].runs[i]->meta;
+            s->files++;
+            s->bytes += m->size_bytes;
+            s->raw_bytes += m->raw_bytes;
+            s->entries += m->entries;
+            s->tombstones += m->tombstones;
+        }
+        s->score = lsm_level_score(&db->policy, tv, l);
+        if (s->files)
+            stats->level_count = l + 1;
+        stats->bytes += s->bytes;
+        stats->entries += s->entries;
+        tombstones += s->tombstones;
+    }
+    unit = db->view->newest;
+    for (uint32_t i = 0; i < db->view->unit_count; i++, unit = unit->older)
+        if (unit->mem)
+            stats->entries += lsm_memtable_tree_rows(unit->mem, tree->id);
+    lsm_db_unlock(db);
+    /* A tombstone and what it hides. */
+    stats->entries = stats->entries > 2 * tombstones ? stats->entries - 2 * tombstones : 0;
+    return LSM_OK;
+}
+
+/* ---- check ---- */
+
+static int note_fault(struct lsm_db *db, int rc, int first)
+{
+    if (rc == LSM_OK)
+        return first;
+    lsm_db_event(db, LSM_EVENT_ERROR, "check: %s", lsm_error_text());
+    return first ? first : rc;
+}
+
+int lsm_db_check(struct lsm_db *db)
+{
+    struct lsm_view *view;
+    const struct lsm_unit *unit;
+    int first = LSM_OK, rc = lsm_db_usable(db);
+
+    if (rc)
+        return rc;
+    view = lsm_view_current(db);
+    unit = view->newest;
+    for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older)
+        if (unit->mem && !(i == 0 && unit == db->active))       /* a memtable that grows is not walked */
+            first = note_fault(db, lsm_memtable_check(unit->mem), first);
+    for (uint32_t t = 0; t < view->version->tree_count; t++) {
+        const struct lsm_tree_version *tv = view->version->trees[t];
+        struct lsm_tree *tree;
+        lsm_db_lock(db);
+        tree = lsm_tree_by_id(db, tv->tree);
+        lsm_db_unlock(db);
+        for (uint32_t l = 0; tree && l < LSM_LEVEL_COUNT_MAX; l++)
+            for (uint32_t i = 0; i < tv->level[l].count; i++) {
+                struct lsm_table *table;
+                rc = lsm_tables_get(db->tables, &tv->level[l].runs[i]->meta, tree->cmp, &table);
+                if (rc == LSM_OK) {
+                    rc = lsm_table_check(table);
+                    lsm_table_unref(table);
+                }
+                first = note_fault(db, rc, first);
+            }
+    }
+    lsm_view_unref(view);
+    return first;
+}

@@ -1,0 +1,255 @@
+/*
+ * tree.c -- the trees of a store: names, options, comparators. A tree's rows are
+ * in the shared memtables and, as tables, in the version.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+void lsm_tree_options_init(struct lsm_tree_options *options)
+{
+    memset(options, 0, sizeof *options);
+}
+
+struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id)
+{
+    uint32_t lo = 0, hi = db->tree_count;
+
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (db->trees[mid]->id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < db->tree_count && db->trees[lo]->id == id ? db->trees[lo] : NULL;
+}
+
+const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id)
+{
+    struct lsm_tree *tree = lsm_tree_by_id(ctx, id);
+    return tree ? tree->cmp : NULL;
+}
+
+static struct lsm_tree *by_name(struct lsm_db *db, struct lsm_slice name)
+{
+    for (uint32_t i = 0; i < db->tree_count; i++)
+        if (!atomic_load(&db->trees[i]->dropped) &&
+            lsm_slice_equal(lsm_buf_slice(&db->trees[i]->name), name))
+            return db->trees[i];
+    return NULL;
+}
+
+static void tree_free(struct lsm_tree *tree)
+{
+    lsm_buf_clear(&tree->name);
+    lsm_pick_state_clear(&tree->pick);
+    lsm_mem_free(tree->db->os, tree);
+}
+
+/* Ids only grow, so that appending keeps the order. */
+static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm_tree **out)
+{
+    struct lsm_tree *tree;
+
+    if (db->tree_count && db->trees[db->tree_count - 1]->id >= t->id)
+        return lsm_corrupt("MANIFEST", 0, "tree ids do not ascend");
+    if (db->tree_count == db->tree_cap) {
+        uint32_t cap = db->tree_cap ? 2 * db->tree_cap : 8;
+        void *more = db->os->mem_realloc(db->os, db->trees, cap * sizeof *db->trees);
+        if (!more)
+            return lsm_nomem();
+        db->trees = more;
+        db->tree_cap = cap;
+    }
+    tree = lsm_mem_zalloc(db->os, sizeof *tree);
+    if (!tree)
+        return lsm_nomem();
+    tree->db = db;
+    tree->id = t->id;
+    lsm_buf_init(&tree->name, db->os);
+    lsm_buf_append_slice(&tree->name, t->name);
+    lsm_pick_state_init(&tree->pick, db->os);
+    tree->block_bytes = t->block_bytes;
+    tree->filter_bits = t->filter_bits;
+    tree->codec = t->compression_level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
+    tree->level = t->compression_level;
+    tree->cmp_missing = t->comparator.size > 0;
+    atomic_init(&tree->dropped, false);
+    if (tree->name.rc) {
+        tree_free(tree);
+        return LSM_NOMEM;
+    }
+    db->trees[db->tree_count++] = tree;
+    if (out)
+        *out = tree;
+    return LSM_OK;
+}
+
+int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t)
+{
+    return add_tree(db, t, NULL);
+}
+
+int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
+{
+    for (uint32_t i = 0; i < db->tree_count; i++) {
+        const struct lsm_tree *tree = db->trees[i];
+        if (atomic_load(&tree->dropped))
+            continue;
+        struct lsm_edit_tree t = {
+            tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
+            tree->codec == LSM_CODEC_NONE ? LSM_COMPRESSION_NONE : tree->level, { NULL, 0 }
+        };
+        if (tree->cmp)
+            t.comparator = lsm_slice_str(tree->cmp->name);
+        lsm_edit_add_tree(edit, &t);
+    }
+    return edit->rc;
+}
+
+static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tree *t)
+{
+    t->block_bytes = o && o->block_bytes ? o->block_bytes : 8192;
+    if (t->block_bytes < 512 || t->block_bytes > 1u << 20)
+        return lsm_fail(LSM_MISUSE, "block size %u is not within 512 .. 1048576", t->block_bytes);
+    t->filter_bits = o && o->filter_bits ? o->filter_bits : 10;
+    if (t->filter_bits == LSM_FILTER_NONE)
+        t->filter_bits = 0;
+    if (t->filter_bits > 32)
+        return lsm_fail(LSM_MISUSE, "%u filter bits per key are more than 32", t->filter_bits);
+    t->compression_level = o && o->compression_level ? o->compression_level : 1;
+    if (t->compression_level != LSM_COMPRESSION_NONE &&
+        (t->compression_level < -7 || t->compression_level > 22))
+        return lsm_fail(LSM_MISUSE, "compression level %d is not within -7 .. 22", t->compression_level);
+    if (o && o->comparator)
+        t->comparator = lsm_slice_str(o->comparator->name);
+    return LSM_OK;
+}
+
+int lsm_tree_create(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
+                    struct lsm_tree **tree)
+{
+    struct lsm_edit_tree t = { 0, name, 0, 0, 0, { NULL, 0 } };
+    struct lsm_edit edit;
+    int rc = lsm_db_usable(db);
+
+    *tree = NULL;
+    if (rc == LSM_OK && (name.size == 0 || name.size > LSM_NAME_SIZE_MAX))
+        rc = lsm_fail(LSM_MISUSE, "a tree's name has 1 to %u bytes", LSM_NAME_SIZE_MAX);
+    if (rc == LSM_OK)
+        rc = options_to_edit(options, &t);
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    if (by_name(db, name))
+        rc = lsm_fail(LSM_EXISTS, "%s: there is a tree of this name", db->path);
+    t.id = db->next_tree;
+    lsm_db_unlock(db);
+
+    lsm_edit_init(&edit, db->os);
+    if (rc == LSM_OK)
+        rc = lsm_recover_begin_writing(db);
+    if (rc == LSM_OK) {
+        edit.has |= LSM_EDIT_NEXT_TREE;
+        edit.next_tree = t.id + 1;
+        lsm_edit_add_tree(&edit, &t);
+        /* The tree must stand in the array before a version that has it: its comparator orders runs. */
+        lsm_db_lock(db);
+        rc = add_tree(db, &t, tree);
+        if (rc == LSM_OK) {
+            (*tree)->cmp = options ? options->comparator : NULL;
+            (*tree)->cmp_missing = false;
+            db->next_tree = t.id + 1;
+        }
+        lsm_db_unlock(db);
+    }
+    if (rc == LSM_OK) {
+        rc = lsm_write_edit(db, &edit, 0);
+        if (rc) {
+            atomic_store(&(*tree)->dropped, true);      /* its id is burnt */
+            *tree = NULL;
+        }
+    }
+    lsm_edit_clear(&edit);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tree)
+{
+    int rc = lsm_db_usable(db);
+
+    *tree = NULL;
+    if (rc)
+        return rc;
+    lsm_db_lock(db);
+    *tree = by_name(db, name);
+    lsm_db_unlock(db);
+    if (!*tree)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no tree of this name", db->path);
+    if ((*tree)->cmp_missing)
+        return lsm_fail(LSM_MISMATCH, "%s: the tree was made with a comparator that was not given",
+                        db->path);
+    return LSM_OK;
+}
+
+int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree)
+{
+    struct lsm_edit edit;
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+
+    lsm_edit_init(&edit, db->os);
+    if (atomic_load(&tree->dropped))
+        rc = lsm_fail(LSM_NOTFOUND, "%s: the tree is dropped already", db->path);
+    if (rc == LSM_OK)
+        rc = lsm_recover_begin_writing(db);
+    if (rc == LSM_OK) {
+        /* A job that is running would install tables of a tree that is gone: the version refuses
+           them, and the job ends. */
+        lsm_edit_drop_tree(&edit, tree->id);
+        rc = lsm_write_edit(db, &edit, 0);
+    }
+    if (rc == LSM_OK)
+        atomic_store(&tree->dropped, true);
+    lsm_edit_clear(&edit);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_worker_wake(db);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_db_event(db, LSM_EVENT_INFO, "dropped tree %u", tree->id);
+    return rc;
+}
+
+int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name), void *ctx)
+{
+    int rc = lsm_db_usable(db);
+
+    for (uint32_t i = 0; rc == LSM_OK; i++) {
+        struct lsm_tree *tree;
+
+        lsm_db_lock(db);
+        tree = i < db->tree_count ? db->trees[i] : NULL;
+        lsm_db_unlock(db);
+        if (!tree)
+            break;
+        if (!atomic_load(&tree->dropped))
+            rc = fn(ctx, lsm_buf_slice(&tree->name));
+    }
+    return rc;
+}

@@ -1,0 +1,744 @@
+/*
+ * txn.c -- a transaction: private writes, prepared, then committed or aborted.
+ * The rules by number are commit.md's.
+ *
+ * When the private writes pass their share of the memory they are spilled: one
+ * sorted private table per tree and per stretch between marks, so that going
+ * back to a mark only ever drops whole tables. The commit adopts them.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/compaction/build.h"
+#include "lsm/format/filename.h"
+#include "lsm/store/table_writer.h"
+
+#define SOLO_WAIT_US 100000u    /* R3: for the callback of the previous solo; it may be on our thread */
+
+static void forget_memory(struct lsm_txn *txn, uint64_t before)
+{
+    atomic_fetch_sub(&txn->db->batch_memory, before);
+    atomic_fetch_add(&txn->db->batch_memory, lsm_batch_bytes(&txn->batch));
+}
+
+int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_txn **out)
+{
+    struct lsm_txn *txn;
+    int rc = lsm_db_usable(db);
+
+    *out = NULL;
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    if (db->has_host && !base)
+        return lsm_fail(LSM_MISUSE, "%s: the host's token is missing", db->path);
+
+    if (db->has_host) {
+        lsm_db_lock(db);
+        uint64_t until = db->os->mono_us(db->os) + SOLO_WAIT_US;
+        while (db->solo_in_flight && db->os->mono_us(db->os) < until)
+            db->os->cond_wait_us(db->changed, db->mutex, SOLO_WAIT_US);
+        bool busy = db->solo_in_flight != NULL;
+        lsm_db_unlock(db);
+        if (busy)
+            return lsm_fail(LSM_BUSY, "%s: the previous writer has not finished its commit", db->path);
+        rc = lsm_chain_publish(db, base);
+        if (rc)
+            return rc;
+    }
+    txn = lsm_mem_zalloc(db->os, sizeof *txn);
+    if (!txn)
+        return lsm_nomem();
+    txn->db = db;
+    if (base)
+        txn->base = *base;
+    lsm_batch_init(&txn->batch, db->os);
+    lsm_db_lock(db);
+    db->txn_count++;
+    lsm_worker_throttle(db);
+    lsm_db_unlock(db);
+    *out = txn;
+    return LSM_OK;
+}
+
+/* ---- marks ---- */
+
+uint64_t lsm_txn_mark(const struct lsm_txn *txn)
+{
+    struct lsm_txn *t = (struct lsm_txn *)txn;
+    uint64_t mark = lsm_batch_mark(&txn->batch);
+
+    if (t->mark_count && t->marks[t->mark_count - 1] == mark)
+        return mark;
+    if (t->mark_count == t->mark_cap) {
+        uint32_t cap = t->mark_cap ? 2 * t->mark_cap : 8;
+        void *more = t->db->os->mem_realloc(t->db->os, t->marks, cap * sizeof *t->marks);
+        if (!more) {
+            t->no_spill = true;         /* a mark that is not known here must not be spilled across */
+            return mark;
+        }
+        t->marks = more;
+        t->mark_cap = cap;
+    }
+    t->marks[t->mark_count++] = mark;
+    return mark;
+}
+
+void lsm_txn_release_mark(struct lsm_txn *txn, uint64_t mark)
+{
+    while (txn->mark_count && txn->marks[txn->mark_count - 1] > mark)
+        txn->mark_count--;
+}
+
+static void remove_run(struct lsm_db *db, struct lsm_run *run)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    lsm_tables_forget(db->tables, run->meta.number);
+    db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, run->meta.number));
+    lsm_run_unref(run);
+}
+
+/* The prepared record no longer says what the transaction holds. It stays in the log, hidden: the host
+   never committed its token. */
+static void disown_prepared(struct lsm_txn *txn)
+{
+    struct lsm_prepared *rec = txn->prepared;
+
+    if (!rec)
+        return;
+    txn->prepared = NULL;
+    txn->db->os->mutex_lock(txn->db->publish);
+    rec->owned = false;
+    if (rec->state != LSM_RECORD_HIDDEN)
+        lsm_prepared_free(txn->db->os, rec);
+    txn->db->os->mutex_unlock(txn->db->publish);
+    lsm_db_lock(txn->db);
+    txn->db->suspect = true;    /* a JOINT off the chain (R16) */
+    lsm_db_unlock(txn->db);
+}
+
+void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
+{
+    uint64_t before = lsm_batch_bytes(&txn->batch);
+
+    /* Tables are kept while a prepared record may refer to them. */
+    while (txn->run_count && txn->run_op_min[txn->run_count - 1] >= mark) {
+        struct lsm_run *run = txn->runs[--txn->run_count];
+        if (txn->prepared)
+            lsm_run_unref(run);
+        else
+            remove_run(txn->db, run);
+    }
+    if (txn->prepared && txn->prepared->type == LSM_RECORD_JOINT)
+        disown_prepared(txn);
+    lsm_batch_rollback(&txn->batch, mark);
+    lsm_txn_release_mark(txn, mark);
+    forget_memory(txn, before);
+}
+
+bool lsm_txn_is_empty(const struct lsm_txn *txn)
+{
+    return txn->run_count == 0 && txn->batch.live_count == 0;
+}
+
+bool lsm_txn_has_tree(const struct lsm_txn *txn, const struct lsm_tree *tree)
+{
+    for (uint32_t i = 0; i < txn->run_count; i++)
+        if (txn->runs[i]->meta.tree == tree->id)
+            return true;
+    return lsm_batch_has_tree(&txn->batch, tree->id);
+}
+
+void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < txn->run_count; i++)
+        if (txn->runs[i]->meta.tree == tree->id) {
+            remove_run(txn->db, txn->runs[i]);
+        } else {
+            txn->run_op_min[kept] = txn->run_op_min[i];
+            txn->runs[kept++] = txn->runs[i];
+        }
+    txn->run_count = kept;
+    lsm_batch_discard_tree(&txn->batch, tree->id);
+}
+
+/* ---- writes ---- */
+
+static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
+                     struct lsm_slice value)
+{
+    uint64_t before = lsm_batch_bytes(&txn->batch), after;
+    int rc;
+
+    if (key.size > LSM_KEY_SIZE_MAX)
+        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", key.size, LSM_KEY_SIZE_MAX);
+    if (value.size > LSM_VALUE_SIZE_MAX)
+        return lsm_fail(LSM_TOOBIG, "value of %zu bytes: the limit is %u", value.size, LSM_VALUE_SIZE_MAX);
+    if (before && before + key.size + value.size > txn->db->batch_bytes && !txn->no_spill) {
+        rc = lsm_txn_spill(txn);
+        if (rc)
+            return rc;
+        before = lsm_batch_bytes(&txn->batch);
+    }
+    rc = lsm_batch_add(&txn->batch, kind, tree->id, tree->cmp, key, value);
+    after = lsm_batch_bytes(&txn->batch);
+    if (after != before) {
+        atomic_fetch_add_explicit(&txn->db->batch_memory, after - before, memory_order_relaxed);
+        if (after - before >= 1u << 20) {
+            lsm_db_lock(txn->db);
+            lsm_db_memory_changed(txn->db);
+            lsm_db_unlock(txn->db);
+        }
+    }
+    return rc;
+}
+
+int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key, struct lsm_slice value)
+{
+    atomic_fetch_add_explicit(&txn->db->counters.puts, 1, memory_order_relaxed);
+    return write_one(txn, tree, LSM_KIND_PUT, key, value);
+}
+
+int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key)
+{
+    const struct lsm_slice none = { NULL, 0 };
+    atomic_fetch_add_explicit(&txn->db->counters.deletes, 1, memory_order_relaxed);
+    return write_one(txn, tree, LSM_KIND_DELETE, key, none);
+}
+
+/* ---- spilling ---- */
+
+/* Rows of one tree with op numbers in [from, to): what a private table gets. */
+struct stretch {
+    struct lsm_iter base;
+    struct lsm_iter *it;
+    uint64_t from, to;
+};
+
+static bool stretch_has(const struct stretch *s)
+{
+    uint64_t op = lsm_tag_seq(s->it->tag);
+    return op >= s->from && op < s->to;
+}
+
+static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compressor *compressor,
+                         uint64_t from, uint64_t to)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_table_writer *w = NULL;
+    struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = 10, .codec = LSM_CODEC_NONE };
+    struct lsm_table_meta meta;
+    struct lsm_run *run = NULL;
+    struct lsm_tree *tree;
+    struct stretch s = { .from = from, .to = to };
+    int rc;
+
+    lsm_db_lock(db);
+    tree = lsm_tree_by_id(db, tree_id);
+    lsm_db_unlock(db);
+    options.comparator = tree->cmp;
+    options.block_bytes = tree->block_bytes;
+    options.filter_bits = tree->filter_bits;
+    rc = lsm_memtable_iter_new(txn->batch.mem, tree_id, tree->cmp, 0, &s.it);
+    if (rc)
+        return rc;
+    for (lsm_iter_first(s.it); s.it->valid && rc == LSM_OK; lsm_iter_next(s.it)) {
+        if (!stretch_has(&s))
+            continue;
+        if (!w)
+            rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
+                                       compressor, db->file_mode, &w);
+        if (rc == LSM_OK)
+            lsm_table_writer_add(w, s.it->key, s.it->tag, s.it->value);
+    }
+    if (rc == LSM_OK)
+        rc = s.it->rc;
+    if (rc == LSM_OK && w)
+        rc = lsm_table_writer_finish(w, &meta);
+    if (rc == LSM_OK && w) {
+        meta.created_us = db->os->wall_us(db->os);
+        meta.seq_add = LSM_SEQ_OWN;     /* seen as its own rows until it is published */
+        rc = lsm_run_new(db->os, &meta, &run);
+        if (rc == LSM_OK) {
+            txn->run_op_min[txn->run_count] = from;
+            txn->runs[txn->run_count++] = run;
+        } else {
+            char name[LSM_FILENAME_SIZE];
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, meta.number));
+        }
+    }
+    lsm_table_writer_close(w);
+    lsm_iter_close(s.it);
+    return rc;
+}
+
+static int reserve_runs(struct lsm_txn *txn, uint32_t more)
+{
+    struct lsm_os *os = txn->db->os;
+
+    if (txn->run_count + more > txn->run_cap) {
+        uint32_t cap = 2 * (txn->run_count + more);
+        void *runs = os->mem_realloc(os, txn->runs, cap * sizeof *txn->runs);
+        if (!runs)
+            return lsm_nomem();
+        txn->runs = runs;
+        void *ops = os->mem_realloc(os, txn->run_op_min, cap * sizeof *txn->run_op_min);
+        if (!ops)
+            return lsm_nomem();
+        txn->run_op_min = ops;
+        txn->run_cap = cap;
+    }
+    return LSM_OK;
+}
+
+int lsm_txn_spill(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_compressor *compressor;
+    uint32_t *trees, tree_count, first_run = txn->run_count;
+    uint64_t before = lsm_batch_bytes(&txn->batch), from = txn->batch.op_first;
+    int rc, error;
+
+    if (!txn->batch.mem || txn->batch.live_count == 0)
+        return LSM_OK;
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    rc = lsm_recover_begin_writing(db);     /* orphans are swept before there are private tables */
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    if (rc)
+        return rc;
+
+    tree_count = (uint32_t)lsm_memtable_trees(txn->batch.mem, NULL, 0);
+    trees = lsm_mem_alloc(db->os, (tree_count + 1) * sizeof *trees);
+    if (!trees)
+        return lsm_nomem();
+    lsm_memtable_trees(txn->batch.mem, trees, tree_count);
+    rc = lsm_compressor_take(db->compressors, &compressor);
+    if (rc) {
+        lsm_mem_free(db->os, trees);
+        return rc;
+    }
+    for (uint32_t m = 0; m <= txn->mark_count && rc == LSM_OK; m++) {
+        uint64_t to = m < txn->mark_count ? txn->marks[m] : txn->batch.op_next;
+        if (to <= from)
+            continue;
+        rc = reserve_runs(txn, tree_count);
+        for (uint32_t t = 0; t < tree_count && rc == LSM_OK; t++)
+            rc = spill_stretch(txn, trees[t], compressor, from, to);
+        from = to;
+    }
+    lsm_compressor_put(db->compressors, compressor);
+    lsm_mem_free(db->os, trees);
+    if (rc == LSM_OK) {
+        error = db->os->dir_sync(db->dir);
+        if (error)
+            rc = lsm_fail_os(error, "sync directory", db->path);
+    }
+    if (rc) {
+        while (txn->run_count > first_run)
+            remove_run(db, txn->runs[--txn->run_count]);
+        return rc;
+    }
+    lsm_batch_reset(&txn->batch, txn->batch.op_next);
+    forget_memory(txn, before);
+    return LSM_OK;
+}
+
+/* ---- prepare ---- */
+
+static struct lsm_prepared *prepared_new(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepared *rec = lsm_mem_zalloc(db->os, sizeof *rec);
+
+    if (!rec)
+        return NULL;
+    lsm_buf_init(&rec->ops, db->os);
+    rec->owned = true;
+    rec->op_first = txn->batch.op_first;
+    rec->op_max = txn->batch.op_next - 1;
+    rec->base = txn->base;
+    rec->unit = lsm_unit_new(db->os);
+    rec->view = lsm_view_alloc(db->os);
+    rec->runs = lsm_mem_alloc(db->os, (txn->run_count + 1) * sizeof *rec->runs);
+    if (!rec->unit || !rec->view || !rec->runs) {
+        lsm_prepared_free(db->os, rec);
+        return NULL;
+    }
+    /* Published under their own numbers, so the record has runs of its own; newest first. */
+    for (uint32_t i = txn->run_count; i-- > 0;) {
+        struct lsm_table_meta meta = txn->runs[i]->meta;
+        meta.seq_add = 0;
+        if (lsm_run_new(db->os, &meta, &rec->runs[rec->run_count])) {
+            lsm_prepared_free(db->os, rec);
+            return NULL;
+        }
+        rec->run_count++;
+    }
+    if (txn->batch.mem && txn->batch.live_count) {
+        rec->mem = txn->batch.mem;
+        lsm_memtable_ref(rec->mem);
+    }
+    return rec;
+}
+
+/* Encode adopted tables and ops of the transaction. */
+static void encode_body(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
+                        struct lsm_buf *ops, struct lsm_record *rec)
+{
+    for (uint32_t i = 0; i < prep->run_count; i++)
+        lsm_table_meta_encode(adopted, &prep->runs[i]->meta);
+    if (prep->mem)
+        lsm_batch_encode(&txn->batch, ops, &rec->op_count);
+    rec->adopted = lsm_buf_slice(adopted);
+    rec->adopted_count = prep->run_count;
+    rec->ops = lsm_buf_slice(ops);
+    rec->op_first = txn->batch.op_first;
+}
+
+static int solo_allowed(struct lsm_txn *txn, const struct lsm_prepare *how)
+{
+    struct lsm_db *db = txn->db;
+    bool quiet;
+
+    if (!db->has_host)
+        return LSM_OK;
+    lsm_db_lock(db);
+    quiet = lsm_chain_is_quiet(db, &txn->base) && !txn->joint_once;
+    lsm_db_unlock(db);
+    if (!quiet)
+        return lsm_fail(LSM_BUSY, "%s: a joint transaction is undecided", db->path);
+    if (how->settle)
+        return lsm_chain_settle(db);    /* R6 */
+    return LSM_OK;
+}
+
+/* Append an ABORT that names the solo, synced (R9). */
+static int append_abort(struct lsm_db *db, const struct lsm_prepared *solo)
+{
+    struct lsm_record rec = { .type = LSM_RECORD_ABORT, .id = solo->id, .op_first = 1 };
+    int rc = lsm_write_ready(db);
+
+    if (rc)
+        return rc;
+    db->os->random(db->os, &rec.nonce, sizeof rec.nonce);
+    lsm_db_lock(db);
+    rec.decided = db->decided;
+    rec.floor = db->floor;
+    lsm_db_unlock(db);
+    return lsm_write_append(db, &rec, true);
+}
+
+/* A solo whose record may be in the file is taken back: ABORT, in a fresh log if need be; then cut the
+   log; then nothing more can be promised. Log slot held. */
+static int take_back_solo(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepared *solo = txn->prepared;
+    int rc = append_abort(db, solo);
+
+    atomic_fetch_add_explicit(&db->counters.aborts, 1, memory_order_relaxed);
+    if (rc)
+        rc = append_abort(db, solo);    /* the log has failed: this one goes to a fresh log */
+    if (rc && db->has_log && db->log.number == txn->cut_log)
+        rc = lsm_log_cut(&db->log, txn->cut_size, txn->cut_chain);
+    if (rc) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        lsm_db_set_health(db, LSM_HEALTH_READ_ONLY, rc, why);
+        rc = lsm_fail(LSM_READONLY, "%s: a transaction could not be taken back (%.300s); the store is "
+                                    "read-only until it is opened anew", db->path, why);
+    }
+    db->os->mutex_lock(db->publish);
+    if (solo->state == LSM_RECORD_HIDDEN)
+        solo->state = LSM_RECORD_DEAD;
+    db->os->mutex_unlock(db->publish);
+    return rc;
+}
+
+static void end_solo(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+
+    lsm_db_lock(db);
+    if (db->solo_in_flight == txn->prepared)
+        db->solo_in_flight = NULL;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+}
+
+static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepared *prep;
+    struct lsm_record rec = { .base = txn->base };
+    struct lsm_buf adopted, ops;
+    int rc = lsm_db_writable(db);
+
+    if (rc == LSM_OK && txn->prepared && txn->prepared->type == LSM_RECORD_SOLO) {
+        rc = take_back_solo(txn);
+        end_solo(txn);
+        lsm_prepared_free(db->os, txn->prepared);
+        txn->prepared = NULL;
+    }
+    if (rc == LSM_OK)
+        rc = lsm_write_ready(db);
+    if (rc == LSM_OK && how->kind == LSM_PREPARE_SOLO)
+        rc = solo_allowed(txn, how);
+    if (rc == LSM_OK)
+        rc = lsm_write_active(db);
+    if (rc)
+        return rc;
+    prep = prepared_new(txn);
+    if (!prep)
+        return lsm_nomem();
+
+    lsm_buf_init(&adopted, db->os);
+    lsm_buf_init(&ops, db->os);
+    encode_body(txn, prep, &adopted, &ops, &rec);
+    rc = adopted.rc ? adopted.rc : ops.rc;
+    if (rc == LSM_OK && db->os->random(db->os, &rec.nonce, sizeof rec.nonce))
+        rc = lsm_fail(LSM_IOERR, "the machine gives no random bytes");
+    if (rc == LSM_OK) {
+        db->os->mutex_lock(db->publish);
+        lsm_db_lock(db);
+        rc = lsm_chain_reserve(db);
+        rec.type = how->kind == LSM_PREPARE_SOLO ? LSM_RECORD_SOLO : LSM_RECORD_JOINT;
+        rec.id.txid = ++db->txid_max;
+        rec.decided = db->decided;
+        rec.floor = db->floor;
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+    }
+    if (rc) {
+        lsm_buf_clear(&adopted);
+        lsm_buf_clear(&ops);
+        lsm_prepared_free(db->os, prep);
+        return rc;
+    }
+    txn->cut_log = db->log.number;
+    txn->cut_size = db->log.size;
+    txn->cut_chain = db->log.chain;
+    rc = lsm_write_append(db, &rec, how->sync);
+    lsm_buf_clear(&adopted);
+    lsm_buf_clear(&ops);
+    prep->type = rec.type;
+    prep->id = rec.id;
+
+    if (rc && (rec.type == LSM_RECORD_JOINT || !db->log.failed)) {
+        /* No token was given out (or nothing was written): the record can never come to life. */
+        if (rec.type == LSM_RECORD_JOINT) {
+            lsm_db_lock(db);
+            db->suspect = true;
+            db->newest_joint = rec.id;      /* it may stand in the log: not quiet */
+            lsm_db_unlock(db);
+        }
+        lsm_prepared_free(db->os, prep);
+        return rc;
+    }
+    /* Also a solo whose append or sync failed: its record may be whole in the page cache (R9). */
+    if (txn->prepared)
+        disown_prepared(txn);
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    if (rec.type == LSM_RECORD_JOINT) {
+        if (!lsm_token_equal(&txn->base, &db->decided))
+            db->suspect = true;
+        db->newest_joint = rec.id;
+        if (!txn->in_flight)
+            db->joints_in_flight++;
+        txn->in_flight = txn->joint_once = true;
+    } else {
+        db->solo_in_flight = prep;
+    }
+    lsm_chain_add_hidden(db, prep);
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    txn->prepared = prep;
+    *token = rec.id;
+    return rc;
+}
+
+int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token)
+{
+    struct lsm_db *db = txn->db;
+    int rc = lsm_db_usable(db);
+
+    *token = txn->base;
+    if (rc)
+        return rc;
+    if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared)
+        return LSM_OK;
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    rc = prepare_in_slot(txn, how, token);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+bool lsm_txn_may_be_solo(const struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+    bool quiet;
+
+    lsm_db_lock(db);
+    quiet = !db->has_host || (lsm_chain_is_quiet(db, &txn->base) && !txn->joint_once);
+    lsm_db_unlock(db);
+    return quiet;
+}
+
+/* ---- the end ---- */
+
+static void txn_free(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+
+    atomic_fetch_sub(&db->batch_memory, lsm_batch_bytes(&txn->batch));
+    lsm_batch_clear(&txn->batch);
+    for (uint32_t i = 0; i < txn->run_count; i++)
+        lsm_run_unref(txn->runs[i]);
+    lsm_mem_free(db->os, txn->runs);
+    lsm_mem_free(db->os, txn->run_op_min);
+    lsm_mem_free(db->os, txn->marks);
+    lsm_db_lock(db);
+    if (txn->in_flight)
+        db->joints_in_flight--;
+    db->txn_count--;
+    lsm_db_memory_changed(db);
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    lsm_mem_free(db->os, txn);
+}
+
+void lsm_txn_commit(struct lsm_txn *txn, bool settled)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepared *rec = txn->prepared;
+
+    if (rec) {
+        db->os->mutex_lock(db->publish);
+        if (rec->state == LSM_RECORD_HIDDEN) {
+            lsm_chain_publish_one(db, rec);
+            lsm_chain_remove_hidden(db, rec);
+        }
+        lsm_db_lock(db);
+        if (rec->type == LSM_RECORD_JOINT) {
+            db->decided = rec->id;
+            if (settled && !db->suspect)
+                db->floor = rec->id;    /* R8 */
+        } else if (db->solo_in_flight == rec) {
+            db->solo_in_flight = NULL;
+        }
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+        atomic_fetch_add_explicit(rec->type == LSM_RECORD_JOINT ? &db->counters.commits_joint
+                                                                 : &db->counters.commits_solo,
+                                  1, memory_order_relaxed);
+        txn->prepared = NULL;
+        lsm_prepared_free(db->os, rec);
+    }
+    txn_free(txn);
+}
+
+int lsm_txn_abort(struct lsm_txn *txn)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepared *rec = txn->prepared;
+    int rc = LSM_OK;
+
+    if (rec && rec->type == LSM_RECORD_SOLO) {
+        lsm_db_lock(db);
+        lsm_write_slot_take(db);
+        lsm_db_unlock(db);
+        rc = take_back_solo(txn);
+        lsm_db_lock(db);
+        lsm_write_slot_give(db);
+        lsm_db_unlock(db);
+        end_solo(txn);
+        db->os->mutex_lock(db->publish);
+        lsm_chain_remove_hidden(db, rec);
+        db->os->mutex_unlock(db->publish);
+        txn->prepared = NULL;
+        lsm_prepared_free(db->os, rec);
+    } else if (rec) {
+        disown_prepared(txn);           /* R10: decides nothing */
+    } else {
+        while (txn->run_count)
+            remove_run(db, txn->runs[--txn->run_count]);
+    }
+    txn_free(txn);
+    return rc;
+}
+
+/* ---- without a host ---- */
+
+int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
+{
+    struct lsm_db *db = txn->db;
+    struct lsm_prepare how = { LSM_PREPARE_SOLO, sync, false };
+    struct lsm_token token;
+    int rc;
+
+    if (db->has_host)
+        return lsm_fail(LSM_MISUSE, "%s: the host decides its transactions", db->path);
+    lsm_db_lock(db);
+    while (db->writer_busy)
+        db->os->cond_wait(db->changed, db->mutex);
+    db->writer_busy = true;
+    lsm_db_unlock(db);
+    rc = lsm_txn_prepare(txn, &how, &token);
+    if (rc == LSM_OK) {
+        lsm_txn_commit(txn, true);
+    } else {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        lsm_txn_abort(txn);
+        lsm_fail(rc, "%s", why);
+    }
+    lsm_db_lock(db);
+    db->writer_busy = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+static int commit_one(struct lsm_db *db, struct lsm_tree *tree, bool is_put, struct lsm_slice key,
+                      struct lsm_slice value, bool sync)
+{
+    struct lsm_txn *txn;
+    int rc = lsm_txn_begin(db, NULL, &txn);
+
+    if (rc)
+        return rc;
+    rc = is_put ? lsm_txn_put(txn, tree, key, value) : lsm_txn_delete(txn, tree, key);
+    if (rc) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        lsm_txn_abort(txn);
+        return lsm_fail(rc, "%s", why);
+    }
+    return lsm_txn_commit_alone(txn, sync);
+}
+
+int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, struct lsm_slice value,
+               bool sync)
+{
+    return commit_one(db, tree, true, key, value, sync);
+}
+
+int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync)
+{
+    const struct lsm_slice none = { NULL, 0 };
+    return commit_one(db, tree, false, key, none, sync);
+}

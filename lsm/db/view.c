@@ -1,0 +1,246 @@
+/*
+ * view.c -- what a reader reads: units of rows in memory, newest first, and a
+ * version of tables; and the merged iterator over them.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/version/merge.h"
+
+/* ---- units ---- */
+
+struct lsm_unit *lsm_unit_new(struct lsm_os *os)
+{
+    struct lsm_unit *unit = lsm_mem_zalloc(os, sizeof *unit);
+
+    if (!unit)
+        return NULL;
+    atomic_init(&unit->refs, 1);
+    unit->os = os;
+    return unit;
+}
+
+void lsm_unit_unref(struct lsm_unit *unit)
+{
+    if (!unit || atomic_fetch_sub_explicit(&unit->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    lsm_memtable_unref(unit->mem);
+    for (uint32_t i = 0; i < unit->run_count; i++)
+        lsm_run_unref(unit->runs[i]);
+    lsm_mem_free(unit->os, unit->runs);
+    lsm_mem_free(unit->os, unit);
+}
+
+/* ---- views ---- */
+
+struct lsm_view *lsm_view_alloc(struct lsm_os *os)
+{
+    struct lsm_view *view = lsm_mem_zalloc(os, sizeof *view);
+
+    if (view) {
+        atomic_init(&view->refs, 1);
+        view->os = os;
+    }
+    return view;
+}
+
+void lsm_view_fill(struct lsm_view *view, struct lsm_unit *newest, uint32_t unit_count,
+                   struct lsm_version *version)
+{
+    struct lsm_unit *unit = newest;
+
+    assert(!view->version);
+    view->version = version;
+    lsm_version_ref(version);
+    view->newest = unit_count ? newest : NULL;
+    view->unit_count = unit_count;
+    for (uint32_t i = 0; i < unit_count; i++, unit = unit->older)
+        atomic_fetch_add_explicit(&unit->refs, 1, memory_order_relaxed);
+}
+
+void lsm_view_unref(struct lsm_view *view)
+{
+    if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct lsm_unit *unit = view->newest;
+    for (uint32_t i = 0; i < view->unit_count; i++) {
+        struct lsm_unit *older = unit->older;
+        lsm_unit_unref(unit);
+        unit = older;
+    }
+    lsm_version_unref(view->version);
+    lsm_mem_free(view->os, view);
+}
+
+uint64_t lsm_view_memory(const struct lsm_view *view)
+{
+    const struct lsm_unit *unit = view->newest;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older)
+        if (unit->mem)
+            bytes += lsm_memtable_bytes(unit->mem);
+    return bytes;
+}
+
+struct lsm_view *lsm_view_current(struct lsm_db *db)
+{
+    lsm_db_lock(db);
+    struct lsm_view *view = db->view;
+    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    lsm_db_unlock(db);
+    return view;
+}
+
+void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at)
+{
+    at->seq_max = read && read->snapshot
+                      ? read->snapshot->seq
+                      : atomic_load_explicit(&db->seq_published, memory_order_acquire);
+    at->own_max = read && read->txn ? LSM_SEQ_OWN + read->txn->batch.op_next - 1 : 0;
+}
+
+/* ---- the iterator over a view ---- */
+
+/* A level below 0 of a tree, for lsm_level_iter. The view keeps the runs alive. */
+struct level_ctx {
+    struct lsm_db *db;
+    struct lsm_tree *tree;
+    const struct lsm_level *level;
+    bool no_cache;
+};
+
+static int open_run(struct lsm_db *db, const struct lsm_run *run, struct lsm_tree *tree, bool no_cache,
+                    struct lsm_iter **it)
+{
+    struct lsm_table *table;
+    int rc = lsm_tables_get(db->tables, &run->meta, tree->cmp, &table);
+
+    if (rc)
+        return rc;
+    rc = lsm_table_iter_new(table, no_cache, it);
+    lsm_table_unref(table);
+    return rc;
+}
+
+static int level_open(void *ctx, uint32_t i, struct lsm_iter **it)
+{
+    struct level_ctx *l = ctx;
+    return open_run(l->db, l->level->runs[i], l->tree, l->no_cache, it);
+}
+
+static uint32_t level_find(void *ctx, struct lsm_slice key)
+{
+    struct level_ctx *l = ctx;
+    return lsm_level_find(l->level, l->tree->cmp, key);
+}
+
+static void level_close(void *ctx)
+{
+    struct level_ctx *l = ctx;
+    lsm_mem_free(l->db->os, l);
+}
+
+struct sources {
+    struct lsm_os *os;
+    struct lsm_iter **list;
+    size_t count, cap;
+};
+
+static int sources_room(struct sources *s)
+{
+    if (s->count < s->cap)
+        return LSM_OK;
+    size_t cap = s->cap ? 2 * s->cap : 16;
+    void *more = s->os->mem_realloc(s->os, s->list, cap * sizeof *s->list);
+    if (!more)
+        return lsm_nomem();
+    s->list = more;
+    s->cap = cap;
+    return LSM_OK;
+}
+
+static int add_mem(struct sources *s, struct lsm_memtable *mem, struct lsm_tree *tree, uint64_t seq_add)
+{
+    int rc;
+
+    if (!mem)
+        return LSM_OK;
+    if (lsm_memtable_tree_rows(mem, tree->id) == 0 && seq_add != LSM_SEQ_OWN)
+        return LSM_OK;          /* rows that come later are not for this reader */
+    rc = sources_room(s);
+    if (rc == LSM_OK)
+        rc = lsm_memtable_iter_new(mem, tree->id, tree->cmp, seq_add, &s->list[s->count]);
+    if (rc == LSM_OK)
+        s->count++;
+    return rc;
+}
+
+static int add_runs(struct sources *s, struct lsm_db *db, struct lsm_tree *tree,
+                    struct lsm_run *const *runs, uint32_t count, bool no_cache)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (runs[i]->meta.tree != tree->id)
+            continue;
+        int rc = sources_room(s);
+        if (rc == LSM_OK)
+            rc = open_run(db, runs[i], tree, no_cache, &s->list[s->count]);
+        if (rc)
+            return rc;
+        s->count++;
+    }
+    return LSM_OK;
+}
+
+static int add_level(struct sources *s, struct lsm_db *db, struct lsm_tree *tree,
+                     const struct lsm_level *level, bool no_cache)
+{
+    struct level_ctx *ctx = lsm_mem_alloc(db->os, sizeof *ctx);
+    int rc = ctx ? sources_room(s) : lsm_nomem();
+
+    if (rc) {
+        lsm_mem_free(db->os, ctx);
+        return rc;
+    }
+    *ctx = (struct level_ctx){ db, tree, level, no_cache };
+    struct lsm_level_source source = { ctx, level_open, level_find, level->count, level_close };
+    rc = lsm_level_iter_new(db->os, &source, &s->list[s->count]);
+    if (rc)
+        lsm_mem_free(db->os, ctx);
+    else
+        s->count++;
+    return rc;
+}
+
+int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
+                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it)
+{
+    struct sources s = { db->os, NULL, 0, 0 };
+    const struct lsm_tree_version *tv = lsm_version_tree(view->version, tree->id);
+    const struct lsm_unit *unit = view->newest;
+    int rc = LSM_OK;
+
+    if (own) {
+        rc = add_mem(&s, own->batch.mem, tree, LSM_SEQ_OWN);
+        if (rc == LSM_OK)
+            rc = add_runs(&s, db, tree, own->runs, own->run_count, no_cache);
+    }
+    for (uint32_t i = 0; i < view->unit_count && rc == LSM_OK; i++, unit = unit->older) {
+        rc = add_mem(&s, unit->mem, tree, unit->seq_add);
+        if (rc == LSM_OK)
+            rc = add_runs(&s, db, tree, unit->runs, unit->run_count, no_cache);
+    }
+    if (tv && rc == LSM_OK)
+        rc = add_runs(&s, db, tree, tv->level[0].runs, tv->level[0].count, no_cache);
+    for (uint32_t i = 1; tv && i < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; i++)
+        if (tv->level[i].count)
+            rc = add_level(&s, db, tree, &tv->level[i], no_cache);
+    if (rc == LSM_OK)
+        rc = lsm_merge_new(db->os, tree->cmp, s.list, s.count, it);
+    else
+        while (s.count)
+            lsm_iter_close(s.list[--s.count]);
+    lsm_mem_free(db->os, s.list);
+    return rc;
+}

@@ -1,0 +1,802 @@
+/*
+ * worker.c -- what runs next: flush before compaction before removal of files.
+ * In production a thread does it; without one (tests, no threads to be had)
+ * lsm_db_step() does one job at a time.
+ *
+ * A flush takes what is published, and only while the store is quiet and
+ * settled (commit.md R17): tables are never ahead of the database, and no record
+ * that may come to life leaves the log. A compaction is interrupted by a flush
+ * that is due, and by close.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/compaction/compact.h"
+#include "lsm/compaction/flush.h"
+#include "lsm/format/filename.h"
+#include "lsm/version/merge.h"
+
+#define RETRY_US 1000000u               /* after a failure */
+#define QUIET_WAIT_US 20000u            /* how often an undecided store is looked at */
+#define THROTTLE_WAIT_US 5000000u       /* then the writer goes on: memory before a dead lock */
+#define SLICE_BYTES (UINT64_C(64) << 20)
+
+/* ---- obsolete tables ---- */
+
+void lsm_worker_obsolete(void *ctx, const struct lsm_run *run)
+{
+    struct lsm_db *db = ctx;
+
+    db->os->mutex_lock(db->obsolete_mutex);
+    if (db->obsolete_count == db->obsolete_cap) {
+        uint32_t cap = db->obsolete_cap ? 2 * db->obsolete_cap : 32;
+        void *more = db->os->mem_realloc(db->os, db->obsolete, cap * sizeof *db->obsolete);
+        if (more) {
+            db->obsolete = more;
+            db->obsolete_cap = cap;
+        }
+    }
+    /* No memory: the file stays until the next open sweeps it. */
+    if (db->obsolete_count < db->obsolete_cap)
+        db->obsolete[db->obsolete_count++] = run->meta.number;
+    db->os->mutex_unlock(db->obsolete_mutex);
+}
+
+struct old_files {
+    struct lsm_db *db;
+    uint64_t log_min, manifest;
+    struct lsm_buf names;
+};
+
+static int collect_old(void *ctx, const char *name)
+{
+    struct old_files *o = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    if (lsm_filename_parse(name, &kind, &number) &&
+        ((kind == LSM_FILE_LOG && number < o->log_min) ||
+         (kind == LSM_FILE_MANIFEST && number < o->manifest))) {
+        char fixed[LSM_FILENAME_SIZE] = { 0 };
+        memcpy(fixed, name, strlen(name));
+        lsm_buf_append(&o->names, fixed, sizeof fixed);
+    }
+    return 0;
+}
+
+/* The MANIFEST that says so is synced by now, and its name as well: nothing comes back. */
+void lsm_worker_sweep(struct lsm_db *db)
+{
+    struct old_files old = { .db = db };
+    char name[LSM_FILENAME_SIZE];
+
+    for (;;) {
+        uint64_t number = 0;
+        db->os->mutex_lock(db->obsolete_mutex);
+        if (db->obsolete_count)
+            number = db->obsolete[--db->obsolete_count];
+        db->os->mutex_unlock(db->obsolete_mutex);
+        if (!number)
+            break;
+        lsm_tables_forget(db->tables, number);
+        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, number));
+    }
+    lsm_buf_init(&old.names, db->os);
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    bool sure = db->writing_begun && !db->manifest.failed;
+    old.log_min = db->log_number_min;
+    old.manifest = db->manifest.number;
+    lsm_db_unlock(db);
+    if (sure && db->os->dir_list(db->dir, collect_old, &old) == 0)
+        for (size_t i = 0; i + LSM_FILENAME_SIZE <= old.names.size; i += LSM_FILENAME_SIZE)
+            db->os->file_remove(db->dir, (const char *)old.names.data + i);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    lsm_buf_clear(&old.names);
+}
+
+/* ---- flush ---- */
+
+bool lsm_worker_flush_due(const struct lsm_db *db)
+{
+    return db->flush_wanted || lsm_view_memory(db->view) >= db->memtable_bytes;
+}
+
+static bool is_quiet(struct lsm_db *db)
+{
+    if (db->solo_in_flight || db->joints_in_flight)
+        return false;
+    return !db->has_host || lsm_chain_is_quiet(db, &db->chain[db->chain_count - 1].token);
+}
+
+struct flush {
+    struct lsm_db *db;
+    struct lsm_view *view;
+    uint32_t unit_count;        /* the oldest of the view's units: all of them */
+    uint64_t *snapshots;
+    size_t snapshot_count;
+    uint64_t seq;
+    struct lsm_token root;
+    uint64_t log_number;        /* the first log that is still needed afterwards */
+    bool suspect;
+    struct lsm_edit edit;
+    struct lsm_build *builds;   /* hold the metas that the edit refers to */
+    uint32_t build_count, build_cap;
+};
+
+static uint64_t new_file(void *ctx)
+{
+    return lsm_db_new_file(ctx);
+}
+
+static int stop_asked(void *ctx)
+{
+    struct lsm_db *db = ctx;
+    (void)db;
+    return LSM_OK;              /* a flush is finished, also at close: it is short */
+}
+
+static int add_build(struct flush *f, struct lsm_build **b)
+{
+    if (f->build_count == f->build_cap) {
+        uint32_t cap = f->build_cap ? 2 * f->build_cap : 8;
+        void *more = f->db->os->mem_realloc(f->db->os, f->builds, cap * sizeof *f->builds);
+        if (!more)
+            return lsm_nomem();
+        f->builds = more;
+        f->build_cap = cap;
+    }
+    *b = &f->builds[f->build_count++];
+    memset(*b, 0, sizeof **b);
+    return LSM_OK;
+}
+
+static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_tree *tree,
+                       struct lsm_compressor *compressor, const uint64_t *snapshots, size_t snapshot_count)
+{
+    b->os = db->os;
+    b->dir = db->dir;
+    b->uuid = db->uuid;
+    b->tree = tree->id;
+    b->table.block_bytes = tree->block_bytes;
+    b->table.filter_bits = tree->filter_bits;
+    b->table.level = tree->level;
+    b->table.comparator = tree->cmp;
+    b->compressor = compressor;
+    b->file_mode = db->file_mode;
+    b->snapshots = snapshots;
+    b->snapshot_count = snapshot_count;
+    b->ctx = db;
+    b->new_file = new_file;
+    b->pause = stop_asked;
+}
+
+/* One tree's rows in units [from, to) of the view, counted from the newest. */
+static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uint32_t to, uint32_t level_max,
+                      struct lsm_compressor *compressor)
+{
+    static const struct lsm_tree_version empty;
+    struct lsm_db *db = f->db;
+    const struct lsm_tree_version *tv = lsm_version_tree(f->view->version, tree->id);
+    const struct lsm_unit *unit = f->view->newest;
+    struct lsm_iter **sources = lsm_mem_alloc(db->os, (to - from) * sizeof *sources), *it;
+    struct lsm_build *b;
+    size_t count = 0;
+    int rc = sources ? LSM_OK : lsm_nomem();
+
+    for (uint32_t i = 0; i < to && rc == LSM_OK; i++, unit = unit->older) {
+        if (i < from || !unit->mem)
+            continue;
+        rc = lsm_memtable_iter_new(unit->mem, tree->id, tree->cmp, unit->seq_add, &sources[count]);
+        if (rc == LSM_OK)
+            count++;
+    }
+    if (rc == LSM_OK) {
+        rc = lsm_merge_new(db->os, tree->cmp, sources, count, &it);
+        count = 0;
+    }
+    while (count)
+        lsm_iter_close(sources[--count]);
+    lsm_mem_free(db->os, sources);
+    if (rc)
+        return rc;
+    rc = add_build(f, &b);
+    if (rc == LSM_OK) {
+        fill_build(db, b, tree, compressor, f->snapshots, f->snapshot_count);
+        rc = lsm_flush_tree(b, it, tv ? tv : &empty, &db->policy, level_max, tree->codec, &f->edit);
+        atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written, memory_order_relaxed);
+    }
+    lsm_iter_close(it);
+    return rc;
+}
+
+/* Units [from, to) of the view, all memtables. */
+static int flush_group(struct flush *f, uint32_t from, uint32_t to, uint32_t level_max,
+                       struct lsm_compressor *compressor)
+{
+    struct lsm_db *db = f->db;
+    int rc = LSM_OK;
+
+    for (uint32_t t = 0; rc == LSM_OK; t++) {
+        const struct lsm_unit *unit = f->view->newest;
+        struct lsm_tree *tree;
+        bool has_rows = false;
+
+        lsm_db_lock(db);
+        tree = t < db->tree_count ? db->trees[t] : NULL;
+        lsm_db_unlock(db);
+        if (!tree)
+            break;
+        if (atomic_load(&tree->dropped))
+            continue;
+        for (uint32_t i = 0; i < to; i++, unit = unit->older)
+            has_rows |= i >= from && unit->mem && lsm_memtable_tree_rows(unit->mem, tree->id) > 0;
+        if (has_rows)
+            rc = flush_tree(f, tree, from, to, level_max, compressor);
+    }
+    return rc;
+}
+
+/* Private tables become level-0 tables as they are. */
+static void adopt(struct flush *f, const struct lsm_unit *unit)
+{
+    for (uint32_t i = unit->run_count; i-- > 0;) {
+        const struct lsm_table_meta *m = &unit->runs[i]->meta;
+        struct lsm_tree *tree;
+        lsm_db_lock(f->db);
+        tree = lsm_tree_by_id(f->db, m->tree);
+        lsm_db_unlock(f->db);
+        if (tree && !atomic_load(&tree->dropped))
+            lsm_edit_add_table(&f->edit, 0, m);
+    }
+}
+
+/* From the oldest unit to the newest; private tables divide the memtables into groups, so that runs of
+   level 0 do not interleave in age. */
+static int write_tables(struct flush *f)
+{
+    struct lsm_db *db = f->db;
+    struct lsm_compressor *compressor;
+    const struct lsm_unit **units = lsm_mem_alloc(db->os, (f->unit_count + 1) * sizeof *units);
+    const struct lsm_unit *unit = f->view->newest;
+    uint32_t groups = 0, level_max;
+    int rc = units ? lsm_compressor_take(db->compressors, &compressor) : lsm_nomem();
+
+    if (rc) {
+        lsm_mem_free(db->os, units);
+        return rc;
+    }
+    for (uint32_t i = 0; i < f->unit_count; i++, unit = unit->older) {
+        units[i] = unit;
+        groups += unit->run_count > 0;
+    }
+    lsm_db_lock(db);
+    /* Beneath a running compaction, outputs that are not installed yet may cover any range. */
+    level_max = groups || db->compacting ? 0 : LSM_LEVEL_COUNT_MAX - 2;
+    lsm_db_unlock(db);
+    for (uint32_t to = f->unit_count; to > 0 && rc == LSM_OK;) {
+        uint32_t from = to;
+        if (units[to - 1]->run_count) {
+            adopt(f, units[to - 1]);
+            if (units[to - 1]->mem)
+                rc = flush_group(f, to - 1, to, 0, compressor);
+            to--;
+            continue;
+        }
+        while (from > 0 && units[from - 1]->run_count == 0)
+            from--;
+        rc = flush_group(f, from, to, level_max, compressor);
+        to = from;
+    }
+    lsm_compressor_put(db->compressors, compressor);
+    lsm_mem_free(db->os, units);
+    return rc ? rc : f->edit.rc;
+}
+
+/* Settle, begin the next log, seal. The log slot keeps writers out of all of it. */
+static int seal(struct flush *f)
+{
+    struct lsm_db *db = f->db;
+    bool idle;
+    int rc;
+
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    if (!is_quiet(db)) {
+        lsm_write_slot_give(db);
+        lsm_db_unlock(db);
+        return lsm_fail(LSM_BUSY, "%s: a joint transaction is undecided", db->path);
+    }
+    idle = db->view->unit_count == 0 && !db->has_log && db->record_count == 0;
+    lsm_db_unlock(db);
+    if (idle || (db->has_log && !db->log.failed && db->view->unit_count == 0 &&
+                 db->log.size == LSM_LOG_HEADER_SIZE)) {
+        rc = LSM_DONE;
+    } else {
+        rc = lsm_recover_begin_writing(db);
+        if (rc == LSM_OK && db->has_host)
+            rc = lsm_chain_settle(db);
+        if (rc == LSM_OK)
+            rc = lsm_write_rotate(db);
+    }
+    if (rc == LSM_OK) {
+        db->os->mutex_lock(db->publish);
+        lsm_db_lock(db);
+        rc = lsm_snapshot_gather(db, &f->snapshots, &f->snapshot_count);
+        if (rc == LSM_OK) {
+            db->active = NULL;
+            f->view = db->view;
+            atomic_fetch_add(&f->view->refs, 1);
+            f->unit_count = f->view->unit_count;
+            f->seq = atomic_load(&db->seq_published);
+            f->root = db->chain[db->chain_count - 1].token;
+            f->log_number = db->log.number;
+            f->suspect = db->suspect;
+            db->suspect = false;        /* the new log holds no joint record */
+            db->flush_wanted = false;
+        }
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+    }
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+static int install(struct flush *f)
+{
+    struct lsm_db *db = f->db;
+    int error = lsm_edit_added_count(&f->edit) ? db->os->dir_sync(db->dir) : 0, rc;
+
+    if (error)
+        return lsm_fail_os(error, "sync directory", db->path);
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    f->edit.has |= LSM_EDIT_LOG | LSM_EDIT_SEQ | LSM_EDIT_ROOT | LSM_EDIT_DECIDED | LSM_EDIT_FLOOR |
+                   LSM_EDIT_TXID;
+    f->edit.log_number = f->log_number;
+    f->edit.seq = f->seq;
+    f->edit.root = f->root;
+    f->edit.decided = db->decided;
+    f->edit.floor = db->floor;
+    f->edit.txid = db->txid_max;
+    lsm_db_unlock(db);
+    rc = lsm_write_edit(db, &f->edit, f->unit_count);
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    if (rc == LSM_OK) {
+        db->root = f->root;
+        db->seq_flushed = f->seq;
+        db->log_number_min = f->log_number;
+        lsm_chain_prune(db);
+        lsm_db_memory_changed(db);
+    }
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    return rc;
+}
+
+int lsm_worker_flush(struct lsm_db *db)
+{
+    struct flush f = { .db = db };
+    bool uncertain = false;
+    int rc;
+
+    lsm_db_lock(db);
+    while (db->flushing)
+        db->os->cond_wait(db->changed, db->mutex);
+    db->flushing = true;
+    lsm_db_unlock(db);
+
+    lsm_edit_init(&f.edit, db->os);
+    rc = seal(&f);
+    if (rc == LSM_OK) {
+        rc = write_tables(&f);
+        if (rc == LSM_OK) {
+            rc = install(&f);
+            uncertain = rc != LSM_OK;   /* the edit may be on disk: its tables stay */
+        }
+        if (rc) {
+            lsm_db_lock(db);
+            db->suspect |= f.suspect;
+            lsm_db_unlock(db);
+        }
+        if (rc == LSM_OK)
+            atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < f.build_count; i++) {
+        for (size_t k = 0; rc && !uncertain && k < f.builds[i].count; k++) {
+            char name[LSM_FILENAME_SIZE];
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, f.builds[i].metas[k]->number));
+        }
+        lsm_build_clear(&f.builds[i]);
+    }
+    lsm_mem_free(db->os, f.builds);
+    lsm_edit_clear(&f.edit);
+    lsm_mem_free(db->os, f.snapshots);
+    lsm_view_unref(f.view);
+    lsm_db_lock(db);
+    db->flushing = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_worker_sweep(db);
+    return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+/* ---- compaction ---- */
+
+static int compact_pause(void *ctx)
+{
+    struct lsm_db *db = ctx;
+    bool stop, flush;
+
+    lsm_db_lock(db);
+    stop = db->stop;
+    flush = lsm_worker_flush_due(db) && is_quiet(db) && !db->flushing;
+    lsm_db_unlock(db);
+    if (stop)
+        return lsm_fail(LSM_BUSY, "%s: closing", db->path);
+    if (flush) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        int rc = lsm_worker_flush(db);
+        if (rc && rc != LSM_BUSY) {
+            lsm_error_save(why, sizeof why);
+            lsm_db_set_health(db, LSM_DEGRADED, rc, why);
+        }
+    }
+    return LSM_OK;
+}
+
+static int compact_install(void *ctx, struct lsm_edit *edit)
+{
+    struct lsm_db *db = ctx;
+    int error = lsm_edit_added_count(edit) ? db->os->dir_sync(db->dir) : 0, rc;
+
+    if (error)
+        return lsm_fail_os(error, "sync directory", db->path);
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    rc = lsm_recover_begin_writing(db);
+    if (rc == LSM_OK)
+        rc = lsm_write_edit(db, edit, 0);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+static int run_move(struct lsm_db *db, const struct lsm_job *job)
+{
+    struct lsm_edit edit;
+    int rc;
+
+    lsm_edit_init(&edit, db->os);
+    lsm_edit_remove_table(&edit, job->level, job->tree, job->upper[0]->meta.number);
+    lsm_edit_add_table(&edit, job->output_level, &job->upper[0]->meta);
+    rc = edit.rc ? edit.rc : compact_install(db, &edit);
+    lsm_edit_clear(&edit);
+    if (rc == LSM_OK)
+        atomic_fetch_add_explicit(&db->counters.moves, 1, memory_order_relaxed);
+    return rc;
+}
+
+static void mark_inputs(struct lsm_db *db, const struct lsm_job *job, bool busy)
+{
+    lsm_db_lock(db);
+    for (uint32_t i = 0; i < job->upper_count; i++)
+        job->upper[i]->in_compaction = busy;
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        job->lower[i]->in_compaction = busy;
+    lsm_db_unlock(db);
+}
+
+static uint64_t job_bytes(const struct lsm_job *job)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < job->upper_count; i++)
+        bytes += job->upper[i]->meta.size_bytes;
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        bytes += job->lower[i]->meta.size_bytes;
+    return bytes;
+}
+
+/* Run a job of this version. The caller has set db->compacting. */
+static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_version *version,
+                   const struct lsm_job *job)
+{
+    struct lsm_compact c = { .job = job, .policy = &db->policy, .tables = db->tables, .slice_bytes = SLICE_BYTES,
+                             .ctx = db, .new_file = new_file, .pause = compact_pause,
+                             .install = compact_install };
+    struct lsm_policy policy = db->policy;
+    struct lsm_compressor *compressor;
+    uint64_t *snapshots, started = db->os->mono_us(db->os);
+    size_t snapshot_count;
+    int rc;
+
+    if (job->is_move)
+        return run_move(db, job);
+    lsm_db_lock(db);
+    rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
+    lsm_db_unlock(db);
+    if (rc)
+        return rc;
+    rc = lsm_compressor_take(db->compressors, &compressor);
+    if (rc == LSM_OK) {
+        c.policy = &policy;
+        c.tree = lsm_version_tree(version, tree->id);
+        fill_build(db, &c.build, tree, compressor, snapshots, snapshot_count);
+        c.build.table.codec = lsm_level_codec(job->output_level, tree->codec);
+        rc = lsm_compact_run(&c);
+        lsm_compressor_put(db->compressors, compressor);
+    }
+    lsm_mem_free(db->os, snapshots);
+    atomic_fetch_add_explicit(&db->counters.compact_bytes_written, c.build.bytes_written, memory_order_relaxed);
+    if (rc == LSM_OK) {
+        atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.compact_bytes_read, job_bytes(job), memory_order_relaxed);
+        lsm_db_event(db, LSM_EVENT_INFO, "compacted tree %u level %u: %u + %u tables, %llu bytes into level %u: "
+                     "%llu bytes, %llu of %llu rows kept, %llu ms", tree->id, job->level, job->upper_count,
+                     job->lower_count, (unsigned long long)job_bytes(job), job->output_level,
+                     (unsigned long long)c.build.bytes_written, (unsigned long long)c.build.rows_written,
+                     (unsigned long long)c.build.rows_read,
+                     (unsigned long long)((db->os->mono_us(db->os) - started) / 1000));
+    }
+    return rc;
+}
+
+/* The most urgent tree's next job. LSM_DONE: none. */
+static int compact_once(struct lsm_db *db)
+{
+    struct lsm_job job;
+    struct lsm_tree *tree = NULL;
+    struct lsm_view *view;
+    double best = 0;
+    int rc = LSM_DONE;
+
+    lsm_db_lock(db);
+    if (db->compacting) {
+        lsm_db_unlock(db);
+        return LSM_DONE;
+    }
+    view = db->view;
+    atomic_fetch_add(&view->refs, 1);
+    for (uint32_t i = 0; i < view->version->tree_count; i++) {
+        const struct lsm_tree_version *tv = view->version->trees[i];
+        struct lsm_tree *t = lsm_tree_by_id(db, tv->tree);
+        struct lsm_job candidate;
+        double score = 0;
+
+        if (!t || atomic_load(&t->dropped))
+            continue;
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+            double s = lsm_level_score(&db->policy, tv, l);
+            score = s > score ? s : score;
+        }
+        if (tree && score <= best)
+            continue;
+        int picked = lsm_pick(&db->policy, tv, t->cmp, &t->pick, db->os, &candidate);
+        if (picked != LSM_OK) {
+            lsm_job_clear(&candidate, db->os);
+            if (picked != LSM_DONE)
+                rc = picked;
+            continue;
+        }
+        if (tree)
+            lsm_job_clear(&job, db->os);
+        job = candidate;
+        tree = t;
+        best = score;
+    }
+    if (tree)
+        db->compacting = true;
+    lsm_db_unlock(db);
+    if (tree) {
+        mark_inputs(db, &job, true);
+        rc = run_job(db, tree, view->version, &job);
+        mark_inputs(db, &job, false);
+        lsm_job_clear(&job, db->os);
+        lsm_db_lock(db);
+        db->compacting = false;
+        db->os->cond_broadcast(db->changed);
+        lsm_db_unlock(db);
+    }
+    lsm_view_unref(view);
+    if (tree && rc == LSM_OK)
+        lsm_worker_sweep(db);
+    return rc;
+}
+
+static int compact_tree(struct lsm_db *db, struct lsm_tree *tree)
+{
+    struct lsm_view *view = lsm_view_current(db);
+    const struct lsm_tree_version *tv = lsm_version_tree(view->version, tree->id);
+    struct lsm_job job;
+    int rc = tv ? lsm_pick_all(tv, db->os, &job) : LSM_DONE;
+
+    if (rc == LSM_OK) {
+        mark_inputs(db, &job, true);
+        rc = run_job(db, tree, view->version, &job);
+        mark_inputs(db, &job, false);
+        lsm_job_clear(&job, db->os);
+    } else if (tv) {
+        lsm_job_clear(&job, db->os);
+    }
+    lsm_view_unref(view);
+    return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+int lsm_db_flush(struct lsm_db *db)
+{
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    for (uint32_t i = 0; i < 200; i++) {        /* other writers' commits are short */
+        rc = lsm_worker_flush(db);
+        if (rc != LSM_BUSY || db->has_host)
+            break;
+        lsm_db_lock(db);
+        db->os->cond_wait_us(db->changed, db->mutex, QUIET_WAIT_US);
+        lsm_db_unlock(db);
+    }
+    return rc;
+}
+
+int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
+{
+    int rc = lsm_db_flush(db);
+
+    if (rc)
+        return rc;
+    lsm_db_lock(db);
+    db->compact_wait++;
+    while (db->compacting)
+        db->os->cond_wait(db->changed, db->mutex);
+    db->compacting = true;
+    db->compact_wait--;
+    lsm_db_unlock(db);
+    for (uint32_t i = 0; rc == LSM_OK; i++) {
+        struct lsm_tree *t = tree;
+        lsm_db_lock(db);
+        if (!tree)
+            t = i < db->tree_count ? db->trees[i] : NULL;
+        lsm_db_unlock(db);
+        if (!t)
+            break;
+        if (!atomic_load(&t->dropped))
+            rc = compact_tree(db, t);
+        if (tree)
+            break;
+    }
+    lsm_db_lock(db);
+    db->compacting = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_worker_sweep(db);
+    return rc;
+}
+
+/* ---- the loop ---- */
+
+void lsm_worker_wake(struct lsm_db *db)
+{
+    db->os->cond_broadcast(db->changed);
+}
+
+/* One job. LSM_DONE: nothing to do now. */
+static int step(struct lsm_db *db)
+{
+    bool flush, wait;
+
+    lsm_db_lock(db);
+    flush = lsm_worker_flush_due(db) && is_quiet(db);
+    wait = db->compact_wait > 0;
+    lsm_db_unlock(db);
+    if (flush)
+        return lsm_worker_flush(db);
+    return wait ? LSM_DONE : compact_once(db);
+}
+
+static void note_failure(struct lsm_db *db, int rc)
+{
+    char why[LSM_ERROR_TEXT_SIZE];
+
+    lsm_error_save(why, sizeof why);
+    lsm_db_set_health(db, rc == LSM_CORRUPT ? LSM_HEALTH_CORRUPT : LSM_DEGRADED, rc, why);
+    lsm_db_lock(db);
+    db->retry_us = db->os->mono_us(db->os) + RETRY_US;
+    lsm_db_unlock(db);
+}
+
+static void note_success(struct lsm_db *db)
+{
+    lsm_db_lock(db);
+    if (db->health == LSM_DEGRADED) {
+        db->health = LSM_HEALTHY;
+        db->health_text[0] = 0;
+    }
+    lsm_db_unlock(db);
+}
+
+void lsm_worker_main(void *ctx)
+{
+    struct lsm_db *db = ctx;
+
+    lsm_db_lock(db);
+    while (!db->stop) {
+        uint64_t now = db->os->mono_us(db->os);
+        int rc;
+
+        if (now < db->retry_us) {
+            db->os->cond_wait_us(db->changed, db->mutex, db->retry_us - now);
+            continue;
+        }
+        lsm_db_unlock(db);
+        rc = db->health >= LSM_HEALTH_READ_ONLY ? LSM_DONE : step(db);
+        if (rc == LSM_OK)
+            note_success(db);
+        else if (rc != LSM_DONE && rc != LSM_BUSY)
+            note_failure(db, rc);
+        lsm_db_lock(db);
+        if (rc == LSM_OK || db->stop)
+            continue;
+        if (lsm_worker_flush_due(db))
+            db->os->cond_wait_us(db->changed, db->mutex, QUIET_WAIT_US);
+        else
+            db->os->cond_wait(db->changed, db->mutex);
+    }
+    lsm_db_unlock(db);
+}
+
+int lsm_db_step(struct lsm_db *db)
+{
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    rc = step(db);
+    if (rc == LSM_OK)
+        note_success(db);
+    else if (rc != LSM_DONE && rc != LSM_BUSY)
+        note_failure(db, rc);
+    return rc;
+}
+
+void lsm_worker_throttle(struct lsm_db *db)
+{
+    uint64_t memory = lsm_view_memory(db->view), started, until;
+
+    if (memory >= db->memtable_bytes)
+        lsm_worker_wake(db);
+    if (db->no_worker || memory < db->memtable_bytes + db->memtable_bytes / 2 ||
+        db->health >= LSM_DEGRADED || !is_quiet(db))
+        return;
+    /* From half a memtable of debt on the wait grows; at a whole one it lasts until the flush is done,
+       because memory is bounded. */
+    started = db->os->mono_us(db->os);
+    until = started + THROTTLE_WAIT_US;
+    while (lsm_view_memory(db->view) >= 2 * db->memtable_bytes && is_quiet(db) &&
+           db->health < LSM_DEGRADED && db->os->mono_us(db->os) < until)
+        db->os->cond_wait_us(db->changed, db->mutex, 10000);
+    if (db->os->mono_us(db->os) - started < 1000) {
+        uint64_t debt = memory - db->memtable_bytes - db->memtable_bytes / 2;
+        uint64_t us = debt * 2000 / (db->memtable_bytes / 2 + 1);
+        lsm_db_unlock(db);
+        db->os->sleep_us(db->os, us < 2000 ? us : 2000);
+        lsm_db_lock(db);
+    }
+    atomic_fetch_add_explicit(&db->counters.stall_us, db->os->mono_us(db->os) - started, memory_order_relaxed);
+}

@@ -1,0 +1,328 @@
+/*
+ * write.c -- the way to disk: the log slot, the log that is appended to, the
+ * MANIFEST.
+ *
+ * After an open, and after a failed append or sync, the next record goes to a
+ * fresh log that begins with copies of every record that may still count
+ * (commit.md R11): the kernel calls pages of a failed sync clean, and what was
+ * read at open may stand in the page cache only. The old logs stay until the
+ * fresh one and its name are on disk and the MANIFEST says so.
+ */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/format/filename.h"
+
+void lsm_write_slot_take(struct lsm_db *db)
+{
+    while (db->log_busy)
+        db->os->cond_wait(db->changed, db->mutex);
+    db->log_busy = true;
+}
+
+void lsm_write_slot_give(struct lsm_db *db)
+{
+    assert(db->log_busy);
+    db->log_busy = false;
+    db->os->cond_broadcast(db->changed);
+}
+
+/* ---- MANIFEST ---- */
+
+/* A version that did not come to be: its new tables may stand in the MANIFEST all the same, so nobody
+   may hear that they are obsolete. */
+static void abandon(struct lsm_version *version)
+{
+    if (version)
+        version->obsolete = NULL;
+    lsm_version_unref(version);
+}
+
+int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units)
+{
+    struct lsm_version *version = NULL, *base;
+    struct lsm_view *view, *old;
+    int rc;
+
+    assert(db->log_busy);
+    edit->has |= LSM_EDIT_NEXT_FILE;
+    edit->next_file = atomic_load(&db->next_file);
+    view = lsm_view_alloc(db->os);
+    if (!view)
+        return lsm_nomem();
+    lsm_db_lock(db);
+    base = db->view->version;
+    lsm_version_ref(base);
+    rc = lsm_version_apply(base, edit, &version);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK && (db->manifest.failed || lsm_manifest_is_long(&db->manifest))) {
+        struct lsm_edit snapshot;
+        lsm_edit_init(&snapshot, db->os);
+        rc = lsm_recover_snapshot(db, &snapshot);
+        if (rc == LSM_OK)
+            rc = lsm_manifest_create(&db->manifest, db->os, db->dir, db->uuid, lsm_db_new_file(db),
+                                     db->file_mode, &snapshot);
+        lsm_edit_clear(&snapshot);
+        edit->next_file = atomic_load(&db->next_file);
+    }
+    if (rc == LSM_OK)
+        rc = lsm_manifest_append(&db->manifest, edit);
+    lsm_version_unref(base);
+    if (rc) {
+        abandon(version);
+        lsm_mem_free(db->os, view);
+        return rc;
+    }
+    lsm_db_lock(db);
+    old = db->view;
+    assert(drop_units <= old->unit_count);
+    lsm_view_fill(view, old->newest, old->unit_count - drop_units, version);
+    db->view = view;
+    lsm_db_unlock(db);
+    lsm_version_unref(version);
+    lsm_view_unref(old);
+    return LSM_OK;
+}
+
+/* ---- the log ---- */
+
+struct copy {
+    struct lsm_db *db;
+    struct lsm_log *to;
+    struct lsm_buf aborted;     /* txids */
+    bool second_pass;
+};
+
+static bool is_aborted(const struct copy *c, uint64_t txid)
+{
+    for (size_t i = 0; i + 8 <= c->aborted.size; i += 8)
+        if (lsm_get_u64(c->aborted.data + i) == txid)
+            return true;
+    return false;
+}
+
+static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
+{
+    struct copy *c = ctx;
+    struct lsm_record rec;
+
+    if (!lsm_record_decode(payload, c->db->uuid, &rec))
+        return lsm_corrupt("log", off, "not a record of this store");
+    if (!c->second_pass) {
+        if (rec.type == LSM_RECORD_ABORT)
+            lsm_buf_put_u64(&c->aborted, rec.id.txid);
+        return c->aborted.rc;
+    }
+    /* A solo in flight whose sync failed: an ABORT will follow; it must not come back either way. */
+    if (rec.type == LSM_RECORD_SOLO && is_aborted(c, rec.id.txid))
+        return LSM_OK;
+    return lsm_log_append(c->to, &payload, 1);
+}
+
+struct log_list {
+    struct lsm_buf numbers;
+    uint64_t min;
+};
+
+static int collect_log(void *ctx, const char *name)
+{
+    struct log_list *list = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && number >= list->min)
+        lsm_buf_put_u64(&list->numbers, number);
+    return 0;
+}
+
+/* The numbers of the logs that count, ascending, as u64s in *out. */
+int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
+{
+    struct log_list list = { .min = min };
+    int error;
+
+    lsm_buf_init(&list.numbers, db->os);
+    error = db->os->dir_list(db->dir, collect_log, &list);
+    if (error || list.numbers.rc) {
+        lsm_buf_clear(&list.numbers);
+        return error ? lsm_fail_os(error, "list", db->path) : lsm_nomem();
+    }
+    uint64_t *n = (void *)list.numbers.data;
+    size_t count = list.numbers.size / 8;
+    for (size_t i = 1; i < count; i++)          /* few */
+        for (size_t k = i; k > 0 && n[k] < n[k - 1]; k--) {
+            uint64_t t = n[k];
+            n[k] = n[k - 1];
+            n[k - 1] = t;
+        }
+    *out = list.numbers;
+    return LSM_OK;
+}
+
+static int copy_live(struct lsm_db *db, struct lsm_log *to)
+{
+    struct copy c = { .db = db, .to = to };
+    struct lsm_buf logs;
+    int rc = lsm_write_logs(db, db->log_number_min, &logs);
+
+    if (rc)
+        return rc;
+    lsm_buf_init(&c.aborted, db->os);
+    for (int pass = 0; pass < 2 && rc == LSM_OK; pass++) {
+        c.second_pass = pass == 1;
+        for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK; i += 8) {
+            uint64_t number = lsm_get_u64(logs.data + i);
+            struct lsm_log_end end, prev;
+            bool torn;
+            if (number >= to->number)
+                continue;
+            rc = lsm_log_read(db->os, db->dir, db->uuid, number, copy_record, &c, &end, &prev, &torn);
+        }
+    }
+    lsm_buf_clear(&c.aborted);
+    lsm_buf_clear(&logs);
+    return rc;
+}
+
+static int begin_fresh_log(struct lsm_db *db)
+{
+    struct lsm_log log;
+    struct lsm_edit edit;
+    uint64_t number = lsm_db_new_file(db);
+    char name[LSM_FILENAME_SIZE];
+    int rc = lsm_log_create(&log, db->os, db->dir, db->uuid, number, NULL, db->file_mode);
+
+    if (rc)
+        return rc;
+    rc = copy_live(db, &log);
+    if (rc == LSM_OK)
+        rc = lsm_log_sync(&log);
+    if (rc == LSM_OK) {
+        int error = db->os->dir_sync(db->dir);
+        if (error)
+            rc = lsm_fail_os(error, "sync directory", db->path);
+    }
+    if (rc == LSM_OK) {
+        lsm_edit_init(&edit, db->os);
+        edit.has |= LSM_EDIT_LOG;
+        edit.log_number = number;
+        rc = lsm_write_edit(db, &edit, 0);
+        lsm_edit_clear(&edit);
+    }
+    if (rc) {
+        lsm_log_close(&log);
+        /* When the MANIFEST may name it, it must stay; if not, what it holds is in the old logs, too. */
+        if (!db->manifest.failed)
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number));
+        return rc;
+    }
+    if (db->has_log)
+        lsm_log_close(&db->log);
+    db->log = log;
+    db->has_log = true;
+    lsm_db_lock(db);
+    db->log_number_min = number;
+    lsm_db_unlock(db);
+    return LSM_OK;
+}
+
+int lsm_write_ready(struct lsm_db *db)
+{
+    int rc = lsm_recover_begin_writing(db);
+
+    if (rc == LSM_OK && (!db->has_log || db->log.failed))
+        rc = begin_fresh_log(db);
+    return rc;
+}
+
+int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
+{
+    struct lsm_slice bytes;
+    int rc;
+
+    assert(db->log_busy);
+    lsm_buf_reset(&db->encode);
+    lsm_record_encode(&db->encode, rec, db->uuid);
+    if (db->encode.rc)
+        return db->encode.rc;
+    bytes = lsm_buf_slice(&db->encode);
+    rc = lsm_log_append(&db->log, &bytes, 1);
+    if (rc)
+        return rc;
+    atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
+    if (sync) {
+        atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
+        rc = lsm_log_sync(&db->log);
+    }
+    /* A large record must not hold its memory for ever. */
+    if (db->encode.cap > 1u << 20)
+        lsm_buf_clear(&db->encode);
+    return rc;
+}
+
+int lsm_write_rotate(struct lsm_db *db)
+{
+    struct lsm_log log;
+    struct lsm_log_end end;
+    char name[LSM_FILENAME_SIZE];
+    int rc = lsm_write_ready(db), error;
+
+    if (rc == LSM_OK)
+        rc = lsm_log_sync(&db->log);    /* before the first record of the next one: no hole in the middle */
+    if (rc)
+        return rc;
+    end = lsm_log_end(&db->log);
+    rc = lsm_log_create(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db), &end, db->file_mode);
+    if (rc)
+        return rc;
+    error = db->os->dir_sync(db->dir);
+    if (error) {
+        lsm_log_close(&log);
+        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, log.number));
+        return lsm_fail_os(error, "sync directory", db->path);
+    }
+    lsm_log_close(&db->log);
+    db->log = log;
+    return LSM_OK;
+}
+
+/* ---- the active memtable ---- */
+
+int lsm_write_active_locked(struct lsm_db *db)
+{
+    struct lsm_unit *unit;
+    struct lsm_view *view, *old;
+    int rc;
+
+    if (db->active)
+        return LSM_OK;
+    unit = lsm_unit_new(db->os);
+    view = lsm_view_alloc(db->os);
+    rc = unit && view ? lsm_memtable_new(db->os, &unit->mem) : lsm_nomem();
+    if (rc) {
+        lsm_unit_unref(unit);
+        lsm_mem_free(db->os, view);
+        return rc;
+    }
+    lsm_db_lock(db);
+    old = db->view;
+    unit->older = old->newest;
+    lsm_view_fill(view, unit, old->unit_count + 1, old->version);
+    db->view = view;
+    db->active = unit;          /* kept alive by the view that has it on top */
+    lsm_unit_unref(unit);
+    lsm_db_unlock(db);
+    lsm_view_unref(old);
+    return LSM_OK;
+}
+
+int lsm_write_active(struct lsm_db *db)
+{
+    int rc;
+
+    db->os->mutex_lock(db->publish);
+    rc = lsm_write_active_locked(db);
+    db->os->mutex_unlock(db->publish);
+    return rc;
+}

@@ -1,0 +1,185 @@
+/*
+ * record.c -- a transaction record as bytes.
+ *
+ * Fixed part, by offset:
+ *
+ *       0  type:u8 flags:u8 zero:u16 op_count:u32      16  hash[16]
+ *       8  txid:u64                                    32  nonce:u64
+ *      40  base, decided, floor: txid:u64 hash[16]    112  adopted tables, op_first, ops
+ *
+ * The hash covers all from the nonce on; what stands before the hash is its
+ * seed, so that no bit of a record can change unnoticed. An ABORT has another
+ * record's identity in that place: the log's chain vouches for it.
+ *
+ * Threads: pure.
+ */
+#include <assert.h>
+
+#include "lsm/format/record.h"
+#include "lsm/util/hash.h"
+
+#define HEAD_SIZE 16u                   /* before the hash */
+#define HASH_AT 16u
+#define HASHED_AT 32u
+
+static void hash_record(const uint8_t *bytes, size_t size, const uint8_t uuid[16], uint8_t hash[16])
+{
+    uint8_t seed[16 + HEAD_SIZE];
+
+    memcpy(seed, uuid, 16);
+    memcpy(seed + 16, bytes, HEAD_SIZE);
+    lsm_hash128(bytes + HASHED_AT, size - HASHED_AT, lsm_hash64(seed, sizeof(seed), 0), hash);
+}
+
+static void put_token(struct lsm_buf *out, const struct lsm_token *token)
+{
+    lsm_buf_put_u64(out, token->txid);
+    lsm_buf_append(out, token->hash, 16);
+}
+
+static struct lsm_token read_token(struct lsm_reader *r)
+{
+    struct lsm_token token = { .txid = lsm_read_u64(r) };
+    struct lsm_slice hash = lsm_read_fixed(r, 16);
+
+    if (!r->bad)
+        memcpy(token.hash, hash.data, 16);
+    return token;
+}
+
+void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_t uuid[16])
+{
+    size_t start = out->size;
+
+    assert(rec->type >= LSM_RECORD_SOLO && rec->type <= LSM_RECORD_ABORT);
+    assert(rec->op_first > 0 || rec->adopted_count == 0);
+    if (rec->type == LSM_RECORD_ABORT)
+        assert(rec->op_count == 0 && rec->adopted_count == 0);
+
+    lsm_buf_put_u8(out, rec->type);
+    lsm_buf_put_u8(out, 0);
+    lsm_buf_put_u16(out, 0);
+    lsm_buf_put_u32(out, rec->op_count);
+    put_token(out, &rec->id);
+    lsm_buf_put_u64(out, rec->nonce);
+    put_token(out, &rec->base);
+    put_token(out, &rec->decided);
+    put_token(out, &rec->floor);
+    lsm_buf_put_varint(out, rec->adopted_count);
+    lsm_buf_append_slice(out, rec->adopted);
+    lsm_buf_put_varint(out, rec->op_first ? rec->op_first : 1);
+    lsm_buf_append_slice(out, rec->ops);
+
+    if (out->rc == LSM_OK && rec->type != LSM_RECORD_ABORT) {
+        hash_record(out->data + start, out->size - start, uuid, rec->id.hash);
+        memcpy(out->data + start + HASH_AT, rec->id.hash, 16);
+    }
+}
+
+/* The adopted tables, as bytes. Their rows have the numbers below op_first. */
+static void read_adopted(struct lsm_reader *r, struct lsm_record *rec)
+{
+    const uint8_t *start;
+    uint64_t op_max = 0;
+
+    rec->adopted_count = lsm_read_varint32(r);
+    start = r->p;
+    for (uint32_t i = 0; i < rec->adopted_count && !r->bad; i++) {
+        struct lsm_table_meta meta;
+
+        if (lsm_table_meta_decode(r, &meta) && meta.seq_max > op_max)
+            op_max = meta.seq_max;
+    }
+    rec->adopted = lsm_slice(start, (size_t)(r->p - start));
+    rec->op_first = lsm_read_varint(r);
+    if (rec->op_first <= op_max || rec->op_first > LSM_SEQ_MAX - rec->op_count)
+        r->bad = true;
+}
+
+/* The ops, as bytes: as many as the record says, and nothing behind them. */
+static void read_ops(struct lsm_reader *r, struct lsm_record *rec)
+{
+    enum lsm_kind kind;
+    uint32_t tree;
+    struct lsm_slice key, value;
+
+    rec->ops = lsm_slice(r->p, lsm_reader_left(r));
+    for (uint32_t i = 0; i < rec->op_count && !r->bad; i++)
+        lsm_op_decode(r, &kind, &tree, &key, &value);
+    if (lsm_reader_left(r) != 0)
+        r->bad = true;
+}
+
+bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct lsm_record *rec)
+{
+    struct lsm_reader r = lsm_reader(bytes);
+    uint8_t flags, hash[16];
+    uint16_t zero;
+
+    *rec = (struct lsm_record){ .type = lsm_read_u8(&r) };
+    flags = lsm_read_u8(&r);
+    zero = lsm_read_u16(&r);
+    rec->op_count = lsm_read_u32(&r);
+    rec->id = read_token(&r);
+    rec->nonce = lsm_read_u64(&r);
+    rec->base = read_token(&r);
+    rec->decided = read_token(&r);
+    rec->floor = read_token(&r);
+    if (r.bad || flags != 0 || zero != 0)
+        return false;
+
+    switch (rec->type) {
+    case LSM_RECORD_SOLO:
+    case LSM_RECORD_JOINT:
+        hash_record(bytes.data, bytes.size, uuid, hash);
+        if (memcmp(hash, rec->id.hash, 16) != 0)
+            return false;
+        break;
+    case LSM_RECORD_ABORT:
+        break;
+    default:
+        return false;
+    }
+
+    read_adopted(&r, rec);
+    read_ops(&r, rec);
+    if (rec->type == LSM_RECORD_ABORT && (rec->op_count != 0 || rec->adopted_count != 0))
+        return false;
+    return !r.bad;
+}
+
+static bool has_value(enum lsm_kind kind)
+{
+    return kind != LSM_KIND_DELETE;
+}
+
+void lsm_op_encode(struct lsm_buf *out, enum lsm_kind kind, uint32_t tree, struct lsm_slice key,
+                   struct lsm_slice value)
+{
+    assert(kind < LSM_KIND_VOID);
+    assert(key.size <= LSM_KEY_SIZE_MAX);
+
+    lsm_buf_put_u8(out, (uint8_t)kind);
+    lsm_buf_put_varint(out, tree);
+    lsm_buf_put_bytes(out, key);
+    if (has_value(kind))
+        lsm_buf_put_bytes(out, value);
+}
+
+bool lsm_op_decode(struct lsm_reader *r, enum lsm_kind *kind, uint32_t *tree, struct lsm_slice *key,
+                   struct lsm_slice *value)
+{
+    uint8_t k = lsm_read_u8(r);
+
+    if (k >= LSM_KIND_VOID)
+        r->bad = true;
+    *kind = r->bad ? LSM_KIND_DELETE : (enum lsm_kind)k;
+    *tree = lsm_read_varint32(r);
+    *key = lsm_read_bytes(r);
+    *value = has_value(*kind) ? lsm_read_bytes(r) : lsm_slice(NULL, 0);
+    if (key->size > LSM_KEY_SIZE_MAX || value->size > LSM_VALUE_SIZE_MAX)
+        r->bad = true;
+    if (*kind == LSM_KIND_RANGE_DELETE && value->size > LSM_KEY_SIZE_MAX)
+        r->bad = true;
+    return !r->bad;
+}

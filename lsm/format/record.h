@@ -1,0 +1,59 @@
+/*
+ * record.h -- one transaction record as it stands in the log, in a redo row and
+ * nowhere else. What the fields mean is commit.md's: R1, R2, R12.
+ *
+ *     record  := type:u8  flags:u8  zero:u16  op_count:u32
+ *                txid:u64  hash[16]  nonce:u64
+ *                base token  decided token  floor token      (txid:u64 hash[16] each)
+ *                adopted_count:varint  table_meta*           private tables of a large transaction
+ *                op_first:varint  op*
+ *     op      := kind:u8  tree:varint  key:bytes  value:bytes (no value for DELETE)
+ *     ABORT   :  txid and hash name the SOLO that it takes back; no ops
+ *     hash     = XXH3-128 over everything behind it, seeded by the store's uuid and everything
+ *                before it (type, flags, zero, op_count, txid)
+ *
+ * The n-th op (from 1, adopted tables' op numbers included) gets sequence
+ * base_seq + its number when the record is published; op numbers run over
+ * adopted tables first.
+ */
+#ifndef LSM_FORMAT_RECORD_H
+#define LSM_FORMAT_RECORD_H
+
+#include "lsm/format/table_meta.h"
+
+enum lsm_record_type { LSM_RECORD_SOLO = 1, LSM_RECORD_JOINT = 2, LSM_RECORD_ABORT = 3 };
+
+static inline bool lsm_token_equal(const struct lsm_token *a, const struct lsm_token *b)
+{
+    return a->txid == b->txid && memcmp(a->hash, b->hash, 16) == 0;
+}
+
+struct lsm_record {
+    uint8_t type;
+    uint32_t op_count;          /* in `ops` */
+    uint64_t nonce;             /* fresh for every record */
+    struct lsm_token id;        /* this record (ABORT: the one it takes back) */
+    struct lsm_token base;      /* the token as read under the write lock; a JOINT's prev */
+    struct lsm_token decided;   /* newest that the store knew to be decided */
+    struct lsm_token floor;     /* newest that the store knew to be settled */
+    uint64_t op_first;          /* number of the first op in `ops`, above every adopted seq_max;
+                                   1 without adopted tables (encode takes 0 for it) */
+    struct lsm_slice adopted;   /* encoded metas, adopted_count of them */
+    uint32_t adopted_count;
+    struct lsm_slice ops;       /* encoded ops */
+};
+
+/* Append the record to `out` and set rec->id.hash. ABORT keeps the id it is given. */
+void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_t uuid[16]);
+
+/* Slices point into `bytes`. Checks form, every op and the hash (ABORT has none of its own); false:
+   not a record of this store. */
+bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct lsm_record *rec);
+
+void lsm_op_encode(struct lsm_buf *out, enum lsm_kind kind, uint32_t tree, struct lsm_slice key,
+                   struct lsm_slice value);
+/* False: malformed; check lsm_reader_left() == 0 for the end. */
+bool lsm_op_decode(struct lsm_reader *r, enum lsm_kind *kind, uint32_t *tree, struct lsm_slice *key,
+                   struct lsm_slice *value);
+
+#endif

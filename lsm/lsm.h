@@ -1,0 +1,368 @@
+/*
+ * lsm.h -- the public face of the engine: an ordered store of bytes in a
+ * directory, written as a log-structured merge tree.
+ *
+ * One store holds many trees (ordered key spaces) with one log, one memtable,
+ * one MANIFEST and one sequence, so that a transaction over several trees is
+ * one append. Keys are compared as bytes unless a tree names a comparator.
+ *
+ * Every function that can fail returns an LSM_* code and leaves a text that
+ * names what, where and what to do; lsm_error_text() gives it to the thread
+ * that made the call.
+ *
+ * Threads: a store, its trees and its snapshots may be used by any thread at
+ * any time. A transaction, a batch and a cursor belong to one thread at a time.
+ */
+#ifndef LSM_H
+#define LSM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LSM_VERSION "0.1.0"
+
+#define LSM_KEY_SIZE_MAX 65535u         /* bytes of an encoded key */
+#define LSM_VALUE_SIZE_MAX 0x7fff0000u  /* bytes of a value */
+#define LSM_NAME_SIZE_MAX 255u          /* bytes of a tree's name */
+
+/* Append-only: the numbers are part of the interface. */
+enum lsm_code {
+    LSM_OK = 0,
+
+    /* answers */
+    LSM_NOTFOUND = 1,   /* no such key, tree, file */
+    LSM_DONE = 2,       /* the iteration is over */
+
+    /* conditions that the caller can act on */
+    LSM_BUSY = 3,       /* another process or writer has it: wait and try again */
+    LSM_CONFLICT = 4,   /* the snapshot is too old for this write or read: begin anew */
+
+    /* failures */
+    LSM_IOERR = 5,      /* the operating system refused or failed */
+    LSM_CORRUPT = 6,    /* bytes on disk are not what was written */
+    LSM_NOMEM = 7,
+    LSM_FULL = 8,       /* no space left on the device, or quota */
+    LSM_READONLY = 9,   /* opened so, or made so by a failed sync */
+    LSM_TOOBIG = 10,    /* key, value or transaction over its limit */
+    LSM_MISUSE = 11,    /* a call that the contract forbids */
+    LSM_MISMATCH = 12,  /* the store belongs to another database */
+    LSM_CANTOPEN = 13,  /* the directory or a file cannot be opened */
+    LSM_FORMAT = 14,    /* written by a newer version, or by another program */
+    LSM_EXISTS = 15,    /* error_if_exists, or a tree of that name */
+    LSM_STALE = 16,     /* database older than store, or store behind database */
+    LSM_FSYNC = 17      /* a sync failed; nothing after it is trusted on that file */
+};
+
+/* The text of the last failure on this thread; never NULL. */
+const char *lsm_error_text(void);
+
+/* The name of a code, "LSM_BUSY"; never NULL. */
+const char *lsm_code_name(int code);
+
+/* Borrowed bytes: whoever made it says how long they live. */
+struct lsm_slice {
+    const uint8_t *data;
+    size_t size;
+};
+
+struct lsm_db;          /* an open store */
+struct lsm_tree;        /* an ordered key space in it; owned by the store */
+struct lsm_snapshot;    /* a state that can be read again and again */
+struct lsm_txn;         /* a transaction: private writes until it commits */
+struct lsm_cursor;
+struct lsm_os;          /* the operating system seam, lsm/os/os.h */
+
+/*
+ * The identity of one prepared (JOINT) transaction. A host that commits in two
+ * stores keeps the newest one in its own store; that is what decides. txid 0 is
+ * the token of a store in which no joint transaction was ever committed.
+ */
+struct lsm_token {
+    uint64_t txid;
+    uint8_t hash[16];
+};
+
+/*
+ * The host decides joint transactions (commit.md). All callbacks may come from
+ * any thread, the worker's too, and must not call back into the store.
+ */
+struct lsm_host {
+    void *ctx;
+    /*
+     * Make sure that a power cut cannot take the host's committed state back
+     * behind the newest joint transaction that it has shown. `suspect`: an earlier
+     * commit of the host may have failed in a way that makes a later sync lie;
+     * only a complete checkpoint will do. LSM_OK: settled. LSM_BUSY: not now, try
+     * later. Others: failure.
+     */
+    int (*settle)(void *ctx, bool suspect);
+};
+
+/* A user's order of keys. All functions must be pure. */
+struct lsm_comparator {
+    const char *name;   /* recorded in the tree and checked when it is opened */
+    void *ctx;
+    int (*compare)(void *ctx, struct lsm_slice a, struct lsm_slice b);
+};
+
+enum lsm_event_kind {
+    LSM_EVENT_INFO = 0,     /* opened, closed, flushed, compacted */
+    LSM_EVENT_WARNING = 1,  /* maintenance is paused, a file could not be removed */
+    LSM_EVENT_ERROR = 2     /* the store became read-only, bytes are corrupt */
+};
+
+struct lsm_options {
+    bool create_if_missing;     /* else LSM_NOTFOUND */
+    bool error_if_exists;       /* LSM_EXISTS */
+    bool read_only;             /* writes nothing at all, not even LOCK */
+    bool no_worker;             /* maintenance only where lsm_db_step() is called */
+    bool wait_for_token;        /* the host will say with lsm_db_publish() what is committed;
+                                   until then nothing above the settled floor is visible */
+    uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;
+                                   0 = 64 MiB; at least 1 MiB */
+    uint32_t file_mode;         /* permissions of new files, 0 = 0644; directories get x for r */
+    const uint8_t *uuid;        /* 16 bytes the store must have (LSM_MISMATCH), or NULL */
+    const struct lsm_host *host; /* copied; NULL: the store alone decides */
+    struct lsm_os *os;          /* NULL: the real one; else it must outlive the store */
+    void (*event)(void *ctx, int kind, const char *text);   /* any thread; NULL: none */
+    void *event_ctx;
+};
+
+/* Fill with the defaults. Always start here: later versions add fields. */
+void lsm_options_init(struct lsm_options *options);
+
+/*
+ * Open the store in directory `path`; NULL: a store in memory, which goes when it
+ * is closed. On failure *db is NULL and nothing was
+ * created (with create_if_missing: nothing that a second try would stumble
+ * over). LSM_BUSY: another process, named in the text, has it open.
+ */
+int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_db **db);
+
+/*
+ * Close: stops the worker, syncs the log, releases the lock. Snapshots and
+ * cursors must be closed first and transactions ended (LSM_MISUSE, and the
+ * store stays open). NULL is fine.
+ */
+int lsm_db_close(struct lsm_db *db);
+
+/* Remove the store in `path`: only files that a store makes. Others stay, and
+   with them the directory (LSM_EXISTS names the first). LSM_BUSY: it is open. */
+int lsm_db_destroy(const char *path, const struct lsm_options *options);
+
+void lsm_db_uuid(const struct lsm_db *db, uint8_t uuid[16]);
+
+/* True while no tree ever held data and no joint transaction was decided: what
+   is left of a creation whose host transaction did not commit. */
+bool lsm_db_is_virgin(struct lsm_db *db);
+
+/* ---- trees -------------------------------------------------------------- */
+
+struct lsm_tree_options {
+    uint32_t block_bytes;       /* raw size of a data block, 0 = 8 KiB; 512 .. 1 MiB */
+    uint32_t filter_bits;       /* per key; 0 = 10; LSM_FILTER_NONE: no filter */
+    int32_t compression_level;  /* zstd; 0 = 1; LSM_COMPRESSION_NONE: none */
+    const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */
+};
+
+#define LSM_FILTER_NONE 0xffffffffu
+#define LSM_COMPRESSION_NONE INT32_MIN
+
+void lsm_tree_options_init(struct lsm_tree_options *options);
+
+/* Create a tree. Durable when it returns. LSM_EXISTS if there is one. NULL options: defaults. */
+int lsm_tree_create(struct lsm_db *db, struct lsm_slice name,
+                    const struct lsm_tree_options *options, struct lsm_tree **tree);
+
+/* Find a tree: LSM_NOTFOUND if there is none. The pointer lives as long as the store
+   is open, also after a drop. */
+int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tree);
+
+/* Drop a tree and give its space back when no reader needs it. Durable when it returns. */
+int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree);
+
+/* Call fn for each living tree; stops at its first non-zero result and returns that. */
+int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name), void *ctx);
+
+/* ---- transactions ------------------------------------------------------- */
+
+/*
+ * Begin a transaction. `base` is the host's newest committed token (NULL
+ * without a host); it is published first. LSM_BUSY: the previous writer has not
+ * reached its commit or abort. A host serialises its writers; without a host the
+ * store does, and LSM_BUSY never comes.
+ */
+int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_txn **txn);
+
+/* key and value are copied. LSM_TOOBIG, LSM_NOMEM, LSM_FULL leave the transaction as it was. */
+int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key,
+                struct lsm_slice value);
+int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
+
+/* A position to which the transaction can go back. Positions grow; cheap. */
+uint64_t lsm_txn_mark(const struct lsm_txn *txn);
+/* Tell that no position in (mark, now] will be asked for: allows larger spills. Optional. */
+void lsm_txn_release_mark(struct lsm_txn *txn, uint64_t mark);
+/* Undo all writes after the mark; a prepared state is cancelled. Cannot fail. */
+void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark);
+
+bool lsm_txn_is_empty(const struct lsm_txn *txn);       /* no write left in it */
+bool lsm_txn_has_tree(const struct lsm_txn *txn, const struct lsm_tree *tree);
+/* Undo all writes to one tree: its table is gone. Cannot fail. */
+void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree);
+
+/* True if a SOLO is allowed now: the store is quiet (commit.md R5d). */
+bool lsm_txn_may_be_solo(const struct lsm_txn *txn);
+
+enum lsm_prepare_kind {
+    LSM_PREPARE_SOLO = 1,   /* the log record is the commit */
+    LSM_PREPARE_JOINT = 2   /* the host's commit decides, through the token */
+};
+
+struct lsm_prepare {
+    int kind;               /* enum lsm_prepare_kind */
+    bool sync;              /* sync the log */
+    bool settle;            /* the base must be settled first (a synced SOLO) */
+};
+
+/*
+ * Make the transaction durable but revocable. Everything that can fail happens
+ * here. May be called again, after more writes or not: the new record
+ * supersedes. For a JOINT, *token is what the host must commit. An empty
+ * transaction that was never prepared as JOINT prepares nothing and *token is
+ * its base. LSM_BUSY: a SOLO is not possible now (not quiet, or the base cannot
+ * be settled); nothing was written, prepare as JOINT instead.
+ */
+int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token);
+
+/* Publish what was prepared, and free the transaction. Cannot fail. `settled`: the
+   host's commit is on disk (the mode syncs the end of its commit). */
+void lsm_txn_commit(struct lsm_txn *txn, bool settled);
+
+/* Give up, and free the transaction. A prepared SOLO gets a synced ABORT; if that
+   cannot be written the store becomes read-only and the result says so. */
+int lsm_txn_abort(struct lsm_txn *txn);
+
+/* Without a host: prepare and commit in one. */
+int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync);
+
+/* One write, as a transaction of its own. Only for stores without a host. */
+int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key,
+               struct lsm_slice value, bool sync);
+int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync);
+
+/*
+ * The host shows that `token` is committed: publish all that it proves. LSM_STALE:
+ * the token is older than what is in tables, or its record is not in the store.
+ * Cheap when the token was seen before.
+ */
+int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token);
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* The newest published state. Holds space until it is closed. */
+int lsm_snapshot_open(struct lsm_db *db, struct lsm_snapshot **snapshot);
+/* The newest state that does not depend on a joint transaction after `token`.
+   LSM_CONFLICT: that history is gone. LSM_STALE: as lsm_db_publish, which it does first. */
+int lsm_snapshot_open_at(struct lsm_db *db, const struct lsm_token *token,
+                         struct lsm_snapshot **snapshot);
+void lsm_snapshot_close(struct lsm_snapshot *snapshot);
+uint64_t lsm_snapshot_seq(const struct lsm_snapshot *snapshot);
+uint64_t lsm_db_seq_published(struct lsm_db *db);
+
+struct lsm_read {
+    const struct lsm_snapshot *snapshot;    /* NULL: the newest state */
+    const struct lsm_txn *txn;  /* its writes are seen on top; NULL: none */
+    bool no_cache;              /* blocks read do not displace others: for a full scan */
+};
+
+/* A value found: bytes that stay until it is released. */
+struct lsm_value {
+    struct lsm_slice bytes;
+    void *pin[3];               /* the engine's */
+};
+
+/* LSM_NOTFOUND leaves *value empty. `read` may be NULL. */
+int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_slice key,
+                 struct lsm_value *value);
+void lsm_value_release(struct lsm_value *value);        /* zeroed or released: fine */
+
+/*
+ * A cursor pins what it reads: it survives the end of the snapshot and of the
+ * transaction that it was opened with, and does not see later writes, its own
+ * transaction's neither.
+ */
+int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_cursor **cursor);
+/* Use a cursor again for another read; cheaper than close and open. */
+int lsm_cursor_reopen(struct lsm_cursor *cursor, struct lsm_tree *tree,
+                      const struct lsm_read *read);
+void lsm_cursor_close(struct lsm_cursor *cursor);
+
+/*
+ * Moves. Each returns LSM_OK (the cursor stands on a row), LSM_DONE (there is
+ * none that way) or a failure. Key and value are valid until the next move.
+ * `bound` ends the way: rows at or after the upper bound, or before the lower
+ * bound, are not reached. A NULL data pointer in a bound means: none.
+ */
+int lsm_cursor_first(struct lsm_cursor *cursor);
+int lsm_cursor_last(struct lsm_cursor *cursor);
+int lsm_cursor_seek(struct lsm_cursor *cursor, struct lsm_slice key);       /* first >= key */
+int lsm_cursor_seek_prev(struct lsm_cursor *cursor, struct lsm_slice key);  /* last <= key */
+int lsm_cursor_next(struct lsm_cursor *cursor);
+int lsm_cursor_prev(struct lsm_cursor *cursor);
+/* lower is inclusive, upper exclusive; copied; before the first move. */
+int lsm_cursor_set_bounds(struct lsm_cursor *cursor, struct lsm_slice lower, struct lsm_slice upper);
+bool lsm_cursor_valid(const struct lsm_cursor *cursor);
+struct lsm_slice lsm_cursor_key(const struct lsm_cursor *cursor);
+struct lsm_slice lsm_cursor_value(const struct lsm_cursor *cursor);
+
+/* ---- maintenance -------------------------------------------------------- */
+
+/* Bring all that is published into tables and start a fresh log. LSM_BUSY: an undecided
+   joint transaction stands in the way. */
+int lsm_db_flush(struct lsm_db *db);
+/* Flush, then merge a tree (NULL: all) into its deepest level and drop what no snapshot needs. */
+int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree);
+/* Without a worker: do one bounded step of maintenance; LSM_DONE when there is none to do. */
+int lsm_db_step(struct lsm_db *db);
+/* Read every byte, check every sum, order and count; the first fault is the result, all go to
+   the event callback. */
+int lsm_db_check(struct lsm_db *db);
+/* Stay within another budget from now on; recorded in the store. */
+int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
+
+#define LSM_LEVEL_COUNT_MAX 8
+
+struct lsm_level_stats {
+    uint64_t files, bytes, raw_bytes, entries, tombstones;
+    double score;               /* 1 and more: due for compaction */
+};
+
+struct lsm_tree_stats {
+    uint32_t level_count;
+    struct lsm_level_stats level[LSM_LEVEL_COUNT_MAX];
+    uint64_t entries;           /* estimate: tables and memtables, tombstones subtracted */
+    uint64_t bytes;             /* of its tables on disk */
+};
+int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats);
+
+/* The statistics: a name, a value and a unit each, appended to by later versions. */
+struct lsm_stat {
+    const char *name;
+    uint64_t value;
+    const char *unit;           /* "bytes", "count", "us" */
+};
+/* Fill at most `count`; returns how many there are. */
+size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count);
+/* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why (text valid until the next call on this thread). */
+const char *lsm_db_state(struct lsm_db *db, const char **why);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,878 @@
+/*
+ * os_posix.c -- the seam on Linux.
+ *
+ * Files. Everything is opened relative to a held directory descriptor, never
+ * through a link, and looked at after it was opened: between a check of a name
+ * and its use somebody else may have put another file there. O_NONBLOCK keeps
+ * a planted FIFO from hanging the open. No descriptor is below 3, or a stray
+ * write to stdout or stderr would land in a table.
+ *
+ * Sizes. Past RLIMIT_FSIZE the kernel sends SIGXFSZ, which kills the host by
+ * default; so the limit is asked for first and the answer is EFBIG.
+ *
+ * Fork. A child inherits descriptors, and with them the open file description
+ * that an OFD lock belongs to: as long as the child lives, the lock would too.
+ * The child must not unlock either, that would take the lock from its parent.
+ * So the child handler closes every file of every object here, and counts up
+ * the generation by which the engine knows that its handles are dead.
+ *
+ *     open, close  --- fork_mutex ---  fork
+ *
+ * The mutex makes opening and listing a file one step, so that no fork falls
+ * between them. It is a leaf: nothing else is locked while it is held.
+ *
+ * Memory is malloc's, counted in one atomic by what malloc really set aside.
+ */
+#define _GNU_SOURCE 1
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lsm/os/os.h"
+
+#define THREAD_STACK_BYTES (256u * 1024)
+#define WAIT_US_MAX 1000000000000000u       /* 31 years: what a timespec can surely hold */
+
+struct posix_os {
+    struct lsm_os os;           /* first: the seam's pointer is ours */
+    _Atomic uint64_t mem_used;
+};
+
+struct lsm_dir {
+    struct lsm_os *os;
+    int fd;
+};
+
+struct lsm_file {
+    struct lsm_os *os;
+    int fd;                     /* -1 in a forked child */
+    struct lsm_file *prev, *next;   /* all open files; fork_mutex */
+};
+
+struct lsm_mutex {
+    struct lsm_os *os;
+    pthread_mutex_t mutex;
+};
+
+struct lsm_cond {
+    struct lsm_os *os;
+    pthread_cond_t cond;        /* on the monotonic clock */
+    uint32_t generation;        /* of the process whose threads may wait on it */
+};
+
+struct lsm_thread {
+    struct lsm_os *os;
+    pthread_t id;
+    void (*fn)(void *ctx);
+    void *ctx;
+    uint32_t generation;        /* of the process that it runs in */
+};
+
+/* ---- fork: the one state that belongs to the process, not to an object ---- */
+
+static pthread_mutex_t fork_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct lsm_file *fork_files;         /* fork_mutex */
+static _Atomic uint32_t fork_count;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_rc;                         /* of the registration */
+
+/* A call that fails only if we misuse it. */
+static void must(int rc)
+{
+    assert(rc == 0);
+    (void)rc;
+}
+
+static void before_fork(void)
+{
+    must(pthread_mutex_lock(&fork_mutex));
+}
+
+static void after_fork_in_parent(void)
+{
+    must(pthread_mutex_unlock(&fork_mutex));
+}
+
+static void after_fork_in_child(void)
+{
+    for (struct lsm_file *file = fork_files; file; file = file->next) {
+        close(file->fd);
+        file->fd = -1;
+    }
+    fork_files = NULL;
+    atomic_fetch_add(&fork_count, 1);
+    must(pthread_mutex_unlock(&fork_mutex));
+}
+
+static void register_fork(void)
+{
+    fork_rc = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+static struct posix_os *self(struct lsm_os *os)
+{
+    return (struct posix_os *)os;
+}
+
+static void *mem_alloc(struct lsm_os *os, size_t size)
+{
+    void *p = malloc(size ? size : 1);
+
+    if (p)
+        atomic_fetch_add_explicit(&self(os)->mem_used, malloc_usable_size(p),
+                                  memory_order_relaxed);
+    return p;
+}
+
+static void *mem_realloc(struct lsm_os *os, void *p, size_t size)
+{
+    size_t before = p ? malloc_usable_size(p) : 0;
+    void *q = realloc(p, size ? size : 1);
+
+    if (q)
+        atomic_fetch_add_explicit(&self(os)->mem_used, malloc_usable_size(q) - before,
+                                  memory_order_relaxed);
+    return q;
+}
+
+static void mem_free(struct lsm_os *os, void *p)
+{
+    if (!p)
+        return;
+    atomic_fetch_sub_explicit(&self(os)->mem_used, malloc_usable_size(p), memory_order_relaxed);
+    free(p);
+}
+
+static uint64_t mem_used(struct lsm_os *os)
+{
+    return atomic_load_explicit(&self(os)->mem_used, memory_order_relaxed);
+}
+
+/* ---- descriptors -------------------------------------------------------- */
+
+/* openat, close-on-exec and at 3 or above. Returns an errno value. */
+static int open_at(int at, const char *path, int flags, uint32_t mode, int *out)
+{
+    int fd, high;
+
+    do {
+        fd = openat(at, path, flags | O_CLOEXEC, (mode_t)mode);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno;
+
+    if (fd <= STDERR_FILENO) {
+        high = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        int rc = high < 0 ? errno : 0;
+        close(fd);
+        if (rc)
+            return rc;
+        fd = high;
+    }
+    *out = fd;
+    return 0;
+}
+
+static int sync_directory(int fd)
+{
+    int rc;
+
+    do {
+        rc = fsync(fd) ? errno : 0;
+    } while (rc == EINTR);
+    /* A file system that cannot sync directories has no better to offer. */
+    return rc == EINVAL ? 0 : rc;
+}
+
+static void fill_info(const struct stat *st, struct lsm_file_info *info)
+{
+    *info = (struct lsm_file_info){
+        .size = (uint64_t)st->st_size,
+        .allocated = (uint64_t)st->st_blocks * 512,
+        .dev = (uint64_t)st->st_dev,
+        .ino = (uint64_t)st->st_ino,
+        .mode = st->st_mode & 07777,
+        .nlink = (uint32_t)st->st_nlink,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .is_file = S_ISREG(st->st_mode),
+        .is_dir = S_ISDIR(st->st_mode),
+    };
+}
+
+/* ---- directories -------------------------------------------------------- */
+
+/* Cut `path` in two: the directory that holds it, and the last component. */
+static const char *split_path(char *path, const char **parent)
+{
+    size_t size = strlen(path);
+    char *slash;
+
+    while (size > 1 && path[size - 1] == '/')
+        path[--size] = '\0';
+    slash = strrchr(path, '/');
+    if (!slash) {
+        *parent = ".";
+        return path;
+    }
+    *parent = slash == path ? "/" : path;
+    *slash = '\0';
+    return slash[1] ? slash + 1 : ".";
+}
+
+static int open_last(int parent, const char *last, int *fd)
+{
+    struct stat st;
+    int rc = open_at(parent, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, fd);
+
+    /* Linux says ENOTDIR for a link where a directory was asked for. */
+    if (rc == ENOTDIR && fstatat(parent, last, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(st.st_mode))
+        rc = ELOOP;
+    return rc;
+}
+
+/* What a fresh directory needs before anything may rely on it: the mode that was
+   asked for, whatever the umask is, and its name on disk. */
+static int settle_new_directory(int parent, int fd, uint32_t mode)
+{
+    int readable, rc;
+
+    if (fchmod(fd, (mode_t)mode))
+        return errno;
+    rc = open_at(parent, ".", O_RDONLY | O_DIRECTORY, 0, &readable);
+    if (rc)
+        return rc;
+    rc = sync_directory(readable);
+    close(readable);
+    return rc;
+}
+
+static int dir_open(struct lsm_os *os, const char *path, bool create, uint32_t mode,
+                    bool *created, struct lsm_dir **out)
+{
+    struct lsm_dir *dir = mem_alloc(os, sizeof(*dir));
+    char *copy = mem_alloc(os, strlen(path) + 1);
+    const char *parent_path, *last = NULL;
+    int parent = -1, fd = -1, rc;
+    bool made = false;
+
+    *out = NULL;
+    if (created)
+        *created = false;
+    rc = !dir || !copy ? ENOMEM : *path ? 0 : ENOENT;
+    if (rc)
+        goto out;
+    last = split_path(strcpy(copy, path), &parent_path);
+
+    /* Held from here on: what is made is opened in the directory it was made in. */
+    rc = open_at(AT_FDCWD, parent_path, O_PATH | O_DIRECTORY, 0, &parent);
+    if (rc)
+        goto out;
+    rc = open_last(parent, last, &fd);
+    if (rc == ENOENT && create) {
+        made = mkdirat(parent, last, (mode_t)mode) == 0;
+        rc = made || errno == EEXIST ? open_last(parent, last, &fd) : errno;
+        if (rc == 0 && made)
+            rc = settle_new_directory(parent, fd, mode);
+    }
+
+out:
+    if (rc == 0) {
+        *dir = (struct lsm_dir){ os, fd };
+        *out = dir;
+        if (created)
+            *created = made;
+    } else {
+        if (fd >= 0)
+            close(fd);
+        if (made)
+            unlinkat(parent, last, AT_REMOVEDIR);
+        mem_free(os, dir);
+    }
+    if (parent >= 0)
+        close(parent);
+    mem_free(os, copy);
+    return rc;
+}
+
+static void dir_close(struct lsm_dir *dir)
+{
+    if (!dir)
+        return;
+    close(dir->fd);
+    mem_free(dir->os, dir);
+}
+
+static int dir_sync(struct lsm_dir *dir)
+{
+    return sync_directory(dir->fd);
+}
+
+static int dir_info(struct lsm_dir *dir, struct lsm_file_info *info)
+{
+    struct stat st;
+
+    if (fstat(dir->fd, &st))
+        return errno;
+    fill_info(&st, info);
+    return 0;
+}
+
+static int dir_list(struct lsm_dir *dir, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+    struct dirent *entry;
+    DIR *stream;
+    int fd, rc;
+
+    /* A descriptor of its own: the read position is the description's, and shared. */
+    rc = open_at(dir->fd, ".", O_RDONLY | O_DIRECTORY, 0, &fd);
+    if (rc)
+        return rc;
+    stream = fdopendir(fd);
+    if (!stream) {
+        rc = errno;
+        close(fd);
+        return rc;
+    }
+    while (rc == 0) {
+        errno = 0;
+        entry = readdir(stream);
+        if (!entry) {
+            rc = errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            rc = fn(ctx, entry->d_name);
+    }
+    closedir(stream);
+    return rc;
+}
+
+static int dir_remove(struct lsm_os *os, const char *path)
+{
+    (void)os;
+    return unlinkat(AT_FDCWD, path, AT_REMOVEDIR) ? errno : 0;
+}
+
+/* ---- files -------------------------------------------------------------- */
+
+/* Refuse what is no plain file of ours: a device, a directory, and for writing a second
+   name of a file that belongs to something else. */
+static int check_opened(int fd, bool write)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return errno;
+    if (!S_ISREG(st.st_mode))
+        return EINVAL;
+    if (write && st.st_nlink > 1)
+        return EMLINK;
+    return 0;
+}
+
+static int open_file(int at, const char *name, int flags, uint32_t mode, int *out)
+{
+    bool write = (flags & (LSM_OPEN_WRITE | LSM_OPEN_CREATE | LSM_OPEN_CREATE_SHARED)) != 0;
+    int how = (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    bool created = false;
+    int fd = -1, rc;
+
+    do {
+        rc = ENOENT;
+        if (!(flags & LSM_OPEN_CREATE))
+            rc = open_at(at, name, how, 0, &fd);
+        if (rc == ENOENT && (flags & (LSM_OPEN_CREATE | LSM_OPEN_CREATE_SHARED))) {
+            rc = open_at(at, name, how | O_CREAT | O_EXCL, mode, &fd);
+            created = rc == 0;
+        }
+        /* Shared, and somebody made it between the two: open theirs. */
+    } while (rc == EEXIST && !(flags & LSM_OPEN_CREATE));
+
+    if (rc == EISDIR || rc == ENXIO || rc == ENODEV)
+        return EINVAL;
+    if (rc)
+        return rc;
+
+    rc = check_opened(fd, write);
+    if (rc == 0 && created && fchmod(fd, (mode_t)mode))     /* the umask has no say */
+        rc = errno;
+    if (rc) {
+        close(fd);
+        if (created)
+            unlinkat(at, name, 0);
+        return rc;
+    }
+    *out = fd;
+    return 0;
+}
+
+static int file_open(struct lsm_dir *dir, const char *name, int flags, uint32_t mode,
+                     struct lsm_file **out)
+{
+    struct lsm_file *file;
+    int rc;
+
+    assert(*name);
+    assert(!strchr(name, '/'));
+
+    *out = NULL;
+    file = mem_alloc(dir->os, sizeof(*file));
+    if (!file)
+        return ENOMEM;
+    *file = (struct lsm_file){ .os = dir->os, .fd = -1 };
+
+    must(pthread_mutex_lock(&fork_mutex));
+    rc = open_file(dir->fd, name, flags, mode, &file->fd);
+    if (rc == 0) {
+        file->next = fork_files;
+        if (fork_files)
+            fork_files->prev = file;
+        fork_files = file;
+    }
+    must(pthread_mutex_unlock(&fork_mutex));
+
+    if (rc) {
+        mem_free(dir->os, file);
+        return rc;
+    }
+    *out = file;
+    return 0;
+}
+
+static void file_close(struct lsm_file *file)
+{
+    if (!file)
+        return;
+    must(pthread_mutex_lock(&fork_mutex));
+    if (file->fd >= 0) {
+        if (file->next)
+            file->next->prev = file->prev;
+        if (file->prev)
+            file->prev->next = file->next;
+        else
+            fork_files = file->next;
+        close(file->fd);        /* EINTR: closed all the same */
+    }
+    must(pthread_mutex_unlock(&fork_mutex));
+    mem_free(file->os, file);
+}
+
+static int file_read(struct lsm_file *file, void *data, size_t size, uint64_t off, size_t *got)
+{
+    size_t done = 0;
+
+    *got = 0;
+    if (off > INT64_MAX || size > INT64_MAX - off)
+        return EINVAL;
+    while (done < size) {
+        ssize_t n = pread(file->fd, (char *)data + done, size - done, (off_t)(off + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *got = done;
+    return 0;
+}
+
+/* EFBIG if a file may not reach to `end`; without it, SIGXFSZ. */
+static int check_size_limit(uint64_t end)
+{
+    struct rlimit limit;
+
+    if (end > INT64_MAX)
+        return EFBIG;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        end > limit.rlim_cur)
+        return EFBIG;
+    return 0;
+}
+
+static int file_write(struct lsm_file *file, const void *data, size_t size, uint64_t off)
+{
+    size_t done = 0;
+    int rc = off > UINT64_MAX - size ? EFBIG : check_size_limit(off + size);
+
+    if (rc)
+        return rc;
+    while (done < size) {
+        ssize_t n = pwrite(file->fd, (const char *)data + done, size - done,
+                           (off_t)(off + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        if (n == 0)
+            return EIO;         /* no progress and no reason given: do not spin */
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int file_sync(struct lsm_file *file)
+{
+    int rc;
+
+    do {
+        rc = fdatasync(file->fd) ? errno : 0;
+    } while (rc == EINTR);      /* nothing was lost yet; any other failure is final */
+    return rc;
+}
+
+static int file_truncate(struct lsm_file *file, uint64_t size)
+{
+    struct stat st;
+    int rc;
+
+    if (fstat(file->fd, &st))
+        return errno;
+    if (size > (uint64_t)st.st_size) {
+        rc = check_size_limit(size);
+        if (rc)
+            return rc;
+    }
+    do {
+        rc = ftruncate(file->fd, (off_t)size) ? errno : 0;
+    } while (rc == EINTR);
+    return rc;
+}
+
+static int file_allocate(struct lsm_file *file, uint64_t size)
+{
+    int rc = check_size_limit(size);
+
+    if (rc || size == 0)
+        return rc;
+    /* Not posix_fallocate: where the file system cannot, that one writes zeros. */
+    do {
+        rc = fallocate(file->fd, 0, 0, (off_t)size) ? errno : 0;
+    } while (rc == EINTR);
+    return rc == ENOSYS ? EOPNOTSUPP : rc;
+}
+
+static int file_info(struct lsm_file *file, struct lsm_file_info *info)
+{
+    struct stat st;
+
+    if (fstat(file->fd, &st))
+        return errno;
+    fill_info(&st, info);
+    return 0;
+}
+
+static int file_rename(struct lsm_dir *dir, const char *from, const char *to)
+{
+    return renameat(dir->fd, from, dir->fd, to) ? errno : 0;
+}
+
+static int file_remove(struct lsm_dir *dir, const char *name)
+{
+    return unlinkat(dir->fd, name, 0) ? errno : 0;
+}
+
+static int file_link(struct lsm_dir *dir, const char *name, struct lsm_dir *to,
+                     const char *to_name)
+{
+    return linkat(dir->fd, name, to->fd, to_name, 0) ? errno : 0;
+}
+
+static void file_prefetch(struct lsm_file *file, uint64_t off, uint64_t size)
+{
+    if (off <= INT64_MAX && size <= INT64_MAX)
+        posix_fadvise(file->fd, (off_t)off, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
+static int file_lock(struct lsm_file *file)
+{
+    /* Of the open file description, not of the process: two copies of this library in one
+       process exclude each other, and closing some other descriptor of LOCK drops nothing. */
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    int rc;
+
+    do {
+        rc = fcntl(file->fd, F_OFD_SETLK, &lock) ? errno : 0;
+    } while (rc == EINTR);
+    return rc == EACCES ? EAGAIN : rc;
+}
+
+/* ---- threads ------------------------------------------------------------ */
+
+static int mutex_new(struct lsm_os *os, struct lsm_mutex **out)
+{
+    struct lsm_mutex *mutex = mem_alloc(os, sizeof(*mutex));
+
+    *out = NULL;
+    if (!mutex)
+        return ENOMEM;
+    mutex->os = os;
+    must(pthread_mutex_init(&mutex->mutex, NULL));
+    *out = mutex;
+    return 0;
+}
+
+static void mutex_free(struct lsm_mutex *mutex)
+{
+    if (!mutex)
+        return;
+    pthread_mutex_destroy(&mutex->mutex);   /* EBUSY in a forked child: let it be */
+    mem_free(mutex->os, mutex);
+}
+
+static void mutex_lock(struct lsm_mutex *mutex)
+{
+    must(pthread_mutex_lock(&mutex->mutex));
+}
+
+static void mutex_unlock(struct lsm_mutex *mutex)
+{
+    must(pthread_mutex_unlock(&mutex->mutex));
+}
+
+static int cond_new(struct lsm_os *os, struct lsm_cond **out)
+{
+    struct lsm_cond *cond = mem_alloc(os, sizeof(*cond));
+    pthread_condattr_t attr;
+
+    *out = NULL;
+    if (!cond)
+        return ENOMEM;
+    cond->os = os;
+    cond->generation = atomic_load(&fork_count);
+    must(pthread_condattr_init(&attr));
+    must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC));
+    must(pthread_cond_init(&cond->cond, &attr));
+    pthread_condattr_destroy(&attr);
+    *out = cond;
+    return 0;
+}
+
+static void cond_free(struct lsm_cond *cond)
+{
+    if (!cond)
+        return;
+    /* Destroying waits for the waiters to leave; in a forked child they never will. */
+    if (cond->generation == atomic_load(&fork_count))
+        must(pthread_cond_destroy(&cond->cond));
+    mem_free(cond->os, cond);
+}
+
+static void cond_wait(struct lsm_cond *cond, struct lsm_mutex *mutex)
+{
+    must(pthread_cond_wait(&cond->cond, &mutex->mutex));
+}
+
+static struct timespec to_timespec(uint64_t us)
+{
+    return (struct timespec){ .tv_sec = (time_t)(us / 1000000),
+                              .tv_nsec = (long)(us % 1000000) * 1000 };
+}
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+
+    must(clock_gettime(clock, &now));
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void cond_wait_us(struct lsm_cond *cond, struct lsm_mutex *mutex, uint64_t us)
+{
+    uint64_t wait = us < WAIT_US_MAX ? us : WAIT_US_MAX;
+    struct timespec until = to_timespec(clock_us(CLOCK_MONOTONIC) + wait);
+    int rc = pthread_cond_timedwait(&cond->cond, &mutex->mutex, &until);
+
+    assert(rc == 0 || rc == ETIMEDOUT);
+    (void)rc;
+}
+
+static void cond_broadcast(struct lsm_cond *cond)
+{
+    must(pthread_cond_broadcast(&cond->cond));
+}
+
+static void *run_thread(void *arg)
+{
+    struct lsm_thread *thread = arg;
+
+    pthread_setname_np(pthread_self(), "lsmvtab");
+    thread->fn(thread->ctx);
+    return NULL;
+}
+
+/*
+ * Start with a small stack, in a host that may have thousands of connections. A host with
+ * much thread-local data cannot have it that small (EINVAL): then the default.
+ */
+static int create_thread(struct lsm_thread *thread)
+{
+    pthread_attr_t attr;
+    int rc;
+
+    rc = pthread_attr_init(&attr);
+    if (rc)
+        return rc;
+    must(pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES));
+    rc = pthread_create(&thread->id, &attr, run_thread, thread);
+    pthread_attr_destroy(&attr);
+    if (rc == EINVAL)
+        rc = pthread_create(&thread->id, NULL, run_thread, thread);
+    return rc;
+}
+
+static int thread_start(struct lsm_os *os, void (*fn)(void *ctx), void *ctx,
+                        struct lsm_thread **out)
+{
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
+    struct lsm_thread *thread = mem_alloc(os, sizeof(*thread));
+    sigset_t block, before;
+    int rc;
+
+    *out = NULL;
+    if (!thread)
+        return ENOMEM;
+    thread->os = os;
+    thread->fn = fn;
+    thread->ctx = ctx;
+    thread->generation = atomic_load(&fork_count);
+
+    /* The host's signals are for the host's threads. Faults are the thread's own: blocked,
+       they would kill without the host's crash report. */
+    sigfillset(&block);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        sigdelset(&block, faults[i]);
+    must(pthread_sigmask(SIG_SETMASK, &block, &before));
+    rc = create_thread(thread);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+
+    if (rc) {
+        mem_free(os, thread);
+        return rc;
+    }
+    *out = thread;
+    return 0;
+}
+
+static void thread_join(struct lsm_thread *thread)
+{
+    if (!thread)
+        return;
+    if (thread->generation == atomic_load(&fork_count))     /* else it is not in this process */
+        must(pthread_join(thread->id, NULL));
+    mem_free(thread->os, thread);
+}
+
+/* ---- time, chance, process ---------------------------------------------- */
+
+static uint64_t wall_us(struct lsm_os *os)
+{
+    (void)os;
+    return clock_us(CLOCK_REALTIME);
+}
+
+static uint64_t mono_us(struct lsm_os *os)
+{
+    (void)os;
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+static void sleep_us(struct lsm_os *os, uint64_t us)
+{
+    uint64_t wait = us < WAIT_US_MAX ? us : WAIT_US_MAX;
+    struct timespec until = to_timespec(clock_us(CLOCK_MONOTONIC) + wait);
+    int rc;
+
+    (void)os;
+    do {
+        rc = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    } while (rc == EINTR);
+    must(rc);
+}
+
+static int fill_random(struct lsm_os *os, void *data, size_t size)
+{
+    size_t done = 0;
+
+    (void)os;
+    while (done < size) {
+        ssize_t n = getrandom((char *)data + done, size - done, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static uint64_t process_id(struct lsm_os *os)
+{
+    (void)os;
+    return (uint64_t)getpid();
+}
+
+static uint32_t fork_generation(struct lsm_os *os)
+{
+    (void)os;
+    return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------------- */
+
+struct lsm_os *lsm_os_posix_new(void)
+{
+    static const struct lsm_os calls = {
+        .dir_open = dir_open, .dir_close = dir_close, .dir_sync = dir_sync,
+        .dir_info = dir_info, .dir_list = dir_list, .dir_remove = dir_remove,
+        .file_open = file_open, .file_close = file_close, .file_read = file_read,
+        .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
+        .file_allocate = file_allocate, .file_info = file_info, .file_rename = file_rename,
+        .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,
+        .file_lock = file_lock,
+        .mutex_new = mutex_new, .mutex_free = mutex_free, .mutex_lock = mutex_lock,
+        .mutex_unlock = mutex_unlock,
+        .cond_new = cond_new, .cond_free = cond_free, .cond_wait = cond_wait,
+        .cond_wait_us = cond_wait_us, .cond_broadcast = cond_broadcast,
+        .thread_start = thread_start, .thread_join = thread_join,
+        .wall_us = wall_us, .mono_us = mono_us, .sleep_us = sleep_us, .random = fill_random,
+        .process_id = process_id, .fork_generation = fork_generation,
+        .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
+        .mem_used = mem_used,
+    };
+    struct posix_os *p;
+
+    pthread_once(&fork_once, register_fork);
+    if (fork_rc)
+        return NULL;
+    p = malloc(sizeof(*p));
+    if (!p)
+        return NULL;
+    p->os = calls;
+    atomic_init(&p->mem_used, 0);
+    return &p->os;
+}
+
+void lsm_os_posix_free(struct lsm_os *os)
+{
+    free(os);
+}

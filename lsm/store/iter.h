@@ -1,0 +1,43 @@
+/*
+ * iter.h -- the one iterator interface. Rows come as (key, tag, value); a key's
+ * versions newest first.
+ *
+ * Every move sets `valid`; when it is false, rc tells the end (LSM_OK) from a
+ * failure, which is latched: the iterator is inert afterwards. key and value
+ * are valid until the next move. A structure's iterator embeds this first.
+ */
+#ifndef LSM_STORE_ITER_H
+#define LSM_STORE_ITER_H
+
+#include "lsm/format/ikey.h"
+
+struct lsm_iter;
+
+struct lsm_iter_methods {
+    void (*first)(struct lsm_iter *it);
+    void (*last)(struct lsm_iter *it);
+    void (*seek)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag);      /* first row >= */
+    void (*seek_prev)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag); /* last row <= */
+    void (*next)(struct lsm_iter *it);
+    void (*prev)(struct lsm_iter *it);
+    void (*close)(struct lsm_iter *it);         /* releases and frees */
+};
+
+struct lsm_iter {
+    const struct lsm_iter_methods *methods;
+    bool valid;
+    int rc;
+    struct lsm_slice key;
+    uint64_t tag;
+    struct lsm_slice value;
+};
+
+static inline void lsm_iter_first(struct lsm_iter *it) { it->methods->first(it); }
+static inline void lsm_iter_last(struct lsm_iter *it) { it->methods->last(it); }
+static inline void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key, uint64_t tag) { it->methods->seek(it, key, tag); }
+static inline void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key, uint64_t tag) { it->methods->seek_prev(it, key, tag); }
+static inline void lsm_iter_next(struct lsm_iter *it) { it->methods->next(it); }
+static inline void lsm_iter_prev(struct lsm_iter *it) { it->methods->prev(it); }
+static inline void lsm_iter_close(struct lsm_iter *it) { if (it) it->methods->close(it); }
+
+#endif

@@ -1,0 +1,300 @@
+/*
+ * log.c -- the write-ahead log over frame.h.
+ *
+ * An append is one file_write: a record that the kernel got whole or not at all
+ * in one call needs no joining after a crash, and one call is what a commit
+ * under NORMAL costs.
+ *
+ * After a failed write or sync nothing more goes into the file. What it holds
+ * behind the last success is unknown: a later append that succeeds would stand behind
+ * bytes that may or may not be there, and a sync that is tried again reports success
+ * for pages that the kernel has dropped. The caller begins a fresh log.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "lsm/format/filename.h"
+#include "lsm/store/log.h"
+#include "lsm/util/coding.h"
+
+#define SCRATCH_KEEP (1u << 20)         /* larger frames get memory of their own, for the moment */
+
+enum { PREV = LSM_FRAME_IDENTITY_SIZE };        /* offset in the header */
+_Static_assert(PREV + 24 + 8 == LSM_LOG_HEADER_SIZE, "the header is packed");
+
+static const char magic[8] = { 'L', 'S', 'M', 'L', 'O', 'G', '\r', '\n' };
+
+static void check_log(const struct lsm_log *log)
+{
+    assert(log->file);
+    assert(log->size >= LSM_LOG_HEADER_SIZE);
+    assert(log->size % 8 == 0);
+    assert(log->synced <= log->size);
+    if (log->synced == log->size)
+        assert(log->synced_chain == log->chain);
+    (void)log;
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static int refuse_failed(const struct lsm_log *log)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    return lsm_fail(LSM_FSYNC, "%s: a write or sync failed earlier; begin a new log",
+                    lsm_filename(name, LSM_FILE_LOG, log->number));
+}
+
+/* A sync that fails leaves the file's state unknown, whatever the reason. */
+static int fail_sync(int error, const char *name)
+{
+    lsm_fail_os(error, "sync", name);
+    return LSM_FSYNC;
+}
+
+int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
+                   const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
+                   uint32_t mode)
+{
+    uint8_t header[LSM_LOG_HEADER_SIZE];
+    char name[LSM_FILENAME_SIZE];
+    uint64_t salt;
+    int error, rc;
+
+    assert(!prev || prev->number < number);
+    *log = (struct lsm_log){ .os = os, .number = number };
+    lsm_buf_init(&log->scratch, os);
+    lsm_filename(name, LSM_FILE_LOG, number);
+
+    error = os->random(os, &salt, sizeof(salt));
+    if (error)
+        return lsm_fail_os(error, "random numbers for", name);
+    lsm_frame_identity_put(header, magic, uuid, number, salt);
+    lsm_put_u64(header + PREV, prev ? prev->number : 0);
+    lsm_put_u64(header + PREV + 8, prev ? prev->size : 0);
+    lsm_put_u64(header + PREV + 16, prev ? prev->chain : 0);
+    log->base = lsm_frame_header_seal(header, sizeof(header));
+
+    error = os->file_open(dir, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, mode, &log->file);
+    if (error) {
+        log->file = NULL;
+        return lsm_fail_os(error, "create", name);
+    }
+    rc = LSM_OK;
+    error = os->file_write(log->file, header, sizeof(header), 0);
+    if (error)
+        rc = lsm_fail_os(error, "write", name);
+    /* Prevents: frames on disk behind a header that is not. They could not be told from a log
+       whose first sector has rotted, and a legal crash would need repair. */
+    if (rc == LSM_OK && (error = os->file_sync(log->file)))
+        rc = fail_sync(error, name);
+    if (rc != LSM_OK) {
+        lsm_log_close(log);
+        os->file_remove(dir, name);     /* an orphan if this fails: no record can be in it */
+        return rc;
+    }
+    log->size = log->synced = sizeof(header);
+    log->chain = log->synced_chain = log->base;
+    check_log(log);
+    return LSM_OK;
+}
+
+int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count)
+{
+    char name[LSM_FILENAME_SIZE];
+    uint64_t payload_size = 0, size, chain;
+    uint8_t *frame, *own = NULL;
+    int error;
+
+    check_log(log);
+    if (log->failed)
+        return refuse_failed(log);
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].size > LSM_LOG_PAYLOAD_MAX - payload_size)
+            return lsm_fail(LSM_TOOBIG, "a transaction record is over %u bytes",
+                            LSM_LOG_PAYLOAD_MAX);
+        payload_size += parts[i].size;
+    }
+    assert(payload_size > 0);
+    size = lsm_frame_size(payload_size);
+    if (size > LSM_FRAME_FILE_MAX - log->size)
+        return lsm_fail(LSM_TOOBIG, "%s is full: flush, so that a new log begins",
+                        lsm_filename(name, LSM_FILE_LOG, log->number));
+
+    if (size <= SCRATCH_KEEP) {
+        lsm_buf_reset(&log->scratch);
+        if (lsm_buf_reserve(&log->scratch, (size_t)size) != LSM_OK)
+            return LSM_NOMEM;
+        frame = log->scratch.data;
+    } else {
+        own = frame = lsm_mem_alloc(log->os, (size_t)size);
+        if (!own)
+            return lsm_nomem();
+    }
+    chain = lsm_frame_encode(frame, parts, part_count, log->base, log->size, log->synced,
+                             log->chain);
+    error = log->os->file_write(log->file, frame, (size_t)size, log->size);
+    if (own)
+        lsm_mem_free(log->os, own);
+    if (error) {
+        log->failed = true;
+        return lsm_fail_os(error, "write", lsm_filename(name, LSM_FILE_LOG, log->number));
+    }
+    log->size += size;
+    log->chain = chain;
+    return LSM_OK;
+}
+
+int lsm_log_sync(struct lsm_log *log)
+{
+    const struct lsm_log_end end = lsm_log_end(log);    /* what the sync is sure to cover */
+    char name[LSM_FILENAME_SIZE];
+    int error;
+
+    check_log(log);
+    if (log->failed)
+        return refuse_failed(log);
+    if (log->synced == end.size)
+        return LSM_OK;
+    error = log->os->file_sync(log->file);
+    if (error) {
+        log->failed = true;
+        return fail_sync(error, lsm_filename(name, LSM_FILE_LOG, log->number));
+    }
+    log->synced = end.size;
+    log->synced_chain = end.chain;
+    return LSM_OK;
+}
+
+int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
+{
+    char name[LSM_FILENAME_SIZE];
+    int error;
+
+    check_log(log);
+    assert(size >= LSM_LOG_HEADER_SIZE && size <= log->size && size % 8 == 0);
+
+    lsm_filename(name, LSM_FILE_LOG, log->number);
+    error = log->os->file_truncate(log->file, size);
+    if (error) {
+        log->failed = true;
+        return lsm_fail_os(error, "truncate", name);
+    }
+    /* Prevents: what was cut off comes back with a power cut; or stays, behind frames that are
+       appended now, as heads that prove damage where there is none. */
+    error = log->os->file_sync(log->file);
+    if (error) {
+        log->failed = true;
+        return fail_sync(error, name);
+    }
+    log->size = log->synced = size;
+    log->chain = log->synced_chain = chain;
+    return LSM_OK;
+}
+
+void lsm_log_close(struct lsm_log *log)
+{
+    if (log->file)
+        log->os->file_close(log->file);
+    log->file = NULL;
+    lsm_buf_clear(&log->scratch);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* Open N.log and read its header. LSM_DONE: its creation was not finished. */
+static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_dir *dir,
+                    const uint8_t uuid[16], uint64_t number, char name[LSM_FILENAME_SIZE],
+                    struct lsm_file **file, struct lsm_log_end *prev)
+{
+    uint8_t header[LSM_LOG_HEADER_SIZE];
+    int error, rc;
+
+    lsm_filename(name, LSM_FILE_LOG, number);
+    error = os->file_open(dir, name, LSM_OPEN_READ, 0, file);
+    if (error) {
+        *file = NULL;
+        return lsm_fail_os(error, "open", name);
+    }
+    rc = lsm_frame_reader_open(r, os, *file, name);
+    if (rc == LSM_OK)
+        rc = lsm_frame_read_header(r, header, sizeof(header));
+    if (rc != LSM_OK)
+        return rc;
+    rc = lsm_frame_header_check(header, magic, number, false, name);
+    if (rc != LSM_OK)
+        return rc;
+    if (memcmp(lsm_frame_header_uuid(header), uuid, 16) != 0)
+        return lsm_corrupt(name, 0, "the log of another store");
+    prev->number = lsm_get_u64(header + PREV);
+    prev->size = lsm_get_u64(header + PREV + 8);
+    prev->chain = lsm_get_u64(header + PREV + 16);
+    return LSM_OK;
+}
+
+int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
+                 int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
+                 struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn)
+{
+    struct lsm_frame_reader r = { 0 };
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_slice payload;
+    struct lsm_file *file;
+    bool stopped = false;
+    int rc;
+
+    *end = (struct lsm_log_end){ .number = number };
+    *prev = (struct lsm_log_end){ 0 };
+    rc = open_log(&r, os, dir, uuid, number, name, &file, prev);
+    while (rc == LSM_OK) {
+        end->size = r.off;
+        end->chain = r.chain;
+        rc = lsm_frame_read(&r, &payload);
+        if (rc == LSM_OK && (rc = fn(ctx, payload, end->size)) != LSM_OK)
+            stopped = true;
+    }
+    if (rc == LSM_DONE && !stopped)
+        rc = LSM_OK;
+
+    *torn = r.torn;
+    lsm_frame_reader_close(&r);
+    if (file)
+        os->file_close(file);
+    return rc;
+}
+
+int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                      uint64_t number, struct lsm_log_end *prev, bool *torn)
+{
+    struct lsm_frame_reader r = { 0 };
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    int rc;
+
+    *prev = (struct lsm_log_end){ 0 };
+    rc = open_log(&r, os, dir, uuid, number, name, &file, prev);
+    *torn = rc == LSM_DONE;
+    lsm_frame_reader_close(&r);
+    if (file)
+        os->file_close(file);
+    return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+int lsm_log_check_prev(uint64_t number, const struct lsm_log_end *prev,
+                       const struct lsm_log_end *end)
+{
+    char name[LSM_FILENAME_SIZE], next[LSM_FILENAME_SIZE];
+
+    lsm_filename(name, LSM_FILE_LOG, prev->number);
+    lsm_filename(next, LSM_FILE_LOG, number);
+    if (prev->number != end->number)
+        return lsm_corrupt(next, PREV, "log hole: the log before it is missing");
+    if (prev->size != end->size)
+        return lsm_corrupt(name, end->size, end->size < prev->size
+                           ? "log hole: it ends here, but the next log says that it went on"
+                           : "log hole: it goes on behind where the next log says that it ended");
+    if (prev->chain != end->chain)
+        return lsm_corrupt(name, end->size, "log hole: these are not the records that the next "
+                                            "log follows");
+    return LSM_OK;
+}

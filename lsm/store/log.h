@@ -1,0 +1,97 @@
+/*
+ * log.h -- the write-ahead log: one append per transaction record.
+ *
+ *     log    := header  frame*                        as frame.h, payload = one record
+ *     header := identity (magic "LSMLOG\r\n", store uuid, log number, salt)
+ *               prev_number:u64  prev_size:u64  prev_chain:u64  (0: there is none)
+ *               sum:u64                                         = 80 bytes
+ *
+ * A torn tail is not corruption: what no sync covered may be missing after a
+ * crash in any pattern, and reading ends there. A frame that was synced before
+ * a later one was written, and is bad now, is LSM_CORRUPT: frame.h says how the
+ * two are told apart.
+ *
+ * prev_* say where the log before this one ended when this one was begun. Give
+ * lsm_log_end_synced() of it: after a failed sync that is the last place that can be
+ * relied on, and this log begins with copies of what followed (commit.md R11). So
+ * a log that ends elsewhere than its successor says, or is missing, is a hole
+ * (LSM_CORRUPT), not an end.
+ *
+ * Threads: one appender at a time.
+ */
+#ifndef LSM_STORE_LOG_H
+#define LSM_STORE_LOG_H
+
+#include "lsm/store/frame.h"
+
+#define LSM_LOG_HEADER_SIZE 80u
+#define LSM_LOG_PAYLOAD_MAX LSM_FRAME_PAYLOAD_MAX
+
+struct lsm_log_end {            /* where a log ends */
+    uint64_t number, size, chain;
+};
+
+struct lsm_log {
+    struct lsm_os *os;
+    struct lsm_file *file;
+    uint64_t number;
+    uint64_t base;              /* the chain before the first frame */
+    uint64_t size;              /* valid bytes */
+    uint64_t chain;
+    uint64_t synced, synced_chain;  /* how far it is known to be on disk */
+    bool failed;                /* a write or sync failed: no more appends, ever */
+    struct lsm_buf scratch;
+};
+
+/* Create N.log (exclusively) with its header, and sync the file; the directory is the caller's, before
+   anything in the log is called durable. `prev` may be NULL. On failure there is no file, as far as
+   removing it works. */
+int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
+                   const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
+                   uint32_t mode);
+/* One write. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
+   `failed`; LSM_NOMEM and LSM_TOOBIG write nothing and leave the log as it was. */
+int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count);
+/* LSM_FSYNC latches `failed`. */
+int lsm_log_sync(struct lsm_log *log);
+/* Cut the log back to a size and chain it had before, and sync. For R9's last step: allowed on a
+   failed log, which stays failed. */
+int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain);
+void lsm_log_close(struct lsm_log *log);
+static inline struct lsm_log_end lsm_log_end(const struct lsm_log *log)
+{
+    struct lsm_log_end end = { log->number, log->size, log->chain };
+    return end;
+}
+/* How much of it can be relied on: what the next log's header should say. */
+static inline struct lsm_log_end lsm_log_end_synced(const struct lsm_log *log)
+{
+    struct lsm_log_end end = { log->number, log->synced, log->synced_chain };
+    return end;
+}
+
+/*
+ * Read a log from its beginning. fn gets each payload (valid during the call)
+ * with its offset; its non-zero result ends the reading before that frame and is
+ * returned (LSM_DONE at offsets >= what the next log's prev says drops what a
+ * failed append left behind). *end is the last good position, *prev what the
+ * header says. *torn: something other than zeros follows the end.
+ *
+ * LSM_NOTFOUND: no such file. LSM_CORRUPT: bad header, another store's, damage
+ * to what was synced. LSM_FORMAT: newer. LSM_IOERR is never taken for an end. A
+ * file whose header was never finished (shorter, or bad with nothing behind it)
+ * is an empty log: end->size 0, *torn set.
+ */
+int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
+                 int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
+                 struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn);
+
+/* The header only: *prev as above; *torn: it was never finished. Errors as above. */
+int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                      uint64_t number, struct lsm_log_end *prev, bool *torn);
+
+/* LSM_CORRUPT "log hole" unless log `end` ended exactly where its successor `number` says in `prev`. */
+int lsm_log_check_prev(uint64_t number, const struct lsm_log_end *prev,
+                       const struct lsm_log_end *end);
+
+#endif

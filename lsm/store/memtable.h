@@ -1,0 +1,83 @@
+/*
+ * memtable.h -- rows in memory, sorted: a tree of 15-slot nodes per lsm tree in
+ * one shared arena.
+ *
+ * A node has the u64 prefix of each key, the row and, inside, the child, all as
+ * 32-bit offsets, and one word `perm` (a count and 15 nibbles) that says which
+ * slots are used in which order. An insert writes a free slot and publishes it
+ * with one release store of perm; a split builds new nodes aside and puts them
+ * in the old one's place with one such store in the parent. Readers never
+ * write, never wait and never retry. Rows and slots are never reused; the
+ * memory goes with the memtable.
+ *
+ *     row (8-byte aligned) := next:u32 tree:u32 tag:u64 key_size:u32 value_size:u32 key value
+ *
+ * `next` links the rows in the order they were added, so that a batch can be
+ * written out and undone.
+ *
+ * Threads: one writer at a time; any number of readers at the same time.
+ */
+#ifndef LSM_STORE_MEMTABLE_H
+#define LSM_STORE_MEMTABLE_H
+
+#include "lsm/store/iter.h"
+#include "lsm/util/arena.h"
+
+struct lsm_memtable;
+
+int lsm_memtable_new(struct lsm_os *os, struct lsm_memtable **mem);   /* one reference */
+void lsm_memtable_ref(struct lsm_memtable *mem);                      /* any thread */
+void lsm_memtable_unref(struct lsm_memtable *mem);                    /* any thread; NULL is fine */
+
+/*
+ * Add a row. (tree, key, tag) must be new. cmp is the tree's, always the same.
+ * LSM_NOMEM: memory or offsets are used up; the memtable is as it was.
+ */
+int lsm_memtable_add(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
+                     struct lsm_slice key, uint64_t tag, struct lsm_slice value);
+
+uint64_t lsm_memtable_bytes(const struct lsm_memtable *mem);     /* memory held */
+uint64_t lsm_memtable_rows(const struct lsm_memtable *mem);      /* rows added, void ones too */
+uint64_t lsm_memtable_tree_rows(const struct lsm_memtable *mem, uint32_t tree);
+
+/*
+ * The newest row of `key` with seq <= seq_max that is not VOID; false: none.
+ * seq_add is added to every row's seq (before the comparison).
+ * *value points into the memtable.
+ */
+bool lsm_memtable_get(const struct lsm_memtable *mem, uint32_t tree,
+                      const struct lsm_comparator *cmp, struct lsm_slice key, uint64_t seq_max,
+                      uint64_t seq_add, uint64_t *tag, struct lsm_slice *value);
+
+/* An iterator over one tree's rows, seq_add added, VOID rows left out. Holds a reference. */
+int lsm_memtable_iter_new(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
+                          uint64_t seq_add, struct lsm_iter **it);
+
+/* Has the tree a row that is not VOID? */
+bool lsm_memtable_has_tree(const struct lsm_memtable *mem, uint32_t tree);
+
+/* Ids of the trees that have rows (void ones too), ascending; returns how many there are, fills at
+   most `max`, the smallest. */
+size_t lsm_memtable_trees(const struct lsm_memtable *mem, uint32_t *trees, size_t max);
+
+/* ---- rows in the order they were added; the writer's thread only ---- */
+struct lsm_memtable_row {
+    uint32_t off;               /* 0: none */
+    uint32_t tree;
+    uint64_t tag;
+    struct lsm_slice key, value;
+};
+uint32_t lsm_memtable_newest(const struct lsm_memtable *mem);   /* offset of the row added last, or 0 */
+/* The row added after `off` (0: the first). false: there is none. */
+bool lsm_memtable_next_added(const struct lsm_memtable *mem, uint32_t off, struct lsm_memtable_row *row);
+/* Turn a row's kind to VOID. Readers see it or not. Such rows need a seq of their own in their key. */
+void lsm_memtable_void(struct lsm_memtable *mem, uint32_t off);
+/* Someone else holds a reference: an iterator, or who it was published to. */
+bool lsm_memtable_is_shared(const struct lsm_memtable *mem);
+/* Forget everything but keep the first small chunks. Only with a single reference. */
+void lsm_memtable_reset(struct lsm_memtable *mem);
+
+/* Walk the tree and assert every invariant; LSM_CORRUPT in release builds. */
+int lsm_memtable_check(const struct lsm_memtable *mem);
+
+#endif

@@ -1,0 +1,788 @@
+/*
+ * table.c -- an open table: frame, blocks, get.
+ *
+ *     get:  top index (in memory) -> filter -> index partition -> data block
+ *
+ * What a block says is checked once, when it is read from the file: its sum
+ * and place (seal.c), its inside (block.c), and here that it ends with the key
+ * its index names and begins behind the block before it. So the rows of a table
+ * are in order by construction, also for a reader that comes from the cache,
+ * and no later step checks anything.
+ *
+ * Likewise the parts tile the file: header, partitions, properties, top index,
+ * footer follow each other without a gap, so no two blocks share bytes and no
+ * size is larger than the file.
+ *
+ * Threads: any. What changes in an open table is atomic.
+ */
+#include <errno.h>
+
+#include "lsm/format/filter.h"
+#include "lsm/store/table_open.h"
+#include "lsm/util/hash.h"
+
+#define FILTER_ALIGN 64u
+#define CLOSE_AT_ONCE 16u               /* tables, when there are no descriptors */
+#define SCRATCH_KEEP (256u << 10)
+
+/* Each last key was compared with the index when it was read. */
+static const char unstable_order[] = "the tree's comparator contradicts itself";
+
+static int corrupt(const struct lsm_table *t, uint64_t off, const char *why)
+{
+    return lsm_corrupt(t->name, off, why);
+}
+
+/* ---- reading blocks from the file ---- */
+
+void lsm_table_scratch_init(struct lsm_table_scratch *s, struct lsm_os *os)
+{
+    lsm_buf_init(&s->sealed, os);
+    lsm_buf_init(&s->raw, os);
+    lsm_buf_init(&s->key, os);
+    lsm_buf_init(&s->key2, os);
+}
+
+void lsm_table_scratch_clear(struct lsm_table_scratch *s)
+{
+    lsm_buf_clear(&s->sealed);
+    lsm_buf_clear(&s->raw);
+    lsm_buf_clear(&s->key);
+    lsm_buf_clear(&s->key2);
+}
+
+static int read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
+{
+    struct lsm_os *os = t->tables->os;
+    size_t got = 0;
+    int error = os->file_read(t->file, data, size, off, &got);
+
+    if (error)
+        return lsm_fail_os(error, "read", t->name);
+    if (got != size)
+        return corrupt(t, off, "the file ends within a block");
+    return LSM_OK;
+}
+
+int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_block_kind kind,
+                   struct lsm_table_scratch *s, struct lsm_slice *payload)
+{
+    struct lsm_compressor *compressor = NULL;
+    int rc;
+
+    if (size < LSM_SEAL_TRAILER_SIZE)
+        return corrupt(t, off, "a block is shorter than its trailer");
+    if (s->sealed.cap > SCRATCH_KEEP && s->sealed.cap / 4 > size)
+        lsm_buf_clear(&s->sealed);      /* a large value has passed */
+    if (s->raw.cap > SCRATCH_KEEP && s->raw.cap / 16 > size)
+        lsm_buf_clear(&s->raw);
+    lsm_buf_reset(&s->sealed);
+    rc = lsm_buf_reserve(&s->sealed, size);
+    if (rc)
+        return rc;
+    rc = read_at(t, s->sealed.data, size, off);
+    if (rc)
+        return rc;
+    s->sealed.size = size;
+    if (kind == LSM_BLOCK_DATA && s->sealed.data[size - LSM_SEAL_TRAILER_SIZE] != LSM_CODEC_NONE) {
+        rc = lsm_compressor_take(t->tables->compressors, &compressor);
+        if (rc)
+            return rc;
+    }
+    rc = lsm_unseal(lsm_buf_slice(&s->sealed), kind, t->seed + off, compressor, &s->raw, payload,
+                    t->name, off);
+    if (compressor)
+        lsm_compressor_put(t->tables->compressors, compressor);
+    return rc;
+}
+
+int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf *buf,
+                      struct lsm_slice *key, uint64_t *tag)
+{
+    struct lsm_slice suffix, value;
+
+    lsm_block_row(block, i, &suffix, tag, &value);
+    lsm_buf_reset(buf);
+    lsm_buf_append(buf, block->prefix, block->prefix_size);
+    lsm_buf_append_slice(buf, suffix);
+    *key = lsm_buf_slice(buf);
+    return buf->rc;
+}
+
+/* -1, 0, 1 in *order: row i of a against row j of b. */
+static int compare_rows(const struct lsm_table *t, const struct lsm_block *a, uint32_t i,
+                        const struct lsm_block *b, uint32_t j, struct lsm_table_scratch *s,
+                        int *order)
+{
+    struct lsm_slice a_key, b_key;
+    uint64_t a_tag, b_tag;
+    int rc = lsm_table_row_key(a, i, &s->key, &a_key, &a_tag);
+
+    if (rc == LSM_OK)
+        rc = lsm_table_row_key(b, j, &s->key2, &b_key, &b_tag);
+    if (rc == LSM_OK)
+        *order = lsm_ikey_compare(t->cmp, a_key, a_tag, b_key, b_tag);
+    return rc;
+}
+
+/* `block` must end with row `at` of `above` and begin behind row `before` of `above_before`
+   (NULL: there is nothing before it). */
+static int check_place(const struct lsm_table *t, uint64_t off, const struct lsm_block *block,
+                       const struct lsm_block *above, uint32_t at,
+                       const struct lsm_block *above_before, uint32_t before,
+                       struct lsm_table_scratch *s)
+{
+    int order = 0, rc;
+
+    if (block->count == 0)
+        return corrupt(t, off, "a block has no rows");
+    rc = compare_rows(t, block, block->count - 1, above, at, s, &order);
+    if (rc)
+        return rc;
+    if (order != 0)
+        return corrupt(t, off, "a block does not end with the key that its index names");
+    if (!above_before)
+        return LSM_OK;
+    rc = compare_rows(t, above_before, before, block, 0, s, &order);
+    if (rc)
+        return rc;
+    if (order >= 0)
+        return corrupt(t, off, "a block begins before the end of the block before it");
+    return LSM_OK;
+}
+
+void lsm_table_index_free(void *p)
+{
+    struct lsm_table_index *index = p;
+
+    if (!index)
+        return;
+    lsm_block_free(index->block);
+    lsm_mem_free(index->os, index);
+}
+
+static size_t index_memory(const struct lsm_table_index *index)
+{
+    return sizeof *index + index->block->count * sizeof index->data[0] +
+           lsm_block_memory(index->block);
+}
+
+/* The handles of a partition's data blocks; they must tile its room. */
+static int decode_handles(const struct lsm_table *t, const struct lsm_table_part *part,
+                          struct lsm_table_index *index)
+{
+    uint64_t at = part->data_off, tombstones = 0, seq_max = 0;
+
+    for (uint32_t i = 0; i < index->block->count; i++) {
+        struct lsm_table_handle *h = &index->data[i];
+        struct lsm_slice suffix, value;
+        struct lsm_reader r;
+        uint64_t tag, off;
+
+        lsm_block_row(index->block, i, &suffix, &tag, &value);
+        r = lsm_reader(value);
+        off = lsm_read_varint(&r);
+        h->size = lsm_read_varint32(&r);
+        h->tombstones = lsm_read_varint(&r);
+        h->seq_max = lsm_read_varint(&r);
+        if (r.bad || lsm_reader_left(&r) != 0 || off != at - part->data_off ||
+            h->size <= LSM_SEAL_TRAILER_SIZE || h->size > part->data_end - at ||
+            h->tombstones > part->tombstones - tombstones || h->seq_max > part->seq_max)
+            return corrupt(t, part->index_off, "an index names a block that cannot be there");
+        h->off = at;
+        at += h->size;
+        tombstones += h->tombstones;
+        if (h->seq_max > seq_max)
+            seq_max = h->seq_max;
+    }
+    if (at != part->data_end || tombstones != part->tombstones || seq_max != part->seq_max)
+        return corrupt(t, part->index_off, "an index and the top index do not agree");
+    return LSM_OK;
+}
+
+int lsm_table_read_index(struct lsm_table *t, uint32_t p, struct lsm_table_scratch *s,
+                         struct lsm_table_index **index_out)
+{
+    const struct lsm_table_part *part = &t->parts[p];
+    struct lsm_os *os = t->tables->os;
+    struct lsm_table_index *index;
+    struct lsm_block *block;
+    struct lsm_slice payload;
+    int rc;
+
+    *index_out = NULL;
+    rc = lsm_table_read(t, part->index_off, part->index_size, LSM_BLOCK_INDEX, s, &payload);
+    if (rc == LSM_OK)
+        rc = lsm_block_new(os, payload, t->cmp, t->name, part->index_off, &block);
+    if (rc)
+        return rc;
+    index = lsm_mem_alloc(os, sizeof *index + block->count * sizeof index->data[0]);
+    if (!index) {
+        lsm_block_free(block);
+        return lsm_nomem();
+    }
+    index->os = os;
+    index->block = block;
+    if (block->count != part->blocks)
+        rc = corrupt(t, part->index_off, "an index and the top index do not agree");
+    if (rc == LSM_OK)
+        rc = check_place(t, part->index_off, block, t->top, p, p ? t->top : NULL, p - 1, s);
+    if (rc == LSM_OK)
+        rc = decode_handles(t, part, index);
+    if (rc) {
+        lsm_table_index_free(index);
+        return rc;
+    }
+    *index_out = index;
+    return LSM_OK;
+}
+
+/* Kinds and sequences: with seq_add they must not carry out of their 56 bits. */
+static int check_rows(const struct lsm_table *t, const struct lsm_table_handle *h,
+                      const struct lsm_block *block)
+{
+    uint64_t tombstones = 0, seq_max = 0;
+
+    for (uint32_t i = 0; i < block->count; i++) {
+        struct lsm_slice suffix, value;
+        uint64_t tag;
+
+        lsm_block_row(block, i, &suffix, &tag, &value);
+        if (lsm_tag_kind(tag) > LSM_KIND_VLOG)
+            return corrupt(t, h->off, "a row's kind has no place in a table");
+        tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE;
+        if (lsm_tag_seq(tag) > seq_max)
+            seq_max = lsm_tag_seq(tag);
+    }
+    if (tombstones != h->tombstones || seq_max != h->seq_max)
+        return corrupt(t, h->off, "a block and its index do not agree");
+    return LSM_OK;
+}
+
+int lsm_table_read_data(struct lsm_table *t, uint32_t p, const struct lsm_table_index *index,
+                        uint32_t b, struct lsm_table_scratch *s, struct lsm_block **block)
+{
+    const struct lsm_table_handle *h = &index->data[b];
+    const struct lsm_block *before = b ? index->block : p ? t->top : NULL;
+    struct lsm_slice payload;
+    int rc;
+
+    *block = NULL;
+    rc = lsm_table_read(t, h->off, h->size, LSM_BLOCK_DATA, s, &payload);
+    if (rc == LSM_OK)
+        rc = lsm_block_new(t->tables->os, payload, t->cmp, t->name, h->off, block);
+    if (rc)
+        return rc;
+    rc = check_place(t, h->off, *block, index->block, b, before, b ? b - 1 : p - 1, s);
+    if (rc == LSM_OK)
+        rc = check_rows(t, h, *block);
+    if (rc) {
+        lsm_block_free(*block);
+        *block = NULL;
+    }
+    return rc;
+}
+
+/* ---- through the cache ---- */
+
+static void free_block(void *block)
+{
+    lsm_block_free(block);
+}
+
+static void free_filter(void *p)
+{
+    struct lsm_table_filter *filter = p;
+    lsm_mem_free(filter->os, filter);
+}
+
+static size_t filter_memory(const struct lsm_table_filter *filter)
+{
+    return sizeof *filter + filter->bytes.size + FILTER_ALIGN;
+}
+
+/* Room in the half of the cache that tables may keep? */
+static bool may_keep(struct lsm_tables *ts, size_t memory)
+{
+    if (atomic_fetch_add(&ts->kept_bytes, memory) + memory <= lsm_cache_capacity(ts->cache) / 2)
+        return true;
+    atomic_fetch_sub(&ts->kept_bytes, memory);
+    return false;
+}
+
+/* Give the pin to the table, in *slot. False: it has one already, or there is no room. */
+static bool keep(struct lsm_table *t, struct lsm_cache_entry *_Atomic *slot,
+                 struct lsm_cache_entry *entry, size_t memory)
+{
+    struct lsm_cache_entry *none = NULL;
+
+    if (!may_keep(t->tables, memory))
+        return false;
+    if (atomic_compare_exchange_strong(slot, &none, entry))
+        return true;
+    atomic_fetch_sub(&t->tables->kept_bytes, memory);
+    return false;
+}
+
+int lsm_table_get_index(struct lsm_table *t, uint32_t p, bool no_cache,
+                        struct lsm_table_scratch *s, struct lsm_table_index **index,
+                        struct lsm_cache_entry **entry)
+{
+    struct lsm_table_part *part = &t->parts[p];
+    struct lsm_cache *cache = t->tables->cache;
+
+    *entry = NULL;
+    *index = atomic_load_explicit(&part->index, memory_order_acquire);
+    if (*index)
+        return LSM_OK;
+    *entry = lsm_cache_lookup(cache, t->meta->number, part->index_off);
+    if (!*entry) {
+        int rc = lsm_table_read_index(t, p, s, index);
+        if (rc == LSM_OK)
+            rc = lsm_cache_insert(cache, t->meta->number, part->index_off, *index,
+                                  index_memory(*index), lsm_table_index_free, no_cache, entry);
+        if (rc) {
+            *index = NULL;
+            return rc;
+        }
+    }
+    *index = (*entry)->value;
+    if (!no_cache && keep(t, &part->index_entry, *entry, index_memory(*index))) {
+        atomic_store_explicit(&part->index, *index, memory_order_release);
+        *entry = NULL;
+    }
+    return LSM_OK;
+}
+
+int lsm_table_load_data(struct lsm_table *t, uint32_t p, const struct lsm_table_index *index,
+                        uint32_t b, bool no_cache, struct lsm_table_scratch *s,
+                        struct lsm_cache_entry **entry)
+{
+    struct lsm_block *block;
+    int rc = lsm_table_read_data(t, p, index, b, s, &block);
+
+    *entry = NULL;
+    if (rc)
+        return rc;
+    return lsm_cache_insert(t->tables->cache, t->meta->number, index->data[b].off, block,
+                            lsm_block_memory(block), free_block, no_cache, entry);
+}
+
+static struct lsm_table_filter *new_filter(struct lsm_os *os, struct lsm_slice bytes)
+{
+    struct lsm_table_filter *filter =
+        lsm_mem_alloc(os, sizeof *filter + bytes.size + FILTER_ALIGN);
+    uint8_t *p;
+
+    if (!filter)
+        return NULL;
+    p = (uint8_t *)(filter + 1);
+    p += -(uintptr_t)p & (FILTER_ALIGN - 1);
+    if (bytes.size)
+        memcpy(p, bytes.data, bytes.size);
+    filter->os = os;
+    filter->bytes = lsm_slice(p, bytes.size);
+    return filter;
+}
+
+/* NULL: it cannot be had now. One that is damaged is cached as empty, so that it is read and
+   counted once and not with every get. */
+static struct lsm_table_filter *load_filter(struct lsm_table *t, struct lsm_table_part *part,
+                                            bool no_cache, struct lsm_cache_entry **entry)
+{
+    struct lsm_os *os = t->tables->os;
+    struct lsm_table_filter *filter;
+    struct lsm_table_scratch s;
+    struct lsm_slice bytes;
+    int rc;
+
+    lsm_table_scratch_init(&s, os);
+    rc = lsm_table_read(t, part->filter_off, part->filter_size, LSM_BLOCK_FILTER, &s, &bytes);
+    if (rc) {
+        bytes = lsm_slice(NULL, 0);
+        atomic_fetch_add(&t->tables->filter_faults, 1);
+    }
+    filter = rc == LSM_OK || rc == LSM_CORRUPT ? new_filter(os, bytes) : NULL;
+    lsm_table_scratch_clear(&s);
+    if (!filter)
+        return NULL;
+    rc = lsm_cache_insert(t->tables->cache, t->meta->number, part->filter_off, filter,
+                          filter_memory(filter), free_filter, no_cache, entry);
+    return rc ? NULL : (*entry)->value;
+}
+
+/* False: the key is not in this partition. */
+static bool filter_passes(struct lsm_table *t, struct lsm_table_part *part, uint64_t hash,
+                          bool no_cache)
+{
+    struct lsm_table_filter *filter = atomic_load_explicit(&part->filter, memory_order_acquire);
+    struct lsm_cache_entry *entry = NULL;
+    bool passes;
+
+    if (filter)
+        return lsm_filter_may_contain(filter->bytes, hash);
+    entry = lsm_cache_lookup(t->tables->cache, t->meta->number, part->filter_off);
+    filter = entry ? entry->value : load_filter(t, part, no_cache, &entry);
+    if (!filter)
+        return true;
+    passes = lsm_filter_may_contain(filter->bytes, hash);
+    if (!no_cache && keep(t, &part->filter_entry, entry, filter_memory(filter)))
+        atomic_store_explicit(&part->filter, filter, memory_order_release);
+    else
+        lsm_cache_unpin(t->tables->cache, entry);
+    return passes;
+}
+
+/* ---- opening ---- */
+
+/* The 48 bytes that header and footer share behind their magic and before their sum. */
+static int check_identity(const struct lsm_table *t, uint64_t off, const uint8_t *p)
+{
+    uint32_t incompat = lsm_get_u16(p + 12);
+
+    if (incompat)
+        return lsm_fail(LSM_FORMAT, "%s needs features 0x%x that lsmvtab " LSM_VERSION
+                        " does not know: open it with the version that wrote it", t->name,
+                        (unsigned)incompat);
+    if (lsm_get_u16(p + 14) || lsm_get_u32(p + 44))
+        return corrupt(t, off, "reserved bytes are not zero");
+    if (memcmp(p + 16, t->tables->uuid, 16) != 0)
+        return corrupt(t, off, "the file belongs to another store");
+    if (lsm_get_u64(p + 32) != t->meta->number)
+        return corrupt(t, off, "the file was written under another number");
+    if (lsm_get_u32(p + 40) != t->meta->tree)
+        return corrupt(t, off, "the file belongs to another tree");
+    return LSM_OK;
+}
+
+int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
+{
+    const uint64_t size = t->meta->size_bytes;
+    uint64_t footer_off, end;
+    uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
+    const uint8_t *again = foot + LSM_TABLE_FOOTER_SIZE - LSM_TABLE_HEADER_SIZE;
+    struct lsm_file_info info;
+    int error, rc;
+
+    error = t->tables->os->file_info(t->file, &info);
+    if (error)
+        return lsm_fail_os(error, "stat", t->name);
+    if (info.size != size)
+        return corrupt(t, info.size, "the file's size is not what the MANIFEST says");
+    if (size < LSM_TABLE_HEADER_SIZE + LSM_TABLE_FOOTER_SIZE)
+        return corrupt(t, size, "the file is shorter than its header and footer");
+    footer_off = size - LSM_TABLE_FOOTER_SIZE;
+    rc = read_at(t, head, sizeof head, 0);
+    if (rc == LSM_OK)
+        rc = read_at(t, foot, sizeof foot, footer_off);
+    if (rc)
+        return rc;
+
+    if (memcmp(head, LSM_TABLE_MAGIC, 8) != 0 ||
+        lsm_get_u64(head + sizeof head - 8) != lsm_hash64(head, sizeof head - 8, 0))
+        return corrupt(t, 0, "the header's sum does not match its bytes");
+    rc = check_identity(t, 0, head);
+    if (rc)
+        return rc;
+    if (memcmp(again, LSM_TABLE_FOOTER_MAGIC, 8) != 0 ||
+        lsm_get_u64(foot + sizeof foot - 8) != lsm_hash64(foot, sizeof foot - 8, 0))
+        return corrupt(t, footer_off, "the footer's sum does not match its bytes");
+    rc = check_identity(t, footer_off, again);
+    if (rc)
+        return rc;
+    if (memcmp(head + 8, again + 8, LSM_TABLE_HEADER_SIZE - 16) != 0)
+        return corrupt(t, footer_off, "header and footer do not agree");
+
+    lsm_table_footer_decode(foot, f);
+    if (f->range_delete_size || f->range_delete_off)
+        return lsm_fail(LSM_FORMAT, "%s has range deletes, which lsmvtab " LSM_VERSION
+                        " does not know: open it with the version that wrote it", t->name);
+    end = footer_off;
+    if (f->top_size <= LSM_SEAL_TRAILER_SIZE || f->top_size > end - LSM_TABLE_HEADER_SIZE ||
+        f->top_off != end - f->top_size)
+        return corrupt(t, footer_off, "the top index cannot be where the footer says");
+    end = f->top_off;
+    if (f->properties_size < LSM_SEAL_TRAILER_SIZE ||
+        f->properties_size > end - LSM_TABLE_HEADER_SIZE ||
+        f->properties_off != end - f->properties_size)
+        return corrupt(t, footer_off, "the properties cannot be where the footer says");
+    return LSM_OK;
+}
+
+/* A row of the top index: the partition begins at *at; *at becomes its end. */
+static int decode_part(const struct lsm_table *t, struct lsm_slice value, uint64_t *at,
+                       struct lsm_table_part *part)
+{
+    const uint64_t end = t->footer.properties_off;
+    struct lsm_reader r = lsm_reader(value);
+
+    part->index_off = lsm_read_varint(&r);
+    part->index_size = lsm_read_varint32(&r);
+    part->filter_off = lsm_read_varint(&r);
+    part->filter_size = lsm_read_varint32(&r);
+    part->blocks = lsm_read_varint(&r);
+    part->entries = lsm_read_varint(&r);
+    part->tombstones = lsm_read_varint(&r);
+    part->seq_min = lsm_read_varint(&r);
+    part->seq_max = lsm_read_varint(&r);
+    part->data_off = *at;
+    part->data_end = part->filter_size ? part->filter_off : part->index_off;
+    if (r.bad || lsm_reader_left(&r) != 0)
+        return corrupt(t, t->footer.top_off, "a row of the top index is malformed");
+    if (part->index_off > end || part->index_size <= LSM_SEAL_TRAILER_SIZE ||
+        part->index_size > end - part->index_off || part->data_end <= *at ||
+        part->data_end > part->index_off)
+        return corrupt(t, t->footer.top_off, "the top index names an index that cannot be there");
+    if (part->filter_size ? part->filter_size < LSM_SEAL_TRAILER_SIZE ||
+                            part->filter_size != part->index_off - part->filter_off
+                          : part->filter_off != 0)
+        return corrupt(t, t->footer.top_off, "the top index names a filter that cannot be there");
+    if (part->entries < part->blocks || part->tombstones > part->entries ||
+        part->seq_min > part->seq_max || part->seq_max > LSM_SEQ_MAX)
+        return corrupt(t, t->footer.top_off, "the counts in the top index are impossible");
+    if (part->seq_max > LSM_SEQ_MAX - t->meta->seq_add)
+        return corrupt(t, t->footer.top_off, "the sequence added to the table is too large");
+    *at = part->index_off + part->index_size;
+    return LSM_OK;
+}
+
+static int open_top(struct lsm_table *t)
+{
+    struct lsm_os *os = t->tables->os;
+    uint64_t at = LSM_TABLE_HEADER_SIZE;
+    struct lsm_table_scratch s;
+    struct lsm_slice payload;
+    int rc;
+
+    lsm_table_scratch_init(&s, os);
+    rc = lsm_table_read(t, t->footer.top_off, t->footer.top_size, LSM_BLOCK_TOP_INDEX, &s, &payload);
+    if (rc == LSM_OK)
+        rc = lsm_block_new(os, payload, t->cmp, t->name, t->footer.top_off, &t->top);
+    lsm_table_scratch_clear(&s);
+    if (rc)
+        return rc;
+    if (t->top->count) {
+        t->parts = lsm_mem_zalloc(os, t->top->count * sizeof *t->parts);
+        if (!t->parts)
+            return lsm_nomem();
+    }
+    for (uint32_t i = 0; i < t->top->count && rc == LSM_OK; i++) {
+        struct lsm_slice suffix, value;
+        uint64_t tag;
+        lsm_block_row(t->top, i, &suffix, &tag, &value);
+        rc = decode_part(t, value, &at, &t->parts[i]);
+    }
+    if (rc == LSM_OK && at != t->footer.properties_off)
+        rc = corrupt(t, at, "the top index does not cover the file");
+    return rc;
+}
+
+int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
+                   const struct lsm_comparator *cmp, struct lsm_table **table)
+{
+    struct lsm_os *os = ts->os;
+    struct lsm_table *t = lsm_mem_zalloc(os, sizeof *t);
+    int rc = LSM_OK, error;
+
+    *table = NULL;
+    if (!t)
+        return lsm_nomem();
+    t->tables = ts;
+    t->cmp = cmp;
+    atomic_init(&t->refs, 1);
+    t->meta = lsm_table_meta_copy(os, meta);
+    if (!t->meta) {
+        lsm_mem_free(os, t);
+        return lsm_nomem();
+    }
+    t->tag_add = meta->seq_add << 8;
+    t->seed = lsm_seal_seed(ts->uuid, meta->number);
+    lsm_filename(t->name, LSM_FILE_TABLE, meta->number);
+
+    do {
+        error = os->file_open(ts->dir, t->name, LSM_OPEN_READ, 0, &t->file);
+    } while ((error == EMFILE || error == ENFILE) && lsm_tables_close_idle(ts, CLOSE_AT_ONCE) > 0);
+    if (error) {
+        t->file = NULL;
+        rc = error == ENOENT ? corrupt(t, 0, "the file is missing")
+                             : lsm_fail_os(error, "open", t->name);
+    }
+    if (t->file)
+        atomic_fetch_add(&ts->open_count, 1);
+    if (meta->seq_add > LSM_SEQ_MAX)
+        rc = corrupt(t, 0, "the sequence added to the table is too large");
+    if (rc == LSM_OK)
+        rc = lsm_table_read_frame(t, &t->footer);
+    if (rc == LSM_OK)
+        rc = open_top(t);
+    if (rc) {
+        lsm_table_close(t);
+        return rc;
+    }
+    t->memory = sizeof *t + sizeof *t->meta + meta->smallest.size + meta->largest.size +
+                lsm_block_memory(t->top) + t->top->count * sizeof *t->parts;
+    atomic_fetch_add(&ts->memory, t->memory);
+    atomic_fetch_add(&ts->opens, 1);
+    *table = t;
+    return LSM_OK;
+}
+
+void lsm_table_close(struct lsm_table *t)
+{
+    struct lsm_tables *ts = t->tables;
+    struct lsm_os *os = ts->os;
+
+    for (uint32_t i = 0; t->parts && i < t->top->count; i++) {
+        struct lsm_cache_entry *e = atomic_load(&t->parts[i].index_entry);
+        if (e)
+            atomic_fetch_sub(&ts->kept_bytes, index_memory(e->value));
+        lsm_cache_unpin(ts->cache, e);
+        e = atomic_load(&t->parts[i].filter_entry);
+        if (e)
+            atomic_fetch_sub(&ts->kept_bytes, filter_memory(e->value));
+        lsm_cache_unpin(ts->cache, e);
+    }
+    if (atomic_load(&t->is_forgotten))
+        lsm_cache_forget(ts->cache, t->meta->number);
+    atomic_fetch_sub(&ts->memory, t->memory);
+    lsm_mem_free(os, t->parts);
+    lsm_block_free(t->top);
+    if (t->file) {
+        os->file_close(t->file);
+        atomic_fetch_sub(&ts->open_count, 1);
+    }
+    lsm_mem_free(os, t->meta);
+    lsm_mem_free(os, t);
+}
+
+/* ---- get ---- */
+
+void lsm_table_unpin(struct lsm_table_pin *pin)
+{
+    if (pin->entry)
+        lsm_cache_unpin(pin->cache, pin->entry);
+    pin->entry = NULL;
+}
+
+/* Does a row's key equal `key`? With a comparator the suffix is the whole key. */
+static bool row_is_key(const struct lsm_table *t, const struct lsm_block *block,
+                       struct lsm_slice suffix, struct lsm_slice key)
+{
+    size_t prefix_size = block->prefix_size;
+
+    if (t->cmp)
+        return lsm_key_compare(t->cmp, key, suffix) == 0;
+    return key.size == prefix_size + suffix.size &&
+           (suffix.size == 0 || memcmp(key.data + prefix_size, suffix.data, suffix.size) == 0) &&
+           (prefix_size == 0 || memcmp(key.data, block->prefix, prefix_size) == 0);
+}
+
+/* What is not in memory is read here, out of the way of a get that hits. */
+static __attribute__((noinline)) int get_index(struct lsm_table *t, uint32_t p, bool no_cache,
+                                               struct lsm_table_index **index,
+                                               struct lsm_cache_entry **entry)
+{
+    struct lsm_table_scratch s;
+    int rc;
+
+    lsm_table_scratch_init(&s, t->tables->os);
+    rc = lsm_table_get_index(t, p, no_cache, &s, index, entry);
+    lsm_table_scratch_clear(&s);
+    return rc;
+}
+
+static __attribute__((noinline)) int load_data(struct lsm_table *t, uint32_t p,
+                                               const struct lsm_table_index *index, uint32_t b,
+                                               bool no_cache, struct lsm_cache_entry **entry)
+{
+    struct lsm_table_scratch s;
+    int rc;
+
+    lsm_table_scratch_init(&s, t->tables->os);
+    rc = lsm_table_load_data(t, p, index, b, no_cache, &s, entry);
+    lsm_table_scratch_clear(&s);
+    return rc;
+}
+
+int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint64_t seq_max,
+                  bool no_cache, uint64_t *tag, struct lsm_slice *value, struct lsm_table_pin *pin)
+{
+    struct lsm_cache *cache = t->tables->cache;
+    const uint64_t seq_add = t->meta->seq_add;
+    struct lsm_cache_entry *index_entry = NULL, *entry;
+    struct lsm_table_index *index;
+    struct lsm_table_part *part;
+    const struct lsm_block *block;
+    struct lsm_slice suffix;
+    uint64_t from;
+    uint32_t p, b, i;
+    int rc = LSM_OK;
+
+    pin->cache = cache;
+    pin->entry = NULL;
+    if (seq_max < seq_add)
+        return LSM_NOTFOUND;
+    if (seq_max > LSM_SEQ_MAX)
+        seq_max = LSM_SEQ_MAX;
+    from = (seq_max - seq_add) << 8 | 0xff;     /* before every kind of that seq */
+
+    p = lsm_block_seek(t->top, t->cmp, key, from);
+    if (p == t->top->count)
+        return LSM_NOTFOUND;
+    part = &t->parts[p];
+    if (part->filter_size && !t->cmp && !filter_passes(t, part, hash, no_cache))
+        return LSM_NOTFOUND;
+
+    index = atomic_load_explicit(&part->index, memory_order_acquire);
+    if (!index) {
+        rc = get_index(t, p, no_cache, &index, &index_entry);
+        if (rc)
+            return rc;
+    }
+    b = lsm_block_seek(index->block, t->cmp, key, from);
+    if (b == index->block->count) {
+        lsm_cache_unpin(cache, index_entry);
+        return corrupt(t, part->index_off, unstable_order);
+    }
+
+    entry = lsm_cache_lookup(cache, t->meta->number, index->data[b].off);
+    if (!entry)
+        rc = load_data(t, p, index, b, no_cache, &entry);
+    lsm_cache_unpin(cache, index_entry);
+    if (rc)
+        return rc;
+
+    block = entry->value;
+    i = lsm_block_seek(block, t->cmp, key, from);
+    if (i == block->count) {
+        lsm_cache_unpin(cache, entry);
+        return corrupt(t, 0, unstable_order);
+    }
+    lsm_block_row(block, i, &suffix, tag, value);
+    if (!row_is_key(t, block, suffix, key)) {
+        lsm_cache_unpin(cache, entry);
+        return LSM_NOTFOUND;
+    }
+    *tag += t->tag_add;
+    pin->entry = entry;
+    return LSM_OK;
+}
+
+uint64_t lsm_table_offset_of(struct lsm_table *t, struct lsm_slice key)
+{
+    struct lsm_cache_entry *entry;
+    struct lsm_table_index *index;
+    uint32_t p = lsm_block_seek(t->top, t->cmp, key, LSM_TAG_MAX), b;
+    uint64_t off;
+
+    if (p == t->top->count)
+        return t->meta->size_bytes;
+    off = t->parts[p].data_off;
+    if (get_index(t, p, false, &index, &entry) != LSM_OK)
+        return off;                             /* the partition's start is about right, too */
+    b = lsm_block_seek(index->block, t->cmp, key, LSM_TAG_MAX);
+    if (b < index->block->count)
+        off = index->data[b].off;
+    lsm_cache_unpin(t->tables->cache, entry);
+    return off;
+}

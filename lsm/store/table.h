@@ -1,0 +1,71 @@
+/*
+ * table.h -- an open table file: get, iterate, check. The format is stated in
+ * table_writer.h.
+ *
+ * Opening reads header, footer and top index; index partitions, filters and
+ * data blocks come through the block cache. Every size is checked against the
+ * file before anything is allocated for it.
+ *
+ * Threads: any, at the same time.
+ */
+#ifndef LSM_STORE_TABLE_H
+#define LSM_STORE_TABLE_H
+
+#include "lsm/format/compress.h"
+#include "lsm/format/table_meta.h"
+#include "lsm/store/cache.h"
+#include "lsm/store/iter.h"
+
+struct lsm_table;
+struct lsm_tables;              /* the open tables of a store, bounded by descriptors */
+
+/* ---- open tables ---- */
+int lsm_tables_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                   struct lsm_cache *cache, struct lsm_compressor_pool *compressors,
+                   uint32_t open_max, struct lsm_tables **tables);
+void lsm_tables_free(struct lsm_tables *tables);        /* nothing may be in use */
+/* The table of `meta`, opened if need be (EMFILE: others are closed and it is tried again).
+   LSM_CORRUPT: missing, of another size, of another store, damaged. The caller unrefs it. */
+int lsm_tables_get(struct lsm_tables *tables, const struct lsm_table_meta *meta,
+                   const struct lsm_comparator *cmp, struct lsm_table **table);
+void lsm_table_unref(struct lsm_table *table);          /* NULL is fine */
+/* The file is obsolete: close it when its last user is gone, forget its blocks. */
+void lsm_tables_forget(struct lsm_tables *tables, uint64_t number);
+uint64_t lsm_tables_memory(struct lsm_tables *tables);  /* bytes held by open tables */
+
+struct lsm_tables_stats {
+    uint64_t open, open_max;
+    uint64_t opens;             /* since the start */
+    uint64_t filter_faults;     /* filters that could not be read: blocks were read instead */
+    uint64_t kept_bytes;        /* index partitions and filters pinned by open tables */
+};
+void lsm_tables_stats(struct lsm_tables *tables, struct lsm_tables_stats *stats);
+
+/* ---- reading ---- */
+
+/* A row found: the value points into a block that stays pinned until lsm_table_unpin(). */
+struct lsm_table_pin {
+    struct lsm_cache *cache;
+    struct lsm_cache_entry *entry;
+};
+void lsm_table_unpin(struct lsm_table_pin *pin);        /* zeroed is fine */
+
+/*
+ * The newest row of `key` with seq <= seq_max (meta's seq_add added).
+ * LSM_NOTFOUND: none. `hash` is lsm_filter_hash(key). A damaged filter is
+ * reported to the store's counters and the block is read.
+ */
+int lsm_table_get(struct lsm_table *table, struct lsm_slice key, uint64_t hash, uint64_t seq_max,
+                  bool no_cache, uint64_t *tag, struct lsm_slice *value, struct lsm_table_pin *pin);
+
+/* Holds a reference on the table. Readahead doubles from 16 KiB to 256 KiB after two sequential
+   blocks. no_cache: blocks are inserted cold. */
+int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **it);
+
+/* Read everything; sums, order, counts against the footer and meta. */
+int lsm_table_check(struct lsm_table *table);
+
+/* About how many bytes of the file lie before `key`. */
+uint64_t lsm_table_offset_of(struct lsm_table *table, struct lsm_slice key);
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * table_check.c -- read a whole table from its file, past the cache, and
+ * compare everything that is written twice.
+ *
+ * What every read checks (sums, places, order, tiling; table.c) is checked by
+ * reading; here come the counts, the filters, the properties and the meta.
+ *
+ * Threads: any.
+ */
+#include "lsm/format/filter.h"
+#include "lsm/store/table_open.h"
+
+struct totals {
+    uint64_t entries, tombstones, raw_bytes, seq_min, seq_max;
+};
+
+struct check {
+    struct lsm_table *table;
+    struct lsm_table_scratch scratch;   /* of the blocks */
+    struct lsm_table_scratch filter;    /* holds the partition's */
+    struct lsm_slice filter_bytes;
+    struct totals part, all;
+};
+
+static int corrupt(const struct check *c, uint64_t off, const char *why)
+{
+    return lsm_corrupt(c->table->name, off, why);
+}
+
+static void totals_reset(struct totals *t)
+{
+    *t = (struct totals){ .seq_min = UINT64_MAX };
+}
+
+static int check_block(struct check *c, const struct lsm_table_part *part,
+                       const struct lsm_block *block)
+{
+    for (uint32_t i = 0; i < block->count; i++) {
+        struct lsm_slice key, suffix, value;
+        uint64_t tag, seq;
+        int rc;
+
+        lsm_block_row(block, i, &suffix, &tag, &value);
+        rc = lsm_table_row_key(block, i, &c->scratch.key, &key, &tag);
+        if (rc)
+            return rc;
+        seq = lsm_tag_seq(tag);
+        c->part.entries++;
+        c->part.tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE;
+        c->part.raw_bytes += key.size + value.size;
+        if (seq < c->part.seq_min)
+            c->part.seq_min = seq;
+        if (seq > c->part.seq_max)
+            c->part.seq_max = seq;
+        if (part->filter_size && !lsm_filter_may_contain(c->filter_bytes, lsm_filter_hash(key)))
+            return corrupt(c, part->filter_off, "a filter denies a key that is there");
+    }
+    return LSM_OK;
+}
+
+static int check_part(struct check *c, uint32_t p)
+{
+    struct lsm_table *t = c->table;
+    const struct lsm_table_part *part = &t->parts[p];
+    struct lsm_table_index *index;
+    int rc = LSM_OK;
+
+    totals_reset(&c->part);
+    if (part->filter_size)
+        rc = lsm_table_read(t, part->filter_off, part->filter_size, LSM_BLOCK_FILTER, &c->filter,
+                            &c->filter_bytes);
+    if (rc == LSM_OK)
+        rc = lsm_table_read_index(t, p, &c->scratch, &index);
+    if (rc)
+        return rc;
+    for (uint32_t b = 0; rc == LSM_OK && b < index->block->count; b++) {
+        struct lsm_block *block;
+        rc = lsm_table_read_data(t, p, index, b, &c->scratch, &block);
+        if (rc == LSM_OK)
+            rc = check_block(c, part, block);
+        lsm_block_free(block);
+    }
+    lsm_table_index_free(index);
+    if (rc)
+        return rc;
+    if (c->part.entries != part->entries || c->part.tombstones != part->tombstones ||
+        c->part.seq_min != part->seq_min || c->part.seq_max != part->seq_max)
+        return corrupt(c, part->index_off, "a partition's rows are not what the top index counts");
+    c->all.entries += c->part.entries;
+    c->all.tombstones += c->part.tombstones;
+    c->all.raw_bytes += c->part.raw_bytes;
+    if (c->part.seq_min < c->all.seq_min)
+        c->all.seq_min = c->part.seq_min;
+    if (c->part.seq_max > c->all.seq_max)
+        c->all.seq_max = c->part.seq_max;
+    return LSM_OK;
+}
+
+static bool is_u64(struct lsm_slice value, uint64_t expected)
+{
+    return value.size == 8 && lsm_get_u64(value.data) == expected;
+}
+
+/* Every known property is there and right; unknown ones may stand between. */
+static int check_properties(struct check *c, struct lsm_slice smallest, struct lsm_slice largest)
+{
+    const struct lsm_table *t = c->table;
+    const uint64_t off = t->footer.properties_off;
+    struct lsm_slice payload, name, value, last = { NULL, 0 };
+    uint32_t known = 0;
+    struct lsm_reader r;
+    int rc = lsm_table_read(c->table, off, t->footer.properties_size, LSM_BLOCK_PROPERTIES,
+                            &c->filter, &payload);
+
+    if (rc)
+        return rc;
+    for (r = lsm_reader(payload); lsm_reader_left(&r) > 0 && !r.bad; last = name) {
+        bool ok = true;
+        name = lsm_read_bytes(&r);
+        value = lsm_read_bytes(&r);
+        if (r.bad || (last.data && lsm_slice_compare(last, name) >= 0))
+            return corrupt(c, off, "the properties are malformed");
+        known++;
+        if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_COMPARATOR)))
+            ok = lsm_slice_equal(value, lsm_slice_str(t->cmp ? t->cmp->name : ""));
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_ENTRIES)))
+            ok = is_u64(value, c->all.entries);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
+            ok = lsm_key_compare(t->cmp, value, largest) == 0;
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RAW_BYTES)))
+            ok = is_u64(value, c->all.raw_bytes);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)))
+            ok = is_u64(value, c->all.seq_max);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MIN)))
+            ok = is_u64(value, c->all.seq_min);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SMALLEST)))
+            ok = lsm_key_compare(t->cmp, value, smallest) == 0;
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_TOMBSTONES)))
+            ok = is_u64(value, c->all.tombstones);
+        else
+            known--;
+        if (!ok)
+            return corrupt(c, off, "the properties do not describe the rows");
+    }
+    if (r.bad || known != 8)
+        return corrupt(c, off, "a property is missing");
+    return LSM_OK;
+}
+
+/* The keys of the first and last row; empty slices in an empty table. */
+static int end_keys(struct check *c, struct lsm_buf *first, struct lsm_buf *last)
+{
+    struct lsm_table *t = c->table;
+    struct lsm_table_index *index;
+    struct lsm_block *block;
+    struct lsm_slice key;
+    uint64_t tag;
+    int rc;
+
+    if (t->top->count == 0)
+        return LSM_OK;
+    rc = lsm_table_row_key(t->top, t->top->count - 1, last, &key, &tag);
+    if (rc == LSM_OK)
+        rc = lsm_table_read_index(t, 0, &c->scratch, &index);
+    if (rc)
+        return rc;
+    rc = lsm_table_read_data(t, 0, index, 0, &c->scratch, &block);
+    if (rc == LSM_OK)
+        rc = lsm_table_row_key(block, 0, first, &key, &tag);
+    lsm_block_free(block);
+    lsm_table_index_free(index);
+    return rc;
+}
+
+/* The meta's sequences have seq_add in them; those of an empty table say nothing. */
+static int check_meta(const struct check *c, struct lsm_slice smallest, struct lsm_slice largest)
+{
+    const struct lsm_table_meta *m = c->table->meta;
+
+    if (m->entries != c->all.entries || m->tombstones != c->all.tombstones ||
+        m->raw_bytes != c->all.raw_bytes || m->range_deletes != 0)
+        return corrupt(c, 0, "the rows are not what the MANIFEST counts");
+    if (m->entries && (m->seq_min != c->all.seq_min + m->seq_add ||
+                       m->seq_max != c->all.seq_max + m->seq_add))
+        return corrupt(c, 0, "the sequences are not what the MANIFEST says");
+    if (lsm_key_compare(c->table->cmp, m->smallest, smallest) != 0 ||
+        lsm_key_compare(c->table->cmp, m->largest, largest) != 0)
+        return corrupt(c, 0, "the first or last key is not what the MANIFEST says");
+    return LSM_OK;
+}
+
+/* The frame and the top index were read when the table was opened: they must still be there. */
+static int check_frame(struct check *c)
+{
+    struct lsm_table *t = c->table;
+    struct lsm_table_footer footer;
+    struct lsm_slice payload;
+    int rc = lsm_table_read_frame(t, &footer);
+
+    if (rc)
+        return rc;
+    if (footer.top_off != t->footer.top_off || footer.top_size != t->footer.top_size ||
+        footer.properties_off != t->footer.properties_off ||
+        footer.properties_size != t->footer.properties_size)
+        return corrupt(c, 0, "the footer changed while the table was open");
+    return lsm_table_read(t, footer.top_off, footer.top_size, LSM_BLOCK_TOP_INDEX, &c->scratch,
+                          &payload);
+}
+
+int lsm_table_check(struct lsm_table *table)
+{
+    struct lsm_os *os = table->tables->os;
+    struct check c = { .table = table };
+    struct lsm_buf first, last;
+    int rc;
+
+    lsm_table_scratch_init(&c.scratch, os);
+    lsm_table_scratch_init(&c.filter, os);
+    lsm_buf_init(&first, os);
+    lsm_buf_init(&last, os);
+    totals_reset(&c.all);
+    rc = check_frame(&c);
+    for (uint32_t p = 0; rc == LSM_OK && p < table->top->count; p++)
+        rc = check_part(&c, p);
+    if (c.all.entries == 0)
+        c.all.seq_min = 0;
+    if (rc == LSM_OK)
+        rc = end_keys(&c, &first, &last);
+    if (rc == LSM_OK)
+        rc = check_properties(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
+    if (rc == LSM_OK)
+        rc = check_meta(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
+    lsm_buf_clear(&first);
+    lsm_buf_clear(&last);
+    lsm_table_scratch_clear(&c.scratch);
+    lsm_table_scratch_clear(&c.filter);
+    return rc;
+}

@@ -1,0 +1,381 @@
+/*
+ * table_iter.c -- walk a table in both directions.
+ *
+ *     part -> index (kept by the table, or pinned here) -> handle -> block (pinned) -> row
+ *
+ * A step within a block assembles the key in place: the block's prefix stands
+ * in the key buffer already, the suffix is copied behind it. Without a prefix
+ * (always so with a comparator) the key points into the block, as the value does.
+ *
+ * Threads: one at a time.
+ */
+#include <assert.h>
+
+#include "lsm/store/table_open.h"
+
+#define READAHEAD_MIN (16u << 10)
+#define READAHEAD_MAX (256u << 10)
+#define SEQUENTIAL 2                    /* blocks in a row before reading ahead */
+#define COPY_SIZE 32u                   /* a suffix up to this is copied in one piece */
+#define KEY_CAP_MIN 256u
+
+struct table_iter {
+    struct lsm_iter base;
+    struct lsm_table *table;
+    bool no_cache;
+
+    uint32_t part;                      /* of index */
+    struct lsm_table_index *index;      /* NULL: none */
+    struct lsm_cache_entry *index_entry;
+    uint32_t handle;                    /* of block */
+    struct lsm_block *block;            /* NULL: none */
+    struct lsm_cache_entry *block_entry;
+    uint32_t row;
+
+    uint8_t *key;                       /* begins with the block's prefix */
+    size_t key_cap;
+
+    int run;                            /* blocks moved in one direction: > 0 next, < 0 prev */
+    uint32_t ahead_size;
+    uint64_t ahead_mark;                /* a block that passes it asks for more */
+
+    struct lsm_table_scratch scratch;
+};
+
+static void drop_block(struct table_iter *it)
+{
+    lsm_cache_unpin(it->table->tables->cache, it->block_entry);
+    it->block_entry = NULL;
+    it->block = NULL;
+}
+
+static void drop_index(struct table_iter *it)
+{
+    drop_block(it);
+    lsm_cache_unpin(it->table->tables->cache, it->index_entry);
+    it->index_entry = NULL;
+    it->index = NULL;
+}
+
+/* No row here: the end, or with rc a failure that stays. */
+static void stop(struct table_iter *it, int rc)
+{
+    it->base.valid = false;
+    it->base.key = it->base.value = lsm_slice(NULL, 0);
+    if (rc) {
+        it->base.rc = rc;
+        drop_index(it);
+    }
+}
+
+/* Room for `size` bytes of key and a copy that goes beyond; what is in the buffer stays. */
+static __attribute__((noinline)) bool grow_key(struct table_iter *it, size_t size)
+{
+    struct lsm_os *os = it->table->tables->os;
+    size_t cap = size + size / 2 + COPY_SIZE + KEY_CAP_MIN;
+    uint8_t *key = os->mem_realloc(os, it->key, cap);
+
+    if (!key) {
+        stop(it, lsm_nomem());
+        return false;
+    }
+    it->key = key;
+    it->key_cap = cap;
+    return true;
+}
+
+/* Make row it->row of it->block the current one. */
+static inline void show(struct table_iter *it)
+{
+    const struct lsm_block *block = it->block;
+    struct lsm_slice suffix;
+    uint64_t tag;
+
+    assert(it->row < block->count);
+    lsm_block_row(block, it->row, &suffix, &tag, &it->base.value);
+    it->base.tag = tag + it->table->tag_add;
+    it->base.valid = true;
+    if (block->prefix_size == 0) {
+        it->base.key = suffix;
+        return;
+    }
+    if (block->prefix_size + suffix.size > it->key_cap - COPY_SIZE &&
+        !grow_key(it, block->prefix_size + suffix.size))
+        return;
+    if (suffix.size <= COPY_SIZE &&
+        (size_t)(block->data + block->size - suffix.data) >= COPY_SIZE)
+        memcpy(it->key + block->prefix_size, suffix.data, COPY_SIZE);
+    else
+        memcpy(it->key + block->prefix_size, suffix.data, suffix.size);
+    it->base.key = lsm_slice(it->key, block->prefix_size + suffix.size);
+}
+
+/* Two blocks in a row were read from the file: let the system read what comes next. */
+static void read_ahead(struct table_iter *it, const struct lsm_table_handle *h)
+{
+    struct lsm_os *os = it->table->tables->os;
+    uint64_t from, size = it->ahead_size;
+
+    if (it->run >= SEQUENTIAL && h->off + h->size > it->ahead_mark) {
+        from = h->off;
+        it->ahead_mark = from + size / 2;
+    } else if (it->run <= -SEQUENTIAL && h->off < it->ahead_mark) {
+        uint64_t end = h->off + h->size;
+        from = end > size ? end - size : 0;
+        size = end - from;
+        it->ahead_mark = from + size / 2;
+    } else {
+        return;
+    }
+    os->file_prefetch(it->table->file, from, size);
+    if (it->ahead_size < READAHEAD_MAX)
+        it->ahead_size *= 2;
+}
+
+static void set_direction(struct table_iter *it, int direction)
+{
+    if (it->run * direction <= 0) {     /* a seek, a turn or the first move */
+        it->run = 0;
+        it->ahead_size = READAHEAD_MIN;
+        it->ahead_mark = direction < 0 ? UINT64_MAX : 0;
+    }
+    if (it->run < SEQUENTIAL && it->run > -SEQUENTIAL)
+        it->run += direction;
+}
+
+static bool open_part(struct table_iter *it, uint32_t part)
+{
+    int rc;
+
+    if (it->index && it->part == part)
+        return true;
+    drop_index(it);
+    rc = lsm_table_get_index(it->table, part, it->no_cache, &it->scratch, &it->index,
+                             &it->index_entry);
+    if (rc) {
+        stop(it, rc);
+        return false;
+    }
+    it->part = part;
+    return true;
+}
+
+/* Block `handle` of the open part; direction 1 and -1: reached by going there, 0: by a seek. */
+static bool open_block(struct table_iter *it, uint32_t handle, int direction)
+{
+    struct lsm_tables *ts = it->table->tables;
+    const struct lsm_table_handle *h = &it->index->data[handle];
+    int rc = LSM_OK;
+
+    if (it->block && it->handle == handle)
+        return true;
+    drop_block(it);
+    set_direction(it, direction);
+    it->block_entry = lsm_cache_lookup(ts->cache, it->table->meta->number, h->off);
+    if (!it->block_entry) {
+        read_ahead(it, h);
+        rc = lsm_table_load_data(it->table, it->part, it->index, handle, it->no_cache,
+                                 &it->scratch, &it->block_entry);
+    }
+    if (rc) {
+        stop(it, rc);
+        return false;
+    }
+    it->block = it->block_entry->value;
+    it->handle = handle;
+    if (it->block->prefix_size) {
+        if (it->block->prefix_size + COPY_SIZE > it->key_cap &&
+            !grow_key(it, it->block->prefix_size))
+            return false;
+        memcpy(it->key, it->block->prefix, it->block->prefix_size);
+    }
+    return true;
+}
+
+static void to_first(struct table_iter *it, uint32_t part)
+{
+    if (part >= it->table->top->count) {
+        stop(it, LSM_OK);
+        return;
+    }
+    if (!open_part(it, part) || !open_block(it, 0, it->base.valid))
+        return;
+    it->row = 0;
+    show(it);
+}
+
+/* The last row before partition `part`. */
+static void to_last_before(struct table_iter *it, uint32_t part)
+{
+    if (part == 0) {
+        stop(it, LSM_OK);
+        return;
+    }
+    if (!open_part(it, part - 1) ||
+        !open_block(it, it->index->block->count - 1, -(int)it->base.valid))
+        return;
+    it->row = it->block->count - 1;
+    show(it);
+}
+
+static void iter_first(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (it->base.rc)
+        return;
+    it->base.valid = false;
+    to_first(it, 0);
+}
+
+static void iter_last(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (it->base.rc)
+        return;
+    it->base.valid = false;
+    to_last_before(it, it->table->top->count);
+}
+
+static __attribute__((noinline)) void next_block(struct table_iter *it)
+{
+    if (it->handle + 1 == it->index->block->count) {
+        to_first(it, it->part + 1);
+    } else if (open_block(it, it->handle + 1, 1)) {
+        it->row = 0;
+        show(it);
+    }
+}
+
+static __attribute__((noinline)) void prev_block(struct table_iter *it)
+{
+    if (it->handle == 0) {
+        to_last_before(it, it->part);
+    } else if (open_block(it, it->handle - 1, -1)) {
+        it->row = it->block->count - 1;
+        show(it);
+    }
+}
+
+static void iter_next(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (!it->base.valid)
+        return;
+    if (it->row + 1 < it->block->count) {
+        it->row++;
+        show(it);
+    } else {
+        next_block(it);
+    }
+}
+
+static void iter_prev(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (!it->base.valid)
+        return;
+    if (it->row > 0) {
+        it->row--;
+        show(it);
+    } else {
+        prev_block(it);
+    }
+}
+
+/* The first row whose tag in the file is at or behind (key, tag). */
+static void seek_raw(struct table_iter *it, struct lsm_slice key, uint64_t tag)
+{
+    struct lsm_table *t = it->table;
+    uint32_t part = lsm_block_seek(t->top, t->cmp, key, tag), handle;
+
+    it->base.valid = false;
+    if (part == t->top->count) {
+        stop(it, LSM_OK);
+        return;
+    }
+    if (!open_part(it, part))
+        return;
+    handle = lsm_block_seek(it->index->block, t->cmp, key, tag);
+    if (handle == it->index->block->count)      /* a comparator that contradicts itself */
+        handle--;
+    if (!open_block(it, handle, 0))
+        return;
+    it->row = lsm_block_seek(it->block, t->cmp, key, tag);
+    if (it->row == it->block->count)
+        it->row--;
+    show(it);
+}
+
+static void iter_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    const uint64_t add = it->table->tag_add;
+
+    if (it->base.rc)
+        return;
+    if (tag >= add) {
+        seek_raw(it, key, tag - add);
+        return;
+    }
+    /* Every version of the key is newer than tag: the last of them could be 0 in the file. */
+    seek_raw(it, key, 0);
+    if (it->base.valid && it->base.tag == add &&
+        lsm_key_compare(it->table->cmp, it->base.key, key) == 0)
+        iter_next(base);
+}
+
+static void iter_seek_prev(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    iter_seek(base, key, tag);
+    if (it->base.rc)
+        return;
+    if (!it->base.valid)
+        iter_last(base);
+    else if (lsm_ikey_compare(it->table->cmp, it->base.key, it->base.tag, key, tag) > 0)
+        iter_prev(base);
+}
+
+static void iter_close(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    struct lsm_os *os = it->table->tables->os;
+
+    drop_index(it);
+    lsm_table_scratch_clear(&it->scratch);
+    lsm_mem_free(os, it->key);
+    lsm_table_unref(it->table);
+    lsm_mem_free(os, it);
+}
+
+static const struct lsm_iter_methods methods = {
+    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close
+};
+
+int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **iter)
+{
+    struct lsm_os *os = table->tables->os;
+    struct table_iter *it = lsm_mem_zalloc(os, sizeof *it);
+
+    *iter = NULL;
+    if (!it)
+        return lsm_nomem();
+    it->key = lsm_mem_alloc(os, KEY_CAP_MIN);
+    if (!it->key) {
+        lsm_mem_free(os, it);
+        return lsm_nomem();
+    }
+    it->key_cap = KEY_CAP_MIN;
+    it->base.methods = &methods;
+    it->no_cache = no_cache;
+    it->table = table;
+    lsm_table_ref(table);
+    lsm_table_scratch_init(&it->scratch, os);
+    *iter = &it->base;
+    return LSM_OK;
+}

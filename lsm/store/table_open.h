@@ -1,0 +1,130 @@
+/*
+ * table_open.h -- an open table from inside: what table.c (reading and get),
+ * table_iter.c, table_check.c and tables.c (which tables are open) share.
+ *
+ * Threads: fields without a remark do not change while the table is open.
+ */
+#ifndef LSM_STORE_TABLE_OPEN_H
+#define LSM_STORE_TABLE_OPEN_H
+
+#include <stdatomic.h>
+
+#include "lsm/format/block.h"
+#include "lsm/format/filename.h"
+#include "lsm/format/seal.h"
+#include "lsm/store/table.h"
+#include "lsm/store/table_format.h"
+
+/* An index partition in the cache. */
+struct lsm_table_index {
+    struct lsm_os *os;
+    struct lsm_block *block;            /* keys: the last ones of the data blocks */
+    struct lsm_table_handle {
+        uint64_t off, tombstones, seq_max;
+        uint32_t size;
+    } data[];                           /* block->count */
+};
+
+/* A filter in the cache; size 0 stands for one that is damaged, and matches everything. */
+struct lsm_table_filter {
+    struct lsm_os *os;
+    struct lsm_slice bytes;             /* begins at a multiple of 64 */
+};
+
+/*
+ * One row of the top index. Index and filter, once loaded, stay pinned as long
+ * as the table is open while lsm_tables' share of the cache lasts: then a get
+ * finds them without a lock. The pointer is published after its entry.
+ */
+struct lsm_table_part {
+    uint64_t data_off, data_end;        /* where its data blocks are */
+    uint64_t index_off, filter_off;
+    uint32_t index_size, filter_size;
+    uint64_t blocks, entries, tombstones, seq_min, seq_max;
+    struct lsm_table_index *_Atomic index;      /* kept, or NULL */
+    struct lsm_table_filter *_Atomic filter;
+    struct lsm_cache_entry *_Atomic index_entry, *_Atomic filter_entry;
+};
+
+struct lsm_table {
+    struct lsm_tables *tables;
+    struct lsm_table *chain;            /* in its bucket, under the shard's mutex */
+    atomic_uint refs;                   /* users, and one while it can be found */
+    atomic_uint_least64_t used_at;      /* of lsm_tables.clock */
+    atomic_bool is_forgotten;           /* the file is obsolete */
+    struct lsm_file *file;
+    const struct lsm_comparator *cmp;
+    struct lsm_table_meta *meta;        /* a copy */
+    uint64_t tag_add;                   /* meta's seq_add, where it stands in a tag */
+    uint64_t seed;                      /* of the places */
+    uint64_t memory;
+    struct lsm_table_footer footer;
+    struct lsm_block *top;
+    struct lsm_table_part *parts;       /* top->count */
+    char name[LSM_FILENAME_SIZE];
+};
+
+#define LSM_TABLES_SHARDS 8u
+
+struct lsm_tables {
+    struct lsm_os *os;
+    struct lsm_dir *dir;
+    uint8_t uuid[16];
+    struct lsm_cache *cache;
+    struct lsm_compressor_pool *compressors;
+    uint32_t open_max;
+    atomic_uint open_count;             /* files held, also by tables that can no longer be found */
+    atomic_bool over;                   /* more are open than open_max, all in use */
+    atomic_uint_least64_t clock;        /* advances with the use of another table */
+    atomic_uint_least64_t memory, kept_bytes, filter_faults, opens;
+    struct lsm_tables_shard {
+        struct lsm_mutex *mutex;        /* guards the rest */
+        struct lsm_table **buckets;
+        uint32_t bucket_count, count;
+    } shards[LSM_TABLES_SHARDS];
+};
+
+/* Buffers of a reader that are used again. Zeroed is fine for clear. */
+struct lsm_table_scratch {
+    struct lsm_buf sealed, raw, key, key2;
+};
+void lsm_table_scratch_init(struct lsm_table_scratch *s, struct lsm_os *os);
+void lsm_table_scratch_clear(struct lsm_table_scratch *s);
+
+/* Not in any list, one reference. */
+int lsm_table_open(struct lsm_tables *tables, const struct lsm_table_meta *meta,
+                   const struct lsm_comparator *cmp, struct lsm_table **table);
+void lsm_table_close(struct lsm_table *table);
+/* Close idle tables, least recently used first, until `count` are closed; how many were. */
+uint32_t lsm_tables_close_idle(struct lsm_tables *tables, uint32_t count);
+
+/* Header and footer against the file, the meta and this version. */
+int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer);
+/* A block from the file; *payload points into the scratch. */
+int lsm_table_read(struct lsm_table *table, uint64_t off, uint32_t size, enum lsm_block_kind kind,
+                   struct lsm_table_scratch *s, struct lsm_slice *payload);
+/* From the file, checked against what the top index and the index say. The caller frees. */
+int lsm_table_read_index(struct lsm_table *table, uint32_t part, struct lsm_table_scratch *s,
+                         struct lsm_table_index **index);
+int lsm_table_read_data(struct lsm_table *table, uint32_t part, const struct lsm_table_index *index,
+                        uint32_t b, struct lsm_table_scratch *s, struct lsm_block **block);
+void lsm_table_index_free(void *index);
+/* The key of row i, in *key until the buffer changes. LSM_NOMEM. */
+int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf *buf,
+                      struct lsm_slice *key, uint64_t *tag);
+
+/* Through the cache. *entry is NULL when the table keeps the index; else the caller's pin. */
+int lsm_table_get_index(struct lsm_table *table, uint32_t part, bool no_cache,
+                        struct lsm_table_scratch *s, struct lsm_table_index **index,
+                        struct lsm_cache_entry **entry);
+/* The cache does not have the block: read it and put it there. */
+int lsm_table_load_data(struct lsm_table *table, uint32_t part, const struct lsm_table_index *index,
+                        uint32_t b, bool no_cache, struct lsm_table_scratch *s,
+                        struct lsm_cache_entry **entry);
+
+static inline void lsm_table_ref(struct lsm_table *table)
+{
+    atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+}
+
+#endif

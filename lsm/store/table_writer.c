@@ -1,0 +1,435 @@
+/*
+ * table_writer.c -- write one sorted run as a table file.
+ *
+ *     rows -> data block -> sealed --+--> out -> file, 256 KiB at a time
+ *                |                   |
+ *                +-> row of the index partition
+ *                                    |
+ *     64 blocks or 4 MiB of rows ----+--> filter, index -> row of the top index
+ *
+ * A block is cut before the row that would take it over its size, so that a
+ * large value stands alone and its neighbours can be read without it.
+ *
+ * A tree with a comparator gets no filter: keys that it holds for equal need
+ * not have equal bytes.
+ *
+ * Threads: one at a time.
+ */
+#include "lsm/store/table_writer.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "lsm/format/filename.h"
+#include "lsm/format/filter.h"
+#include "lsm/store/table_format.h"
+#include "lsm/util/hash.h"
+
+#define PARTITION_BLOCKS_MAX 64u
+#define PARTITION_RAW_MAX (4u << 20)
+#define WRITE_SIZE (256u << 10)
+#define ROW_OVERHEAD 16u                /* sizes, tag, directory */
+
+struct run {                            /* what is told about a block, a partition, the table */
+    uint64_t entries, tombstones, seq_min, seq_max;
+};
+
+struct lsm_table_writer {
+    struct lsm_os *os;
+    struct lsm_dir *dir;
+    struct lsm_file *file;
+    struct lsm_compressor *compressor;
+    struct lsm_table_options options;
+    uint8_t uuid[16];
+    uint64_t number;
+    uint32_t tree;
+    uint64_t seed;
+    char name[LSM_FILENAME_SIZE];
+    bool is_finished;
+    int rc;                             /* latched, with its text */
+    char error[LSM_ERROR_TEXT_SIZE];
+
+    uint64_t written;                   /* bytes in the file; `out` comes behind them */
+    struct lsm_buf out;
+    struct lsm_buf payload;             /* of the block being finished */
+    struct lsm_buf value;               /* of an index row */
+
+    struct lsm_block_builder data, index, top;
+    struct lsm_buf hashes;              /* u64 each: the partition's keys, for the filter */
+    struct run block, partition, table;
+    uint32_t partition_blocks;
+    uint64_t partition_off;             /* of its first block */
+    uint64_t partition_raw, raw;
+    struct lsm_buf first_key, last_key;
+    uint64_t last_tag;
+};
+
+static void fail(struct lsm_table_writer *w, int rc)
+{
+    if (w->rc || rc == LSM_OK)
+        return;
+    w->rc = rc;
+    lsm_error_save(w->error, sizeof w->error);
+}
+
+static void run_reset(struct run *run)
+{
+    *run = (struct run){ .seq_min = UINT64_MAX };
+}
+
+static void run_add(struct run *run, const struct run *more)
+{
+    run->entries += more->entries;
+    run->tombstones += more->tombstones;
+    if (more->seq_min < run->seq_min)
+        run->seq_min = more->seq_min;
+    if (more->seq_max > run->seq_max)
+        run->seq_max = more->seq_max;
+}
+
+static uint64_t place(const struct lsm_table_writer *w)
+{
+    return w->written + w->out.size;
+}
+
+static void write_out(struct lsm_table_writer *w)
+{
+    int error;
+
+    fail(w, w->out.rc);
+    if (w->rc || w->out.size == 0)
+        return;
+    error = w->os->file_write(w->file, w->out.data, w->out.size, w->written);
+    if (error) {
+        fail(w, lsm_fail_os(error, "write", w->name));
+        return;
+    }
+    w->written += w->out.size;
+    if (w->out.cap > 4 * WRITE_SIZE)
+        lsm_buf_clear(&w->out);         /* a large value has passed */
+    else
+        lsm_buf_reset(&w->out);
+}
+
+/* Seal bytes behind all others; where they came to stand and their size. */
+static void put_sealed(struct lsm_table_writer *w, struct lsm_slice payload,
+                       enum lsm_block_kind kind, int codec, uint64_t *off, uint64_t *size)
+{
+    *off = place(w);
+    *size = 0;
+    if (w->rc)
+        return;
+    lsm_seal(&w->out, payload, kind, codec, w->options.level, w->compressor, w->seed + *off);
+    fail(w, w->out.rc);
+    *size = place(w) - *off;
+    if (*size > UINT32_MAX)
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a block of %llu bytes", w->name,
+                         (unsigned long long)*size));
+    if (w->out.size >= WRITE_SIZE)
+        write_out(w);
+}
+
+static void put_block(struct lsm_table_writer *w, struct lsm_block_builder *b,
+                      enum lsm_block_kind kind, int codec, uint64_t *off, uint64_t *size)
+{
+    lsm_buf_reset(&w->payload);
+    fail(w, lsm_block_builder_finish(b, &w->payload));
+    fail(w, w->payload.rc);
+    put_sealed(w, lsm_buf_slice(&w->payload), kind, codec, off, size);
+    if (w->payload.cap > 4 * WRITE_SIZE)
+        lsm_buf_clear(&w->payload);
+    lsm_block_builder_reset(b);
+}
+
+static void index_row(struct lsm_table_writer *w, struct lsm_block_builder *b,
+                      const uint64_t *numbers, size_t count)
+{
+    lsm_buf_reset(&w->value);
+    for (size_t i = 0; i < count; i++)
+        lsm_buf_put_varint(&w->value, numbers[i]);
+    fail(w, w->value.rc);
+    if (w->rc == LSM_OK)
+        lsm_block_builder_add(b, lsm_buf_slice(&w->last_key), w->last_tag,
+                              lsm_buf_slice(&w->value));
+    fail(w, b->rc);
+}
+
+static void finish_block(struct lsm_table_writer *w)
+{
+    uint64_t off, size;
+
+    if (w->rc || w->block.entries == 0)
+        return;
+    put_block(w, &w->data, LSM_BLOCK_DATA, w->options.codec, &off, &size);
+    if (w->partition_blocks == 0)
+        w->partition_off = off;
+    off -= w->partition_off;
+    index_row(w, &w->index, (uint64_t[]){ off, size, w->block.tombstones, w->block.seq_max }, 4);
+    run_add(&w->partition, &w->block);
+    run_reset(&w->block);
+    w->partition_blocks++;
+}
+
+static void finish_partition(struct lsm_table_writer *w)
+{
+    uint64_t off, size, filter_off = 0, filter_size = 0;
+    const struct run *run = &w->partition;
+
+    finish_block(w);
+    if (w->rc || w->partition_blocks == 0)
+        return;
+    if (w->hashes.size) {
+        lsm_buf_reset(&w->payload);
+        lsm_filter_build(&w->payload, (const uint64_t *)(const void *)w->hashes.data,
+                         w->hashes.size / sizeof(uint64_t), w->options.filter_bits);
+        fail(w, w->payload.rc);
+        put_sealed(w, lsm_buf_slice(&w->payload), LSM_BLOCK_FILTER, LSM_CODEC_NONE, &filter_off,
+                   &filter_size);
+        lsm_buf_reset(&w->hashes);
+    }
+    put_block(w, &w->index, LSM_BLOCK_INDEX, LSM_CODEC_NONE, &off, &size);
+    index_row(w, &w->top, (uint64_t[]){ off, size, filter_off, filter_size, w->partition_blocks,
+                                        run->entries, run->tombstones, run->seq_min, run->seq_max },
+              9);
+    run_add(&w->table, run);
+    run_reset(&w->partition);
+    w->partition_blocks = 0;
+    w->partition_raw = 0;
+}
+
+int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                          uint64_t number, uint32_t tree, const struct lsm_table_options *options,
+                          struct lsm_compressor *compressor, uint32_t file_mode,
+                          struct lsm_table_writer **writer)
+{
+    struct lsm_table_writer *w = lsm_mem_zalloc(os, sizeof *w);
+    uint8_t header[LSM_TABLE_HEADER_SIZE];
+    int error;
+
+    *writer = NULL;
+    if (!w)
+        return lsm_nomem();
+    w->os = os;
+    w->dir = dir;
+    w->compressor = compressor;
+    w->options = *options;
+    if (options->comparator)
+        w->options.filter_bits = 0;
+    memcpy(w->uuid, uuid, 16);
+    w->number = number;
+    w->tree = tree;
+    w->seed = lsm_seal_seed(uuid, number);
+    lsm_filename(w->name, LSM_FILE_TABLE, number);
+    error = os->file_open(dir, w->name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, file_mode, &w->file);
+    if (error) {
+        int rc = lsm_fail_os(error, "create", w->name);
+        lsm_mem_free(os, w);
+        return rc;
+    }
+    lsm_buf_init(&w->out, os);
+    lsm_buf_init(&w->payload, os);
+    lsm_buf_init(&w->value, os);
+    lsm_buf_init(&w->hashes, os);
+    lsm_buf_init(&w->first_key, os);
+    lsm_buf_init(&w->last_key, os);
+    lsm_block_builder_init(&w->data, os);
+    lsm_block_builder_init(&w->index, os);
+    lsm_block_builder_init(&w->top, os);
+    run_reset(&w->block);
+    run_reset(&w->partition);
+    run_reset(&w->table);
+    lsm_table_header_encode(header, LSM_TABLE_MAGIC, uuid, number, tree);
+    lsm_put_u64(header + LSM_TABLE_HEADER_SIZE - 8,
+                lsm_hash64(header, LSM_TABLE_HEADER_SIZE - 8, 0));
+    lsm_buf_append(&w->out, header, sizeof header);
+    *writer = w;
+    return LSM_OK;
+}
+
+/* The row must come after the last one. A new key gets into the filter. */
+static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag)
+{
+    bool is_first = w->raw == 0;
+    int c = is_first ? -1 : lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), key);
+
+    if (c > 0 || (c == 0 && tag >= w->last_tag)) {
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: rows are not in order", w->name));
+        return false;
+    }
+    if (key.size > LSM_KEY_SIZE_MAX || lsm_tag_kind(tag) > LSM_KIND_VLOG) {
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: a key of %zu bytes, kind %d", w->name, key.size,
+                         (int)lsm_tag_kind(tag)));
+        return false;
+    }
+    if (is_first)
+        lsm_buf_append_slice(&w->first_key, key);
+    if (c != 0) {
+        lsm_buf_reset(&w->last_key);
+        lsm_buf_append_slice(&w->last_key, key);
+    }
+    w->last_tag = tag;
+    if (w->options.filter_bits && (c != 0 || w->hashes.size == 0)) {
+        uint64_t hash = lsm_filter_hash(key);
+        lsm_buf_append(&w->hashes, &hash, sizeof hash);
+    }
+    fail(w, w->first_key.rc);
+    fail(w, w->last_key.rc);
+    fail(w, w->hashes.rc);
+    return w->rc == LSM_OK;
+}
+
+void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
+                          struct lsm_slice value)
+{
+    size_t size = key.size + value.size + ROW_OVERHEAD;
+    uint64_t seq = lsm_tag_seq(tag);
+
+    if (w->rc)
+        return;
+    assert(!w->is_finished);
+    if (value.size > LSM_VALUE_SIZE_MAX) {
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->name, value.size));
+        return;
+    }
+    if (w->block.entries && lsm_block_builder_size(&w->data) + size > w->options.block_bytes) {
+        finish_block(w);
+        if (w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX)
+            finish_partition(w);
+        if (w->rc)
+            return;
+    }
+    if (!accept_key(w, key, tag))
+        return;
+    lsm_block_builder_add(&w->data, key, tag, value);
+    fail(w, w->data.rc);
+    run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
+    w->partition_raw += size;
+    w->raw += size;
+}
+
+uint64_t lsm_table_writer_size(const struct lsm_table_writer *w)
+{
+    return place(w) + lsm_block_builder_size(&w->data) + lsm_block_builder_size(&w->index);
+}
+
+uint64_t lsm_table_writer_entries(const struct lsm_table_writer *w)
+{
+    return w->table.entries + w->partition.entries + w->block.entries;
+}
+
+static void put_property(struct lsm_buf *b, const char *name, struct lsm_slice value)
+{
+    lsm_buf_put_bytes(b, lsm_slice_str(name));
+    lsm_buf_put_bytes(b, value);
+}
+
+static void put_property_u64(struct lsm_buf *b, const char *name, uint64_t value)
+{
+    uint8_t bytes[8];
+
+    lsm_put_u64(bytes, value);
+    put_property(b, name, lsm_slice(bytes, sizeof bytes));
+}
+
+static void put_properties(struct lsm_table_writer *w, const struct lsm_table_meta *meta,
+                           uint64_t *off, uint64_t *size)
+{
+    const struct lsm_comparator *cmp = w->options.comparator;
+    struct lsm_buf *b = &w->payload;
+
+    lsm_buf_reset(b);
+    put_property(b, LSM_TABLE_COMPARATOR, lsm_slice_str(cmp ? cmp->name : ""));
+    put_property_u64(b, LSM_TABLE_ENTRIES, meta->entries);
+    put_property(b, LSM_TABLE_LARGEST, meta->largest);
+    put_property_u64(b, LSM_TABLE_RAW_BYTES, meta->raw_bytes);
+    put_property_u64(b, LSM_TABLE_SEQ_MAX, meta->seq_max);
+    put_property_u64(b, LSM_TABLE_SEQ_MIN, meta->seq_min);
+    put_property(b, LSM_TABLE_SMALLEST, meta->smallest);
+    put_property_u64(b, LSM_TABLE_TOMBSTONES, meta->tombstones);
+    put_property(b, LSM_TABLE_WRITER, lsm_slice_str("lsmvtab " LSM_VERSION));
+    fail(w, b->rc);
+    put_sealed(w, lsm_buf_slice(b), LSM_BLOCK_PROPERTIES, LSM_CODEC_NONE, off, size);
+}
+
+static void put_footer(struct lsm_table_writer *w, const struct lsm_table_footer *footer)
+{
+    uint8_t bytes[LSM_TABLE_FOOTER_SIZE];
+
+    lsm_table_footer_encode(bytes, footer);
+    lsm_table_header_encode(bytes + LSM_TABLE_FOOTER_SIZE - LSM_TABLE_HEADER_SIZE,
+                            LSM_TABLE_FOOTER_MAGIC, w->uuid, w->number, w->tree);
+    lsm_put_u64(bytes + LSM_TABLE_FOOTER_SIZE - 8,
+                lsm_hash64(bytes, LSM_TABLE_FOOTER_SIZE - 8, 0));
+    lsm_buf_append(&w->out, bytes, sizeof bytes);
+}
+
+static void sync_file(struct lsm_table_writer *w)
+{
+    char text[LSM_ERROR_TEXT_SIZE];
+    int error = w->os->file_sync(w->file), rc;
+
+    if (error == 0)
+        return;
+    rc = lsm_fail_os(error, "sync", w->name);
+    if (rc != LSM_FULL) {               /* no space is a condition, anything else a broken promise */
+        lsm_error_save(text, sizeof text);
+        rc = lsm_fail(LSM_FSYNC, "%s", text);
+    }
+    fail(w, rc);
+}
+
+int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *meta)
+{
+    struct lsm_table_footer footer = { 0 };
+    uint64_t size;
+
+    assert(!w->is_finished);
+    memset(meta, 0, sizeof *meta);
+    finish_partition(w);
+
+    meta->number = w->number;
+    meta->tree = w->tree;
+    meta->entries = w->table.entries;
+    meta->tombstones = w->table.tombstones;
+    meta->raw_bytes = w->raw - w->table.entries * ROW_OVERHEAD;
+    meta->seq_min = w->table.entries ? w->table.seq_min : 0;
+    meta->seq_max = w->table.seq_max;
+    meta->smallest = lsm_buf_slice(&w->first_key);
+    meta->largest = lsm_buf_slice(&w->last_key);
+
+    put_properties(w, meta, &footer.properties_off, &size);
+    footer.properties_size = (uint32_t)size;
+    put_block(w, &w->top, LSM_BLOCK_TOP_INDEX, LSM_CODEC_NONE, &footer.top_off, &size);
+    footer.top_size = (uint32_t)size;
+    put_footer(w, &footer);
+    write_out(w);
+    if (w->rc == LSM_OK)
+        sync_file(w);
+    if (w->rc)
+        return lsm_fail(w->rc, "%s", w->error);
+    meta->size_bytes = w->written;
+    w->is_finished = true;
+    return LSM_OK;
+}
+
+void lsm_table_writer_close(struct lsm_table_writer *w)
+{
+    struct lsm_os *os;
+
+    if (!w)
+        return;
+    os = w->os;
+    os->file_close(w->file);
+    if (!w->is_finished)
+        os->file_remove(w->dir, w->name);       /* what stays is an orphan for the sweep */
+    lsm_block_builder_clear(&w->data);
+    lsm_block_builder_clear(&w->index);
+    lsm_block_builder_clear(&w->top);
+    lsm_buf_clear(&w->out);
+    lsm_buf_clear(&w->payload);
+    lsm_buf_clear(&w->value);
+    lsm_buf_clear(&w->hashes);
+    lsm_buf_clear(&w->first_key);
+    lsm_buf_clear(&w->last_key);
+    lsm_mem_free(os, w);
+}

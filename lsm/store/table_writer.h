@@ -1,0 +1,61 @@
+/*
+ * table_writer.h -- write one sorted run as a table file. The format is stated
+ * here; table.h reads it.
+ *
+ *     table     := header  (data*  filter  index)*  range_delete?  properties  top_index  footer
+ *     header    := magic[8] "LSMTAB\r\n"  compat:u16 ro_compat:u16 incompat:u16 zero:u16
+ *                  uuid[16]  number:u64  tree:u32  zero:u32  sum:u64            = 56 bytes, unsealed
+ *     every block is sealed (seal.h)
+ *     index     := a block (block.h) whose keys are the data blocks' last user keys (tag of that row),
+ *                  values := off:varint size:varint tombstones:varint seq_max:varint
+ *                  (off: from the partition's first block, so that a copied index is still right)
+ *     top_index := a block whose keys are the partitions' last keys,
+ *                  values := index off,size  filter off,size (size 0: none)  blocks:varint entries:varint
+ *                            tombstones:varint seq_min:varint seq_max:varint
+ *     properties:= (name:bytes value:bytes)*     sorted; unknown names are skipped; known are
+ *                  comparator (empty: bytes) entries largest raw_bytes seq_max seq_min smallest
+ *                  tombstones writer      numbers as u64
+ *     footer    := top_index off:u64 size:u32  properties off:u64 size:u32  range_delete off:u64 size:u32
+ *                  header's 56 bytes again, but magic "LSMTABF\n"  and sum over the whole footer
+ *
+ * Sizes of blocks are those of the sealed form. Nothing lies between the blocks:
+ * each begins where the one before it ends. (filter off is 0 when there is none,
+ * so are range_delete's off and size.)
+ *
+ * A partition (up to 64 data blocks with its filter and index) is the unit that
+ * can be copied without decoding. Data blocks are compressed as asked; nothing
+ * else is. A tree with a comparator has no filters: they tell bytes apart.
+ */
+#ifndef LSM_STORE_TABLE_WRITER_H
+#define LSM_STORE_TABLE_WRITER_H
+
+#include "lsm/format/block.h"
+#include "lsm/format/seal.h"
+#include "lsm/format/table_meta.h"
+
+struct lsm_table_options {      /* how to write */
+    uint32_t block_bytes;       /* raw size at which a data block is cut */
+    uint32_t filter_bits;       /* per key, 0: no filter */
+    int codec, level;           /* enum lsm_codec; zstd's level */
+    const struct lsm_comparator *comparator;
+};
+
+struct lsm_table_writer;        /* opaque; allocated */
+
+/* Creates N.ldb (exclusively). The compressor stays the caller's and must outlive the writer. */
+int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                          uint64_t number, uint32_t tree, const struct lsm_table_options *options,
+                          struct lsm_compressor *compressor, uint32_t file_mode,
+                          struct lsm_table_writer **writer);
+/* Rows in order. Latches errors. */
+void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
+                          struct lsm_slice value);
+uint64_t lsm_table_writer_size(const struct lsm_table_writer *w);      /* bytes so far, about */
+uint64_t lsm_table_writer_entries(const struct lsm_table_writer *w);
+/* Write the rest and sync the file (not the directory). *meta's keys are owned by the writer and
+   live until close; created_us and seq_add are 0. */
+int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *meta);
+/* Free; without a successful finish the file is removed. */
+void lsm_table_writer_close(struct lsm_table_writer *w);
+
+#endif

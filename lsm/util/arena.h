@@ -1,0 +1,48 @@
+/*
+ * arena.h -- memory that only grows and is freed at once. Addresses never move;
+ * a 32-bit offset names an allocation, so that structures in it hold offsets,
+ * half a pointer's size and valid at any base.
+ *
+ *     offset := chunk:12  within:20        chunk i starts at chunks[i]
+ *
+ * The first chunks are small (16 KiB, 64 KiB, 256 KiB) so that a batch of one
+ * row costs little; from then on 1 MiB. An allocation above 1 MiB takes as many
+ * consecutive chunk numbers as it needs, contiguous in memory. Offset 0 is
+ * never handed out. Below 4 GiB in all.
+ *
+ * Threads: one allocating thread; readers may resolve offsets that were
+ * published to them with a release store.
+ */
+#ifndef LSM_UTIL_ARENA_H
+#define LSM_UTIL_ARENA_H
+
+#include <stdatomic.h>
+
+#include "lsm/util/status.h"
+
+#define LSM_ARENA_SHIFT 20
+#define LSM_ARENA_CHUNK (1u << LSM_ARENA_SHIFT)
+#define LSM_ARENA_CHUNKS_MAX 4096u
+
+struct lsm_arena {
+    struct lsm_os *os;
+    uint8_t **chunks;           /* LSM_ARENA_CHUNKS_MAX entries, allocated with the first chunk */
+    uint32_t chunk_count;       /* chunk numbers used */
+    uint32_t at, end;           /* free room in the newest chunk, as offsets */
+    uint64_t size_bytes;        /* memory held */
+};
+
+void lsm_arena_init(struct lsm_arena *a, struct lsm_os *os);
+void lsm_arena_clear(struct lsm_arena *a);      /* frees all; usable again */
+/* Forget all allocations but keep the small first chunks: for a batch used again. */
+void lsm_arena_reset(struct lsm_arena *a);
+
+/* `align` is a power of two up to 64. Returns the offset, or 0: no memory or 4 GiB are used. */
+uint32_t lsm_arena_alloc(struct lsm_arena *a, size_t size, size_t align);
+
+static inline uint8_t *lsm_arena_at(const struct lsm_arena *a, uint32_t off)
+{
+    return a->chunks[off >> LSM_ARENA_SHIFT] + (off & (LSM_ARENA_CHUNK - 1));
+}
+
+#endif

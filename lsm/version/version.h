@@ -1,0 +1,83 @@
+/*
+ * version.h -- which tables make up each tree: immutable, counted.
+ *
+ * Level 0 holds runs that may overlap, newest first (by seq_max). Deeper levels
+ * hold tables that do not overlap, in key order. A version shares everything
+ * that did not change with the one before it.
+ *
+ * What is shared is counted one step down: versions count tree versions, these
+ * the arrays of their levels, arrays the runs. So an edit costs what it touches.
+ *
+ * Threads: a version is read by any thread that holds a reference; apply and
+ * in_compaction are under the store's mutex.
+ */
+#ifndef LSM_VERSION_VERSION_H
+#define LSM_VERSION_VERSION_H
+
+#include <stdatomic.h>
+
+#include "lsm/version/edit.h"
+
+/* One table file of one tree, shared by all versions that have it. */
+struct lsm_run {
+    struct lsm_table_meta meta;         /* keys in the same allocation */
+    atomic_uint refs;                   /* arrays that have it */
+    bool in_compaction;                 /* store's mutex */
+    struct lsm_os *os;
+};
+
+/* A run of its own, with one reference: a private table before the MANIFEST knows it. */
+int lsm_run_new(struct lsm_os *os, const struct lsm_table_meta *meta, struct lsm_run **run);
+void lsm_run_ref(struct lsm_run *run);
+void lsm_run_unref(struct lsm_run *run);                /* any thread; NULL is fine */
+
+struct lsm_level {
+    struct lsm_run **runs;              /* in an array that versions share; NULL when count is 0 */
+    uint32_t count;
+    uint64_t bytes;                     /* of their files */
+};
+
+struct lsm_tree_version {
+    uint32_t tree;
+    atomic_uint refs;
+    struct lsm_os *os;
+    struct lsm_level level[LSM_LEVEL_COUNT_MAX];
+};
+
+struct lsm_version {
+    atomic_uint refs;
+    struct lsm_os *os;
+    struct lsm_tree_version **trees;    /* by id, ascending */
+    uint32_t tree_count;
+    uint64_t number_max;                /* no table of it or of its ancestors has a higher number */
+    /* Told once per run, when the last version that has it goes (also at close: set it to NULL in
+       the newest version first). From the thread of that unref. May be NULL. */
+    void (*obsolete)(void *ctx, const struct lsm_run *run);
+    /* The order of a tree's keys. NULL, or a NULL answer: bytes. */
+    const struct lsm_comparator *(*comparator)(void *ctx, uint32_t tree);
+    void *ctx;                          /* of both */
+};
+
+/* The empty version. Its descendants take over the callbacks. */
+int lsm_version_new(struct lsm_os *os, void (*obsolete)(void *ctx, const struct lsm_run *run),
+                    const struct lsm_comparator *(*comparator)(void *ctx, uint32_t tree), void *ctx,
+                    struct lsm_version **version);
+void lsm_version_ref(struct lsm_version *v);
+void lsm_version_unref(struct lsm_version *v);          /* any thread; NULL is fine */
+
+/* `base` with `edit` applied, one reference. A table that is removed and added moves: its run stays the
+   same. Comparators of trees that the edit creates are asked for. LSM_NOMEM. LSM_CORRUPT: the edit
+   does not fit (removes what is not there, adds what is there, overlap below level 0, unknown tree). */
+int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edit,
+                      struct lsm_version **version);
+const struct lsm_tree_version *lsm_version_tree(const struct lsm_version *v, uint32_t tree); /* or NULL */
+/* Append every table of v to a snapshot edit, which borrows its keys: keep v until it is cleared. */
+void lsm_version_to_edit(const struct lsm_version *v, struct lsm_edit *edit);
+
+/* In a level below 0: index of the first run whose largest key is >= key; count if none. */
+uint32_t lsm_level_find(const struct lsm_level *level, const struct lsm_comparator *cmp, struct lsm_slice key);
+/* Any run of the level that touches [lo, hi]? is_sorted: false for level 0. */
+bool lsm_level_overlaps(const struct lsm_level *level, bool is_sorted, const struct lsm_comparator *cmp,
+                        struct lsm_slice lo, struct lsm_slice hi);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * visible.h -- from the history of a key to what a snapshot sees of it. The only
+ * file that knows; reads and compaction both use it.
+ *
+ *     history of k, newest first     snapshot 25   snapshot 12   oldest needed 25
+ *       k@30 PUT c                                               kept
+ *       k@20 DELETE                    nothing                   kept (25 needs it)
+ *       k@10 PUT b                                   b           dropped
+ *       k@05 PUT a                                               dropped
+ *
+ * A transaction's own rows carry seq LSM_SEQ_OWN + op number: above every
+ * published row, and bounded by the ops there were when the cursor was opened.
+ */
+#ifndef LSM_VERSION_VISIBLE_H
+#define LSM_VERSION_VISIBLE_H
+
+#include "lsm/store/iter.h"
+#include "lsm/util/buf.h"
+
+#define LSM_SEQ_OWN (UINT64_C(1) << 55)
+
+struct lsm_view_point {         /* what a reader may see */
+    uint64_t seq_max;           /* published rows up to here */
+    uint64_t own_max;           /* own rows up to LSM_SEQ_OWN + ops; 0: none */
+};
+
+static inline bool lsm_view_sees(const struct lsm_view_point *at, uint64_t tag)
+{
+    uint64_t seq = lsm_tag_seq(tag);
+    return seq <= at->seq_max || (seq > LSM_SEQ_OWN && seq <= at->own_max);
+}
+
+/* ---- reading: rows of a snapshot, one per key, tombstones left out ---- */
+
+/*
+ * Wraps an iterator over all versions. key and value point into the source when
+ * it moves forward, and into the buffers here when it moves backward (there the
+ * newest version comes last, so it has to be kept). rc is latched.
+ */
+struct lsm_visible {
+    struct lsm_iter *it;        /* owned by the caller */
+    const struct lsm_comparator *cmp;
+    struct lsm_view_point at;
+    bool valid, backward;
+    int rc;
+    struct lsm_slice key, value;
+    uint64_t tag;               /* the kind tells a value from a handle */
+    struct lsm_buf key_buf, value_buf;
+};
+
+void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os);
+/* Read from another source; keeps its buffers. */
+void lsm_visible_set(struct lsm_visible *v, struct lsm_iter *it, const struct lsm_comparator *cmp,
+                     struct lsm_view_point at);
+void lsm_visible_clear(struct lsm_visible *v);
+void lsm_visible_first(struct lsm_visible *v);
+void lsm_visible_last(struct lsm_visible *v);
+void lsm_visible_seek(struct lsm_visible *v, struct lsm_slice key);
+void lsm_visible_seek_prev(struct lsm_visible *v, struct lsm_slice key);
+void lsm_visible_next(struct lsm_visible *v);
+void lsm_visible_prev(struct lsm_visible *v);
+
+/* ---- compaction: which versions somebody may still see ---- */
+
+struct lsm_retain {
+    const struct lsm_comparator *cmp;
+    const uint64_t *snapshots;  /* ascending; the newest published seq need not be in it */
+    size_t snapshot_count;
+    struct lsm_buf key;         /* of the last row given */
+    bool has_key;
+    uint64_t stratum;           /* oldest snapshot that sees the last row given; UINT64_MAX: the present */
+};
+
+void lsm_retain_init(struct lsm_retain *r, struct lsm_os *os, const struct lsm_comparator *cmp,
+                     const uint64_t *snapshots, size_t snapshot_count);
+void lsm_retain_clear(struct lsm_retain *r);
+/*
+ * Rows in order. False: nobody can see this row any more. `is_bottom`: no older
+ * version of the key can be elsewhere; then a tombstone that every snapshot sees
+ * goes too, and other rows that every snapshot sees get seq 0 in *tag.
+ * When r->key.rc is set (no memory) the answer is void: give up the job, or a key
+ * whose tombstone was dropped would come back.
+ */
+bool lsm_retain_row(struct lsm_retain *r, struct lsm_slice key, uint64_t *tag, bool is_bottom);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * crash_engine.c -- every crash state of workloads on the engine alone.
+ *
+ * Each distinct state is opened; it must hold exactly a prefix of the
+ * transactions, not shorter than what was promised, and pass lsm_db_check(); it
+ * must take one more transaction and a flush, and show the same after it is
+ * opened again. The recovery itself is crashed again (depth 2).
+ *
+ * The numbers of states are printed. TEST_TIER=long: more seeds, more choices.
+ */
+#include "tests/test.h"
+
+#include "tests/sim/engine_model.h"
+
+struct crash {
+    struct model *model;
+    uint32_t depth2_every;      /* recover one state in so many once more; 0: none */
+    uint64_t opened, opened2;
+    /* depth 2 */
+    struct sim *inner;
+    int64_t outer_found;
+};
+
+static int open_store(struct sim *sim, struct lsm_db **db)
+{
+    struct lsm_options options;
+
+    lsm_options_init(&options);
+    options.os = sim_lsm_os(sim);
+    options.create_if_missing = true;
+    options.no_worker = true;
+    options.memory_bytes = 1 << 20;
+    return lsm_db_open("/db/app.db-lsm", &options, db);
+}
+
+/* Open, look, check. found < 0: why says what is wrong. The store stays open in *db if not. */
+static int64_t look(const struct model *model, struct sim *sim, struct lsm_db **db, int *extra,
+                    struct sim_state *state)
+{
+    int rc = open_store(sim, db);
+    int64_t found;
+
+    if (rc != LSM_OK) {
+        snprintf(state->why, sizeof state->why, "open: %s: %.300s", lsm_code_name(rc),
+                 lsm_error_text());
+        return -1;
+    }
+    found = model_find(model, *db, extra, state->why, sizeof state->why);
+    if (found >= 0 && (rc = lsm_db_check(*db)) != LSM_OK) {
+        snprintf(state->why, sizeof state->why, "check: %s: %.300s", lsm_code_name(rc),
+                 lsm_error_text());
+        found = -1;
+    }
+    return found;
+}
+
+static int64_t give_up(struct sim_state *state, const char *what, int rc)
+{
+    snprintf(state->why, sizeof state->why, "%s: %s: %.300s", what, lsm_code_name(rc),
+             lsm_error_text());
+    return -1;
+}
+
+/* What a recovery does, and a little work after it, with marks for the one transaction in it. */
+static int recover_and_work(struct sim *sim, struct lsm_db *db, int extra)
+{
+    int rc;
+
+    sim_mark(sim, SIM_MARK_BEGUN, extra + 1);
+    rc = model_extra(db, extra + 1);
+    if (rc != LSM_OK)
+        return rc;
+    sim_mark(sim, SIM_MARK_ACKED, extra + 1);
+    sim_mark(sim, SIM_MARK_DURABLE, extra + 1);
+    return lsm_db_flush(db);
+}
+
+/* ---- depth 2: a crash while a crash is recovered from ---- */
+
+static int64_t open_inner(void *ctx, struct sim_state *state, struct sim_disk *disk)
+{
+    struct crash *crash = ctx;
+    struct sim *sim = sim_on(disk);
+    struct lsm_db *db = NULL;
+    int extra = 0, rc;
+    int64_t found = look(crash->model, sim, &db, &extra, state);
+
+    crash->opened2++;
+    if (found >= 0 && found != crash->outer_found) {
+        snprintf(state->why, sizeof state->why, "depth 2: found %llx, and at first %llx",
+                 (unsigned long long)found, (unsigned long long)crash->outer_found);
+        found = -1;
+    }
+    rc = lsm_db_close(db);
+    if (found >= 0 && rc != LSM_OK)
+        found = give_up(state, "depth 2: close", rc);
+    if (!sim_free(sim) && found >= 0)
+        found = give_up(state, "depth 2: something was left over", LSM_OK);
+    return found >= 0 ? extra : -1;
+}
+
+static bool allow_inner(void *ctx, struct sim_state *state, int64_t extra)
+{
+    return sim_allow_prefix(((struct crash *)ctx)->inner->disk, state, extra);
+}
+
+static bool crash_recovery(struct crash *crash, struct sim_disk *disk, int64_t found,
+                           struct sim_state *state)
+{
+    struct sim *sim = crash->inner = sim_on(disk);
+    struct sim_enum e = { .models = SIM_M(0) | SIM_M(1) | SIM_M(9), .ctx = crash, .cap = 8,
+                          .open = open_inner, .allow = allow_inner, .quiet = true,
+                          .failures_max = 1 };
+    struct lsm_db *db = NULL;
+    int extra = 0, rc = open_store(sim, &db);
+    bool ok;
+
+    (void)extra;
+    crash->outer_found = found;
+    if (rc == LSM_OK)
+        rc = recover_and_work(sim, db, 0);
+    lsm_db_close(db);
+    ok = rc == LSM_OK && sim_enumerate(sim->disk, &e);
+    if (!ok)
+        snprintf(state->why, sizeof state->why, "depth 2 at position %zu, M%d choice %u: %.300s",
+                 e.failed.pos, e.failed.model, e.failed.choice,
+                 rc == LSM_OK ? e.failed.why : lsm_error_text());
+    return sim_free(sim) && ok;
+}
+
+/* ---- depth 1 ---- */
+
+static int64_t open_state(void *ctx, struct sim_state *state, struct sim_disk *disk)
+{
+    struct crash *crash = ctx;
+    bool again = crash->depth2_every && crash->opened++ % crash->depth2_every == 0;
+    struct sim_disk *copy = again ? sim_disk_copy(disk) : NULL;
+    struct sim *sim = sim_on(disk);
+    struct lsm_db *db = NULL;
+    int extra, rc;
+    int64_t found = look(crash->model, sim, &db, &extra, state), later;
+
+    if (found >= 0 && (rc = recover_and_work(sim, db, extra)) != LSM_OK)
+        found = give_up(state, "work after recovery", rc);
+    rc = lsm_db_close(db);
+    if (found >= 0 && rc != LSM_OK)
+        found = give_up(state, "close after recovery", rc);
+    db = NULL;
+    if (found >= 0) {
+        later = look(crash->model, sim, &db, &extra, state);
+        if (later >= 0 && (later != found || extra != 1))
+            snprintf(state->why, sizeof state->why, "found %llx at first, %llx and %d later",
+                     (unsigned long long)found, (unsigned long long)later, extra);
+        if (later != found || extra != 1)
+            found = -1;
+        rc = lsm_db_close(db);
+        if (found >= 0 && rc != LSM_OK)
+            found = give_up(state, "the second close", rc);
+    } else {
+        lsm_db_close(db);
+    }
+    if (!sim_free(sim) && found >= 0)
+        found = give_up(state, "something was left over", LSM_OK);
+    if (copy && found >= 0 && !crash_recovery(crash, copy, found, state))
+        found = -1;
+    else if (copy && found < 0)
+        sim_disk_free(copy);
+    return found;
+}
+
+static bool allow(void *ctx, struct sim_state *state, int64_t found)
+{
+    return model_allow(((struct crash *)ctx)->model, state, found);
+}
+
+static uint64_t total, total2;
+
+/* Crash a workload that was run; true if no state was wrong. */
+static bool crash_all(struct model *model, uint32_t models, uint32_t depth2_every)
+{
+    struct crash crash = { .model = model, .depth2_every = depth2_every };
+    struct sim_enum e = { .models = models, .ctx = &crash, .open = open_state, .allow = allow,
+                          .cap = test_long() ? 40 : 8, .sparse = test_long() ? 4 : 24 };
+    bool ok = CHECK(sim_enumerate(model->sim->disk, &e));
+
+    total += e.distinct;
+    total2 += crash.opened2;
+    return ok;
+}
+
+static void crash_random(uint64_t seed, int steps, uint32_t models, uint32_t depth2_every)
+{
+    static struct model model;
+    struct sim *sim = sim_new(seed);
+
+    sim_watch(sim);
+    model_init(&model, sim, seed);
+    CHECK_OK(model_open(&model));
+    if (!CHECK_OK(model_run(&model, steps)) || !CHECK(model_is_exact(&model)))
+        printf("  seed %" PRIu64 ": %s\n", seed, model.failed);
+    else if (CHECK_OK(model_close(&model)) && !crash_all(&model, models, depth2_every))
+        printf("  seed %" PRIu64 "\n", seed);
+    CHECK(model_clear(&model));
+    CHECK(sim_free(sim));
+}
+
+TEST(any_crash_leaves_a_prefix)
+{
+    int seeds = test_long() ? 60 : 6;
+
+    total = total2 = 0;
+    for (int i = 0; i < seeds; i++)
+        crash_random(1000 + (uint64_t)i, test_long() ? 60 : 30, SIM_M_ALL, 0);
+    printf("  %" PRIu64 " distinct states\n", total);
+}
+
+TEST(a_crash_during_recovery_leaves_the_same)
+{
+    int seeds = test_long() ? 20 : 2;
+
+    total = total2 = 0;
+    for (int i = 0; i < seeds; i++)
+        crash_random(2000 + (uint64_t)i, 25, SIM_M(0) | SIM_M(1) | SIM_M(3) | SIM_M(9),
+                     test_long() ? 4 : 16);
+    printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
+}
+
+/* Short workloads of every order: all pairs and triples of steps on a store with two trees. */
+TEST(any_crash_in_each_short_sequence_leaves_a_prefix)
+{
+    static struct model model;
+    int count = 0, step[3];
+
+    total = total2 = 0;
+    for (int code = 0; code < MODEL_STEPS * MODEL_STEPS * MODEL_STEPS; code++) {
+        struct sim *sim;
+        struct sim_enum e;
+        struct crash crash = { .model = &model };
+        if (!test_long() && sim_mix((uint64_t)code) % 40 != 0)
+            continue;
+        step[0] = code % MODEL_STEPS;
+        step[1] = code / MODEL_STEPS % MODEL_STEPS;
+        step[2] = code / MODEL_STEPS / MODEL_STEPS;
+        sim = sim_new(5000 + (uint64_t)code);
+        sim_watch(sim);
+        model_init(&model, sim, (uint64_t)code);
+        CHECK_OK(model_open(&model));
+        CHECK_OK(model_step(&model, MODEL_CREATE));
+        CHECK_OK(model_step(&model, MODEL_CREATE));
+        CHECK_OK(model_step(&model, MODEL_TXN));
+        e = (struct sim_enum){ .models = SIM_M(0) | SIM_M(1) | SIM_M(2) | SIM_M(3) | SIM_M(9),
+                               .ctx = &crash, .open = open_state, .allow = allow, .cap = 12,
+                               .sparse = 8, .pos_first = sim->disk->op_count };
+        for (int i = 0; i < 3; i++)
+            CHECK_OK(model_step(&model, (enum model_step)step[i]));
+        CHECK(model_is_exact(&model));
+        CHECK_OK(model_close(&model));
+        if (!CHECK(sim_enumerate(sim->disk, &e)) || model.failed[0])
+            printf("  sequence %d: %d %d %d %s\n", code, step[0], step[1], step[2], model.failed);
+        total += e.distinct;
+        CHECK(model_clear(&model));
+        CHECK(sim_free(sim));
+        count++;
+    }
+    printf("  %d sequences, %" PRIu64 " distinct states\n", count, total);
+}
+
+/* The tests above would see it: the same workload on a disk that forgets one sync. */
+TEST(a_forgotten_sync_of_the_engine_is_caught)
+{
+    static struct model model;
+    struct sim *sim = sim_new(3000);
+    struct crash crash = { .model = &model };
+    struct sim_enum e = { .models = SIM_M(0), .ctx = &crash, .open = open_state, .allow = allow,
+                          .quiet = true, .failures_max = 1 };
+    size_t syncs = 0, caught = 0;
+
+    model_init(&model, sim, 3000);
+    CHECK_OK(model_open(&model));
+    if (CHECK_OK(model_run(&model, 12)) && CHECK_OK(model_close(&model))) {
+        for (size_t i = 0; i < sim->disk->op_count; i++) {
+            struct sim_op *op = &sim->disk->ops[i];
+            if (op->kind != SIM_SYNC && op->kind != SIM_SYNCDIR)
+                continue;
+            op->failed = true;          /* the disk lied: nothing of it is durable */
+            syncs++;
+            caught += !sim_enumerate(sim->disk, &e);
+            op->failed = false;
+        }
+        printf("  %zu of %zu syncs\n", caught, syncs);
+        CHECK(caught * 2 >= syncs);
+    }
+    CHECK(model_clear(&model));
+    CHECK(sim_free(sim));
+}

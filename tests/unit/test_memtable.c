@@ -1,0 +1,506 @@
+/*
+ * test_memtable.c -- the memtable against a sorted array: random rows of every
+ * shape of key, gets at every age, moves in both directions, rows undone.
+ */
+#include "lsm/store/memtable.h"
+#include "tests/test.h"
+#include "tests/unit/format_os.h"
+#include "tests/unit/oracle.h"
+
+struct at {                     /* where an oracle's row lies in the memtable */
+    uint32_t off;
+    uint64_t tag;
+};
+
+static struct lsm_slice random_value(uint8_t bytes[64])
+{
+    size_t size = test_below(64);
+
+    memset(bytes, (int)test_below(256), size);
+    return lsm_slice(bytes, size);
+}
+
+/* Newest at or below seq_max. */
+static const struct oracle_row *oracle_get(const struct oracle *o, struct lsm_slice key,
+                                           uint64_t seq_max)
+{
+    size_t i = oracle_find(o, key, seq_max << 8 | 0xff);
+
+    if (i < o->count && lsm_key_compare(o->cmp, oracle_key(&o->rows[i]), key) == 0)
+        return &o->rows[i];
+    return NULL;
+}
+
+static bool check_get(const struct oracle *o, struct lsm_memtable *mem, uint32_t tree,
+                      struct lsm_slice key, uint64_t seq_max)
+{
+    const struct oracle_row *row = oracle_get(o, key, seq_max);
+    struct lsm_slice value;
+    uint64_t tag;
+
+    if (!CHECK_INT(lsm_memtable_get(mem, tree, o->cmp, key, seq_max, 0, &tag, &value), row != NULL))
+        return false;
+    return !row || (CHECK_INT(tag, row->tag) && CHECK(lsm_slice_equal(value, oracle_value(row))));
+}
+
+static void compare_with_array(enum key_kind kind, const struct lsm_comparator *cmp, int rows,
+                               int undone_percent)
+{
+    struct format_os os;
+    struct oracle o = { .cmp = cmp };
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+    struct at *at = calloc((size_t)rows, sizeof(*at));
+    uint64_t shuffle = test_random() | 1;
+    size_t at_count = 0;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_OK(lsm_memtable_iter_new(mem, 7, cmp, 0, &it));      /* the tree is not there yet */
+    CHECK(oracle_check_moves(&o, it, kind, 20));
+    for (int i = 0; i < rows; i++) {
+        uint8_t key_bytes[96], value_bytes[64];
+        struct lsm_slice key = oracle_random_key(kind, key_bytes), value = random_value(value_bytes);
+        uint64_t seq = test_below(2) ? (uint64_t)i + 1 : ((uint64_t)i * shuffle & 0xffff) << 20 | (uint64_t)i;
+        uint64_t tag = lsm_tag(seq, (enum lsm_kind)test_below(LSM_KIND_VOID));
+
+        if (!CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, value)))
+            break;
+        oracle_add(&o, key, tag, value);
+        at[at_count++] = (struct at){ lsm_memtable_newest(mem), tag };
+        while (test_below(100) < (uint64_t)undone_percent && at_count > 0) {
+            struct at a = at[--at_count];
+            size_t k = 0;
+
+            lsm_memtable_void(mem, a.off);
+            while (o.rows[k].tag != a.tag)
+                k++;
+            oracle_remove(&o, k);
+        }
+        if (i % 500 == 100) {
+            if (!CHECK_OK(lsm_memtable_check(mem)) || !oracle_check_moves(&o, it, kind, 100))
+                break;
+        }
+        key = oracle_random_key(kind, key_bytes);
+        if (!check_get(&o, mem, 7, key, test_below((uint64_t)i * 2)) ||
+            !check_get(&o, mem, 7, key, LSM_SEQ_MAX))
+            break;
+        if (o.count) {
+            const struct oracle_row *row = &o.rows[test_below(o.count)];
+
+            if (!check_get(&o, mem, 7, oracle_key(row), lsm_tag_seq(row->tag)) ||
+                !check_get(&o, mem, 7, oracle_key(row), lsm_tag_seq(row->tag) - 1))
+                break;
+        }
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK(oracle_check_moves(&o, it, kind, 3000));
+    CHECK_INT(lsm_memtable_rows(mem), rows);
+    CHECK_INT(lsm_memtable_tree_rows(mem, 7), rows);
+    lsm_memtable_unref(mem);                                    /* the iterator holds it */
+    CHECK(oracle_check_moves(&o, it, kind, 20));
+    lsm_iter_close(it);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&o);
+    free(at);
+}
+
+TEST(memtable_agrees_with_a_sorted_array_for_every_kind_of_key)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++)
+        compare_with_array((enum key_kind)kind, NULL, test_long() ? 20000 : 3000, 0);
+}
+
+TEST(memtable_agrees_with_a_sorted_array_under_a_comparator)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++)
+        compare_with_array((enum key_kind)kind, &oracle_reverse, test_long() ? 10000 : 1500, 0);
+}
+
+TEST(memtable_void_rows_are_never_seen)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        compare_with_array((enum key_kind)kind, NULL, 2000, 30);
+        compare_with_array((enum key_kind)kind, NULL, 2000, 49);
+        compare_with_array((enum key_kind)kind, &oracle_reverse, 1000, 40);
+    }
+}
+
+TEST(memtable_trees_are_apart)
+{
+    enum { TREES = 300 };
+    struct format_os os;
+    struct lsm_memtable *mem;
+    uint32_t ids[TREES + 1];
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_INT(lsm_memtable_trees(mem, ids, TREES), 0);
+    for (uint64_t i = 0; i < 20 * TREES; i++) {
+        uint32_t tree = (uint32_t)(i * 7919 % TREES) * 1000003u;
+        uint8_t key[8];
+
+        lsm_put_be64(key, i / TREES);
+        CHECK_OK(lsm_memtable_add(mem, tree, NULL, lsm_slice(key, 8), lsm_tag(i + 1, LSM_KIND_PUT),
+                                  lsm_slice(&tree, 4)));
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK_INT(lsm_memtable_trees(mem, ids, TREES + 1), TREES);
+    for (int i = 1; i < TREES; i++)
+        CHECK(ids[i - 1] < ids[i]);
+    for (int i = 0; i < TREES; i++) {
+        struct lsm_iter *it;
+        uint64_t n = 0;
+
+        CHECK_INT(lsm_memtable_tree_rows(mem, ids[i]), 20);
+        CHECK_OK(lsm_memtable_iter_new(mem, ids[i], NULL, 0, &it));
+        for (lsm_iter_first(it); it->valid; lsm_iter_next(it), n++) {
+            CHECK_INT(lsm_get_be64(it->key.data), n);
+            CHECK_INT(lsm_get_u32(it->value.data), ids[i]);
+        }
+        CHECK_INT(n, 20);
+        lsm_iter_close(it);
+    }
+    uint32_t few[3];
+    CHECK_INT(lsm_memtable_trees(mem, few, 3), TREES);
+    CHECK_MEM(few, ids, sizeof(few));
+    CHECK_INT(lsm_memtable_trees(mem, NULL, 0), TREES);
+    CHECK(!lsm_memtable_has_tree(mem, 12345));
+    CHECK_INT(lsm_memtable_tree_rows(mem, 12345), 0);
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}
+
+TEST(memtable_seq_add_moves_every_row)
+{
+    struct format_os os;
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+    struct lsm_slice key = lsm_slice_str("k"), value;
+    struct oracle o = { 0 };
+    uint64_t tag;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (uint64_t seq = 1; seq <= 40; seq++) {
+        CHECK_OK(lsm_memtable_add(mem, 1, NULL, key, lsm_tag(seq, LSM_KIND_PUT), key));
+        oracle_add(&o, key, lsm_tag(seq + 1000, LSM_KIND_PUT), key);
+    }
+    CHECK(!lsm_memtable_get(mem, 1, NULL, key, 999, 1000, &tag, &value));
+    CHECK(!lsm_memtable_get(mem, 1, NULL, key, 1000, 1000, &tag, &value));
+    CHECK(lsm_memtable_get(mem, 1, NULL, key, 1001, 1000, &tag, &value));
+    CHECK_INT(tag, lsm_tag(1001, LSM_KIND_PUT));
+    CHECK(lsm_memtable_get(mem, 1, NULL, key, LSM_SEQ_MAX, 1000, &tag, &value));
+    CHECK_INT(tag, lsm_tag(1040, LSM_KIND_PUT));
+    CHECK_OK(lsm_memtable_iter_new(mem, 1, NULL, 1000, &it));
+    CHECK(oracle_check_moves(&o, it, KEY_ONE, 2000));
+    lsm_iter_seek(it, key, lsm_tag(500, LSM_KIND_PUT));         /* older than all: behind them */
+    CHECK(!it->valid);
+    lsm_iter_seek_prev(it, key, lsm_tag(500, LSM_KIND_PUT));
+    CHECK(it->valid);
+    CHECK_INT(it->tag, lsm_tag(1001, LSM_KIND_PUT));
+    lsm_iter_close(it);
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&o);
+}
+
+TEST(memtable_keeps_large_values_and_keys)
+{
+    static const size_t sizes[] = { 0, 1, 100, 65535, 300000, 1 << 20, (1 << 20) + 1, 5000000 };
+    enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+    struct format_os os;
+    struct lsm_memtable *mem;
+    uint8_t *bytes = malloc(5000000), *key = calloc(1, LSM_KEY_SIZE_MAX);
+    uint64_t tag;
+
+    format_os_init(&os);
+    for (size_t i = 0; i < 5000000; i++)
+        bytes[i] = (uint8_t)(i * 31 + i / 4096);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (uint64_t round = 0; round < 3; round++)
+        for (size_t i = 0; i < COUNT; i++) {
+            key[LSM_KEY_SIZE_MAX - 1] = (uint8_t)i;
+            CHECK_OK(lsm_memtable_add(mem, 1, NULL, lsm_slice(key, LSM_KEY_SIZE_MAX),
+                                      lsm_tag(round * 10 + 1, LSM_KIND_PUT), lsm_slice(bytes, sizes[i])));
+        }
+    CHECK_OK(lsm_memtable_check(mem));
+    for (size_t i = 0; i < COUNT; i++) {
+        struct lsm_slice value = { 0 };
+
+        key[LSM_KEY_SIZE_MAX - 1] = (uint8_t)i;
+        CHECK(lsm_memtable_get(mem, 1, NULL, lsm_slice(key, LSM_KEY_SIZE_MAX), 15, 0, &tag, &value));
+        CHECK_INT(tag, lsm_tag(11, LSM_KIND_PUT));
+        if (CHECK_INT(value.size, sizes[i]))
+            CHECK_MEM(value.data, bytes, sizes[i]);
+    }
+    CHECK(lsm_memtable_bytes(mem) >= 3 * 6700000);
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    free(bytes);
+    free(key);
+}
+
+TEST(memtable_lists_rows_in_the_order_they_were_added)
+{
+    struct format_os os;
+    struct lsm_memtable *mem;
+    struct lsm_memtable_row row = { 0 };
+    uint64_t n = 0;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_INT(lsm_memtable_newest(mem), 0);
+    CHECK(!lsm_memtable_next_added(mem, 0, &row));
+    for (uint64_t i = 0; i < 1000; i++) {
+        uint64_t key = i * 0x9e3779b97f4a7c15u;
+
+        CHECK_OK(lsm_memtable_add(mem, (uint32_t)i % 3, NULL, lsm_slice(&key, 8), lsm_tag(i, LSM_KIND_PUT),
+                                  lsm_slice(&i, 8)));
+    }
+    while (lsm_memtable_next_added(mem, row.off, &row)) {
+        CHECK_INT(row.tree, n % 3);
+        CHECK_INT(row.tag, lsm_tag(n, LSM_KIND_PUT));
+        CHECK_INT(lsm_get_u64(row.key.data), n * 0x9e3779b97f4a7c15u);
+        CHECK_INT(lsm_get_u64(row.value.data), n);
+        n++;
+    }
+    CHECK_INT(n, 1000);
+    CHECK_INT(row.off, lsm_memtable_newest(mem));
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}
+
+TEST(memtable_add_that_finds_no_memory_changes_nothing)
+{
+    for (int round = 0; round < 60; round++) {
+        struct format_os os;
+        struct oracle o = { 0 };
+        struct lsm_memtable *mem;
+        struct lsm_iter *it;
+        enum key_kind kind = round % 3 == 0 ? KEY_RISING : round % 3 == 1 ? KEY_RANDOM : KEY_PATH;
+        uint64_t start = test_below(1500), refused = 0;
+
+        format_os_init(&os);
+        CHECK_OK(lsm_memtable_new(&os.os, &mem));
+        CHECK_OK(lsm_memtable_iter_new(mem, 1, NULL, 0, &it));
+        for (uint64_t i = 0; i < start + 3000 && refused < 30; i++) {
+            uint8_t bytes[96];
+            struct lsm_slice key = oracle_random_key(kind, bytes);
+            uint64_t rows = lsm_memtable_rows(mem);
+            uint32_t newest = lsm_memtable_newest(mem);
+            /* another tree now and then, so that a new one is refused too */
+            uint32_t tree = i % 16 == 15 ? (uint32_t)i : 1;
+            int rc;
+
+            if (i == start)
+                os.fail_at = 1;
+            rc = lsm_memtable_add(mem, tree, NULL, key, lsm_tag(i + 1, LSM_KIND_PUT), key);
+            if (rc == LSM_OK) {
+                if (tree == 1)
+                    oracle_add(&o, key, lsm_tag(i + 1, LSM_KIND_PUT), key);
+                continue;
+            }
+            refused++;
+            CHECK_INT(rc, LSM_NOMEM);
+            CHECK_INT(lsm_memtable_rows(mem), rows);
+            CHECK_INT(lsm_memtable_newest(mem), newest);
+        }
+        CHECK(refused > 0);
+        CHECK_OK(lsm_memtable_check(mem));
+        CHECK(oracle_check_moves(&o, it, kind, 50));
+        os.fail_at = 0;
+        for (uint64_t i = 0; i < 200; i++) {
+            uint8_t bytes[96];
+            struct lsm_slice key = oracle_random_key(kind, bytes);
+
+            CHECK_OK(lsm_memtable_add(mem, 1, NULL, key, lsm_tag(i + 9000, LSM_KIND_PUT), key));
+            oracle_add(&o, key, lsm_tag(i + 9000, LSM_KIND_PUT), key);
+        }
+        CHECK_OK(lsm_memtable_check(mem));
+        CHECK(oracle_check_moves(&o, it, kind, 50));
+        lsm_iter_close(it);
+        lsm_memtable_unref(mem);
+        CHECK_INT(os.used, 0);
+        oracle_clear(&o);
+    }
+}
+
+TEST(memtable_that_cannot_be_made_leaves_nothing)
+{
+    for (int at = 1; at < 4; at++) {
+        struct format_os os;
+        struct lsm_memtable *mem = (void *)1;
+
+        format_os_init(&os);
+        os.fail_at = at;
+        CHECK_RC(lsm_memtable_new(&os.os, &mem), LSM_NOMEM);
+        CHECK(!mem);
+        CHECK_INT(os.used, 0);
+    }
+}
+
+TEST(memtable_iterator_that_cannot_be_made_holds_nothing)
+{
+    struct format_os os;
+    struct lsm_memtable *mem;
+    struct lsm_iter *it = (void *)1;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    os.fail_at = 1;
+    CHECK_RC(lsm_memtable_iter_new(mem, 1, NULL, 0, &it), LSM_NOMEM);
+    CHECK(!it);
+    CHECK(!lsm_memtable_is_shared(mem));
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    lsm_memtable_unref(NULL);
+}
+
+TEST(memtable_reset_forgets_all_and_keeps_little)
+{
+    struct format_os os;
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+    uint64_t before = 0;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (int round = 0; round < 4; round++) {
+        struct oracle o = { 0 };
+
+        for (uint64_t i = 0; i < 5000; i++) {
+            uint8_t bytes[96];
+            struct lsm_slice key = oracle_random_key(KEY_RANDOM, bytes);
+
+            CHECK_OK(lsm_memtable_add(mem, 3, NULL, key, lsm_tag(i + 1, LSM_KIND_PUT), key));
+            oracle_add(&o, key, lsm_tag(i + 1, LSM_KIND_PUT), key);
+            if (i % 7 == 0)
+                lsm_memtable_void(mem, lsm_memtable_newest(mem)), oracle_remove(&o, oracle_find(&o, key, lsm_tag(i + 1, LSM_KIND_PUT)));
+        }
+        CHECK_OK(lsm_memtable_check(mem));
+        CHECK_OK(lsm_memtable_iter_new(mem, 3, NULL, 0, &it));
+        CHECK(oracle_check_moves(&o, it, KEY_RANDOM, 100));
+        CHECK(lsm_memtable_is_shared(mem));
+        lsm_iter_close(it);
+        CHECK(!lsm_memtable_is_shared(mem));
+        lsm_memtable_reset(mem);
+        CHECK_INT(lsm_memtable_rows(mem), 0);
+        CHECK_INT(lsm_memtable_newest(mem), 0);
+        CHECK_INT(lsm_memtable_tree_rows(mem, 3), 0);
+        CHECK_INT(lsm_memtable_trees(mem, NULL, 0), 0);
+        CHECK(lsm_memtable_bytes(mem) < 400 << 10);
+        CHECK_INT(lsm_memtable_bytes(mem) <= os.used, 1);
+        if (round)
+            CHECK_INT(lsm_memtable_bytes(mem), before);
+        before = lsm_memtable_bytes(mem);
+        oracle_clear(&o);
+    }
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}
+
+/* An iterator may or may not see rows that come after it, but all that were there, in order. */
+TEST(memtable_iterator_finds_all_that_was_there_while_rows_are_added)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        struct format_os os;
+        struct oracle o = { 0 };
+        struct lsm_memtable *mem;
+        uint64_t seq = 1;
+
+        format_os_init(&os);
+        CHECK_OK(lsm_memtable_new(&os.os, &mem));
+        for (int round = 0; round < 40; round++) {
+            bool back = round & 1;
+            uint64_t seq_max;
+            struct lsm_iter *it;
+            size_t i;
+
+            for (int n = 0; n < 20; n++, seq++) {
+                uint8_t bytes[96];
+                struct lsm_slice key = oracle_random_key((enum key_kind)kind, bytes);
+
+                CHECK_OK(lsm_memtable_add(mem, 1, NULL, key, lsm_tag(seq, LSM_KIND_PUT), key));
+                oracle_add(&o, key, lsm_tag(seq, LSM_KIND_PUT), key);
+            }
+            seq_max = seq - 1;
+            CHECK_OK(lsm_memtable_iter_new(mem, 1, NULL, 0, &it));
+            i = back ? o.count - 1 : 0;
+            back ? lsm_iter_last(it) : lsm_iter_first(it);
+            while (it->valid) {
+                if (lsm_tag_seq(it->tag) <= seq_max) {
+                    if (!CHECK(i < o.count) || !CHECK_INT(it->tag, o.rows[i].tag))
+                        break;
+                    i += back ? SIZE_MAX : 1;
+                }
+                for (uint64_t n = test_below(3); n > 0; n--, seq++) {
+                    uint8_t bytes[96];
+                    struct lsm_slice key = oracle_random_key((enum key_kind)kind, bytes);
+
+                    CHECK_OK(lsm_memtable_add(mem, 1, NULL, key, lsm_tag(seq, LSM_KIND_PUT), key));
+                    if (seq > seq_max + 300)
+                        break;
+                }
+                back ? lsm_iter_prev(it) : lsm_iter_next(it);
+            }
+            CHECK_INT(i, back ? SIZE_MAX : o.count);
+            lsm_iter_close(it);
+
+            /* the array learns what was added meanwhile */
+            oracle_clear(&o);
+            struct lsm_memtable_row row = { 0 };
+            while (lsm_memtable_next_added(mem, row.off, &row))
+                oracle_add(&o, row.key, row.tag, row.value);
+        }
+        CHECK_OK(lsm_memtable_check(mem));
+        lsm_memtable_unref(mem);
+        CHECK_INT(os.used, 0);
+        oracle_clear(&o);
+    }
+}
+
+TEST(memtable_void_rows_do_not_pile_up)
+{
+    uint64_t compared = 0;
+    struct lsm_comparator cmp = { "counting", &compared, compare_reverse };
+    struct lsm_slice key = lsm_slice_str("the one that is tried again and again"), value;
+    struct format_os os;
+    struct lsm_memtable *mem;
+    uint64_t tag;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_OK(lsm_memtable_add(mem, 1, &cmp, key, lsm_tag(1, LSM_KIND_PUT), lsm_slice_str("kept")));
+    for (uint64_t seq = 2; seq < 100000; seq++) {
+        CHECK_OK(lsm_memtable_add(mem, 1, &cmp, key, lsm_tag(seq, LSM_KIND_PUT), key));
+        lsm_memtable_void(mem, lsm_memtable_newest(mem));
+        CHECK(lsm_memtable_get(mem, 1, &cmp, key, LSM_SEQ_MAX, 0, &tag, &value));
+        CHECK_INT(tag, lsm_tag(1, LSM_KIND_PUT));
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK(compared < 100000 * 60);      /* quadratic: 5,000,000,000 */
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}
+
+TEST(memtable_rows_in_order_fill_their_nodes)
+{
+    enum { ROWS = 100000, ROW = 24 + 8 };
+    struct format_os os;
+    struct lsm_memtable *mem;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (uint64_t i = 0; i < ROWS; i++) {
+        uint8_t key[8];
+
+        lsm_put_be64(key, i);
+        CHECK_OK(lsm_memtable_add(mem, 1, NULL, lsm_slice(key, 8), lsm_tag(i, LSM_KIND_PUT),
+                                  lsm_slice(NULL, 0)));
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK(lsm_memtable_bytes(mem) < ROWS * (ROW + 15) + (2 << 20));    /* 192 / 15 + 256 / 225 */
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}

@@ -1,0 +1,610 @@
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "lsm/os/os.h"
+#include "tests/test.h"
+
+struct place {
+    struct lsm_os *os;
+    struct lsm_dir *dir;
+    char path[128];
+};
+
+static void place_open(struct place *place)
+{
+    place->os = lsm_os_posix_new();
+    snprintf(place->path, sizeof(place->path), "%s/store", test_dir());
+    CHECK_INT(place->os->dir_open(place->os, place->path, true, 0755, NULL, &place->dir), 0);
+}
+
+static void place_close(struct place *place)
+{
+    place->os->dir_close(place->dir);
+    CHECK_INT(place->os->mem_used(place->os), 0);
+    lsm_os_posix_free(place->os);
+}
+
+static const char *path_of(const struct place *place, const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", place->path, name);
+    return path;
+}
+
+static struct lsm_file *create(struct place *place, const char *name)
+{
+    struct lsm_file *file;
+
+    CHECK_INT(place->os->file_open(place->dir, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0644, &file),
+              0);
+    return file;
+}
+
+/* Run `fn` in a forked child. Returns its exit code, or 1000 + the signal that killed it. */
+static int in_child(int (*fn)(void *ctx), void *ctx)
+{
+    int status;
+    pid_t pid;
+
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0)
+        _exit(fn(ctx));
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+/* ---- directories ---- */
+
+TEST(os_posix_dir_open_makes_a_directory_whatever_the_umask)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+    struct lsm_file_info info;
+    struct lsm_dir *dir;
+    char path[128];
+    mode_t mask = umask(077);
+    bool created;
+
+    snprintf(path, sizeof(path), "%s/a//", test_dir());
+    CHECK_INT(os->dir_open(os, path, false, 0775, &created, &dir), ENOENT);
+    CHECK(!created && !dir);
+    CHECK_INT(os->dir_open(os, path, true, 0775, &created, &dir), 0);
+    CHECK(created);
+    CHECK_INT(os->dir_info(dir, &info), 0);
+    CHECK_INT(info.mode, 0775);
+    CHECK(info.is_dir && !info.is_file);
+    CHECK_INT(os->dir_sync(dir), 0);
+    os->dir_close(dir);
+    CHECK_INT(os->dir_open(os, path, true, 0700, &created, &dir), 0);
+    CHECK(!created);
+    CHECK_INT(os->dir_info(dir, &info), 0);
+    CHECK_INT(info.mode, 0775);                 /* what exists is left as it is */
+    os->dir_close(dir);
+    umask(mask);
+    lsm_os_posix_free(os);
+}
+
+TEST(os_posix_dir_open_finds_paths_of_every_shape)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+    char before[256];
+    static const char *const good[] = { "sub", "sub/", "./sub", ".", "sub/.", "sub/..", "/" };
+    struct lsm_dir *dir;
+    bool created;
+
+    CHECK(getcwd(before, sizeof(before)) != NULL);
+    CHECK_INT(chdir(test_dir()), 0);
+    CHECK_INT(os->dir_open(os, "sub", true, 0755, &created, &dir), 0);
+    CHECK(created);
+    os->dir_close(dir);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        CHECK_INT(os->dir_open(os, good[i], false, 0, NULL, &dir), 0);
+        os->dir_close(dir);
+    }
+    CHECK_INT(os->dir_open(os, "", true, 0755, NULL, &dir), ENOENT);
+    CHECK_INT(os->dir_open(os, "no/such/parent", true, 0755, NULL, &dir), ENOENT);
+    CHECK_INT(os->dir_remove(os, "sub"), 0);
+    CHECK_INT(os->dir_remove(os, "sub"), ENOENT);
+    CHECK_INT(chdir(before), 0);
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+TEST(os_posix_dir_open_follows_no_link_at_the_end)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+    struct lsm_dir *dir;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/link", test_dir());
+    CHECK_INT(symlink("/tmp", path), 0);
+    CHECK_INT(os->dir_open(os, path, true, 0755, NULL, &dir), ELOOP);
+    CHECK_INT(unlink(path), 0);
+    CHECK_INT(symlink("nowhere", path), 0);
+    CHECK_INT(os->dir_open(os, path, true, 0755, NULL, &dir), ELOOP);
+    CHECK_INT(unlink(path), 0);
+    CHECK_INT(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+    CHECK_INT(os->dir_open(os, path, true, 0755, NULL, &dir), ENOTDIR);
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+static int count_name(void *ctx, const char *name)
+{
+    (void)name;
+    return ++*(int *)ctx == 3 ? 77 : 0;
+}
+
+TEST(os_posix_names_are_listed_renamed_linked_and_removed)
+{
+    struct place p;
+    struct lsm_file *file;
+    struct lsm_file_info info;
+    int seen = 0;
+
+    place_open(&p);
+    p.os->file_close(create(&p, "a"));
+    p.os->file_close(create(&p, "b"));
+    CHECK_INT(p.os->dir_list(p.dir, count_name, &seen), 0);
+    CHECK_INT(seen, 2);
+    CHECK_INT(p.os->file_link(p.dir, "a", p.dir, "c"), 0);
+    CHECK_INT(p.os->file_link(p.dir, "a", p.dir, "b"), EEXIST);
+    seen = 0;
+    CHECK_INT(p.os->dir_list(p.dir, count_name, &seen), 77);
+    CHECK_INT(p.os->dir_remove(p.os, p.path), ENOTEMPTY);
+    CHECK_INT(p.os->file_open(p.dir, "c", LSM_OPEN_READ, 0, &file), 0);
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.nlink, 2);
+    p.os->file_close(file);
+    CHECK_INT(p.os->file_open(p.dir, "c", LSM_OPEN_WRITE, 0, &file), EMLINK);
+    CHECK_INT(p.os->file_remove(p.dir, "a"), 0);
+    CHECK_INT(p.os->file_remove(p.dir, "a"), ENOENT);
+    CHECK_INT(p.os->file_rename(p.dir, "c", "b"), 0);
+    CHECK_INT(p.os->file_rename(p.dir, "c", "b"), ENOENT);
+    CHECK_INT(p.os->file_remove(p.dir, "b"), 0);
+    CHECK_INT(p.os->dir_remove(p.os, p.path), 0);
+    place_close(&p);
+}
+
+/* ---- files ---- */
+
+TEST(os_posix_create_is_exclusive_and_has_its_mode_whatever_the_umask)
+{
+    struct place p;
+    struct lsm_file *file;
+    struct lsm_file_info info;
+    mode_t mask = umask(077);
+
+    place_open(&p);
+    CHECK_INT(p.os->file_open(p.dir, "f", LSM_OPEN_WRITE, 0, &file), ENOENT);
+    CHECK_INT(p.os->file_open(p.dir, "f", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0664, &file), 0);
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.mode, 0664);
+    CHECK(info.is_file && !info.is_dir && info.size == 0 && info.nlink == 1);
+    p.os->file_close(file);
+    CHECK_INT(p.os->file_open(p.dir, "f", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0600, &file), EEXIST);
+    CHECK_INT(p.os->file_open(p.dir, "f", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, 0600, &file), 0);
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.mode, 0664);
+    p.os->file_close(file);
+    CHECK_INT(p.os->file_open(p.dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, 0640, &file),
+              0);
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.mode, 0640);
+    p.os->file_close(file);
+    umask(mask);
+    place_close(&p);
+}
+
+TEST(os_posix_opens_plain_files_only_and_never_hangs)
+{
+    static const int how[] = { LSM_OPEN_READ, LSM_OPEN_WRITE,
+                               LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED };
+    struct place p;
+    struct lsm_file *file;
+
+    place_open(&p);
+    CHECK_INT(mkfifo(path_of(&p, "fifo"), 0600), 0);
+    CHECK_INT(mkdir(path_of(&p, "dir"), 0700), 0);
+    p.os->file_close(create(&p, "plain"));
+    CHECK_INT(symlink("plain", path_of(&p, "link")), 0);
+    CHECK_INT(symlink("nowhere", path_of(&p, "dangling")), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(p.os->file_open(p.dir, "fifo", how[i], 0600, &file), EINVAL);
+        CHECK_INT(p.os->file_open(p.dir, "dir", how[i], 0600, &file), EINVAL);
+        CHECK_INT(p.os->file_open(p.dir, "link", how[i], 0600, &file), ELOOP);
+        CHECK_INT(p.os->file_open(p.dir, "dangling", how[i], 0600, &file), ELOOP);
+        CHECK(file == NULL);
+    }
+    CHECK_INT(p.os->file_open(p.dir, "link", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0600, &file),
+              EEXIST);
+    place_close(&p);
+}
+
+TEST(os_posix_reads_what_was_written_and_stops_at_the_end)
+{
+    struct place p;
+    struct lsm_file *file;
+    struct lsm_file_info info;
+    char text[16];
+    size_t got;
+
+    place_open(&p);
+    file = create(&p, "f");
+    CHECK_INT(p.os->file_write(file, "hello world", 11, 0), 0);
+    CHECK_INT(p.os->file_write(file, "W", 1, 6), 0);
+    CHECK_INT(p.os->file_read(file, text, sizeof(text), 0, &got), 0);
+    CHECK_INT(got, 11);
+    CHECK_MEM(text, "hello World", 11);
+    CHECK_INT(p.os->file_read(file, text, sizeof(text), 11, &got), 0);
+    CHECK_INT(got, 0);
+    CHECK_INT(p.os->file_read(file, text, 1, (uint64_t)1 << 63, &got), EINVAL);
+    CHECK_INT(p.os->file_write(file, text, 1, UINT64_MAX), EFBIG);
+    CHECK_INT(p.os->file_write(file, "x", 1, 20), 0);           /* a hole reads as zeros */
+    CHECK_INT(p.os->file_read(file, text, 10, 11, &got), 0);
+    CHECK_INT(got, 10);
+    CHECK_MEM(text, "\0\0\0\0\0\0\0\0\0x", 10);
+    CHECK_INT(p.os->file_sync(file), 0);
+    CHECK_INT(p.os->file_truncate(file, 5), 0);
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.size, 5);
+    CHECK_INT(p.os->file_truncate(file, 50), 0);
+    p.os->file_prefetch(file, 0, 50);
+    got = (size_t)p.os->file_allocate(file, 1 << 20);
+    if (got != EOPNOTSUPP) {
+        CHECK_INT(got, 0);
+        CHECK_INT(p.os->file_info(file, &info), 0);
+        CHECK_INT(info.size, 1 << 20);
+        CHECK(info.allocated >= 1 << 20);
+    }
+    p.os->file_close(file);
+    place_close(&p);
+}
+
+TEST(os_posix_read_only_handles_do_not_write)
+{
+    struct place p;
+    struct lsm_file *file;
+
+    place_open(&p);
+    p.os->file_close(create(&p, "f"));
+    CHECK_INT(p.os->file_open(p.dir, "f", LSM_OPEN_READ, 0, &file), 0);
+    CHECK_INT(p.os->file_write(file, "x", 1, 0), EBADF);
+    CHECK_INT(p.os->file_truncate(file, 1), EINVAL);
+    p.os->file_close(file);
+    place_close(&p);
+}
+
+TEST(os_posix_releases_accept_null)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+
+    os->dir_close(NULL);
+    os->file_close(NULL);
+    os->mutex_free(NULL);
+    os->cond_free(NULL);
+    os->thread_join(NULL);
+    os->mem_free(os, NULL);
+    lsm_os_posix_free(os);
+    lsm_os_posix_free(NULL);
+    CHECK(true);
+}
+
+/* I-15: the file size limit answers, the signal does not kill. */
+static int write_past_limit(void *ctx)
+{
+    struct rlimit limit = { 1000, 1000 };
+    struct place *p = ctx;
+    struct lsm_file *file;
+    char bytes[600] = { 0 };
+
+    signal(SIGXFSZ, SIG_DFL);
+    if (p->os->file_open(p->dir, "f", LSM_OPEN_WRITE, 0, &file) || setrlimit(RLIMIT_FSIZE, &limit))
+        return 1;
+    if (p->os->file_write(file, bytes, 600, 0) != 0)
+        return 2;
+    if (p->os->file_write(file, bytes, 600, 600) != EFBIG)
+        return 3;
+    if (p->os->file_write(file, bytes, 1, 5000) != EFBIG)
+        return 4;
+    if (p->os->file_truncate(file, 1001) != EFBIG || p->os->file_allocate(file, 1001) != EFBIG)
+        return 5;
+    if (p->os->file_truncate(file, 1000) != 0 || p->os->file_write(file, bytes, 400, 600) != 0)
+        return 6;
+    return 0;
+}
+
+TEST(os_posix_file_size_limit_is_an_answer_and_no_signal__I_15)
+{
+    struct place p;
+
+    place_open(&p);
+    p.os->file_close(create(&p, "f"));
+    CHECK_INT(in_child(write_past_limit, &p), 0);
+    place_close(&p);
+}
+
+/* ---- descriptors ---- */
+
+static int open_without_std(void *ctx)
+{
+    struct place *p = ctx;
+    struct lsm_file *file;
+    struct lsm_dir *dir;
+    struct stat st;
+
+    close(0), close(1), close(2);
+    if (p->os->dir_open(p->os, p->path, false, 0, NULL, &dir) ||
+        p->os->file_open(dir, "f", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0600, &file) ||
+        p->os->file_lock(file))
+        return 1;
+    for (int fd = 0; fd < 3; fd++)
+        if (fstat(fd, &st) == 0)
+            return 2;
+    p->os->file_close(file);
+    return 0;
+}
+
+TEST(os_posix_takes_no_descriptor_below_three)
+{
+    struct place p;
+
+    place_open(&p);
+    CHECK_INT(in_child(open_without_std, &p), 0);
+    place_close(&p);
+}
+
+TEST(os_posix_descriptors_do_not_survive_exec)
+{
+    char command[256], line[512];
+    struct place p;
+    struct lsm_file *file;
+    FILE *list;
+    int lines = 0;
+
+    place_open(&p);
+    file = create(&p, "f");
+    CHECK_INT(p.os->file_lock(file), 0);
+    snprintf(command, sizeof(command), "ls -l /proc/self/fd");
+    list = popen(command, "r");
+    while (list && fgets(line, sizeof(line), list)) {
+        CHECK(strstr(line, p.path) == NULL);
+        lines++;
+    }
+    CHECK(lines > 2);
+    pclose(list);
+    p.os->file_close(file);
+    place_close(&p);
+}
+
+static int count_open(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+TEST(os_posix_failed_opens_leak_no_descriptor_and_no_file)
+{
+    struct place p;
+    struct lsm_file *file;
+    int before, seen = 0;
+
+    place_open(&p);
+    CHECK_INT(mkfifo(path_of(&p, "fifo"), 0600), 0);
+    before = count_open();
+    for (int i = 0; i < 10; i++) {
+        CHECK_INT(p.os->file_open(p.dir, "fifo", LSM_OPEN_WRITE, 0, &file), EINVAL);
+        CHECK_INT(p.os->file_open(p.dir, "none", LSM_OPEN_READ, 0, &file), ENOENT);
+    }
+    CHECK_INT(p.os->dir_list(p.dir, count_name, &seen), 0);
+    CHECK_INT(seen, 1);
+    CHECK_INT(count_open(), before);
+    place_close(&p);
+    CHECK_INT(count_open(), before - 1);
+}
+
+/* ---- the lock ---- */
+
+static int try_lock(void *ctx)
+{
+    struct place *p = ctx;
+    struct lsm_file *file;
+    int rc;
+
+    if (p->os->file_open(p->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, 0644, &file))
+        return 250;
+    rc = p->os->file_lock(file);
+    p->os->file_close(file);
+    return rc;
+}
+
+TEST(os_posix_lock_excludes_handles_processes_and_copies)
+{
+    struct place p;
+    struct lsm_file *file;
+
+    place_open(&p);
+    file = create(&p, "LOCK");
+    CHECK_INT(p.os->file_lock(file), 0);
+    CHECK_INT(try_lock(&p), EAGAIN);
+    CHECK_INT(in_child(try_lock, &p), EAGAIN);
+    CHECK_INT(try_lock(&p), EAGAIN);            /* closing another handle dropped nothing */
+    p.os->file_close(file);
+    CHECK_INT(in_child(try_lock, &p), 0);
+    CHECK_INT(try_lock(&p), 0);
+    place_close(&p);
+}
+
+/* P-07: a forked child has neither the lock nor the files, and takes nothing from its parent. */
+static int use_dead_handle(void *ctx)
+{
+    struct lsm_file *file = *(struct lsm_file **)ctx;
+    struct lsm_os *os = *(struct lsm_os **)((void **)ctx + 1);
+    size_t got;
+    char byte;
+
+    if (os->file_read(file, &byte, 1, 0, &got) != EBADF)
+        return 1;
+    os->file_close(file);
+    return os->fork_generation(os) == 0 ? 2 : 0;
+}
+
+TEST(os_posix_forked_child_leaves_the_parents_lock_alone__P_07)
+{
+    struct place p;
+    struct lsm_file *file;
+    uint32_t generation;
+    void *ctx[2];
+
+    place_open(&p);
+    file = create(&p, "LOCK");
+    generation = p.os->fork_generation(p.os);
+    CHECK_INT(p.os->file_lock(file), 0);
+    ctx[0] = file;
+    ctx[1] = p.os;
+    CHECK_INT(in_child(use_dead_handle, ctx), 0);
+    CHECK_INT(try_lock(&p), EAGAIN);
+    CHECK_INT(p.os->fork_generation(p.os), generation);
+    p.os->file_close(file);
+    place_close(&p);
+}
+
+/* A owner process locks, forks a child that stays, and dies. */
+static int own_and_leave_a_child(void *ctx)
+{
+    struct lsm_file *file;
+    void **args = ctx;
+    struct place *p = args[0];
+    int *pipe_fd = args[1];
+    char byte;
+
+    file = create(p, "LOCK");
+    if (p->os->file_lock(file))
+        return 1;
+    if (fork() == 0) {
+        close(pipe_fd[1]);
+        _exit(read(pipe_fd[0], &byte, 1) < 0);      /* until the test closes its end */
+    }
+    return 0;
+}
+
+TEST(os_posix_lock_dies_with_its_owner_though_a_forked_child_lives)
+{
+    struct place p;
+    int pipe_fd[2];
+    void *args[2] = { &p, pipe_fd };
+
+    place_open(&p);
+    CHECK_INT(pipe(pipe_fd), 0);
+    CHECK_INT(in_child(own_and_leave_a_child, args), 0);
+    CHECK_INT(try_lock(&p), 0);
+    close(pipe_fd[0]);
+    close(pipe_fd[1]);
+    place_close(&p);
+}
+
+/* ---- memory, time, chance ---- */
+
+TEST(os_posix_counts_memory_per_object)
+{
+    struct lsm_os *a = lsm_os_posix_new(), *b = lsm_os_posix_new();
+    void *p[100];
+    uint64_t sum = 0;
+
+    for (int i = 0; i < 100; i++) {
+        size_t size = test_below(10000);
+        p[i] = a->mem_alloc(a, size);
+        CHECK(p[i] != NULL);
+        sum += size;
+    }
+    CHECK(a->mem_used(a) >= sum);
+    CHECK(a->mem_used(a) < sum + 100 * 64);
+    CHECK_INT(b->mem_used(b), 0);
+    for (int i = 0; i < 100; i++)
+        p[i] = a->mem_realloc(a, p[i], test_below(3) ? test_below(20000) : 0);
+    for (int i = 0; i < 100; i++)
+        a->mem_free(a, p[i]);
+    CHECK_INT(a->mem_used(a), 0);
+    p[0] = a->mem_realloc(a, NULL, 10);
+    CHECK(a->mem_used(a) >= 10);
+    a->mem_free(a, p[0]);
+    lsm_os_posix_free(a);
+    lsm_os_posix_free(b);
+}
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+}
+
+TEST(os_posix_sleep_goes_on_after_a_signal__T_09)
+{
+    struct sigaction action = { .sa_handler = on_alarm }, before;
+    struct itimerval timer = { { 0, 2000 }, { 0, 2000 } }, off = { { 0, 0 }, { 0, 0 } };
+    struct lsm_os *os = lsm_os_posix_new();
+    uint64_t start, wall = os->wall_us(os);
+
+    sigaction(SIGALRM, &action, &before);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    start = os->mono_us(os);
+    os->sleep_us(os, 30000);
+    CHECK(os->mono_us(os) - start >= 30000);
+    setitimer(ITIMER_REAL, &off, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    CHECK(wall > (uint64_t)1600000000 * 1000000);
+    lsm_os_posix_free(os);
+}
+
+TEST(os_posix_random_differs_and_fills_all)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+    uint8_t a[1000] = { 0 }, b[1000] = { 0 };
+    int zeros = 0;
+
+    CHECK_INT(os->random(os, a, sizeof(a)), 0);
+    CHECK_INT(os->random(os, b, sizeof(b)), 0);
+    CHECK(memcmp(a, b, sizeof(a)) != 0);
+    for (size_t i = 0; i < sizeof(a); i++)
+        zeros += a[i] == 0;
+    CHECK(zeros < 50);
+    CHECK_INT(os->process_id(os), getpid());
+    lsm_os_posix_free(os);
+}
+
+/* M-07: a host's thread with a 64 KiB stack. */
+static void *use_small_stack(void *ctx)
+{
+    struct place p;
+    struct lsm_file *file;
+    int seen = 0;
+
+    (void)ctx;
+    place_open(&p);
+    file = create(&p, "f");
+    CHECK_INT(p.os->file_write(file, "x", 1, 0), 0);
+    CHECK_INT(p.os->dir_list(p.dir, count_name, &seen), 0);
+    p.os->file_close(file);
+    place_close(&p);
+    return NULL;
+}
+
+TEST(os_posix_needs_little_stack__M_07)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    pthread_attr_init(&attr);
+    CHECK_INT(pthread_attr_setstacksize(&attr, 64 << 10), 0);
+    if (CHECK_INT(pthread_create(&thread, &attr, use_small_stack, NULL), 0))
+        pthread_join(thread, NULL);
+    pthread_attr_destroy(&attr);
+}

@@ -1,0 +1,238 @@
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "lsm/os/os.h"
+#include "tests/test.h"
+
+#define THREADS 4
+
+struct shared {
+    struct lsm_os *os;
+    struct lsm_dir *dir;
+    struct lsm_mutex *mutex;
+    struct lsm_cond *cond;
+    int count;                  /* mutex */
+    _Atomic bool stop;
+    sigset_t mask;
+};
+
+static void shared_init(struct shared *s)
+{
+    s->os = lsm_os_posix_new();
+    s->dir = NULL;
+    CHECK_INT(s->os->mutex_new(s->os, &s->mutex), 0);
+    CHECK_INT(s->os->cond_new(s->os, &s->cond), 0);
+    s->count = 0;
+    s->stop = false;
+}
+
+static void shared_clear(struct shared *s)
+{
+    s->os->cond_free(s->cond);
+    s->os->mutex_free(s->mutex);
+    s->os->dir_close(s->dir);
+    CHECK_INT(s->os->mem_used(s->os), 0);
+    lsm_os_posix_free(s->os);
+}
+
+static void start(struct shared *s, void (*fn)(void *), struct lsm_thread **thread, int count)
+{
+    for (int i = 0; i < count; i++)
+        CHECK_INT(s->os->thread_start(s->os, fn, s, &thread[i]), 0);
+}
+
+static void join(struct shared *s, struct lsm_thread **thread, int count)
+{
+    for (int i = 0; i < count; i++)
+        s->os->thread_join(thread[i]);
+}
+
+static void count_up(void *ctx)
+{
+    struct shared *s = ctx;
+
+    for (int i = 0; i < 10000; i++) {
+        s->os->mutex_lock(s->mutex);
+        s->count++;
+        s->os->mutex_unlock(s->mutex);
+    }
+}
+
+TEST(os_posix_mutex_excludes)
+{
+    struct lsm_thread *thread[THREADS];
+    struct shared s;
+
+    shared_init(&s);
+    start(&s, count_up, thread, THREADS);
+    join(&s, thread, THREADS);
+    CHECK_INT(s.count, THREADS * 10000);
+    shared_clear(&s);
+}
+
+/* Pass a turn around: each waits for its own number. */
+static void take_turns(void *ctx)
+{
+    struct shared *s = ctx;
+    int mine;
+
+    s->os->mutex_lock(s->mutex);
+    mine = s->count++;
+    for (int round = 1; round <= 100; round++) {
+        while (s->count != round * THREADS + mine)
+            s->os->cond_wait(s->cond, s->mutex);
+        s->count++;
+        s->os->cond_broadcast(s->cond);
+    }
+    s->os->mutex_unlock(s->mutex);
+}
+
+TEST(os_posix_cond_wakes_all_waiters)
+{
+    struct lsm_thread *thread[THREADS];
+    struct shared s;
+
+    shared_init(&s);
+    start(&s, take_turns, thread, THREADS);
+    join(&s, thread, THREADS);
+    CHECK_INT(s.count, 101 * THREADS);
+    shared_clear(&s);
+}
+
+TEST(os_posix_cond_wait_us_ends_by_itself)
+{
+    struct shared s;
+    uint64_t begin;
+
+    shared_init(&s);
+    begin = s.os->mono_us(s.os);
+    s.os->mutex_lock(s.mutex);
+    s.os->cond_wait_us(s.cond, s.mutex, 20000);
+    s.os->mutex_unlock(s.mutex);
+    CHECK(s.os->mono_us(s.os) - begin >= 19000);
+    shared_clear(&s);
+}
+
+static void wait_for_ever(void *ctx)
+{
+    struct shared *s = ctx;
+
+    s->os->mutex_lock(s->mutex);
+    while (!s->count)
+        s->os->cond_wait_us(s->cond, s->mutex, UINT64_MAX);
+    s->os->mutex_unlock(s->mutex);
+}
+
+TEST(os_posix_cond_wait_us_takes_any_time_and_is_woken)
+{
+    struct lsm_thread *thread[1];
+    struct shared s;
+
+    shared_init(&s);
+    start(&s, wait_for_ever, thread, 1);
+    s.os->mutex_lock(s.mutex);
+    s.count = 1;
+    s.os->cond_broadcast(s.cond);
+    s.os->mutex_unlock(s.mutex);
+    join(&s, thread, 1);
+    shared_clear(&s);
+    CHECK(true);
+}
+
+static void keep_mask(void *ctx)
+{
+    struct shared *s = ctx;
+
+    pthread_sigmask(SIG_SETMASK, NULL, &s->mask);
+}
+
+TEST(os_posix_threads_leave_signals_to_the_host)
+{
+    struct lsm_thread *thread[1];
+    sigset_t before, after;
+    struct shared s;
+
+    shared_init(&s);
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    start(&s, keep_mask, thread, 1);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    join(&s, thread, 1);
+    CHECK(sigismember(&s.mask, SIGINT) && sigismember(&s.mask, SIGTERM));
+    CHECK(sigismember(&s.mask, SIGALRM) && sigismember(&s.mask, SIGUSR1));
+    CHECK(sigismember(&s.mask, SIGCHLD) && sigismember(&s.mask, SIGPIPE));
+    CHECK(!sigismember(&s.mask, SIGSEGV) && !sigismember(&s.mask, SIGBUS));
+    CHECK(!sigismember(&after, SIGINT));        /* the caller's own mask is as it was */
+    CHECK_MEM(&before, &after, sizeof(unsigned long));
+    shared_clear(&s);
+}
+
+static void use_memory(void *ctx)
+{
+    struct shared *s = ctx;
+
+    for (int i = 0; i < 2000; i++) {
+        void *p = s->os->mem_alloc(s->os, (size_t)i * 3);
+        p = s->os->mem_realloc(s->os, p, (size_t)i * 7);
+        s->os->mem_free(s->os, p);
+    }
+}
+
+TEST(os_posix_memory_count_is_exact_after_threads)
+{
+    struct lsm_thread *thread[THREADS];
+    struct shared s;
+
+    shared_init(&s);
+    start(&s, use_memory, thread, THREADS);
+    join(&s, thread, THREADS);
+    shared_clear(&s);
+    CHECK(true);
+}
+
+/* Lock, look, and let go, all the time. */
+static void lock_and_close(void *ctx)
+{
+    struct shared *s = ctx;
+    struct lsm_file *file;
+
+    while (!s->stop) {
+        if (!CHECK_INT(s->os->file_open(s->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED,
+                                        0600, &file), 0))
+            return;
+        CHECK_INT(s->os->file_lock(file), 0);
+        s->os->file_close(file);
+    }
+}
+
+/* Whenever the fork falls, the child has no part of the lock: the next one gets it though all
+   children still live. */
+TEST(os_posix_fork_at_any_moment_takes_no_lock_along)
+{
+    struct lsm_thread *thread[1];
+    struct shared s;
+    int pipe_fd[2], status;
+    pid_t pid[100];
+    char byte;
+
+    shared_init(&s);
+    CHECK_INT(s.os->dir_open(s.os, test_dir(), false, 0, NULL, &s.dir), 0);
+    CHECK_INT(pipe(pipe_fd), 0);
+    start(&s, lock_and_close, thread, 1);
+    for (int i = 0; i < 100; i++) {
+        pid[i] = fork();
+        if (pid[i] == 0) {
+            close(pipe_fd[1]);
+            _exit(read(pipe_fd[0], &byte, 1) != 0);
+        }
+        s.os->sleep_us(s.os, 200);
+    }
+    s.stop = true;
+    join(&s, thread, 1);
+    close(pipe_fd[1]);
+    for (int i = 0; i < 100; i++) {
+        waitpid(pid[i], &status, 0);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    close(pipe_fd[0]);
+    shared_clear(&s);
+}
