@@ -113,13 +113,15 @@ $(BUILD)/libsim.a: $(SIM_OBJ)
 
 $(BUILD)/exports.map: lsmvtab.def
 	@mkdir -p $(@D)
-	sed -n '/^EXPORTS/,$$p' $< | awk 'BEGIN { print "{ global:" } NR > 1 && NF { print "    " $$1 ";" } \
-	    END { print "local: *; };" }' > $@
+	awk 'BEGIN { print "{ global:" } list && NF { print "    " $$1 ";" } \
+	    /^EXPORTS/ { list = 1 } END { print "local: *; };" }' $< > $@
 
+# nodynamic-undefined-weak: zstd would let itself be traced by functions of the host.
 $(BUILD)/lsmvtab.so: $(LSM_OBJ) $(EXT_OBJ) $(BUILD)/exports.map
 	@test -f "$(ZSTD)" || { echo "libzstd.a is missing (Debian: libzstd-dev)" >&2; exit 1; }
-	$(CC) -shared $(ALL_LDFLAGS) -Wl,-z,defs -Wl,-z,relro,-z,now -Wl,--exclude-libs,ALL \
-	    -Wl,--version-script=$(BUILD)/exports.map -o $@ $(LSM_OBJ) $(EXT_OBJ) $(ZSTD)
+	$(CC) -shared $(ALL_LDFLAGS) -Wl,-z,defs -Wl,-z,relro,-z,now -Wl,-z,nodynamic-undefined-weak \
+	    -Wl,--exclude-libs,ALL -Wl,--version-script=$(BUILD)/exports.map \
+	    -o $@ $(LSM_OBJ) $(EXT_OBJ) $(ZSTD)
 
 lsmvtab.so: build/lsmvtab.so
 	ln -sfn $< $@
@@ -145,13 +147,13 @@ $(BENCH_BIN): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/libsim.a $(BUILD)/liblsmvtab
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ZSTD) -lsqlite3 -ldl -lm
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/core -name '*.d' 2>/dev/null)
 
 # ---- what is run ----
 # Two makes: what the first installs, the second finds.
 
 demo: packages
-	$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	tests/demo/demo.sh
 
 check: packages
@@ -161,11 +163,11 @@ check-long: packages
 	@tests/run.sh --tier long
 
 bench: packages
-	$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BENCH_BIN)
 	tests/bench/run.sh
 
 bench-engine: packages
-	$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BENCH_BIN)
 	tests/bench/run.sh engine
 
 install: all

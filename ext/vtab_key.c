@@ -322,22 +322,21 @@ static uint64_t read_big_endian(struct key_reader *r, int bytes)
     return v;
 }
 
-/* Only what put_magnitude() writes is read: one value, one encoding. */
+/* At most nine groups. Only what put_magnitude() writes is read: one value, one encoding. */
 static double read_fraction(struct key_reader *r)
 {
-    uint64_t bits = 0;
+    uint64_t rest = 0;          /* the IEEE bits, two to the left */
     uint8_t byte;
-    int shift = 57;
+    int shift = 64;
 
     do {
         byte = read_byte(r);
-        bits |= shift >= 0 ? (uint64_t)(byte >> 1) << shift : (uint64_t)(byte >> 1) >> -shift;
         shift -= 7;
-    } while ((byte & 1) && shift > -6);
-    bits >>= 2;
-    if ((byte & 1) || byte == 0 || bits >= real_bits(1.0))
+        rest |= (uint64_t)(byte >> 1) << shift;
+    } while ((byte & 1) && shift >= 7);
+    if ((byte & 1) || byte == 0 || (rest & 3) || rest >> 2 >= real_bits(1.0))
         r->failed = true;
-    return r->failed ? 0 : bits_real(bits);
+    return r->failed ? 0 : bits_real(rest >> 2);
 }
 
 static void read_number(struct key_reader *r, uint8_t tag, bool negative, bool as_real,
@@ -373,8 +372,15 @@ static void read_number(struct key_reader *r, uint8_t tag, bool negative, bool a
             return;
         }
         magnitude = (double)(m >> 1);
-        if (m & 1)
-            magnitude += read_fraction(r);
+        if ((uint64_t)magnitude != m >> 1)
+            r->failed = true;                   /* an integer that no double is */
+        if (m & 1) {
+            double fraction = read_fraction(r), sum = magnitude + fraction;
+
+            if (sum - magnitude != fraction || sum >= magnitude + 1)
+                r->failed = true;               /* no double has both */
+            magnitude = sum;
+        }
     }
     value->type = SQLITE_FLOAT;
     value->u.real = negative ? -magnitude : magnitude;

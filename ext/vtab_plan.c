@@ -93,24 +93,48 @@ struct choice {
     double rows;
 };
 
+/* Does it compare with values that are one to ORDER BY, and does the range hold just them? */
+static bool is_exact_term(const struct choice *choice, int part, int i)
+{
+    char letter = op_letter(choice->info->aConstraint[i].op);
+
+    return letter == 'n'
+           || (letter != 'g' && (lsm_vtab_range_is_exact(&choice->schema->key[part])
+                                 || is_plain(choice->info, i)));
+}
+
 static void add_term(struct choice *choice, int part, int i, bool is_ordered)
 {
     sqlite3_index_info *info = choice->info;
-    const struct lsm_vtab_key_part *key = &choice->schema->key[part];
     char letter = op_letter(info->aConstraint[i].op);
     bool plain = letter != 'n' && is_plain(info, i);
-    bool is_exact = letter == 'n' || (letter != 'g' && (lsm_vtab_range_is_exact(key) || plain));
 
     if (choice->in_part == part)
         letter = 'i';
-    choice->is_exact = choice->is_exact && is_exact;
+    choice->is_exact = choice->is_exact && is_exact_term(choice, part, i);
     info->aConstraintUsage[i].argvIndex = ++choice->term_count;
     info->aConstraintUsage[i].omit = choice->is_exact;
     sqlite3_str_appendf(choice->text, "%c%d%s%s", letter, part, plain ? "p" : "",
                         is_ordered ? "o" : "");
 }
 
-/* Equalities on leading columns. */
+static bool is_in_order_by(const sqlite3_index_info *info, int column)
+{
+    int i;
+
+    for (i = 0; i < info->nOrderBy; i++) {
+        if (info->aOrderBy[i].iColumn == column)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Equalities on leading columns. ORDER BY need not count a column with one value.
+ * An equality that may hold for several ('1' and '01' are 1) is one value, too,
+ * as long as ORDER BY does not name its column: then xFilter sorts what is behind
+ * it, should there be several.
+ */
 static void choose_equal(struct choice *choice)
 {
     const struct lsm_vtab_schema *schema = choice->schema;
@@ -119,7 +143,6 @@ static void choose_equal(struct choice *choice)
 
     for (part = 0; part < schema->key_count && part < LSM_VTAB_PLAN_TERM_MAX - 2; part++) {
         int i = find(schema, choice->info, part, "=sn");
-        bool before = choice->is_exact;
         bool is_in;
 
         if (i < 0)
@@ -129,12 +152,13 @@ static void choose_equal(struct choice *choice)
         if (is_in && choice->in_part < 0) {
             sqlite3_vtab_in(choice->info, i, 1);
             choice->in_part = part;
-            is_leading = false;
-            choice->rows = choice->rows > 50 ? choice->rows : 50;
         }
+        choice->is_constant[part] =
+            choice->in_part != part
+            && (is_exact_term(choice, part, i)
+                || (is_leading && !is_in_order_by(choice->info, schema->key[part].column)));
+        is_leading = is_leading && choice->is_constant[part];
         add_term(choice, part, i, is_leading);
-        choice->is_constant[part] = choice->in_part != part
-                                    && (is_leading || (before && choice->is_exact));
         choice->equal_count = part + 1;
         choice->rows /= part + 1 == schema->key_count ? choice->rows : 20;
         if (choice->in_part == part)

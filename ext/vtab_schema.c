@@ -6,7 +6,7 @@
  *     option     := word '=' (quoted | bare text)
  *     constraint := [CONSTRAINT name] PRIMARY KEY '(' name [ASC|DESC] {',' ...} ')'
  *     column     := name [type] clause*
- *     type       := word+ ['(' number [',' number] ')']
+ *     type       := word+ ['(' number [',' number] ')'] | quoted
  *     clause     := [CONSTRAINT name] (PRIMARY KEY [ASC|DESC] | NOT NULL | NULL
  *                                      | DEFAULT literal | COLLATE name)
  *
@@ -227,26 +227,33 @@ static bool has_hidden(const char *type)
     return false;
 }
 
+/*
+ * A type is words and sizes, or one quoted name: SQLite takes the latter for
+ * the whole type, whatever follows. Keywords are not taken for words, though
+ * SQLite allows some: most are a clause that was misspelt.
+ */
 static char *parse_type(struct parser *p, const char *column)
 {
     sqlite3_str *type = sqlite3_str_new(NULL);
     char *text;
 
-    while (p->rc == SQLITE_OK && is_name(p) && !at_clause(p)) {
-        if (sqlite3_str_length(type))
-            sqlite3_str_append(type, " ", 1);
-        if (p->token.kind == LSM_VTAB_TOKEN_WORD) {
-            sqlite3_str_append(type, p->token.text, (int)p->token.size);
-        } else {
-            char *word = unquote(p);
+    if (p->token.kind == LSM_VTAB_TOKEN_NAME || p->token.kind == LSM_VTAB_TOKEN_STRING) {
+        char *name = unquote(p);
 
-            sqlite3_str_appendf(type, "\"%w\"", word);
-            sqlite3_free(word);
-        }
+        if (name)
+            sqlite3_str_appendf(type, "\"%w\"", name);
+        sqlite3_free(name);
         advance(p);
+    } else {
+        while (p->token.kind == LSM_VTAB_TOKEN_WORD && !at_clause(p)
+               && !sqlite3_keyword_check(p->token.text, (int)p->token.size)) {
+            sqlite3_str_appendf(type, "%s%.*s", sqlite3_str_length(type) ? " " : "",
+                                (int)p->token.size, p->token.text);
+            advance(p);
+        }
+        if (sqlite3_str_length(type) && accept_punct(p, '('))
+            parse_type_size(p, type, column);
     }
-    if (sqlite3_str_length(type) && accept_punct(p, '('))
-        parse_type_size(p, type, column);
     if (p->rc == SQLITE_OK && sqlite3_str_errcode(type) != SQLITE_OK)
         p->rc = sqlite3_str_errcode(type);
 

@@ -82,6 +82,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
     struct output out = { NULL, 0, 0, 0 };
     struct lsm_retain retain;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
+    uint64_t tag_before = 0;
     int rc = LSM_OK;
 
     lsm_retain_init(&retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
@@ -96,6 +97,14 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
             if (rc)
                 break;
         }
+        if (retain.has_key) {   /* H-08: never act on an order that is not there */
+            int c = lsm_key_compare(b->table.comparator, lsm_buf_slice(&retain.key), it->key);
+            if (c > 0 || (c == 0 && tag > tag_before)) {
+                rc = lsm_corrupt("a table or memtable", 0, "rows are not in order");
+                break;
+            }
+        }
+        tag_before = tag;
         keep = lsm_retain_row(&retain, it->key, &tag, b->is_bottom && b->is_bottom(b->ctx, it->key));
         if (retain.key.rc) {
             rc = lsm_nomem();

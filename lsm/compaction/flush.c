@@ -65,7 +65,9 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
     b->table.codec = lsm_level_codec(level, codec_deep);
     b->file_bytes = level == 0 ? 0 : policy->file_bytes;
     b->grand = NULL;
-    b->is_bottom = is_bottom;
+    /* In level 0 runs of the same flush, and adopted tables, may hold older versions that the tree's
+       version does not know yet. */
+    b->is_bottom = level ? is_bottom : NULL;
     b->new_file = new_file;
     b->pause = take_a_break;
     b->ctx = &bottom;

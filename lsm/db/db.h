@@ -242,6 +242,8 @@ void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec);
 /* ---- write.c: the log ---- */
 void lsm_write_slot_take(struct lsm_db *db);    /* mutex held; waits */
 void lsm_write_slot_give(struct lsm_db *db);    /* mutex held */
+/* lsm_recover_begin_writing with the slot taken and given. Before the first table of any job. */
+int lsm_write_begin(struct lsm_db *db);
 /* A log that can be appended to: a fresh one after an open or a failure. Log slot held. */
 int lsm_write_ready(struct lsm_db *db);
 /* The numbers (u64) of the log files from `min` on, ascending. The caller clears *out. */

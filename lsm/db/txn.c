@@ -306,13 +306,7 @@ int lsm_txn_spill(struct lsm_txn *txn)
 
     if (!txn->batch.mem || txn->batch.live_count == 0)
         return LSM_OK;
-    lsm_db_lock(db);
-    lsm_write_slot_take(db);
-    lsm_db_unlock(db);
-    rc = lsm_recover_begin_writing(db);     /* orphans are swept before there are private tables */
-    lsm_db_lock(db);
-    lsm_write_slot_give(db);
-    lsm_db_unlock(db);
+    rc = lsm_write_begin(db);   /* orphans are swept before there are private tables */
     if (rc)
         return rc;
 

@@ -463,9 +463,7 @@ static int compact_install(void *ctx, struct lsm_edit *edit)
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     lsm_db_unlock(db);
-    rc = lsm_recover_begin_writing(db);
-    if (rc == LSM_OK)
-        rc = lsm_write_edit(db, edit, 0);
+    rc = lsm_write_edit(db, edit, 0);
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
@@ -521,6 +519,9 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     size_t snapshot_count;
     int rc;
 
+    rc = lsm_write_begin(db);   /* the sweep of orphans comes before the first new table */
+    if (rc)
+        return rc;
     if (job->is_move)
         return run_move(db, job);
     lsm_db_lock(db);

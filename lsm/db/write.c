@@ -28,6 +28,20 @@ void lsm_write_slot_give(struct lsm_db *db)
     db->os->cond_broadcast(db->changed);
 }
 
+int lsm_write_begin(struct lsm_db *db)
+{
+    int rc;
+
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    rc = lsm_recover_begin_writing(db);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
 /* ---- MANIFEST ---- */
 
 /* A version that did not come to be: its new tables may stand in the MANIFEST all the same, so nobody

@@ -60,6 +60,7 @@ struct lsm_dir {
 struct lsm_file {
     struct lsm_os *os;
     int fd;                     /* -1 in a forked child */
+    bool locked;
     struct lsm_file *prev, *next;   /* all open files; fork_mutex */
 };
 
@@ -457,6 +458,19 @@ static int file_open(struct lsm_dir *dir, const char *name, int flags, uint32_t 
     return 0;
 }
 
+/* Of the open file description, not of the process: two copies of this library in one
+   process exclude each other, and closing some other descriptor of LOCK drops nothing. */
+static int lock_whole(int fd, short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+    int rc;
+
+    do {
+        rc = fcntl(fd, F_OFD_SETLK, &lock) ? errno : 0;
+    } while (rc == EINTR);
+    return rc;
+}
+
 static void file_close(struct lsm_file *file)
 {
     if (!file)
@@ -469,6 +483,8 @@ static void file_close(struct lsm_file *file)
             file->prev->next = file->next;
         else
             fork_files = file->next;
+        if (file->locked)       /* a child that is just being forked may hold it open still */
+            lock_whole(file->fd, F_UNLCK);
         close(file->fd);        /* EINTR: closed all the same */
     }
     must(pthread_mutex_unlock(&fork_mutex));
@@ -605,14 +621,9 @@ static void file_prefetch(struct lsm_file *file, uint64_t off, uint64_t size)
 
 static int file_lock(struct lsm_file *file)
 {
-    /* Of the open file description, not of the process: two copies of this library in one
-       process exclude each other, and closing some other descriptor of LOCK drops nothing. */
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    int rc;
+    int rc = lock_whole(file->fd, F_WRLCK);
 
-    do {
-        rc = fcntl(file->fd, F_OFD_SETLK, &lock) ? errno : 0;
-    } while (rc == EINTR);
+    file->locked = rc == 0;
     return rc == EACCES ? EAGAIN : rc;
 }
 

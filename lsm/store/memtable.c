@@ -270,15 +270,16 @@ static uint32_t rank_alike(const struct lsm_memtable *mem, const struct node *no
 }
 
 /*
- * How many keys have a prefix below x. All 15 places are looked at, so that
- * there is no branch to guess wrong; those behind the last name slot 0.
+ * How many keys from place `from` (0 or 1) on have a prefix below x. All 15
+ * places are looked at, so that there is no branch to guess wrong; those behind
+ * the last name slot 0.
  */
-static inline uint32_t prefix_rank(const struct node *node, uint64_t perm, uint64_t x)
+static inline uint32_t prefix_rank(const struct node *node, uint64_t perm, uint32_t from, uint64_t x)
 {
     uint32_t i = 0;
-    uint64_t rest = perm;
+    uint64_t rest = perm >> 4 * from;
 
-    for (uint32_t n = 0; n < SLOTS; n++) {
+    for (uint32_t n = from; n < SLOTS; n++) {
         rest >>= 4;
         i += node->prefix[rest & 15] < x;
     }
@@ -293,21 +294,22 @@ static inline uint32_t leaf_rank(const struct lsm_memtable *mem, const struct no
 
     if (count == 0)                     /* slot 0 may be in the writing */
         return 0;
-    i = prefix_rank(leaf, perm, x);
+    i = prefix_rank(leaf, perm, 0, x);
     if (i < count && leaf->prefix[perm_slot(perm, i)] == x)
         i = rank_alike(mem, leaf, perm, i, x, t, t->after);
     return i;
 }
 
-/* The child to go to: of the last key that is not after the target. */
+/* The child to go to: of the last key that is not after the target. The first key is not looked at:
+   no target is before it, but at the left edge, where smaller ones belong to the first child too. */
 static inline uint32_t inner_index(const struct lsm_memtable *mem, const struct node *keys,
                                    uint64_t perm, const struct target *t, uint64_t x)
 {
-    uint32_t i = prefix_rank(keys, perm, x);
+    uint32_t i = 1 + prefix_rank(keys, perm, 1, x);
 
     if (i < perm_count(perm) && keys->prefix[perm_slot(perm, i)] == x)
         i = rank_alike(mem, keys, perm, i, x, t, true);
-    return i ? i - 1 : 0;               /* at the left edge a target may be below the first key */
+    return i - 1;
 }
 
 /* ---- trees -------------------------------------------------------------- */
@@ -1337,8 +1339,9 @@ static int broken(uint32_t off, const char *why)
     return lsm_corrupt("memtable", off, why);
 }
 
-/* A subtree keeps its rows sorted and within [low, high). The order that a comparator makes is not
-   known here: such a tree is checked for the rest. */
+/* A subtree keeps its rows sorted and within [low, high); at the left edge an inner node's first key
+   says nothing. The order that a comparator makes is not known here: such a tree is checked for
+   the rest. */
 static int check_node(const struct lsm_memtable *mem, const struct tree *tree, uint32_t off,
                       uint32_t height, uint32_t low, uint32_t high, uint64_t *rows)
 {
@@ -1374,7 +1377,7 @@ static int check_node(const struct lsm_memtable *mem, const struct tree *tree, u
             if (node->skip && (row->key_size < node->skip || !low ||
                                memcmp(row->bytes, row_at(mem, low)->bytes, node->skip) != 0))
                 return broken(off, "row does not share the skipped bytes");
-            bound = next ? row_at(mem, next) : NULL;
+            bound = next && (height == 0 || i || low) ? row_at(mem, next) : NULL;
             if (bound && lsm_ikey_compare(NULL, row_key(row), row_tag(row), row_key(bound),
                                           row_tag(bound)) >= 0)
                 return broken(off, "row not before the next one or its bound");

@@ -25,9 +25,10 @@ size_t lsm_varint_size(uint64_t v)
 
 size_t lsm_varint_get_slow(const uint8_t *p, const uint8_t *end, uint64_t *v)
 {
+    size_t left = (size_t)(end - p);
     uint64_t value = 0;
 
-    for (size_t n = 0; n < LSM_VARINT_SIZE_MAX && p + n < end; n++) {
+    for (size_t n = 0; n < LSM_VARINT_SIZE_MAX && n < left; n++) {
         uint8_t byte = p[n];
 
         value |= (uint64_t)(byte & 0x7f) << (7 * n);

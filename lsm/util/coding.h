@@ -51,7 +51,7 @@ struct lsm_reader {
 
 static inline struct lsm_reader lsm_reader(struct lsm_slice s)
 {
-    struct lsm_reader r = { s.data, s.data + s.size, false };
+    struct lsm_reader r = { s.data, s.size ? s.data + s.size : s.data, false };
     return r;
 }
 static inline size_t lsm_reader_left(const struct lsm_reader *r) { return (size_t)(r->end - r->p); }

@@ -380,10 +380,11 @@ static struct lsm_run *run_new(struct lsm_os *os, const struct lsm_table_meta *m
 {
     struct lsm_run *run = lsm_mem_zalloc(os, sizeof(*run) + meta->smallest.size +
                                              meta->largest.size);
-    uint8_t *keys = (uint8_t *)(run + 1);
+    uint8_t *keys;
 
     if (!run)
         return NULL;
+    keys = (uint8_t *)(run + 1);
     run->meta = *meta;
     run->os = os;
     atomic_init(&run->refs, 1);

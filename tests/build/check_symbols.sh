@@ -44,7 +44,7 @@ defined() { nm --defined-only -g "$@" 2>/dev/null | awk 'NF == 3 { print $3 }' |
 # exports_exactly SO DEF
 exports_exactly() {
     local wanted
-    wanted=$(sed '1,/^EXPORTS/d' "$2" | awk 'NF { print $1 }' | sort -u)
+    wanted=$(awk 'list && NF { print $1 } /^EXPORTS/ { list = 1 }' "$2" | sort -u)
     if [ "$wanted" != "$(printf 'sqlite3_extension_init\nsqlite3_lsmvtab_init')" ]; then
         echo "$2 lists:" $wanted
     fi

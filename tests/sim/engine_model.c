@@ -102,6 +102,20 @@ static int open_store(struct sim *sim, struct lsm_db **db)
     return lsm_db_open(STORE, &options, db);
 }
 
+/* A number in "m": 0 if it is not there, -1 on failure. */
+static int number_of(struct lsm_tree *meta, const char *key)
+{
+    struct lsm_value value = { 0 };
+    int rc = lsm_tree_get(meta, NULL, text(key), &value), n = 0;
+
+    if (rc == LSM_OK && value.bytes.size == 4)
+        n = value.bytes.data[0] | value.bytes.data[1] << 8;
+    else if (rc != LSM_NOTFOUND)
+        n = -1;
+    lsm_value_release(&value);
+    return n;
+}
+
 int model_open(struct model *model)
 {
     int rc = open_store(model->sim, &model->db);
@@ -111,6 +125,10 @@ int model_open(struct model *model)
         if (rc == LSM_NOTFOUND)
             rc = lsm_tree_create(model->db, text("m"), NULL, &model->meta);
         model->read_only = false;
+        if (rc == LSM_OK && model->maybe && number_of(model->meta, "n") == model->maybe) {
+            model->dead[model->maybe] = false;          /* it is there after all */
+            model->txns = model->maybe;
+        }
     }
     for (int t = 0; t < model->tree_count && rc == LSM_OK; t++) {
         struct model_tree *tree = &model->trees[t];
@@ -234,7 +252,7 @@ static int step_txn(struct model *model, enum model_step step)
         if (step == MODEL_TXN_SYNC)
             set_durable(model);
     } else if (model->read_only) {
-        model->maybe = true;
+        model->maybe = n;
     } else {
         sim_mark(model->sim, SIM_MARK_BEGUN, model->txns);
     }
@@ -406,20 +424,6 @@ static bool tree_is(const struct model *model, const struct model_tree *mt, stru
     return ok;
 }
 
-/* A number in "m": 0 if it is not there, -1 on failure. */
-static int number_of(struct lsm_tree *meta, const char *key)
-{
-    struct lsm_value value = { 0 };
-    int rc = lsm_tree_get(meta, NULL, text(key), &value), n = 0;
-
-    if (rc == LSM_OK && value.bytes.size == 4)
-        n = value.bytes.data[0] | value.bytes.data[1] << 8;
-    else if (rc != LSM_NOTFOUND)
-        n = -1;
-    lsm_value_release(&value);
-    return n;
-}
-
 struct names {
     const struct model *model;
     uint64_t seen;              /* bit i: trees[i] */
@@ -529,7 +533,7 @@ bool model_is_exact(struct model *model)
     struct sim_state state = { .pos = here(model), .model = 1 };
 
     if (found >= 0 && model_found_txn(found) != model->txns &&
-        !(model->maybe && model_found_txn(found) == model->attempts)) {
+        !(model->maybe && model_found_txn(found) == model->maybe)) {
         snprintf(why, sizeof why, "transactions: %d, not %d", model_found_txn(found), model->txns);
         found = -1;
     }

@@ -52,9 +52,9 @@ struct model {
     uint32_t values;            /* given out */
     int last_rc;                /* of the step */
     char failed[256];           /* a wrong code, or a wrong row; empty: all is well */
-    /* The last attempt failed and the store became read-only: it may be seen after all when it is
-       opened again (commit.md, Limits). */
-    bool maybe;
+    /* The number of an attempt that failed while the store became read-only: it may be seen after all
+       when the store is opened again (commit.md, Limits). 0: none. */
+    int maybe;
 };
 
 enum model_step { MODEL_TXN, MODEL_TXN_SYNC, MODEL_ABORT, MODEL_ABORT_PREPARED, MODEL_FLUSH,

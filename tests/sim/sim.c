@@ -56,7 +56,9 @@ bool sim_free(struct sim *sim)
     if (!sim)
         return true;
     if (sim->disk->broken[0]) {
+        size_t pos = sim->disk->broken_pos;
         fprintf(stderr, "simulation: a rule is broken: %s\n", sim->disk->broken);
+        sim_disk_dump(sim->disk, pos > 16 ? pos - 16 : 0, pos);
         ok = false;
     }
     sim_rules_free(sim->rules);

@@ -265,16 +265,21 @@ void sim_walk_to(struct sim_walk *w, size_t pos)
     }
 }
 
-uint32_t sim_walk_entry(struct sim_walk *w, uint32_t dir, const char *name)
+uint32_t sim_walk_entry(struct sim_walk *w, uint32_t dir, const char *name, bool *sure)
 {
     uint32_t ino = sim_entries_find(&w->nodes[dir].base_entries, name);
     const char *arena = (const char *)w->disk->arena;
 
-    /* a pending op on the name: it may be there or not */
+    *sure = true;
     for (size_t i = 0; i < w->nodes[dir].tail_count; i++) {
-        const struct sim_op *op = &w->disk->ops[w->nodes[dir].tail[i]];
-        if (strcmp(arena + op->name, name) == 0 || strcmp(arena + op->name2, name) == 0)
-            return 0;
+        uint32_t index = w->nodes[dir].tail[i];
+        const struct sim_op *op = &w->disk->ops[index];
+        bool is_to = strcmp(arena + op->name2, name) == 0;
+        if (!is_to && strcmp(arena + op->name, name) != 0)
+            continue;
+        if (w->fate[index] == DURABLE)
+            ino = is_to && op->kind != SIM_UNLINK && op->kind != SIM_RMDIR ? op->ino : 0;
+        *sure = w->fate[index] == DURABLE;      /* and what was unsure before is overwritten */
     }
     return ino;
 }

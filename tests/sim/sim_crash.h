@@ -83,9 +83,10 @@ struct sim_walk;
 struct sim_walk *sim_walk_new(struct sim_disk *disk);
 void sim_walk_free(struct sim_walk *walk);
 void sim_walk_to(struct sim_walk *walk, size_t pos);    /* forward only */
-/* The inode that a name surely has after a power cut; 0: none. */
-uint32_t sim_walk_entry(struct sim_walk *walk, uint32_t dir, const char *name);
-/* Every op on it is durable. */
+/* The inode that a name has after a strict power cut (0: none), and whether it has that after every
+   one: no pending op is on the name. */
+uint32_t sim_walk_entry(struct sim_walk *walk, uint32_t dir, const char *name, bool *sure);
+/* Every op on the file is durable. */
 bool sim_walk_is_durable(struct sim_walk *walk, uint32_t ino);
 /* Its bytes as they surely are. */
 const struct sim_blob *sim_walk_bytes(struct sim_walk *walk, uint32_t ino);

@@ -254,6 +254,7 @@ void sim_disk_break(struct sim_disk *disk, const char *format, ...)
     va_start(args, format);
     vsnprintf(disk->broken, sizeof disk->broken, format, args);
     va_end(args);
+    disk->broken_pos = disk->op_count;
 }
 
 int sim_disk_fault(struct sim_disk *disk, int kind)

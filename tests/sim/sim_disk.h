@@ -118,6 +118,7 @@ struct sim_disk {
     void (*rule)(void *ctx, struct sim_disk *disk, const struct sim_op *op);
     void *rule_ctx;
     char broken[256];           /* the first rule that was broken; empty: none */
+    size_t broken_pos;          /* ops that had been logged then */
 };
 
 #define SIM_ROOT 1u

@@ -18,6 +18,7 @@
 
 struct named {                  /* a table that a MANIFEST names */
     uint64_t number, size;
+    uint32_t tree;
 };
 
 struct contents {
@@ -61,8 +62,12 @@ static void replay(struct sim_rules *rules, const uint8_t *bytes, size_t size, s
                 if (!c->table)
                     abort();
             }
-            c->table[c->count++] = (struct named){ meta->number, meta->size_bytes };
+            c->table[c->count++] = (struct named){ meta->number, meta->size_bytes, meta->tree };
         }
+        for (size_t i = 0; i < lsm_edit_dropped_count(&edit); i++)
+            for (size_t k = c->count; k-- > 0;)
+                if (c->table[k].tree == lsm_edit_dropped(&edit)[i])
+                    c->table[k] = c->table[--c->count];
         if (edit.has & LSM_EDIT_LOG)
             c->log_number = edit.log_number;
         lsm_edit_clear(&edit);
@@ -103,19 +108,29 @@ static uint32_t home_of(struct sim_disk *disk, uint32_t ino, enum lsm_file_kind 
     return 0;
 }
 
-/* What the MANIFEST that a power cut would surely leave in force says. False: no store there. */
+/* The inode that a name surely has; 0: none, or it is not sure. */
+static uint32_t sure_entry(struct sim_rules *rules, uint32_t dir, const char *name)
+{
+    bool sure;
+    uint32_t ino = sim_walk_entry(rules->walk, dir, name, &sure);
+
+    return sure ? ino : 0;
+}
+
+/* What the MANIFEST says that a strict power cut would leave in force. False: no store there. */
 static bool durable_contents(struct sim_rules *rules, uint32_t dir, uint64_t *manifest,
                              struct contents *c)
 {
     char name[LSM_FILENAME_SIZE];
-    uint32_t ino = sim_walk_entry(rules->walk, dir, "CURRENT");
+    bool sure;
+    uint32_t ino = sim_walk_entry(rules->walk, dir, "CURRENT", &sure);
     const struct sim_blob *bytes;
 
     if (!ino)
         return false;
     bytes = sim_walk_bytes(rules->walk, ino);
     *manifest = current_number(bytes->data, bytes->size);
-    ino = sim_walk_entry(rules->walk, dir, lsm_filename(name, LSM_FILE_MANIFEST, *manifest));
+    ino = sure_entry(rules, dir, lsm_filename(name, LSM_FILE_MANIFEST, *manifest));
     if (!ino) {
         sim_disk_break(rules->disk, "the durable CURRENT names %s, which may be missing", name);
         return false;
@@ -152,8 +167,8 @@ static void on_write(struct sim_rules *rules, struct sim_disk *disk, const struc
         return;
     replay(rules, sim_inode_bytes(inode), inode->size, &c);
     for (size_t i = 0; i < c.count; i++) {
-        uint32_t ino = sim_walk_entry(rules->walk, dir,
-                                      lsm_filename(name, LSM_FILE_TABLE, c.table[i].number));
+        uint32_t ino = sure_entry(rules, dir,
+                                  lsm_filename(name, LSM_FILE_TABLE, c.table[i].number));
         if (!ino || !sim_walk_is_durable(rules->walk, ino) ||
             sim_walk_bytes(rules->walk, ino)->size != c.table[i].size)
             sim_disk_break(disk, "op %zu: a MANIFEST edit names table %s, whose %s is not durable (C-04)",
@@ -172,7 +187,7 @@ static void on_rename(struct sim_rules *rules, struct sim_disk *disk, const stru
         return;
     bytes = sim_walk_bytes(rules->walk, op->ino);
     lsm_filename(name, LSM_FILE_MANIFEST, current_number(bytes->data, bytes->size));
-    ino = sim_walk_entry(rules->walk, op->dir, name);
+    ino = sure_entry(rules, op->dir, name);
     if (!sim_walk_is_durable(rules->walk, op->ino))
         sim_disk_break(disk, "op %zu: CURRENT's bytes are not durable when it is renamed",
                        disk->op_count - 1);
@@ -187,13 +202,15 @@ static void on_unlink(struct sim_rules *rules, struct sim_disk *disk, const stru
     struct contents c = { 0 };
     enum lsm_file_kind kind;
     uint64_t number, manifest;
+    bool sure;
 
     if (!lsm_filename_parse(name, &kind, &number) ||
         (kind != LSM_FILE_MANIFEST && kind != LSM_FILE_TABLE && kind != LSM_FILE_LOG))
         return;
-    /* A pending rename of CURRENT: either MANIFEST may be in force, so nothing may go. */
-    if (sim_entries_find(&sim_inode(disk, op->dir)->entries, "CURRENT") &&
-        !sim_walk_entry(rules->walk, op->dir, "CURRENT")) {
+    /* A pending op on CURRENT: either MANIFEST may be in force, so nothing old may go. What nothing
+       durable ever named may: a file that was made since. */
+    sim_walk_entry(rules->walk, op->dir, "CURRENT", &sure);
+    if (!sure && sure_entry(rules, op->dir, name)) {
         sim_disk_break(disk, "op %zu removes %s while CURRENT's name is not durable (C-09)",
                        disk->op_count - 1, name);
         return;

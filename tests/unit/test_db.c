@@ -63,13 +63,13 @@ static bool agrees(struct lsm_tree *tree, const struct lsm_read *read, const str
     for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c), at++) {
         if (at >= n || !same(lsm_cursor_key(c), key_of(sorted[at], kb)) ||
             !same(lsm_cursor_value(c), value_of(o->stamp[sorted[at]], o->size[sorted[at]], vb))) {
-            printf("forward: row %d of %d differs: %.*s\n", at, n, (int)lsm_cursor_key(c).size,
+            printf("forward: row %d of %d differs: want %s have %.*s\n", at, n, at < n ? (key_of(sorted[at], kb), kb) : "end", (int)lsm_cursor_key(c).size,
                    (const char *)lsm_cursor_key(c).data);
             return false;
         }
     }
     if (rc != LSM_DONE || at != n) {
-        printf("forward ended at %d of %d with %s\n", at, n, lsm_code_name(rc));
+        printf("forward ended at %d of %d with %s: %s\n", at, n, lsm_code_name(rc), lsm_error_text());
         return false;
     }
     at = n;

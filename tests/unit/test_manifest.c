@@ -338,6 +338,9 @@ TEST(current_lost_is_not_guessed_where_two_answers_are_possible)
     CHECK_STR(found(), "30");
     fault.real.file_remove(fault.dir, "CURRENT");       /* two whole ones: 1 and 3 */
     CHECK_STR(found(), "LSM_CORRUPT");
+    bytes[ends[0] + 30] ^= 1;
+    fault_put_file("MANIFEST-000001", bytes, size);     /* 1 damaged, 3 whole: was 1 the newest? */
+    CHECK_STR(found(), "LSM_CORRUPT");
     fault_put_file("MANIFEST-000001", bytes, 20);       /* 1 unfinished, 3 whole: a crash can do that */
     CHECK_STR(found(), "30");
     fault_end();

@@ -362,7 +362,7 @@ TEST(os_posix_takes_no_descriptor_below_three)
 
 TEST(os_posix_descriptors_do_not_survive_exec)
 {
-    char command[256], line[512];
+    char line[512];
     struct place p;
     struct lsm_file *file;
     FILE *list;
@@ -371,8 +371,7 @@ TEST(os_posix_descriptors_do_not_survive_exec)
     place_open(&p);
     file = create(&p, "f");
     CHECK_INT(p.os->file_lock(file), 0);
-    snprintf(command, sizeof(command), "ls -l /proc/self/fd");
-    list = popen(command, "r");
+    list = popen("ls -l /proc/self/fd", "r");
     while (list && fgets(line, sizeof(line), list)) {
         CHECK(strstr(line, p.path) == NULL);
         lines++;
@@ -478,38 +477,42 @@ TEST(os_posix_forked_child_leaves_the_parents_lock_alone__P_07)
     place_close(&p);
 }
 
-/* A owner process locks, forks a child that stays, and dies. */
+/* An owner that locks, forks a child that stays, and dies. */
+struct owner {
+    struct place place;
+    int go[2], ready[2];        /* pipes: the child may end; the child is there */
+};
+
 static int own_and_leave_a_child(void *ctx)
 {
-    struct lsm_file *file;
-    void **args = ctx;
-    struct place *p = args[0];
-    int *pipe_fd = args[1];
-    char byte;
+    struct owner *owner = ctx;
+    char byte = 'r';
 
-    file = create(p, "LOCK");
-    if (p->os->file_lock(file))
+    if (owner->place.os->file_lock(create(&owner->place, "LOCK")))
         return 1;
     if (fork() == 0) {
-        close(pipe_fd[1]);
-        _exit(read(pipe_fd[0], &byte, 1) < 0);      /* until the test closes its end */
+        close(owner->go[1]);
+        if (write(owner->ready[1], &byte, 1) != 1)
+            _exit(1);
+        _exit(read(owner->go[0], &byte, 1) < 0);    /* until the test closes its end */
     }
-    return 0;
+    return read(owner->ready[0], &byte, 1) != 1;
 }
 
 TEST(os_posix_lock_dies_with_its_owner_though_a_forked_child_lives)
 {
-    struct place p;
-    int pipe_fd[2];
-    void *args[2] = { &p, pipe_fd };
+    struct owner owner;
 
-    place_open(&p);
-    CHECK_INT(pipe(pipe_fd), 0);
-    CHECK_INT(in_child(own_and_leave_a_child, args), 0);
-    CHECK_INT(try_lock(&p), 0);
-    close(pipe_fd[0]);
-    close(pipe_fd[1]);
-    place_close(&p);
+    place_open(&owner.place);
+    CHECK_INT(pipe(owner.go), 0);
+    CHECK_INT(pipe(owner.ready), 0);
+    CHECK_INT(in_child(own_and_leave_a_child, &owner), 0);
+    CHECK_INT(try_lock(&owner.place), 0);
+    for (int i = 0; i < 2; i++) {
+        close(owner.go[i]);
+        close(owner.ready[i]);
+    }
+    place_close(&owner.place);
 }
 
 /* ---- memory, time, chance ---- */

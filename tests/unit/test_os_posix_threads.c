@@ -78,6 +78,7 @@ static void take_turns(void *ctx)
 
     s->os->mutex_lock(s->mutex);
     mine = s->count++;
+    s->os->cond_broadcast(s->cond);     /* the last to come is the first one's turn */
     for (int round = 1; round <= 100; round++) {
         while (s->count != round * THREADS + mine)
             s->os->cond_wait(s->cond, s->mutex);
@@ -199,7 +200,8 @@ static void lock_and_close(void *ctx)
         if (!CHECK_INT(s->os->file_open(s->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED,
                                         0600, &file), 0))
             return;
-        CHECK_INT(s->os->file_lock(file), 0);
+        if (!CHECK_INT(s->os->file_lock(file), 0))
+            s->stop = true;
         s->os->file_close(file);
     }
 }

@@ -225,10 +225,11 @@ TEST(version_refuses_an_edit_that_does_not_fit_and_nothing_dies_of_it)
 
     CHECK_OK(APPLY(v0, &v1, T(1), T(2), A(1, 0, 10, 0, 9, 1),
                    A(1, 1, 11, 20, 29, 1), A(1, 1, 13, 40, 49, 1),
-                   A(2, 1, 14, 0, 9, 1)));
+                   A(1, 0, 15, 0, 9, 9), A(2, 1, 14, 0, 9, 1)));
 #define MISFIT(...) (CHECK_RC(APPLY(v1, &v, __VA_ARGS__), LSM_CORRUPT), CHECK(v == NULL))
     MISFIT(R(1, 0, 99));                                  /* not there */
     MISFIT(R(1, 1, 10));                                  /* in another level */
+    MISFIT(R(1, 1, 10), R(1, 0, 15));                           /* also beside a right one */
     MISFIT(R(2, 0, 10));                                  /* of another tree */
     MISFIT(R(7, 0, 10));                                  /* of no tree */
     MISFIT(R(1, 0, 10), R(1, 0, 10));
@@ -255,12 +256,17 @@ TEST(version_refuses_an_edit_that_does_not_fit_and_nothing_dies_of_it)
     MISFIT(T(5), A(5, 0, 20, 0, 9, 1), R(1, 0, 99));
     for (int i = 0; i < 200; i++)
         CHECK_INT(heard.died[i], 0);
-    CHECK_STR(shape(v1, 1), "0:10 1:11,13");
+    CHECK_STR(shape(v1, 1), "0:15,10 1:11,13");
     /* what only just fits */
     CHECK_OK(APPLY(v1, &v, A(1, 1, 20, 30, 39, 1), A(1, 1, 21, 0, 19, 1),
                    A(1, 1, 9, 50, 50, 1)));
-    CHECK_STR(shape(v, 1), "0:10 1:21,11,20,13,9");
-    lsm_version_unref(v);
+    CHECK_STR(shape(v, 1), "0:15,10 1:21,11,20,13,9");
+    lsm_version_unref(v1);
+    v1 = v;
+    CHECK_OK(APPLY(v1, &v, A(2, 0, 5, 0, 9, 1)));               /* a lower number later */
+    lsm_version_unref(v1);
+    v1 = v;
+    MISFIT(A(2, 0, 21, 0, 9, 1));
     lsm_version_unref(v1);
     lsm_version_unref(v0);
     fault_end();

@@ -675,6 +675,8 @@ TEST(key_one_value_has_one_encoding)
         { "\x81\x00", 2 }, { "\x81\xff\x00", 3 }, /* fraction 0; trailing group 0 */
         { "\x81\xff\xe0", 3 },                  /* fraction of 1 and more */
         { "\x81\xff\x81\x81\x81\x81\x81\x81\x81\x81\x80", 11 },
+        { "\x81\x01\x01\x01\x01\x01\x01\x01\x01\xfe", 10 },     /* bits below a double's */
+        { "\xad\x04", 2 },                      /* 22 and a fraction that is lost beside it */
         { "\xe8\x43\xdf\xff\xff\xff\xff\xff\xff", 9 },          /* below 2^63 */
         { "\xe8\x7f\xf8\0\0\0\0\0\0", 9 }, { "\xe8\xff\xf0\0\0\0\0\0\0", 9 },   /* NaN, -inf */
         { "\xec""a", 2 }, { "\xec\x01\0", 3 }, { "\xec\x01\x03\0", 4 }, { "\xee\x01", 2 },

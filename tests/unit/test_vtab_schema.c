@@ -324,6 +324,10 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
                                            "(BINARY, NOCASE and RTRIM are)" },
         { "k 'unclosed", "lsm: column \"k\": malformed or unclosed: 'unclosed" },
         { "k /* unclosed", "lsm: column \"k\": malformed or unclosed: /* unclosed" },
+        { "k IN INT", "lsm: column \"k\": not understood: IN" },
+        { "k TEXT DESC", "lsm: column \"k\": not understood: DESC" },
+        { "k TEXT \"INT\"", "lsm: column \"k\": not understood: \"INT\"" },
+        { "k 'TEXT' INT", "lsm: column \"k\": not understood: INT" },
         { "k INT; DROP TABLE x", "lsm: column \"k\": not understood: ;" },
         { "_Key PRIMARY KEY", "lsm: column name \"_Key\" is reserved for a hidden column" },
         { "T PRIMARY KEY", "lsm: column \"T\" has the name of the table, which is its hidden "
@@ -459,7 +463,7 @@ TEST(schema_declarations_are_accepted_by_sqlite)
     static const char *const definitions[] = {
         "lsm", "lsm()", "lsm(\"a\"\"b\" PRIMARY KEY, [c d], `e`, 'g''h' TEXT, \"--;\" INT)",
         "lsm(a, b, PRIMARY KEY(a, b DESC))", "lsm(select_ PRIMARY KEY, \"select\", \"sqlite_x\")",
-        "lsm(a \"my \"\"type\" PRIMARY KEY, b [x y](1,-2), c 'q' NOT NULL)",
+        "lsm(a \"my \"\"type\" PRIMARY KEY, b [x y], c 'q' NOT NULL)",
         "lsm(a INT PRIMARY KEY, b, bloom_bits = 10, compression = zstd:3)",
         "lsm(a TEXT COLLATE NOCASE PRIMARY KEY /* , */, b -- , x\n)",
         "lsm(\"\xf0\x9f\x98\x80\" PRIMARY KEY, \"\xff\xfe\", \"a\nb\")",

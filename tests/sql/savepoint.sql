@@ -1,0 +1,115 @@
+-- The savepoint traps of commit.md: which rows survive.
+CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b);
+CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY, b);
+CREATE TABLE p(a);
+.print announced by the innermost only
+BEGIN;
+SAVEPOINT a;
+SAVEPOINT b;
+INSERT INTO t VALUES(1, 1);
+ROLLBACK TO a;
+INSERT INTO t VALUES(2, 2);
+COMMIT;
+SELECT * FROM t;
+DELETE FROM t;
+.print the transaction savepoint
+SAVEPOINT a;
+INSERT INTO t VALUES(1, 1);
+SAVEPOINT b;
+INSERT INTO t VALUES(2, 2);
+ROLLBACK TO a;
+INSERT INTO t VALUES(3, 3);
+RELEASE a;
+SELECT * FROM t;
+DELETE FROM t;
+.print a second table joins late
+BEGIN;
+SAVEPOINT a;
+SAVEPOINT b;
+INSERT INTO t VALUES(1, 1);
+RELEASE b;
+INSERT INTO u VALUES(1, 1);
+ROLLBACK TO a;
+COMMIT;
+SELECT count(*) FROM t;
+SELECT count(*) FROM u;
+.print released, then rolled back to the outer one
+BEGIN;
+INSERT INTO t VALUES(1, 1);
+SAVEPOINT a;
+INSERT INTO t VALUES(2, 2);
+SAVEPOINT b;
+INSERT INTO t VALUES(3, 3);
+RELEASE b;
+ROLLBACK TO a;
+INSERT INTO t VALUES(4, 4);
+COMMIT;
+SELECT * FROM t;
+DELETE FROM t;
+.print a statement fails in the middle
+BEGIN;
+INSERT INTO t VALUES(5, 5);
+INSERT INTO t VALUES(6, 6), (5, 5);
+INSERT INTO t VALUES(7, 7);
+COMMIT;
+SELECT * FROM t;
+DELETE FROM t;
+.print created in the savepoint that is rolled back
+BEGIN;
+INSERT INTO p VALUES(1);
+SAVEPOINT a;
+CREATE VIRTUAL TABLE w USING lsm(a PRIMARY KEY);
+INSERT INTO w VALUES(1);
+INSERT INTO t VALUES(1, 1);
+ROLLBACK TO a;
+INSERT INTO t VALUES(2, 2);
+COMMIT;
+SELECT * FROM t;
+SELECT count(*) FROM p;
+SELECT * FROM w;
+DELETE FROM t;
+.print created and rolled back, then created again
+BEGIN;
+CREATE VIRTUAL TABLE w USING lsm(a PRIMARY KEY);
+INSERT INTO w VALUES(1);
+ROLLBACK;
+CREATE VIRTUAL TABLE w USING lsm(a PRIMARY KEY, b);
+INSERT INTO w VALUES(2, 2);
+SELECT * FROM w;
+.print dropped and rolled back
+BEGIN;
+DROP TABLE w;
+ROLLBACK;
+SELECT * FROM w;
+.print dropped with uncommitted rows
+BEGIN;
+INSERT INTO w VALUES(3, 3);
+DROP TABLE w;
+COMMIT;
+SELECT * FROM w;
+.print dropped and created again under one name
+BEGIN;
+DROP TABLE w;
+CREATE VIRTUAL TABLE w USING lsm(a PRIMARY KEY, c);
+SELECT count(*) FROM w;
+ROLLBACK;
+SELECT * FROM w;
+BEGIN;
+DROP TABLE w;
+CREATE VIRTUAL TABLE w USING lsm(a PRIMARY KEY, c);
+COMMIT;
+SELECT count(*) FROM w;
+.print renamed and rolled back
+INSERT INTO w VALUES(1, 'x');
+BEGIN;
+ALTER TABLE w RENAME TO x;
+SELECT * FROM x;
+ROLLBACK;
+SELECT * FROM w;
+ALTER TABLE w RENAME TO x;
+SELECT * FROM x;
+INSERT INTO x VALUES(2, 'y');
+SELECT count(*) FROM x;
+ALTER TABLE x RENAME TO t;
+ALTER TABLE x RENAME TO c;
+

@@ -1,0 +1,21 @@
+# Another process has the store: the message names it, nothing is lost or made.
+mkfifo gate
+(echo ".load $LSM"
+ echo "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); INSERT INTO t VALUES(1, 'first'); SELECT 'ready';"
+ cat gate) | stdbuf -oL sqlite3 -batch test.db >first &
+owner=$!
+exec 9>gate
+while ! grep -q ready first; do sleep 0.05; done
+before=$(ls test.db-lsm | sort | cksum)
+echo "reading:"
+sqlite3 -batch test.db -cmd ".load $LSM" 'SELECT * FROM t'
+echo "writing, after a wait:"
+sqlite3 -batch test.db -cmd ".load $LSM" -cmd ".timeout 300" "INSERT INTO t VALUES(2, 'second')"
+echo "other tables:"
+sqlite3 -batch test.db -cmd ".load $LSM" "CREATE TABLE p(a); INSERT INTO p VALUES(5); SELECT * FROM p"
+[ "$before" = "$(ls test.db-lsm | sort | cksum)" ] && echo "no file was made"
+echo "a second process that waits long enough:"
+(sleep 0.5; echo "SELECT 'done';" >&9) &
+exec 9>&-
+sqlite3 -batch test.db -cmd ".load $LSM" -cmd ".timeout 20000" "SELECT * FROM t"
+wait $owner
