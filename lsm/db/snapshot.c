@@ -67,7 +67,7 @@ static int seq_of_token(struct lsm_db *db, const struct lsm_token *token, uint64
 
 int lsm_snapshot_open_at(struct lsm_db *db, const struct lsm_token *token, struct lsm_snapshot **snapshot)
 {
-    uint64_t seq;
+    uint64_t seq = 0;
     int rc = lsm_db_usable(db);
 
     *snapshot = NULL;

@@ -141,6 +141,7 @@ static int stop_asked(void *ctx)
 
 static int add_build(struct flush *f, struct lsm_build **b)
 {
+    *b = NULL;
     if (f->build_count == f->build_cap) {
         uint32_t cap = f->build_cap ? 2 * f->build_cap : 8;
         void *more = f->db->os->mem_realloc(f->db->os, f->builds, cap * sizeof *f->builds);

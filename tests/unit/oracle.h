@@ -174,11 +174,11 @@ static const struct lsm_comparator oracle_reverse = { "reverse", NULL, compare_r
 /* Does the iterator stand where row i is (count: nowhere)? */
 static inline bool oracle_check_at(const struct oracle *o, const struct lsm_iter *it, size_t i)
 {
-    const struct oracle_row *row = &o->rows[i];
+    const struct oracle_row *row = i < o->count ? &o->rows[i] : NULL;
 
     if (!CHECK_INT(it->rc, LSM_OK) || !CHECK_INT(it->valid, i < o->count))
         return false;
-    if (i >= o->count)
+    if (!row)
         return true;
     return CHECK(lsm_slice_equal(it->key, oracle_key(row))) && CHECK_INT(it->tag, row->tag) &&
            CHECK(lsm_slice_equal(it->value, oracle_value(row)));

@@ -250,6 +250,53 @@ TEST(frame_in_another_place_is_no_frame)
     fault_end();
 }
 
+TEST(frame_head_in_another_place_proves_no_damage)
+{
+    static uint8_t bytes[SIZE_MAX_];
+    static struct image im;
+    struct result got;
+    size_t at;
+
+    fault_begin();
+    make_image(&im, COUNT, 77);
+    for (int lost = 0; lost < COUNT - 1; lost++) {
+        at = im.end[COUNT - 1];
+        memcpy(bytes, im.bytes, im.size);
+        memset(bytes + im.end[lost], 0, im.size - im.end[lost]);
+        memcpy(bytes + at, im.bytes + at, LSM_FRAME_HEAD_SIZE);         /* in its place */
+        got = read_bytes(bytes, im.size);
+        CHECK_INT(got.rc, LSM_CORRUPT);
+        CHECK_INT(got.count, lost);
+        memset(bytes + at, 0, im.size - at);
+        memcpy(bytes + at + 8, im.bytes + at, LSM_FRAME_HEAD_SIZE);     /* beside it */
+        got = read_bytes(bytes, im.size + LSM_FRAME_HEAD_SIZE);
+        CHECK_INT(got.rc, LSM_DONE);
+        CHECK_INT(got.count, lost);
+        CHECK(got.torn);
+        memset(bytes + at + 8, 0, LSM_FRAME_HEAD_SIZE);
+    }
+    fault_end();
+}
+
+TEST(frame_file_that_shrinks_while_it_is_read_is_corrupt_not_ended)
+{
+    static struct image im;
+    struct lsm_frame_reader r;
+    uint8_t header[HEADER];
+    struct lsm_file *file;
+
+    fault_begin();
+    make_image(&im, 0, 77);
+    fault_put_file("f", im.bytes, im.size);
+    CHECK_INT(fault.os->file_open(fault.dir, "f", LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_OK(lsm_frame_reader_open(&r, fault.os, file, "f"));
+    CHECK_INT(fault.os->file_truncate(file, im.end[3]), 0);
+    CHECK_RC(lsm_frame_read_header(&r, header, HEADER), LSM_CORRUPT);
+    lsm_frame_reader_close(&r);
+    fault.os->file_close(file);
+    fault_end();
+}
+
 TEST(frame_of_a_size_beyond_the_file_costs_no_memory)
 {
     static struct image im;
