@@ -169,6 +169,7 @@ int lsm_vtab_sql_prepare(sqlite3 *db, sqlite3_stmt **stmt, const char *format, .
 
 /* Check that the store's objects in the database are exactly those that we make. */
 int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error);
+int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **error);
 /* Read UUID and token as the connection sees them. *found false: there is no such table. */
 int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
                          struct lsm_token *token, char **error);

@@ -439,6 +439,7 @@ void lsm_vtab_ctx_unref(struct lsm_vtab_ctx *ctx)
         const char *path = sqlite3_db_filename(conn->db, ctx->schema);
 
         ctx_finalize(ctx);
+        ctx->verified = false;
         if (ctx->db_path[0] && (path == NULL || strcmp(path, ctx->db_path) != 0))
             ctx_free(ctx);
     }

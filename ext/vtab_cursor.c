@@ -542,7 +542,8 @@ static int sort_rows(struct cursor *cursor)
     }
     if (rc != SQLITE_OK)
         return rc;
-    qsort(cursor->sorted, cursor->sorted_count, sizeof(*cursor->sorted), sorted_compare);
+    if (cursor->sorted_count)
+        qsort(cursor->sorted, cursor->sorted_count, sizeof(*cursor->sorted), sorted_compare);
     cursor->is_sorted = true;
     cursor->sorted_at = 0;
     return sorted_show(cursor);

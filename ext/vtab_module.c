@@ -27,6 +27,7 @@ static void table_free(struct lsm_vtab_table *table)
     lsm_vtab_buf_clear(&table->row);
     sqlite3_free(table->values);
     sqlite3_free(table->default_text);
+    sqlite3_free(table->base.zErrMsg);
     sqlite3_free(table->name);
     sqlite3_free(table);
 }
@@ -218,7 +219,6 @@ static int module_destroy(sqlite3_vtab *vtab)
     lsm_vtab_txn_leave(table);
     if (table->ctx->store)
         table->ctx->store->drop_count++;
-    sqlite3_free(vtab->zErrMsg);
     return table_close(table);
 }
 

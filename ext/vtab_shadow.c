@@ -189,16 +189,20 @@ static int data_decode(struct lsm_vtab_ctx *ctx, const uint8_t *data, int size,
     return SQLITE_OK;
 }
 
+int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **error)
+{
+    return check_object(ctx, "lsmvtab_store", STORE_SQL, found, error);
+}
+
 int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
                          struct lsm_token *token, char **error)
 {
+    bool has_table;
     int rc = SQLITE_OK;
 
     *found = false;
     if (ctx->token_stmt == NULL) {
-        bool has_table;
-
-        rc = check_object(ctx, "lsmvtab_store", STORE_SQL, &has_table, error);
+        rc = lsm_vtab_shadow_has_store(ctx, &has_table, error);
         if (rc != SQLITE_OK || !has_table)
             return rc;
         rc = lsm_vtab_sql_prepare(ctx->conn->db, &ctx->token_stmt,
@@ -216,7 +220,22 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.lsmvtab_store is gone",
                                 ctx->schema);
     } else {
-        rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_store");
+        /* The table may have been made in a transaction that was rolled back. */
+        char *text = NULL;
+
+        rc = lsm_vtab_error_sqlite(&text, ctx->conn->db, "reading lsmvtab_store");
+        sqlite3_finalize(ctx->token_stmt);
+        ctx->token_stmt = NULL;
+        ctx->verified = false;
+        if (lsm_vtab_shadow_has_store(ctx, &has_table, NULL) == SQLITE_OK && !has_table) {
+            sqlite3_free(text);
+            return SQLITE_OK;
+        }
+        if (error) {
+            sqlite3_free(*error);
+            *error = text;
+        }
+        return rc;
     }
     sqlite3_reset(ctx->token_stmt);
     return rc;

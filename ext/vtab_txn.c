@@ -339,11 +339,12 @@ int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
     struct lsm_vtab_ctx *ctx = table->ctx;
     int rc;
 
-    if (ctx->txn == NULL) {
+    /* Before pages are counted: finding the tree reads some. */
+    rc = lsm_vtab_table_open(table, &table->base.zErrMsg);
+    if (rc == SQLITE_OK && ctx->txn == NULL)
         rc = ctx_begin(ctx, &table->base.zErrMsg);
-        if (rc != SQLITE_OK)
-            return rc;
-    }
+    if (rc != SQLITE_OK)
+        return rc;
     table_join(table);
     return SQLITE_OK;
 }
@@ -365,6 +366,16 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, char **error)
     bool found;
     int rc;
 
+    if (ctx->created == NULL)
+        return SQLITE_OK;
+    rc = lsm_vtab_shadow_has_store(ctx, &found, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (!found) {               /* the first lsm tables of this database were */
+        rollback_to(ctx, 0);
+        ctx->token_written = false;
+        return SQLITE_OK;
+    }
     for (created = ctx->created; created; created = created->next) {
         if (!lsm_txn_has_tree(ctx->txn, created->tree))
             continue;
@@ -490,8 +501,9 @@ int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
 {
     struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
 
+    /* After a BUSY commit, a ROLLBACK TO before a CREATE takes our token back without a call. */
     if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO
-        || ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        || (ctx->prepared == LSM_VTAB_PREPARED_JOINT && ctx->created == NULL))
         return SQLITE_OK;
     return ctx_prepare(ctx, &vtab->zErrMsg);
 }

@@ -458,8 +458,6 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
     int rc;
 
     rc = lsm_vtab_txn_begin(table);
-    if (rc == SQLITE_OK)
-        rc = lsm_vtab_table_open(table, &vtab->zErrMsg);
     if (rc != SQLITE_OK)
         return rc;
     lsm_vtab_txn_touch(table->ctx);

@@ -147,7 +147,9 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 /*
  * Close: stops the worker, syncs the log, releases the lock. Snapshots and
  * cursors must be closed first and transactions ended (LSM_MISUSE, and the
- * store stays open). NULL is fine.
+ * store stays open). After any other failure it is closed, and transactions that
+ * were committed without a sync may be missing when it is opened again. NULL is
+ * fine.
  */
 int lsm_db_close(struct lsm_db *db);
 

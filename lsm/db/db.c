@@ -315,11 +315,13 @@ static void remove_creation(struct lsm_os *os, struct lsm_dir *dir, const char *
 {
     char name[LSM_FILENAME_SIZE];
 
+    /* CURRENT first, and surely: it must not name a file that is gone. */
+    if (os->file_remove(dir, "CURRENT") == 0 && os->dir_sync(dir))
+        return;
     for (uint64_t n = 1; n < 4; n++) {
         os->file_remove(dir, lsm_filename(name, LSM_FILE_MANIFEST, n));
         os->file_remove(dir, lsm_filename(name, LSM_FILE_TEMP, n));
     }
-    os->file_remove(dir, "CURRENT");
     os->file_remove(dir, "LOCK");
     os->dir_remove(os, path);
 }
@@ -409,7 +411,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 
 #define LOG_KEPT_AT_CLOSE (1u << 20)    /* a longer one would slow the next open */
 
-static void say_goodbye(struct lsm_db *db)
+static int say_goodbye(struct lsm_db *db)
 {
     struct lsm_edit edit;
     int rc = LSM_OK;
@@ -419,7 +421,9 @@ static void say_goodbye(struct lsm_db *db)
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     lsm_db_unlock(db);
-    if (db->has_log && !db->log.failed)
+    if (db->has_log && db->log.failed)
+        rc = lsm_write_ready(db);       /* what was acknowledged without a sync goes to a fresh log */
+    else if (db->has_log)
         rc = lsm_log_sync(&db->log);
     if (rc == LSM_OK && !db->manifest.failed && !(db->has_log && db->log.failed)) {
         lsm_edit_init(&edit, db->os);
@@ -439,8 +443,15 @@ static void say_goodbye(struct lsm_db *db)
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
+    if (rc) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        lsm_db_event(db, LSM_EVENT_ERROR, "closed, but the log could not be synced: %s", why);
+        return lsm_fail(rc, "%s", why);
+    }
     lsm_worker_sweep(db);
     lsm_db_event(db, LSM_EVENT_INFO, "closed");
+    return LSM_OK;
 }
 
 int lsm_db_close(struct lsm_db *db)
@@ -461,10 +472,14 @@ int lsm_db_close(struct lsm_db *db)
     lsm_db_unlock(db);
     if (db->worker)
         db->os->thread_join(db->worker);
+    int rc = LSM_OK;
+    char why[LSM_ERROR_TEXT_SIZE] = "";
     if (!db->read_only && db->writing_begun && db->health < LSM_HEALTH_READ_ONLY)
-        say_goodbye(db);
+        rc = say_goodbye(db);
+    if (rc)
+        lsm_error_save(why, sizeof why);
     db_free(db);
-    return LSM_OK;
+    return rc ? lsm_fail(rc, "%s", why) : LSM_OK;
 }
 
 /* ---- destroy ---- */

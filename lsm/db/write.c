@@ -68,7 +68,7 @@ int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units
     lsm_db_lock(db);
     base = db->view->version;
     lsm_version_ref(base);
-    rc = lsm_version_apply(base, edit, &version);
+    rc = edit->rc ? edit->rc : lsm_version_apply(base, edit, &version);
     lsm_db_unlock(db);
     if (rc == LSM_OK && (db->manifest.failed || lsm_manifest_is_long(&db->manifest))) {
         struct lsm_edit snapshot;
@@ -279,7 +279,6 @@ int lsm_write_rotate(struct lsm_db *db)
 {
     struct lsm_log log;
     struct lsm_log_end end;
-    char name[LSM_FILENAME_SIZE];
     int rc = lsm_write_ready(db), error;
 
     if (rc == LSM_OK)
@@ -292,8 +291,7 @@ int lsm_write_rotate(struct lsm_db *db)
         return rc;
     error = db->os->dir_sync(db->dir);
     if (error) {
-        lsm_log_close(&log);
-        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, log.number));
+        lsm_log_close(&log);    /* it stays (I-08): an empty log behind the present one harms nobody */
         return lsm_fail_os(error, "sync directory", db->path);
     }
     lsm_log_close(&db->log);

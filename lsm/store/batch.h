@@ -25,7 +25,7 @@ struct lsm_batch {
     uint64_t live_bytes;        /* of their encoded form, about */
     struct lsm_batch_void *void_runs;   /* ascending, disjoint, merged */
     uint32_t void_count, void_cap;
-    uint32_t *steps;            /* for every LSM_BATCH_STEP-th op the row before it: ways to an op */
+    uint32_t *steps;            /* for every LSM_BATCH_STEP-th op the row before it: to find ops */
     uint32_t step_count, step_cap;
     uint64_t rows_visited;      /* by rollbacks: their cost */
 };

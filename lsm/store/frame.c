@@ -172,6 +172,14 @@ static int fill(struct lsm_frame_reader *r, uint64_t off, size_t n, const uint8_
 
 static bool is_zero(const uint8_t *p, size_t n)
 {
+    for (; n >= 64; p += 64, n -= 64) {         /* long tails of a preallocated file */
+        uint64_t any = 0;
+
+        for (size_t i = 0; i < 64; i += 8)
+            any |= lsm_get_u64(p + i);
+        if (any)
+            return false;
+    }
     for (; n >= 8; p += 8, n -= 8)
         if (lsm_get_u64(p))
             return false;
@@ -236,6 +244,10 @@ static int judge_tail(struct lsm_frame_reader *r)
         rc = fill(r, off, n, &p);
         if (rc != LSM_OK)
             return rc;
+        if (is_zero(p, n)) {
+            off += (n - LSM_FRAME_HEAD_SIZE) / 8 * 8 + 8;   /* as far as the loop below would go */
+            continue;
+        }
         for (i = 0; n - i >= LSM_FRAME_HEAD_SIZE; i += 8) {
             uint64_t synced = lsm_get_u64(p + i + SYNCED);
 

@@ -21,12 +21,12 @@
  *
  * `synced` tells a torn tail from damage. It says how much of the file a
  * successful sync had covered when the frame was written. When reading meets a
- * bad frame at p, it looks on, in steps of 8, for a good mark with synced > p: such a head
- * proves that the bytes at p once were on disk and that later work relied on
- * them, so it is CORRUPT. Without one, all that follows p was never synced
- * and may be missing in any pattern (the kernel writes pages in its own order, so
- * that a whole frame behind a hole proves nothing); then p is the end. The look
- * costs one pass over the tail, whatever stands in it.
+ * bad frame at p, it looks on, in steps of 8, for a good mark with synced > p:
+ * such a head proves that the bytes at p once were on disk and that later work
+ * relied on them, so it is CORRUPT. Without one, nothing shows that p was ever
+ * synced, and what was not may be missing in any pattern (the kernel writes
+ * pages in its own order: a whole frame behind a hole proves nothing); then p is
+ * the end. The look costs one pass over the tail, whatever stands in it.
  *
  * What this cannot see: damage to frames behind the last one's `synced`. The
  * token, the next log's prev_* and a clean close's log_end are for that.

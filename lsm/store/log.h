@@ -43,9 +43,9 @@ struct lsm_log {
     struct lsm_buf scratch;
 };
 
-/* Create N.log (exclusively) with its header, and sync the file; the directory is the caller's, before
-   anything in the log is called durable. `prev` may be NULL. On failure there is no file, as far as
-   removing it works. */
+/* Create N.log (exclusively) with its header, and sync the file; the directory is the caller's,
+   before anything in the log is called durable. `prev` may be NULL. On failure there is no file, as
+   far as removing it works. */
 int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
                    const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
                    uint32_t mode);
@@ -90,7 +90,8 @@ int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
 int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
                       uint64_t number, struct lsm_log_end *prev, bool *torn);
 
-/* LSM_CORRUPT "log hole" unless log `end` ended exactly where its successor `number` says in `prev`. */
+/* LSM_CORRUPT "log hole" unless the log of `end` ended exactly where its successor, log `number`,
+   says in `prev`. */
 int lsm_log_check_prev(uint64_t number, const struct lsm_log_end *prev,
                        const struct lsm_log_end *end);
 

@@ -69,8 +69,9 @@ struct lsm_memtable_row {
 };
 uint32_t lsm_memtable_newest(const struct lsm_memtable *mem);   /* offset of the row added last, or 0 */
 /* The row added after `off` (0: the first). false: there is none. */
-bool lsm_memtable_next_added(const struct lsm_memtable *mem, uint32_t off, struct lsm_memtable_row *row);
-/* Turn a row's kind to VOID. Readers see it or not. Such rows need a seq of their own in their key. */
+bool lsm_memtable_next_added(const struct lsm_memtable *mem, uint32_t off,
+                             struct lsm_memtable_row *row);
+/* Turn a row's kind to VOID. Readers see it or not. No other row of its key may have its seq. */
 void lsm_memtable_void(struct lsm_memtable *mem, uint32_t off);
 /* Someone else holds a reference: an iterator, or who it was published to. */
 bool lsm_memtable_is_shared(const struct lsm_memtable *mem);

@@ -555,7 +555,8 @@ static int open_top(struct lsm_table *t)
     int rc;
 
     lsm_table_scratch_init(&s, os);
-    rc = lsm_table_read(t, t->footer.top_off, t->footer.top_size, LSM_BLOCK_TOP_INDEX, &s, &payload);
+    rc = lsm_table_read(t, t->footer.top_off, t->footer.top_size, LSM_BLOCK_TOP_INDEX, &s,
+                        &payload);
     if (rc == LSM_OK)
         rc = lsm_block_new(os, payload, t->cmp, t->name, t->footer.top_off, &t->top);
     lsm_table_scratch_clear(&s);

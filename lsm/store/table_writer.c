@@ -250,8 +250,10 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
 static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag)
 {
     bool is_first = w->raw == 0;
-    int c = is_first ? -1 : lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), key);
+    int c = -1;
 
+    if (!is_first)
+        c = lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), key);
     if (c > 0 || (c == 0 && tag >= w->last_tag)) {
         fail(w, lsm_fail(LSM_MISUSE, "write %s: rows are not in order", w->name));
         return false;
@@ -371,7 +373,7 @@ static void sync_file(struct lsm_table_writer *w)
     if (error == 0)
         return;
     rc = lsm_fail_os(error, "sync", w->name);
-    if (rc != LSM_FULL) {               /* no space is a condition, anything else a broken promise */
+    if (rc != LSM_FULL) {               /* no space is a condition, the rest a broken promise */
         lsm_error_save(text, sizeof text);
         rc = lsm_fail(LSM_FSYNC, "%s", text);
     }

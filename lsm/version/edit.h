@@ -35,7 +35,7 @@ struct lsm_edit {
     uint64_t next_file;         /* numbers below are used or burnt */
     uint32_t next_tree;
     uint64_t log_number;        /* logs below are not needed */
-    uint64_t log_end_number, log_end_size, log_end_chain;  /* clean close: where the newest log ends */
+    uint64_t log_end_number, log_end_size, log_end_chain;  /* clean close: where the log ends */
     uint64_t seq;               /* newest sequence in tables */
     struct lsm_token root;      /* tables hold everything up to this token */
     struct lsm_token decided, floor;
@@ -67,15 +67,27 @@ size_t lsm_edit_tree_count(const struct lsm_edit *e);
 size_t lsm_edit_added_count(const struct lsm_edit *e);
 size_t lsm_edit_removed_count(const struct lsm_edit *e);
 size_t lsm_edit_dropped_count(const struct lsm_edit *e);
-static inline const struct lsm_edit_tree *lsm_edit_trees(const struct lsm_edit *e) { return (const void *)e->trees.data; }
-static inline const struct lsm_edit_table *lsm_edit_added(const struct lsm_edit *e) { return (const void *)e->added.data; }
-static inline const struct lsm_edit_table *lsm_edit_removed(const struct lsm_edit *e) { return (const void *)e->removed.data; }
-static inline const uint32_t *lsm_edit_dropped(const struct lsm_edit *e) { return (const void *)e->dropped.data; }
+static inline const struct lsm_edit_tree *lsm_edit_trees(const struct lsm_edit *e)
+{
+    return (const void *)e->trees.data;
+}
+static inline const struct lsm_edit_table *lsm_edit_added(const struct lsm_edit *e)
+{
+    return (const void *)e->added.data;
+}
+static inline const struct lsm_edit_table *lsm_edit_removed(const struct lsm_edit *e)
+{
+    return (const void *)e->removed.data;
+}
+static inline const uint32_t *lsm_edit_dropped(const struct lsm_edit *e)
+{
+    return (const void *)e->dropped.data;
+}
 
 /* Append to `out`, which latches errors; never empty. */
 void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out);
-/* Into an edit fresh from init. Slices in it point into `bytes`. LSM_CORRUPT, LSM_FORMAT, LSM_NOMEM.
-   `file`, `off`: for the text. */
+/* Into an edit fresh from init. Slices in it point into `bytes`. `file`, `off`: for the text.
+   LSM_CORRUPT, LSM_FORMAT, LSM_NOMEM. */
 int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file, uint64_t off);
 
 #endif

@@ -57,7 +57,7 @@ static int sync_dir(struct lsm_os *os, struct lsm_dir *dir)
     return error ? fail_sync(error, "the store's directory") : LSM_OK;
 }
 
-/* Create `name` with `bytes` in it, on disk. On failure there is no file, as far as removing works. */
+/* Create `name` with `bytes` in it, on disk. On failure there is none, as far as removing works. */
 static int write_file(struct lsm_os *os, struct lsm_dir *dir, const char *name, uint32_t mode,
                       struct lsm_slice bytes, struct lsm_file **file)
 {
@@ -261,7 +261,8 @@ int lsm_manifest_append(struct lsm_manifest *m, const struct lsm_edit *edit)
     check_manifest(m);
     lsm_filename(name, LSM_FILE_MANIFEST, m->number);
     if (m->failed)
-        return lsm_fail(LSM_FSYNC, "%s: a write or sync failed earlier; begin a new MANIFEST", name);
+        return lsm_fail(LSM_FSYNC, "%s: a write or sync failed earlier; begin a new MANIFEST",
+                        name);
     /* Prevents: this edit is on disk and an earlier one, which was read out of the page cache when
        the store was opened, is not. */
     if (m->synced < m->size && (rc = sync_manifest(m, name)) != LSM_OK)
@@ -419,14 +420,14 @@ static int ignore_edit(void *ctx, const struct lsm_edit *edit)
  * only where no other answer is possible:
  *
  *     one whole, none but unfinished ones below it                     that one
- *     CURRENT missing, no whole one, only unfinished ones, no data     LSM_NOTFOUND
+ *     CURRENT missing, no whole one, none of a newer format, no data   LSM_NOTFOUND
  *     anything else (of two whole ones, one is stale)                  LSM_CORRUPT
  */
 static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing, uint64_t *number)
 {
     struct listing l = { .os = os, .dir = dir };
     uint64_t unfinished_max = 0;
-    size_t whole_count = 0, unclear_count = 0;
+    size_t whole_count = 0, unclear_count = 0, damaged_count = 0;
     int error, rc;
 
     lsm_buf_init(&l.manifests, os);
@@ -445,7 +446,9 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
         } else if (unfinished) {
             if (n > unfinished_max)
                 unfinished_max = n;
-        } else if (rc == LSM_OK || rc == LSM_CORRUPT || rc == LSM_FORMAT) {
+        } else if (rc == LSM_CORRUPT) {
+            damaged_count++;            /* or its size reached the disk before its bytes did */
+        } else if (rc == LSM_OK || rc == LSM_FORMAT) {
             unclear_count++;            /* it may have been the one */
         }
         if (rc == LSM_CORRUPT || rc == LSM_FORMAT)
@@ -456,13 +459,13 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
     if (rc != LSM_OK)
         return rc;
 
-    if (whole_count == 1 && unclear_count == 0 && unfinished_max < *number)
+    if (whole_count == 1 && unclear_count + damaged_count == 0 && unfinished_max < *number)
         return LSM_OK;
     if (is_missing && whole_count == 0 && unclear_count == 0 && !l.has_data)
         return lsm_fail(LSM_NOTFOUND, "there is no store in this directory");
     return lsm_corrupt("CURRENT", 0, is_missing
-                       ? "it is missing, and no MANIFEST is sure to be the newest; restore it from a "
-                         "copy or repair the store"
+                       ? "it is missing, and no MANIFEST is sure to be the newest; restore it "
+                         "from a copy or repair the store"
                        : "it is not what was written, and no MANIFEST is sure to be the newest; "
                          "restore it from a copy or repair the store");
 }
@@ -482,8 +485,9 @@ static void heal_current(struct lsm_manifest *m, const char *name, uint32_t file
         m->failed = true;
 }
 
-int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir, bool read_only,
-                      uint32_t file_mode, int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx)
+int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
+                      bool read_only, uint32_t file_mode,
+                      int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx)
 {
     char name[LSM_FILENAME_SIZE];
     bool heal = false, unfinished;

@@ -41,24 +41,32 @@ struct lsm_manifest {
     bool failed;                /* an append failed, or the tail is torn: begin a new MANIFEST */
 };
 
-/* Begin MANIFEST-number with `snapshot` as its first frame, and make CURRENT name it. Durable when
-   it returns LSM_OK. The former MANIFEST (if *m is open; else *m is zeroed) is closed and stays on disk: the
-   caller removes it. On failure *m is as it was, except `failed`, set when CURRENT may name the new
-   one after a crash: then the new file stays too, and only another create, under a higher number,
-   leads on. */
+/*
+ * Begin MANIFEST-number with `snapshot` as its first frame, and make CURRENT
+ * name it. Durable when it returns LSM_OK. *m is open or zeroed; a former
+ * MANIFEST is closed and stays on disk: the caller removes it. On failure *m is as
+ * it was, except `failed`, set when CURRENT may name the new one after a crash:
+ * then the new file stays too, and only another create, under a higher number,
+ * leads on.
+ */
 int lsm_manifest_create(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
                         const uint8_t uuid[16], uint64_t number, uint32_t file_mode,
                         const struct lsm_edit *snapshot);
-/* Find it through CURRENT and read it: fn gets every edit in order (valid during the call), its non-zero
-   result is returned. LSM_NOTFOUND: there is no store here. LSM_FORMAT: newer. LSM_IOERR is never
-   taken for an end. m->uuid is filled from the file. With a torn tail `failed` is set: nothing
-   appends behind it, recovery begins a new MANIFEST before it removes anything. read_only: nothing
-   is written, CURRENT is not healed. A CURRENT that cannot be healed (full disk) sets `failed` too.
-   On failure *m is zeroed. */
-int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir, bool read_only,
-                      uint32_t file_mode, int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx);
-/* Append and sync. LSM_NOMEM and LSM_TOOBIG write nothing. Another failure latches `failed`: the edit
-   may or may not be on disk. */
+/*
+ * Find it through CURRENT and read it: fn gets every edit in order, valid during
+ * the call; its non-zero result is returned. m->uuid is filled from the file.
+ * LSM_NOTFOUND: there is no store here. LSM_FORMAT: newer. LSM_IOERR is never
+ * taken for an end. On failure *m is zeroed.
+ *
+ * With a torn tail `failed` is set: nothing appends behind it, recovery begins a
+ * new MANIFEST before it removes anything. read_only: nothing is written,
+ * CURRENT is not healed. Where it cannot be healed (full disk), `failed` is set.
+ */
+int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
+                      bool read_only, uint32_t file_mode,
+                      int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx);
+/* Append and sync. LSM_NOMEM and LSM_TOOBIG write nothing. Another failure latches `failed`: the
+   edit may or may not be on disk. */
 int lsm_manifest_append(struct lsm_manifest *m, const struct lsm_edit *edit);
 /* Bytes appended since the snapshot are worth a new file: > max(1 MiB, 2 x snapshot). */
 bool lsm_manifest_is_long(const struct lsm_manifest *m);

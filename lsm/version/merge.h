@@ -22,7 +22,7 @@ struct lsm_level_source {
     /* First run whose largest key is >= key. */
     uint32_t (*find)(void *ctx, struct lsm_slice key);
     uint32_t count;
-    void (*close)(void *ctx);           /* with the iterator, or when it cannot be made; may be NULL */
+    void (*close)(void *ctx);           /* with the iterator, or if none is made; may be NULL */
 };
 int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source, struct lsm_iter **it);
 

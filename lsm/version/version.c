@@ -415,7 +415,7 @@ void lsm_run_unref(struct lsm_run *run)
         run_unref(run, NULL);
 }
 
-/* No addition may have the number of a run that stays: the file would die with the first of the two. */
+/* No addition may have the number of a run that stays: its file would die with one of the two. */
 static int check_numbers(const struct work *w)
 {
     bool look = false;
@@ -495,7 +495,7 @@ static uint32_t find_place(const struct lsm_level *old, uint32_t lo, const struc
     return lo;
 }
 
-/* Put `run` behind what the array has. check: it or its left neighbour is an addition to a sorted level. */
+/* Put `run` behind what the array has. check: it or the one before is new in a sorted level. */
 static int put_run(struct run_array *array, struct lsm_run *run, bool check,
                    const struct lsm_comparator *cmp)
 {
@@ -564,7 +564,7 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
     return rc;
 }
 
-/* The tree with what the lists hold for it; `old` NULL: a new tree. The lists stand at this tree. */
+/* The tree with what the lists, which stand at it, hold for it; `old` NULL: a new tree. */
 static int build_tree(struct work *w, const struct lsm_tree_version *old, uint32_t id,
                       struct lsm_tree_version **tree)
 {
@@ -605,6 +605,12 @@ static int build_tree(struct work *w, const struct lsm_tree_version *old, uint32
     return rc;
 }
 
+static bool has_changes(const struct work *w, uint32_t tree)
+{
+    return (w->added_at < w->added_count && w->added[w->added_at].table->meta.tree == tree) ||
+           (w->removed_at < w->removed_count && w->removed[w->removed_at].tree == tree);
+}
+
 /* Walk old and created trees in the order of their ids, with all lists alongside. */
 static int build_trees(struct work *w, struct lsm_version *v)
 {
@@ -630,10 +636,9 @@ static int build_trees(struct work *w, struct lsm_version *v)
         }
         if (old && d < w->dropped_count && w->dropped[d] == id) {
             d++;
-            continue;           /* lists that hold something for it do not move on: a misfit below */
+            continue;           /* lists that hold something for it stand still: a misfit below */
         }
-        if (old && !(w->added_at < w->added_count && w->added[w->added_at].table->meta.tree == id) &&
-            !(w->removed_at < w->removed_count && w->removed[w->removed_at].tree == id)) {
+        if (old && !has_changes(w, id)) {
             add_ref(&old->refs);
             tree = old;
         } else {
@@ -646,7 +651,8 @@ static int build_trees(struct work *w, struct lsm_version *v)
     if (d < w->dropped_count)
         return misfit_tree("a tree is dropped that does not exist");
     if (w->added_at < w->added_count)
-        return misfit(w->added[w->added_at].table->meta.number, "added to a tree that does not exist");
+        return misfit(w->added[w->added_at].table->meta.number,
+                      "added to a tree that does not exist");
     if (w->removed_at < w->removed_count)
         return misfit(w->removed[w->removed_at].number, "removed from a tree that is dropped");
     return LSM_OK;

@@ -65,19 +65,24 @@ int lsm_version_new(struct lsm_os *os, void (*obsolete)(void *ctx, const struct 
 void lsm_version_ref(struct lsm_version *v);
 void lsm_version_unref(struct lsm_version *v);          /* any thread; NULL is fine */
 
-/* `base` with `edit` applied, one reference. A table that is removed and added moves: its run stays the
-   same. Comparators of trees that the edit creates are asked for. LSM_NOMEM. LSM_CORRUPT: the edit
-   does not fit (removes what is not there, adds what is there, overlap below level 0, unknown tree). */
+/*
+ * `base` with `edit` applied, one reference. A table that is removed and added
+ * moves: its run stays the same. Comparators of trees that the edit creates are
+ * asked for. LSM_NOMEM. LSM_CORRUPT: the edit does not fit (removes what is not
+ * there, adds what is there, overlap below level 0, unknown tree).
+ */
 int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edit,
                       struct lsm_version **version);
-const struct lsm_tree_version *lsm_version_tree(const struct lsm_version *v, uint32_t tree); /* or NULL */
-/* Append every table of v to a snapshot edit, which borrows its keys: keep v until it is cleared. */
+/* NULL: there is none. */
+const struct lsm_tree_version *lsm_version_tree(const struct lsm_version *v, uint32_t tree);
+/* Append every table of v to a snapshot edit, which borrows the keys: keep v until that is done. */
 void lsm_version_to_edit(const struct lsm_version *v, struct lsm_edit *edit);
 
 /* In a level below 0: index of the first run whose largest key is >= key; count if none. */
-uint32_t lsm_level_find(const struct lsm_level *level, const struct lsm_comparator *cmp, struct lsm_slice key);
+uint32_t lsm_level_find(const struct lsm_level *level, const struct lsm_comparator *cmp,
+                        struct lsm_slice key);
 /* Any run of the level that touches [lo, hi]? is_sorted: false for level 0. */
-bool lsm_level_overlaps(const struct lsm_level *level, bool is_sorted, const struct lsm_comparator *cmp,
-                        struct lsm_slice lo, struct lsm_slice hi);
+bool lsm_level_overlaps(const struct lsm_level *level, bool is_sorted,
+                        const struct lsm_comparator *cmp, struct lsm_slice lo, struct lsm_slice hi);
 
 #endif

@@ -43,7 +43,8 @@ static inline void fuzz_end(struct fuzz_place *p)
     lsm_os_posix_free(p->base);
 }
 
-static inline void fuzz_put(struct fuzz_place *p, const char *name, const uint8_t *bytes, size_t size)
+static inline void fuzz_put(struct fuzz_place *p, const char *name, const uint8_t *bytes,
+                            size_t size)
 {
     struct lsm_file *file;
 

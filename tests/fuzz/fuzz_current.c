@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_begin(&p);
     lsm_edit_init(&edit, p.os);
     for (int i = 0; i <= two; i++) {
-        FUZZ_CHECK(lsm_manifest_create(&m, p.os, p.dir, uuid, (uint64_t)i + 1, 0644, &edit) == LSM_OK);
+        rc = lsm_manifest_create(&m, p.os, p.dir, uuid, (uint64_t)i + 1, 0644, &edit);
+        FUZZ_CHECK(rc == LSM_OK);
         good_size[i] = fuzz_get(&p, "CURRENT", good[i], sizeof(good[i]));
     }
     lsm_manifest_close(&m);

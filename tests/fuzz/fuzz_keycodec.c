@@ -23,7 +23,8 @@ struct decoded {
     bool whole;                 /* both columns, nothing behind them */
 };
 
-static struct decoded decode(const struct lsm_vtab_key_part *parts, const uint8_t *data, size_t size)
+static struct decoded decode(const struct lsm_vtab_key_part *parts, const uint8_t *data,
+                             size_t size)
 {
     struct decoded d = { { NULL, size }, NULL, { { SQLITE_NULL, { 0 } }, { SQLITE_NULL, { 0 } } },
                          { 0, 0 }, false };

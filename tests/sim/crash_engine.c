@@ -112,10 +112,9 @@ static bool crash_recovery(struct crash *crash, struct sim_disk *disk, int64_t f
                           .open = open_inner, .allow = allow_inner, .quiet = true,
                           .failures_max = 1 };
     struct lsm_db *db = NULL;
-    int extra = 0, rc = open_store(sim, &db);
+    int rc = open_store(sim, &db);
     bool ok;
 
-    (void)extra;
     crash->outer_found = found;
     if (rc == LSM_OK)
         rc = recover_and_work(sim, db, 0);
@@ -206,7 +205,7 @@ static void crash_random(uint64_t seed, int steps, uint32_t models, uint32_t dep
 
 TEST(any_crash_leaves_a_prefix)
 {
-    int seeds = test_long() ? 60 : 6;
+    int seeds = test_long() ? 60 : 4;
 
     total = total2 = 0;
     for (int i = 0; i < seeds; i++)
@@ -284,7 +283,13 @@ TEST(a_forgotten_sync_of_the_engine_is_caught)
                 continue;
             op->failed = true;          /* the disk lied: nothing of it is durable */
             syncs++;
-            caught += !sim_enumerate(sim->disk, &e);
+            if (!sim_enumerate(sim->disk, &e)) {
+                caught++;
+            } else {
+                char what[300];
+                sim_op_text(sim->disk, op, what, sizeof what);
+                printf("  its loss is harmless: op %zu %s\n", i, what);
+            }
             op->failed = false;
         }
         printf("  %zu of %zu syncs\n", caught, syncs);

@@ -276,7 +276,7 @@ static int step_create(struct model *model)
     if (rc == LSM_OK) {
         tree->create_end = here(model);
     } else {
-        tree->tree = NULL;              /* it may be there after all when the store is opened again */
+        tree->tree = NULL;          /* it may be there after all when the store is opened again */
         tree->drop_begin = here(model);
     }
     return rc;
@@ -403,8 +403,8 @@ static bool tree_is(const struct model *model, const struct model_tree *mt, stru
                 rc = way == 0 ? lsm_cursor_next(cursor) : lsm_cursor_prev(cursor);
         }
         if (ok && rc != LSM_DONE) {
-            snprintf(why, size, "%s at transaction %d has a row too many, '%.*s', or %s: %s", mt->name,
-                     n, rc == LSM_OK ? (int)lsm_cursor_key(cursor).size : 0,
+            snprintf(why, size, "%s at transaction %d has a row too many, '%.*s', or %s: %s",
+                     mt->name, n, rc == LSM_OK ? (int)lsm_cursor_key(cursor).size : 0,
                      rc == LSM_OK ? (const char *)lsm_cursor_key(cursor).data : "",
                      lsm_code_name(rc), rc == LSM_OK ? "" : lsm_error_text());
             ok = false;
@@ -464,7 +464,7 @@ int64_t model_find(const struct model *model, struct lsm_db *db, int *extra, cha
         *extra = rc == LSM_OK ? number_of(tree, "x") : -1;
     }
     if (n < 0 || n > model->attempts || *extra < 0) {
-        snprintf(why, size, "the number of the newest transaction cannot be read, or is %d of %d: %s",
+        snprintf(why, size, "the newest transaction's number cannot be read, or is %d of %d: %s",
                  n, model->txns, lsm_error_text());
         return -1;
     }

@@ -52,8 +52,8 @@ struct model {
     uint32_t values;            /* given out */
     int last_rc;                /* of the step */
     char failed[256];           /* a wrong code, or a wrong row; empty: all is well */
-    /* The number of an attempt that failed while the store became read-only: it may be seen after all
-       when the store is opened again (commit.md, Limits). 0: none. */
+    /* The number of an attempt that failed while the store became read-only: it may be seen after
+       all when the store is opened again (commit.md, Limits). 0: none. */
     int maybe;
 };
 
@@ -77,7 +77,8 @@ int model_run(struct model *model, int steps);
  * prefix of the model's, and why says what is wrong. *extra: how often
  * model_extra() was committed.
  */
-int64_t model_find(const struct model *model, struct lsm_db *db, int *extra, char *why, size_t size);
+int64_t model_find(const struct model *model, struct lsm_db *db, int *extra, char *why,
+                   size_t size);
 /* One more synced transaction, which no model_find() of the prefix minds. */
 int model_extra(struct lsm_db *db, int extra);
 static inline int model_found_txn(int64_t found) { return (int)(found & 0xffff); }

@@ -497,8 +497,8 @@ bool sim_os_free(struct sim_os *os)
     bool clean = sim_os_is_clean(os);
 
     if (!clean)
-        fprintf(stderr, "simulation: left over: %llu bytes in %llu blocks, %u files, %u directories, "
-                "%u mutexes, %u conditions\n", (unsigned long long)os->mem_used,
+        fprintf(stderr, "simulation: left over: %llu bytes in %llu blocks, %u files, "
+                "%u directories, %u mutexes, %u conditions\n", (unsigned long long)os->mem_used,
                 (unsigned long long)os->mem_blocks, os->files, os->dirs, os->mutexes, os->conds);
     free(os);
     return clean;

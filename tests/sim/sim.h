@@ -2,11 +2,11 @@
  * sim.h -- one simulated machine: a disk, the engine's seam and SQLite's VFS on
  * it. What a crash test needs, in one include.
  *
- *     struct sim *sim = sim_new(seed);                 // an empty disk with /db in it
+ *     struct sim *sim = sim_new(seed); // an empty disk with /db in it
  *     run the workload: lsm_db_open with options.os = sim_lsm_os(sim), options.no_worker,
  *         sqlite3_open_v2("/db/app.db", ..., sim->vfs->name), sim_mark(sim, kind, value) ...
- *     sim_enumerate(sim->disk, &e);                    // e.open: sim_on(disk), recover, say what is there
- *     CHECK(sim_free(sim));                            // false: something leaked
+ *     sim_enumerate(sim->disk, &e);    // e.open: sim_on(disk), recover, say what is there
+ *     CHECK(sim_free(sim));            // false: something leaked
  *
  * sqlite3_randomness is the process's, not the VFS's: sim_new seeds it anew so
  * that two runs write the same bytes.
@@ -52,7 +52,8 @@ enum {
     SIM_MARK_DURABLE    /* n was promised to survive a power cut */
 };
 
-/* Of transactions numbered upwards: may a crash in this state leave exactly the first n? Fills why. */
+/* Of transactions numbered upwards: may a crash in this state leave exactly the first n? If not,
+   state->why says so. */
 bool sim_allow_prefix(struct sim_disk *disk, struct sim_state *state, int64_t n);
 
 #endif

@@ -43,8 +43,9 @@ struct sim_state {
 struct sim_enum {
     uint32_t models;        /* SIM_M(n) | ...; 0: all */
     size_t pos_first;       /* positions before it are not crashed at */
-    uint32_t cap;           /* choices of one model at one position; of more, so many are drawn; 0: 64 */
-    uint32_t sparse;        /* models but M0 and M1 at each position next to a sync or a mark, and at
+    uint32_t cap;           /* choices of one model at one position; of more, so many are drawn;
+                               0: 64 */
+    uint32_t sparse;        /* models but M0, M1: each position next to a sync or a mark, and
                                one in `sparse` of the others; 0: 1 */
     uint64_t states_max;    /* stop after so many distinct states; 0: never */
     unsigned failures_max;  /* stop after so many; 0: 3 */

@@ -426,7 +426,8 @@ int sim_rename(struct sim_disk *disk, uint32_t dir, const char *from, const char
     return 0;
 }
 
-int sim_link(struct sim_disk *disk, uint32_t dir, const char *name, uint32_t to, const char *to_name)
+int sim_link(struct sim_disk *disk, uint32_t dir, const char *name, uint32_t to,
+             const char *to_name)
 {
     uint32_t ino = sim_entries_find(&disk->inodes[dir].entries, name);
     int error;
@@ -510,7 +511,8 @@ static bool has_room(const struct sim_disk *disk, uint64_t more)
     return used <= disk->capacity && more <= disk->capacity - used;
 }
 
-int sim_read(struct sim_disk *disk, uint32_t ino, void *data, size_t size, uint64_t off, size_t *got)
+int sim_read(struct sim_disk *disk, uint32_t ino, void *data, size_t size, uint64_t off,
+             size_t *got)
 {
     struct sim_inode *inode = sim_inode(disk, ino);
     int error = sim_disk_fault(disk, SIM_READ);
@@ -636,7 +638,8 @@ void sim_op_text(struct sim_disk *disk, const struct sim_op *op, char *text, siz
         inode_path(disk, op->ino, path, sizeof path);
         if (op->kind == SIM_WRITE)
             snprintf(text, size, "WRITE %s %llu+%u (size %llu)%s", path,
-                     (unsigned long long)op->off, op->size, (unsigned long long)op->size_was, failed);
+                     (unsigned long long)op->off, op->size, (unsigned long long)op->size_was,
+                     failed);
         else if (op->kind == SIM_SYNC)
             snprintf(text, size, "SYNC %s%s", path, failed);
         else

@@ -111,8 +111,9 @@ struct sim_disk {
     uint64_t chance;            /* state of the generator behind randomness */
     uint64_t capacity;          /* bytes; more is ENOSPC; 0: endless */
     struct sim_fault fault;
-    unsigned fills;             /* M5: what a grown file may show instead of its data: 1 zeros, 2 and
-                                   stale memory, 3 and garbage, 4 and another file's bytes (default) */
+    unsigned fills;             /* M5: what a grown file may show instead of its data: 1 zeros,
+                                   2 and stale memory, 3 and garbage, 4 and another file's
+                                   bytes (default) */
 
     /* Rules that are checked with every op (sim_rules.c); NULL: none. */
     void (*rule)(void *ctx, struct sim_disk *disk, const struct sim_op *op);
@@ -155,10 +156,12 @@ int sim_mkdir(struct sim_disk *disk, uint32_t dir, const char *name, uint32_t mo
 int sim_rmdir(struct sim_disk *disk, uint32_t dir, const char *name);
 int sim_unlink(struct sim_disk *disk, uint32_t dir, const char *name);
 int sim_rename(struct sim_disk *disk, uint32_t dir, const char *from, const char *to);
-int sim_link(struct sim_disk *disk, uint32_t dir, const char *name, uint32_t to, const char *to_name);
+int sim_link(struct sim_disk *disk, uint32_t dir, const char *name, uint32_t to,
+             const char *to_name);
 int sim_syncdir(struct sim_disk *disk, uint32_t dir);
 uint32_t sim_anonymous(struct sim_disk *disk);
-int sim_read(struct sim_disk *disk, uint32_t ino, void *data, size_t size, uint64_t off, size_t *got);
+int sim_read(struct sim_disk *disk, uint32_t ino, void *data, size_t size, uint64_t off,
+             size_t *got);
 int sim_write(struct sim_disk *disk, uint32_t ino, const void *data, size_t size, uint64_t off);
 int sim_truncate(struct sim_disk *disk, uint32_t ino, uint64_t size);
 int sim_allocate(struct sim_disk *disk, uint32_t ino, uint64_t size);

@@ -171,8 +171,9 @@ static void on_write(struct sim_rules *rules, struct sim_disk *disk, const struc
                                   lsm_filename(name, LSM_FILE_TABLE, c.table[i].number));
         if (!ino || !sim_walk_is_durable(rules->walk, ino) ||
             sim_walk_bytes(rules->walk, ino)->size != c.table[i].size)
-            sim_disk_break(disk, "op %zu: a MANIFEST edit names table %s, whose %s is not durable (C-04)",
-                           disk->op_count - 1, name, ino ? "content" : "name");
+            sim_disk_break(disk, "op %zu: a MANIFEST edit names table %s, "
+                           "whose %s is not durable (C-04)", disk->op_count - 1, name,
+                           ino ? "content" : "name");
     }
     free(c.table);
 }

@@ -71,7 +71,8 @@ static bool survives(struct model *model, int how)
         if (rc != LSM_OK)
             found = -1;
     } else {
-        snprintf(state.why, sizeof state.why, "open: %s: %.300s", lsm_code_name(rc), lsm_error_text());
+        snprintf(state.why, sizeof state.why, "open: %s: %.300s", lsm_code_name(rc),
+                 lsm_error_text());
     }
     model_close(&after);
     if (!sim_free(sim))
@@ -160,8 +161,9 @@ static bool run_point(const struct fault *fault)
     CHECK(ok);
     model_clear(&model);
     if (!CHECK(sim_free(sim)))
-        printf("  %s fault at %" PRIu64 "%s, error %d, partial %d\n", fault->memory ? "memory" : "call",
-               fault->at, fault->sticky ? " and on" : "", fault->disk.error, fault->disk.partial);
+        printf("  %s fault at %" PRIu64 "%s, error %d, partial %d\n",
+               fault->memory ? "memory" : "call", fault->at,
+               fault->sticky ? " and on" : "", fault->disk.error, fault->disk.partial);
     points++;
     fired += hit;
     return hit && test_state.failures < 6;
@@ -175,8 +177,8 @@ static void sweep(struct fault fault)
     points = fired = errors = read_onlys = 0;
     for (fault.at = test_long() ? 1 : 1 + test_below(3); run_point(&fault); fault.at += step)
         ;
-    printf("  %" PRIu64 " points, %" PRIu64 " failing steps, %" PRIu64 " read-only stores\n", points,
-           errors, read_onlys);
+    printf("  %" PRIu64 " points, %" PRIu64 " failing steps, %" PRIu64 " read-only stores\n",
+           points, errors, read_onlys);
 }
 
 #define ALL_CALLS ((1u << SIM_KIND_COUNT) - 1)
@@ -210,15 +212,17 @@ TEST(each_write_meets_a_full_disk_for_ever)
 TEST(each_open_runs_out_of_descriptors)
 {
     for (int sticky = 0; sticky <= 1; sticky++)
-        sweep((struct fault){ .sticky = sticky, .disk = { .kinds = 1u << SIM_OPEN | 1u << SIM_CREATE,
-                                                          .error = EMFILE } });
+        sweep((struct fault){ .sticky = sticky,
+                              .disk = { .kinds = 1u << SIM_OPEN | 1u << SIM_CREATE,
+                                        .error = EMFILE } });
 }
 
 TEST(each_sync_fails)
 {
     for (int sticky = 0; sticky <= 1; sticky++)
-        sweep((struct fault){ .sticky = sticky, .disk = { .kinds = 1u << SIM_SYNC | 1u << SIM_SYNCDIR,
-                                                          .error = EIO } });
+        sweep((struct fault){ .sticky = sticky,
+                              .disk = { .kinds = 1u << SIM_SYNC | 1u << SIM_SYNCDIR,
+                                        .error = EIO } });
 }
 
 TEST(each_allocation_fails_once)

@@ -352,7 +352,8 @@ static char *copy_text(const char *text)
     return strcpy(copy, text);
 }
 
-static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *out_flags)
+static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags,
+                    int *out_flags)
 {
     struct sim_disk *disk = of(vfs)->disk;
     struct file *f = self(file);

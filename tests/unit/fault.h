@@ -92,7 +92,8 @@ static int fault_write(struct lsm_file *file, const void *data, size_t size, uin
     fault_note("write", fault_name(file));
     if (fault_hits(FAULT_WRITE)) {
         if (fault.write_half)
-            fault.real.file_write(file, data, fault.write_half < size ? fault.write_half : size, off);
+            fault.real.file_write(file, data, fault.write_half < size ? fault.write_half : size,
+                                  off);
         return fault.error;
     }
     return fault.real.file_write(file, data, size, off);
@@ -212,7 +213,8 @@ static inline void fault_put_file(const char *name, const uint8_t *bytes, size_t
     struct lsm_file *file;
 
     fault.real.file_remove(fault.dir, name);
-    CHECK_INT(fault.real.file_open(fault.dir, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0644, &file), 0);
+    CHECK_INT(fault.real.file_open(fault.dir, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0644, &file),
+              0);
     if (size)
         CHECK_INT(fault.real.file_write(file, bytes, size, 0), 0);
     fault.real.file_close(file);

@@ -125,8 +125,9 @@ static inline struct lsm_slice oracle_random_key(enum key_kind kind, uint8_t key
             key[n] = (uint8_t)(test_below(3) * 127);
         break;
     case KEY_PATH:
-        n = (size_t)sprintf((char *)key, "/usr/share/doc/packages-of-all/%c%c/%02u", 'a' + (int)test_below(3),
-                            'a' + (int)test_below(26), (unsigned)test_below(60));
+        n = (size_t)sprintf((char *)key, "/usr/share/doc/packages-of-all/%c%c/%02u",
+                            'a' + (int)test_below(3), 'a' + (int)test_below(26),
+                            (unsigned)test_below(60));
         if (test_below(20) == 0)
             n = test_below(n);
         break;

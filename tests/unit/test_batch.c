@@ -17,7 +17,10 @@ struct op {
 };
 
 static struct lsm_slice op_key(const struct op *op) { return lsm_slice(op->key, op->key_size); }
-static struct lsm_slice op_value(const struct op *op) { return lsm_slice(op->value, op->value_size); }
+static struct lsm_slice op_value(const struct op *op)
+{
+    return lsm_slice(op->value, op->value_size);
+}
 
 /* What the batch encodes is the live ops in order; what it says of its size is true. */
 static void check_encoded(const struct lsm_batch *batch, const struct op *ops, size_t count,
@@ -154,12 +157,14 @@ TEST(batch_going_back_to_one_mark_again_and_again_is_linear)
     for (int keys = 1; keys <= 3; keys++) {
         format_os_init(&os);
         lsm_batch_init(&batch, &os.os);
-        CHECK_OK(lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice_str("kept"), lsm_slice_str("v")));
+        CHECK_OK(lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice_str("kept"),
+                               lsm_slice_str("v")));
         mark = lsm_batch_mark(&batch);
         for (uint32_t i = 0; i < TIMES; i++) {
             uint32_t key = keys == 1 ? 7 : keys == 2 ? __builtin_bswap32(i) : i * 2654435761u;
 
-            CHECK_OK(lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice(&key, 4), lsm_slice(&i, 4)));
+            CHECK_OK(
+                lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice(&key, 4), lsm_slice(&i, 4)));
             CHECK_INT(batch.live_count, 2);
             lsm_batch_rollback(&batch, mark);
             CHECK_INT(batch.live_count, 1);
@@ -183,7 +188,8 @@ TEST(batch_nested_marks_are_linear)
     for (uint32_t round = 0; round < ROUNDS; round++) {
         for (uint32_t i = 0; i < DEPTH; i++, ops++) {
             marks[i] = lsm_batch_mark(&batch);
-            CHECK_OK(lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice(&i, 4), lsm_slice(&i, 4)));
+            CHECK_OK(
+                lsm_batch_add(&batch, LSM_KIND_PUT, 1, NULL, lsm_slice(&i, 4), lsm_slice(&i, 4)));
         }
         for (uint32_t i = DEPTH; i-- > 1;)      /* each savepoint from the inside out, twice */
             lsm_batch_rollback(&batch, marks[i]), lsm_batch_rollback(&batch, marks[i]);
@@ -289,7 +295,8 @@ TEST(batch_add_that_finds_no_memory_changes_nothing)
         lsm_batch_rollback(&batch, 1 + added / 2);
         CHECK_INT(batch.live_count, added / 2);
         os.fail_at = 0;
-        CHECK_OK(lsm_batch_add(&batch, LSM_KIND_PUT, 1000, NULL, lsm_slice(&at, 4), lsm_slice(NULL, 0)));
+        CHECK_OK(
+            lsm_batch_add(&batch, LSM_KIND_PUT, 1000, NULL, lsm_slice(&at, 4), lsm_slice(NULL, 0)));
         CHECK_INT(batch.live_count, added / 2 + 1);
         CHECK_OK(lsm_memtable_check(batch.mem));
         lsm_batch_clear(&batch);

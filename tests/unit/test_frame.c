@@ -407,7 +407,7 @@ TEST(frame_header_that_was_never_finished_is_empty_but_damaged_before_data_is_co
 
     fault_begin();
     make_image(&im, 0, 77);
-    for (int written = 0; written < HEADER; written++) {        /* torn in the write, size extended */
+    for (int written = 0; written < HEADER; written++) {    /* torn, the size extended */
         memset(bytes, 0, sizeof(bytes));
         memcpy(bytes, im.bytes, (size_t)written);
         got = read_bytes(bytes, HEADER + 200);

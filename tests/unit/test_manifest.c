@@ -137,7 +137,8 @@ TEST(manifest_opened_is_synced_before_an_edit_is_put_behind_what_was_read)
    trusted. */
 TEST(manifest_creation_that_fails_anywhere_leaves_one_that_can_be_opened)
 {
-    static const unsigned kinds = FAULT_WRITE | FAULT_SYNC | FAULT_DIR_SYNC | FAULT_RENAME | FAULT_OPEN;
+    static const unsigned kinds = FAULT_WRITE | FAULT_SYNC | FAULT_DIR_SYNC | FAULT_RENAME |
+                                  FAULT_OPEN;
     bool done = false;
 
     for (int at = 1; !done; at++) {
@@ -341,7 +342,7 @@ TEST(current_lost_is_not_guessed_where_two_answers_are_possible)
     bytes[ends[0] + 30] ^= 1;
     fault_put_file("MANIFEST-000001", bytes, size);     /* 1 damaged, 3 whole: was 1 the newest? */
     CHECK_STR(found(), "LSM_CORRUPT");
-    fault_put_file("MANIFEST-000001", bytes, 20);       /* 1 unfinished, 3 whole: a crash can do that */
+    fault_put_file("MANIFEST-000001", bytes, 20);       /* 1 unfinished, 3 whole: left by a crash */
     CHECK_STR(found(), "30");
     fault_end();
 }

@@ -60,8 +60,10 @@ static void compare_with_array(enum key_kind kind, const struct lsm_comparator *
     CHECK(oracle_check_moves(&o, it, kind, 20));
     for (int i = 0; i < rows; i++) {
         uint8_t key_bytes[96], value_bytes[64];
-        struct lsm_slice key = oracle_random_key(kind, key_bytes), value = random_value(value_bytes);
-        uint64_t seq = test_below(2) ? (uint64_t)i + 1 : ((uint64_t)i * shuffle & 0xffff) << 20 | (uint64_t)i;
+        struct lsm_slice key = oracle_random_key(kind, key_bytes),
+                         value = random_value(value_bytes);
+        uint64_t seq =
+            test_below(2) ? (uint64_t)i + 1 : ((uint64_t)i * shuffle & 0xffff) << 20 | (uint64_t)i;
         uint64_t tag = lsm_tag(seq, (enum lsm_kind)test_below(LSM_KIND_VOID));
 
         if (!CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, value)))
@@ -222,14 +224,16 @@ TEST(memtable_keeps_large_values_and_keys)
         for (size_t i = 0; i < COUNT; i++) {
             key[LSM_KEY_SIZE_MAX - 1] = (uint8_t)i;
             CHECK_OK(lsm_memtable_add(mem, 1, NULL, lsm_slice(key, LSM_KEY_SIZE_MAX),
-                                      lsm_tag(round * 10 + 1, LSM_KIND_PUT), lsm_slice(bytes, sizes[i])));
+                                      lsm_tag(round * 10 + 1, LSM_KIND_PUT),
+                                      lsm_slice(bytes, sizes[i])));
         }
     CHECK_OK(lsm_memtable_check(mem));
     for (size_t i = 0; i < COUNT; i++) {
         struct lsm_slice value = { 0 };
 
         key[LSM_KEY_SIZE_MAX - 1] = (uint8_t)i;
-        CHECK(lsm_memtable_get(mem, 1, NULL, lsm_slice(key, LSM_KEY_SIZE_MAX), 15, 0, &tag, &value));
+        CHECK(
+            lsm_memtable_get(mem, 1, NULL, lsm_slice(key, LSM_KEY_SIZE_MAX), 15, 0, &tag, &value));
         CHECK_INT(tag, lsm_tag(11, LSM_KIND_PUT));
         if (CHECK_INT(value.size, sizes[i]))
             CHECK_MEM(value.data, bytes, sizes[i]);
@@ -255,8 +259,8 @@ TEST(memtable_lists_rows_in_the_order_they_were_added)
     for (uint64_t i = 0; i < 1000; i++) {
         uint64_t key = i * 0x9e3779b97f4a7c15u;
 
-        CHECK_OK(lsm_memtable_add(mem, (uint32_t)i % 3, NULL, lsm_slice(&key, 8), lsm_tag(i, LSM_KIND_PUT),
-                                  lsm_slice(&i, 8)));
+        CHECK_OK(lsm_memtable_add(mem, (uint32_t)i % 3, NULL, lsm_slice(&key, 8),
+                                  lsm_tag(i, LSM_KIND_PUT), lsm_slice(&i, 8)));
     }
     while (lsm_memtable_next_added(mem, row.off, &row)) {
         CHECK_INT(row.tree, n % 3);
@@ -299,7 +303,8 @@ TEST(memtable_add_that_finds_no_memory_changes_nothing)
                                   lsm_slice(value, i % sizeof(value)));
             if (rc == LSM_OK) {
                 if (tree == 1)
-                    oracle_add(&o, key, lsm_tag(i + 1, LSM_KIND_PUT), lsm_slice(value, i % sizeof(value)));
+                    oracle_add(&o, key, lsm_tag(i + 1, LSM_KIND_PUT),
+                               lsm_slice(value, i % sizeof(value)));
                 continue;
             }
             refused++;
@@ -377,7 +382,8 @@ TEST(memtable_reset_forgets_all_and_keeps_little)
             CHECK_OK(lsm_memtable_add(mem, 3, NULL, key, lsm_tag(i + 1, LSM_KIND_PUT), key));
             oracle_add(&o, key, lsm_tag(i + 1, LSM_KIND_PUT), key);
             if (i % 7 == 0)
-                lsm_memtable_void(mem, lsm_memtable_newest(mem)), oracle_remove(&o, oracle_find(&o, key, lsm_tag(i + 1, LSM_KIND_PUT)));
+                lsm_memtable_void(mem, lsm_memtable_newest(mem)),
+                    oracle_remove(&o, oracle_find(&o, key, lsm_tag(i + 1, LSM_KIND_PUT)));
         }
         CHECK_OK(lsm_memtable_check(mem));
         CHECK_OK(lsm_memtable_iter_new(mem, 3, NULL, 0, &it));

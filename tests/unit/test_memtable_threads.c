@@ -42,17 +42,20 @@ static void check_get(struct shared *s, uint32_t i, uint32_t published)
     size_t size = key_of(key, i);
     uint64_t tag;
 
-    if (!CHECK(lsm_memtable_get(s->mem, i % TREES, NULL, lsm_slice(key, size), i + 1, 0, &tag, &value)))
+    if (!CHECK(lsm_memtable_get(s->mem, i % TREES, NULL, lsm_slice(key, size), i + 1, 0, &tag,
+                                &value)))
         return;
     CHECK_INT(tag, lsm_tag(i + 1, LSM_KIND_PUT));
     CHECK_INT(lsm_get_u32(value.data), i);
-    CHECK(lsm_memtable_get(s->mem, i % TREES, NULL, lsm_slice(key, size), published, 0, &tag, &value));
+    CHECK(lsm_memtable_get(s->mem, i % TREES, NULL, lsm_slice(key, size), published, 0, &tag,
+                           &value));
     CHECK(lsm_tag_seq(tag) >= i + 1);
     CHECK(lsm_tag_seq(tag) <= published);
 }
 
 /* Rows with seq <= published must all be there, newer ones may be; all in order. */
-static void check_scan(struct shared *s, uint32_t tree, uint32_t published, bool back, uint64_t seed)
+static void check_scan(struct shared *s, uint32_t tree, uint32_t published, bool back,
+                       uint64_t seed)
 {
     uint64_t count = 0, last_tag = 0, expected = published / TREES + (tree < published % TREES);
     uint8_t last[40];
@@ -177,7 +180,8 @@ static void find_trees(void *ctx)
             uint64_t tag;
             uint32_t i = (at += 7919) % published;
 
-            if (!CHECK(lsm_memtable_get(m->mem, i * 31, NULL, lsm_slice_str("k"), LSM_SEQ_MAX, 0, &tag, &value)))
+            if (!CHECK(lsm_memtable_get(m->mem, i * 31, NULL, lsm_slice_str("k"), LSM_SEQ_MAX, 0,
+                                        &tag, &value)))
                 return;
             CHECK_INT(lsm_get_u32(value.data), i);
         }
@@ -194,8 +198,8 @@ TEST(memtable_readers_find_every_tree_while_trees_are_added)
     for (int i = 0; i < READERS; i++)
         CHECK_INT(os->thread_start(os, find_trees, &many, &thread[i]), 0);
     for (uint32_t i = 0; i < MANY; i++) {
-        CHECK_OK(lsm_memtable_add(many.mem, i * 31, NULL, lsm_slice_str("k"), lsm_tag(i + 1, LSM_KIND_PUT),
-                                  lsm_slice(&i, 4)));
+        CHECK_OK(lsm_memtable_add(many.mem, i * 31, NULL, lsm_slice_str("k"),
+                                  lsm_tag(i + 1, LSM_KIND_PUT), lsm_slice(&i, 4)));
         atomic_store_explicit(&many.published, i + 1, memory_order_release);
     }
     for (int i = 0; i < READERS; i++)

@@ -251,8 +251,8 @@ TEST(merge_compares_once_for_a_row_of_a_run)
             uint8_t key[8];
 
             lsm_put_be64(key, ROWS - i);
-            oracle_add(&arrays[runs ? i / 100 % SOURCES : test_below(SOURCES)]->o, lsm_slice(key, 8),
-                       lsm_tag(1, LSM_KIND_PUT), lsm_slice(NULL, 0));
+            oracle_add(&arrays[runs ? i / 100 % SOURCES : test_below(SOURCES)]->o,
+                       lsm_slice(key, 8), lsm_tag(1, LSM_KIND_PUT), lsm_slice(NULL, 0));
         }
         CHECK_OK(lsm_merge_new(&os.os, &cmp, sources, SOURCES, &it));
         before = compared;
@@ -292,7 +292,8 @@ TEST(merge_turns_over_memtables_that_grow)
             uint8_t bytes[96];
             struct lsm_slice key = oracle_random_key(KEY_RANDOM, bytes);
 
-            CHECK_OK(lsm_memtable_add(mem[test_below(3)], 1, NULL, key, lsm_tag(seq, LSM_KIND_PUT), key));
+            CHECK_OK(lsm_memtable_add(mem[test_below(3)], 1, NULL, key, lsm_tag(seq, LSM_KIND_PUT),
+                                      key));
         }
         lsm_iter_first(it);
         for (int step = 0; step < 100 && CHECK_OK(it->rc) && it->valid; step++) {
@@ -300,14 +301,16 @@ TEST(merge_turns_over_memtables_that_grow)
             struct lsm_slice key = oracle_random_key(KEY_RANDOM, bytes);
 
             memcpy(last, it->key.data, 16);
-            CHECK_OK(lsm_memtable_add(mem[test_below(3)], 1, NULL, key, lsm_tag(seq++, LSM_KIND_PUT), key));
+            CHECK_OK(lsm_memtable_add(mem[test_below(3)], 1, NULL, key,
+                                      lsm_tag(seq++, LSM_KIND_PUT), key));
             if (test_below(3) == 0)
                 back = !back;
             if (back)
                 lsm_iter_prev(it);
             else
                 lsm_iter_next(it);
-            if (it->valid && !CHECK(back ? memcmp(it->key.data, last, 16) < 0 : memcmp(it->key.data, last, 16) > 0))
+            if (it->valid && !CHECK(back ? memcmp(it->key.data, last, 16) < 0
+                                         : memcmp(it->key.data, last, 16) > 0))
                 break;
         }
     }
@@ -387,7 +390,8 @@ TEST(level_agrees_with_one_sorted_array)
             const struct lsm_comparator *cmp = count % 3 == 2 ? &oracle_reverse : NULL;
             struct oracle all = { .cmp = cmp };
             struct runs runs = { .all = &all };
-            struct lsm_level_source source = { &runs, runs_open, runs_find, (uint32_t)count, runs_close };
+            struct lsm_level_source source = {&runs, runs_open, runs_find, (uint32_t)count,
+                                              runs_close};
             struct format_os os;
             struct lsm_iter *it;
 
@@ -467,7 +471,8 @@ TEST(level_keeps_the_failure_of_a_run)
         for (int i = 0; i < 50; i++) {
             uint8_t bytes[96];
 
-            oracle_add(&all, oracle_random_key(KEY_RISING, bytes), lsm_tag(1, LSM_KIND_PUT), lsm_slice(&i, 4));
+            oracle_add(&all, oracle_random_key(KEY_RISING, bytes), lsm_tag(1, LSM_KIND_PUT),
+                       lsm_slice(&i, 4));
         }
         cut(&runs, 10);
         runs.moves_left = what;

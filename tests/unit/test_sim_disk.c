@@ -285,7 +285,8 @@ TEST(the_nth_call_fails_and_leaves_what_it_says)
     uint8_t bytes[100] = { 1 };
 
     CHECK_INT(sim_create(disk, SIM_ROOT, "f", 0644, &ino), 0);
-    disk->fault = (struct sim_fault){ .at = 2, .kinds = 1u << SIM_WRITE, .error = ENOSPC, .partial = 1 };
+    disk->fault = (struct sim_fault){ .at = 2, .kinds = 1u << SIM_WRITE, .error = ENOSPC,
+                                      .partial = 1 };
     CHECK_INT(sim_write(disk, ino, bytes, 100, 0), 0);
     CHECK_INT(sim_write(disk, ino, bytes, 100, 100), ENOSPC);
     CHECK_INT(sim_inode(disk, ino)->size, 150);

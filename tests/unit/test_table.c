@@ -579,7 +579,8 @@ TEST(table_holds_keys_of_65535_bytes_and_values_of_a_megabyte)
         for (int i = 0; i < 8; i++) {
             key[sizeof key - 1] = (uint8_t)(i * 3);
             rows_add(&r, key, sizeof key, 5, LSM_KIND_PUT, value, test_below(100));
-            rows_add(&r, key, test_below(sizeof key), 5, LSM_KIND_PUT, value, sizeof value >> (i & 3));
+            rows_add(&r, key, test_below(sizeof key), 5, LSM_KIND_PUT, value,
+                     sizeof value >> (i & 3));
             rows_add(&r, key + 65000, 100 + (size_t)i, 7, LSM_KIND_PUT, "small", 5);
         }
         rows_sort(&r);
@@ -1173,7 +1174,8 @@ TEST(table_filter_that_denies_a_key_is_found_by_check)
     size = lsm_read_varint(&reader);
     lsm_block_free(top);
     memset(data + off, 0, 64);                  /* a line without bits, and its sum made right */
-    lsm_put_u32(data + off + size - 4, lsm_hash32(data + off, size - 4, lsm_seal_seed(uuid, 6) + off));
+    lsm_put_u32(data + off + size - 4,
+                lsm_hash32(data + off, size - 4, lsm_seal_seed(uuid, 6) + off));
     write_all(&s, 6, data, meta.size_bytes);
     CHECK_OK(lsm_tables_get(s.tables, &meta, NULL, &t));
     CHECK_RC(lsm_table_check(t), LSM_CORRUPT);
@@ -1486,7 +1488,8 @@ TEST(table_writer_refuses_rows_out_of_order)
         CHECK_OK(lsm_table_writer_open(s.os, s.dir, uuid, 7, 1, &plain, s.compressor, 0644, &w));
         lsm_table_writer_add(w, lsm_slice_str("b"), lsm_tag(5, LSM_KIND_PUT), lsm_slice_str("x"));
         lsm_table_writer_add(w, lsm_slice_str(i == 0 ? "a" : "b"),
-                             lsm_tag(i == 1 ? 5 : i == 2 ? 6 : 4, i == 3 ? LSM_KIND_VOID : LSM_KIND_PUT),
+                             lsm_tag(i == 1 ? 5 : i == 2 ? 6 : 4,
+                                     i == 3 ? LSM_KIND_VOID : LSM_KIND_PUT),
                              lsm_slice_str("x"));
         lsm_table_writer_add(w, lsm_slice_str("c"), lsm_tag(5, LSM_KIND_PUT), lsm_slice_str("x"));
         CHECK_RC(lsm_table_writer_finish(w, &meta), LSM_MISUSE);

@@ -71,7 +71,8 @@ struct step {
 #define D(id) { .what = 'D', .tree = id }                   /* drop it */
 #define R(id, level_, number_) { .what = 'R', .tree = id, .level = level_, .number = number_ }
 #define A(id, level_, number_, lo_, hi_, seq_)                                         \
-    { .what = 'A', .tree = id, .level = level_, .number = number_, .lo = lo_, .hi = hi_, .seq = seq_ }
+    { .what = 'A', .tree = id, .level = level_, .number = number_, .lo = lo_, .hi = hi_,  \
+      .seq = seq_ }
 
 static int apply_steps(const struct lsm_version *base, const struct step *steps, size_t count,
                        struct lsm_version **v)
@@ -515,7 +516,8 @@ TEST(version_of_many_tables_in_any_order_is_built_in_order)
     level = &lsm_version_tree(v1, 1)->level[1];
     CHECK_INT(level->count, MANY);
     for (uint32_t i = 1; i < level->count; i++)
-        CHECK(lsm_slice_compare(level->runs[i - 1]->meta.smallest, level->runs[i]->meta.smallest) < 0);
+        CHECK(lsm_slice_compare(level->runs[i - 1]->meta.smallest,
+                                level->runs[i]->meta.smallest) < 0);
     lsm_version_unref(v1);
     lsm_version_unref(v0);
     free(order);

@@ -257,7 +257,8 @@ static void twin_open(struct twin *t, const char *a, const char *b, const char *
     sqlite3_free(error);
 
     sqlite3_open(":memory:", &t->db);
-    snprintf(sql, sizeof sql, "CREATE TABLE o(%s, %s, u, r REAL, %s, PRIMARY KEY(%s)) WITHOUT ROWID;"
+    snprintf(sql, sizeof sql,
+             "CREATE TABLE o(%s, %s, u, r REAL, %s, PRIMARY KEY(%s)) WITHOUT ROWID;"
              "CREATE TABLE rhs(i INTEGER, t TEXT, n NUMERIC, b, r REAL)", columns[0], columns[1],
              columns[2], key);
     run(t->db, sql);
@@ -554,7 +555,8 @@ static void twin_globs(struct twin *t, int rounds)
         sqlite3_bind_text(s, 1, pattern, -1, SQLITE_TRANSIENT);
         for (; sqlite3_step(s) == SQLITE_ROW; n++)
             if (sqlite3_column_int(s, 0))
-                CHECK(in_range(&range[0], t->entries[n].key) || in_range(&range[1], t->entries[n].key));
+                CHECK(in_range(&range[0], t->entries[n].key)
+                      || in_range(&range[1], t->entries[n].key));
         sqlite3_reset(s);
         lsm_vtab_range_clear(&range[0]);
         lsm_vtab_range_clear(&range[1]);

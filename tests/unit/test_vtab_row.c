@@ -171,7 +171,8 @@ TEST(row_bytes_survive_as_they_are)
 {
     struct lsm_vtab_schema *s = SCHEMA("k BLOB PRIMARY KEY", "a", "b", "c", "d");
     struct lsm_vtab_value v[5] = { bytes(SQLITE_BLOB, "\0\x01\xff", 3),
-                                   bytes(SQLITE_TEXT, "\xff\xfe\0x", 4), bytes(SQLITE_BLOB, NULL, 0),
+                                   bytes(SQLITE_TEXT, "\xff\xfe\0x", 4),
+                                   bytes(SQLITE_BLOB, NULL, 0),
                                    bytes(SQLITE_TEXT, NULL, 0), null_value() };
 
     check_round_trip(s, v);
@@ -191,7 +192,8 @@ TEST(row_of_two_thousand_columns_is_read_in_any_order)
     for (int i = 0; i < 2000; i++) {
         snprintf(names[i], sizeof names[i], "c%d%s", i, i ? "" : " PRIMARY KEY");
         argv[3 + i] = names[i];
-        values[i] = i % 3 ? integer((int64_t)i * i * i) : bytes(SQLITE_TEXT, names[i], (size_t)i % 5);
+        values[i] = i % 3 ? integer((int64_t)i * i * i)
+                          : bytes(SQLITE_TEXT, names[i], (size_t)i % 5);
     }
     s = parse(2003, argv);
     check_round_trip(s, values);

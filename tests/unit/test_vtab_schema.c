@@ -97,7 +97,8 @@ TEST(schema_single_key_is_declared_as_itself_and_a_composite_one_as_key_column)
 
 TEST(schema_names_survive_every_quoting)
 {
-    check_declaration(ARGS("\"a\"\"b\" PRIMARY KEY", "[c d]", "`e``f`", "'g''h' TEXT", "i\xc3\xa4$1",
+    check_declaration(ARGS("\"a\"\"b\" PRIMARY KEY", "[c d]", "`e``f`", "'g''h' TEXT",
+                           "i\xc3\xa4$1",
                            "\"--;\" /* x */ INT -- y\n NOT /**/ NULL", "\"sqlite_x\""),
                       "CREATE TABLE t(\"a\"\"b\" NOT NULL PRIMARY KEY, \"c d\", \"e`f\", "
                       "\"g'h\" TEXT, \"i\xc3\xa4$1\", \"--;\" INT NOT NULL, \"sqlite_x\", "
@@ -305,7 +306,8 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
                                                "conflict clause in the statement: INSERT OR ...)" },
         { "k INTEGER PRIMARY KEY AUTOINCREMENT",
           "lsm: column \"k\": AUTOINCREMENT is not supported (keys are given by the INSERT)" },
-        { "k UNIQUE", "lsm: column \"k\": UNIQUE is not supported (only the PRIMARY KEY is unique)" },
+        { "k UNIQUE",
+          "lsm: column \"k\": UNIQUE is not supported (only the PRIMARY KEY is unique)" },
         { "k CHECK(k > 0)", "lsm: column \"k\": CHECK is not supported" },
         { "k INT REFERENCES o(i)", "lsm: column \"k\": REFERENCES is not supported" },
         { "k GENERATED ALWAYS AS (1)", "lsm: column \"k\": GENERATED is not supported" },
@@ -318,7 +320,8 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
         { "k DEFAULT foo PRIMARY KEY", "lsm: column \"k\": not understood: foo" },
         { "k DEFAULT 12ab", "lsm: column \"k\": malformed or unclosed: 12ab" },
         { "k DEFAULT x'0' PRIMARY KEY", "lsm: column \"k\": malformed or unclosed: x'0'" },
-        { "k DEFAULT 0x1ffffffffffffffff", "lsm: column \"k\": hex number too big: 0x1ffffffffffffffff" },
+        { "k DEFAULT 0x1ffffffffffffffff",
+          "lsm: column \"k\": hex number too big: 0x1ffffffffffffffff" },
         { "k DEFAULT 1 DEFAULT 2", "lsm: column \"k\" has two DEFAULTs" },
         { "k COLLATE binary2 PRIMARY KEY", "lsm: column \"k\": COLLATE binary2 is not supported "
                                            "(BINARY, NOCASE and RTRIM are)" },
@@ -344,7 +347,8 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
                   "a column that is left out from NULL)");
     check_refused(ARGS("a PRIMARY KEY", "PRIMARY KEY(a)"),
                   "lsm: more than one PRIMARY KEY (for a composite key: PRIMARY KEY(a, b))");
-    check_refused(ARGS("a", "PRIMARY KEY(a, b)"), "lsm: PRIMARY KEY names an unknown column: \"b\"");
+    check_refused(ARGS("a", "PRIMARY KEY(a, b)"),
+                  "lsm: PRIMARY KEY names an unknown column: \"b\"");
     check_refused(ARGS("a", "PRIMARY KEY(a, A)"), "lsm: PRIMARY KEY names a column twice: \"A\"");
     check_refused(ARGS("a", "PRIMARY KEY(a COLLATE NOCASE)"),
                   "lsm: COLLATE belongs to the column's definition, not into PRIMARY KEY(...)");
@@ -394,7 +398,8 @@ TEST(schema_canonical_text_tells_what_rows_depend_on)
     struct lsm_vtab_schema *a, *b;
     char *x, *y;
 
-    a = parse_ok(ARGS("k TEXT", "v  INT NOT NULL DEFAULT 5", "PRIMARY KEY(k DESC)", "filter_bits=5"));
+    a = parse_ok(ARGS("k TEXT", "v  INT NOT NULL DEFAULT 5", "PRIMARY KEY(k DESC)",
+                      "filter_bits=5"));
     b = parse_ok(ARGS("\"k\" TEXT PRIMARY KEY DESC", "v /**/ INT NOT NULL"));
     x = lsm_vtab_schema_canonical(a);
     y = lsm_vtab_schema_canonical(b);
@@ -486,8 +491,9 @@ TEST(schema_declarations_are_accepted_by_sqlite)
 
 TEST(schema_out_of_memory_at_any_point_is_nomem)
 {
-    const char *const *args = ARGS("a TEXT DEFAULT 'x' NOT NULL", "b INT(1)", "c DEFAULT x'01' NOT NULL",
-                                   "d DEFAULT 1.5 NOT NULL", "PRIMARY KEY(a, b)", "compression='zstd'");
+    const char *const *args = ARGS("a TEXT DEFAULT 'x' NOT NULL", "b INT(1)",
+                                   "c DEFAULT x'01' NOT NULL", "d DEFAULT 1.5 NOT NULL",
+                                   "PRIMARY KEY(a, b)", "compression='zstd'");
     int step = 1, rc;
 
     /* The heap limit refuses what exceeds it: raise it until parsing succeeds. */

@@ -1,0 +1,31 @@
+-- Is everything readable and in order? sqlite3 app.db < sql/check.sql
+--
+-- Every row of every lsm table is read, forwards and backwards: each block is checked
+-- against its sum on the way, and a bad one ends the query with an error that names
+-- file and offset. The ordinary side is checked by SQLite.
+.load ./lsmvtab
+.bail on
+.mode list
+SELECT 'lsmvtab ' || lsm_version();
+SELECT 'database: ' || integrity_check FROM pragma_integrity_check;
+
+-- One query for each table: all of its columns both ways, and its keys' order.
+.once check.tmp
+SELECT printf('WITH a AS (SELECT count(*) AS n, total(length(quote("%w"))) AS size, '
+  || 'total(%s) AS all_size FROM "%w"), b AS (SELECT count(*) AS n, total(length(quote("%w"))) '
+  || 'AS size FROM (SELECT "%w" FROM "%w" ORDER BY %s)) '
+  || 'SELECT printf(''%s: %%s, %%d rows'', CASE WHEN a.n = b.n AND a.size = b.size THEN ''ok'' '
+  || 'ELSE ''FORWARDS AND BACKWARDS DIFFER'' END, a.n) FROM a, b;',
+  first, every, name, first, first, name, backwards, replace(name, '''', ''''''))
+FROM (
+  SELECT t.name,
+    (SELECT c.name FROM pragma_table_info(t.name) AS c ORDER BY pk = 0, pk LIMIT 1) AS first,
+    (SELECT group_concat(printf('length(quote("%w"))', c.name), ' + ')
+     FROM pragma_table_info(t.name) AS c) AS every,
+    (SELECT group_concat(printf('"%w" DESC', name), ', ')
+     FROM (SELECT name FROM pragma_table_info(t.name) WHERE pk > 0 ORDER BY pk)) AS backwards
+  FROM sqlite_schema AS t
+  WHERE t.sql LIKE 'CREATE VIRTUAL TABLE % USING lsm%'
+) ORDER BY name;
+.read check.tmp
+.shell rm check.tmp

@@ -1,0 +1,543 @@
+/*
+ * test_vtab_txn.c -- transactions over both stores, several connections, and the
+ * traps of SQLite's virtual table interface (commit.md, sqlite-contract.md).
+ */
+#include <sqlite3.h>
+
+#include "ext/lsmvtab.h"
+#include "tests/test.h"
+
+static sqlite3 *open_db(const char *name)
+{
+    char path[200];
+    sqlite3 *db = NULL;
+
+    snprintf(path, sizeof(path), "%s/%s", test_dir(), name);
+    CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+    CHECK(sqlite3_lsmvtab_init(db, NULL, NULL) == SQLITE_OK);
+    sqlite3_extended_result_codes(db, 1);
+    return db;
+}
+
+static int sql_rc(sqlite3 *db, const char *sql)
+{
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+#define SQL(db, sql) sql_ok(db, sql, __LINE__)
+#define SQL_FAILS(db, sql, code) sql_fails(db, sql, code, __LINE__)
+#define VALUE(db, sql) sql_value(db, sql)
+
+static bool sql_ok(sqlite3 *db, const char *sql, int line)
+{
+    int rc = sql_rc(db, sql);
+
+    return test_check(rc == SQLITE_OK, __FILE__, line, sql, ": %d %s", rc, sqlite3_errmsg(db));
+}
+
+static bool sql_fails(sqlite3 *db, const char *sql, int code, int line)
+{
+    int rc = sql_rc(db, sql);
+
+    return test_check(rc == code, __FILE__, line, sql, ": %d, not %d: %s", rc, code,
+                      sqlite3_errmsg(db));
+}
+
+/* One integer; -1000: an error. */
+static int64_t sql_value(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *stmt = NULL;
+    int64_t value = -1000;
+
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK
+        && sqlite3_step(stmt) == SQLITE_ROW)
+        value = sqlite3_column_int64(stmt, 0);
+    else
+        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
+    sqlite3_finalize(stmt);
+    return value;
+}
+
+static int64_t stat_value(sqlite3 *db, const char *name)
+{
+    char sql[200];
+
+    snprintf(sql, sizeof(sql), "SELECT value FROM lsm_stats('t') WHERE name = '%s'", name);
+    return sql_value(db, sql);
+}
+
+#define CREATE_T "CREATE VIRTUAL TABLE t USING lsm(a INTEGER PRIMARY KEY, b)"
+
+static sqlite3 *open_with_t(const char *journal)
+{
+    sqlite3 *db = open_db("test.db");
+    char sql[100];
+
+    snprintf(sql, sizeof(sql), "PRAGMA journal_mode = %s", journal);
+    SQL(db, sql);
+    SQL(db, CREATE_T);
+    SQL(db, "CREATE TABLE p(a INTEGER PRIMARY KEY, b)");
+    return db;
+}
+
+static void close_db(sqlite3 *db)
+{
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+}
+
+/* ---- solo and joint ------------------------------------------------------------------- */
+
+TEST(vtab_txn_autocommit_is_solo_and_all_else_is_joint)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3_blob *blob;
+
+    SQL(db, "CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY)");
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    SQL(db, "INSERT INTO t VALUES(2, 2), (3, 3)");
+    SQL(db, "UPDATE t SET b = 5 WHERE a = 1");
+    SQL(db, "DELETE FROM t WHERE a = 2");
+    CHECK_INT(stat_value(db, "commits_solo"), 4);
+    CHECK_INT(stat_value(db, "commits_joint"), 0);
+
+    SQL(db, "BEGIN; INSERT INTO t VALUES(4, 4); COMMIT");
+    CHECK_INT(stat_value(db, "commits_joint"), 1);
+    SQL(db, "SAVEPOINT s; INSERT INTO t VALUES(5, 5); RELEASE s");
+    CHECK_INT(stat_value(db, "commits_joint"), 2);
+    SQL(db, "CREATE TRIGGER g AFTER INSERT ON p BEGIN INSERT INTO t VALUES(new.a, new.b); END");
+    SQL(db, "INSERT INTO p VALUES(10, 1)");
+    CHECK_INT(stat_value(db, "commits_joint"), 3);
+    SQL(db, "INSERT INTO t SELECT a + 100, b FROM p");          /* reads pages: safe, joint */
+    CHECK_INT(stat_value(db, "commits_joint"), 4);
+
+    /* A page dirtied before our statement began. */
+    SQL(db, "INSERT INTO p VALUES(20, zeroblob(10))");
+    CHECK_INT(stat_value(db, "commits_joint"), 5);
+    CHECK(sqlite3_blob_open(db, "main", "p", "b", 20, 1, &blob) == SQLITE_OK);
+    CHECK(sqlite3_blob_write(blob, "x", 1, 0) == SQLITE_OK);
+    SQL(db, "INSERT INTO t VALUES(30, 30)");
+    sqlite3_blob_close(blob);
+    CHECK_INT(stat_value(db, "commits_joint"), 6);
+    CHECK_INT(stat_value(db, "commits_solo"), 4);
+
+    SQL(db, "INSERT INTO t VALUES(31, 31)");
+    CHECK_INT(stat_value(db, "commits_solo"), 5);
+    close_db(db);
+}
+
+/* BEGIN comes while our autocommit statement is still open: at COMMIT it is not that one. */
+TEST(vtab_txn_r5_a_statement_overtaken_by_begin_is_joint)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3_stmt *stmt;
+
+    SQL(db, "INSERT INTO t VALUES(0, 0)");
+    CHECK_INT(stat_value(db, "commits_solo"), 1);
+    CHECK(sqlite3_prepare_v2(db, "INSERT INTO t VALUES(1, 1), (2, 2) RETURNING a", -1, &stmt, NULL)
+          == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, "BEGIN");
+    sqlite3_finalize(stmt);
+    SQL(db, "PRAGMA user_version = 5");
+    SQL(db, "COMMIT");
+    CHECK_INT(stat_value(db, "commits_solo"), 1);
+    CHECK_INT(stat_value(db, "commits_joint"), 1);
+    CHECK_INT(VALUE(db, "PRAGMA user_version"), 5);
+    close_db(db);
+}
+
+TEST(vtab_txn_an_empty_transaction_writes_no_token)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "UPDATE t SET b = 1 WHERE a = 99");
+    SQL(db, "BEGIN; DELETE FROM t; COMMIT");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); ROLLBACK");
+    CHECK_INT(stat_value(db, "commits_joint"), 0);
+    CHECK_INT(stat_value(db, "commits_solo"), 0);
+    close_db(db);
+}
+
+TEST(vtab_txn_changes_and_last_insert_rowid_are_the_users)
+{
+    sqlite3 *db = open_with_t("DELETE");
+
+    SQL(db, "INSERT INTO p VALUES(77, 0)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1), (2, 2), (3, 3); COMMIT");
+    CHECK_INT(sqlite3_changes(db), 3);
+    CHECK_INT(sqlite3_last_insert_rowid(db), 77);
+    SQL(db, "CREATE VIRTUAL TABLE u USING lsm");
+    CHECK_INT(sqlite3_last_insert_rowid(db), 77);
+    close_db(db);
+}
+
+static int veto(void *on)
+{
+    return *(int *)on;
+}
+
+static void check_veto(const char *journal)
+{
+    sqlite3 *db = open_with_t(journal);
+    sqlite3 *other = open_db("test.db");
+    int on = 1;
+
+    sqlite3_commit_hook(db, veto, &on);
+    SQL_FAILS(db, "INSERT INTO t VALUES(1, 1)", SQLITE_CONSTRAINT_COMMITHOOK);
+    SQL_FAILS(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2, 2); COMMIT",
+              SQLITE_CONSTRAINT_COMMITHOOK);
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(VALUE(other, "SELECT count(*) FROM t"), 0);
+    on = 0;
+    SQL(db, "INSERT INTO t VALUES(3, 3)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(4, 4); COMMIT");
+    CHECK_INT(VALUE(other, "SELECT sum(a) FROM t"), 7);
+    close_db(db);
+    close_db(other);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 7);
+    close_db(db);
+}
+
+TEST(vtab_txn_a_commit_hooks_veto_leaves_nothing_in_wal_mode)
+{
+    check_veto("WAL");
+}
+
+TEST(vtab_txn_a_commit_hooks_veto_leaves_nothing_in_delete_mode)
+{
+    check_veto("DELETE");
+}
+
+/* A reader keeps its lock: COMMIT is BUSY, the transaction stays, xSync comes again. */
+TEST(vtab_txn_a_busy_commit_may_go_on_or_be_rolled_back)
+{
+    sqlite3 *db = open_with_t("DELETE");
+    sqlite3 *reader = open_db("test.db");
+
+    SQL(db, "INSERT INTO p VALUES(1, 1)");
+    SQL(reader, "BEGIN; SELECT * FROM p");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1)");
+    SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 0);      /* its own token is no evidence */
+    SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+    SQL(db, "ROLLBACK");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 0);
+    SQL(reader, "COMMIT");
+
+    SQL(reader, "BEGIN; SELECT * FROM p");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2)");
+    SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+    SQL(db, "INSERT INTO t VALUES(3, 3); INSERT INTO p VALUES(3, 3)");
+    SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+    SQL(reader, "COMMIT");
+    SQL(db, "COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT sum(a) FROM t"), 5);
+
+    SQL(reader, "BEGIN; SELECT * FROM p");
+    SQL_FAILS(db, "INSERT INTO t VALUES(4, 4)", SQLITE_BUSY);
+    SQL(reader, "COMMIT");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    SQL(db, "INSERT INTO t VALUES(4, 4)");
+    close_db(db);
+    close_db(reader);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 9);
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM p"), 4);
+    close_db(db);
+}
+
+/* ---- what is seen ------------------------------------------------------------------------ */
+
+TEST(vtab_txn_r19_a_transaction_sees_one_state)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *reader = open_db("test.db");
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    SQL(reader, "BEGIN");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);
+    SQL(db, "INSERT INTO t VALUES(2, 2)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(3, 3); INSERT INTO p VALUES(3, 3); COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 0);
+    SQL(reader, "COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+
+    /* The token is the same, the transaction is another one. */
+    SQL(reader, "BEGIN");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+    SQL(reader, "COMMIT");
+    SQL(db, "INSERT INTO t VALUES(4, 4)");
+    SQL(reader, "BEGIN");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 4);
+    SQL(reader, "ROLLBACK");
+    close_db(db);
+    close_db(reader);
+}
+
+TEST(vtab_txn_r18_the_snapshot_is_that_of_the_ordinary_tables)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *reader = open_db("test.db");
+
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO p VALUES(1, 1); COMMIT");
+    SQL(reader, "BEGIN");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 1);
+    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2, 2); COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);      /* the first look at t */
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 1);
+    SQL(reader, "COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t, p"), 4);
+    close_db(db);
+    close_db(reader);
+}
+
+TEST(vtab_txn_r4_a_write_after_anothers_is_busy_snapshot)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *other = open_db("test.db");
+
+    SQL(db, "INSERT INTO t VALUES(1, 0)");
+    SQL(db, "BEGIN");
+    CHECK_INT(VALUE(db, "SELECT b FROM t WHERE a = 1"), 0);
+    SQL(other, "UPDATE t SET b = b + 1 WHERE a = 1");           /* SQLite does not notice it */
+    CHECK_INT(stat_value(other, "commits_joint"), 0);
+    SQL_FAILS(db, "UPDATE t SET b = 0 + 1 WHERE a = 1", SQLITE_BUSY_SNAPSHOT);
+    SQL(db, "ROLLBACK");
+    SQL(db, "BEGIN; UPDATE t SET b = b + 1 WHERE a = 1; COMMIT");
+    CHECK_INT(VALUE(other, "SELECT b FROM t"), 2);
+    close_db(db);
+    close_db(other);
+}
+
+/* The application reads with one statement and writes with another, without BEGIN. */
+TEST(vtab_txn_own_writes_do_not_make_an_open_cursor_stale)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3_stmt *stmt;
+    int count = 0;
+
+    SQL(db, "INSERT INTO t VALUES(1, 0), (2, 0), (3, 0), (4, 0)");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        char sql[100];
+
+        snprintf(sql, sizeof(sql), "UPDATE t SET b = b + 10 WHERE a = %d",
+                 sqlite3_column_int(stmt, 0));
+        SQL(db, sql);
+        SQL(db, "INSERT INTO t VALUES((SELECT max(a) + 10 FROM t), 1)");
+        count++;
+    }
+    CHECK_INT(count, 4);
+    sqlite3_finalize(stmt);
+    CHECK_INT(VALUE(db, "SELECT sum(b) FROM t"), 44);
+    close_db(db);
+}
+
+TEST(vtab_txn_a_cursor_survives_rollback)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3_stmt *stmt;
+    int rc, count = 1;
+
+    SQL(db, "INSERT INTO t VALUES(1, 1), (2, 2)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(3, 3)");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, "ROLLBACK");
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        count++;
+    CHECK(rc == SQLITE_DONE || rc == SQLITE_ABORT_ROLLBACK);
+    CHECK(count <= 3);
+    sqlite3_finalize(stmt);
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    close_db(db);
+}
+
+TEST(vtab_txn_p17_read_uncommitted_is_refused)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    close_db(db);
+    db = open_db("test.db");
+    SQL(db, "PRAGMA read_uncommitted = 1");
+    SQL_FAILS(db, "SELECT * FROM t", SQLITE_ERROR);
+    SQL(db, "PRAGMA read_uncommitted = 0");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    close_db(db);
+}
+
+/* ---- life of connections -------------------------------------------------------------------- */
+
+TEST(vtab_txn_close_in_a_transaction_and_with_an_open_statement)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3_stmt *stmt;
+
+    SQL(db, "INSERT INTO t VALUES(1, 1), (2, 2)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(3, 3)");
+    close_db(db);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    CHECK(sqlite3_prepare_v2(db, "SELECT a FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    CHECK_INT(sqlite3_close(db), SQLITE_BUSY);
+    CHECK_INT(sqlite3_close_v2(db), SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    CHECK(sqlite3_step(stmt) == SQLITE_DONE);
+    sqlite3_finalize(stmt);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    close_db(db);
+}
+
+TEST(vtab_txn_a_moved_database_file_is_refused)
+{
+    sqlite3 *db = open_with_t("DELETE");
+    char from[200], to[200];
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    snprintf(from, sizeof(from), "%s/test.db", test_dir());
+    snprintf(to, sizeof(to), "%s/moved.db", test_dir());
+    CHECK(rename(from, to) == 0);
+    CHECK_INT(sql_rc(db, "INSERT INTO t VALUES(2, 2)") & 0xff, SQLITE_READONLY);
+    CHECK(rename(to, from) == 0);
+    SQL(db, "INSERT INTO t VALUES(3, 3)");
+    close_db(db);
+}
+
+static int count_tree(void *count, struct lsm_slice name)
+{
+    (void)name;
+    ++*(int *)count;
+    return 0;
+}
+
+static int tree_count(void)
+{
+    struct lsm_options options;
+    struct lsm_db *store;
+    char path[200];
+    int count = 0;
+
+    snprintf(path, sizeof(path), "%s/test.db-lsm", test_dir());
+    lsm_options_init(&options);
+    options.wait_for_token = true;
+    if (!CHECK_OK(lsm_db_open(path, &options, &store)))
+        return -1;
+    CHECK_OK(lsm_tree_list(store, count_tree, &count));
+    CHECK_OK(lsm_db_close(store));
+    return count;
+}
+
+TEST(vtab_txn_trees_of_dropped_tables_are_swept)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    for (int i = 0; i < 5; i++) {
+        SQL(db, "CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY)");
+        SQL(db, "INSERT INTO u VALUES(1), (2)");
+        SQL(db, "DROP TABLE u");
+    }
+    SQL(db, "BEGIN; CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY); ROLLBACK");
+    close_db(db);
+    CHECK(tree_count() > 1);
+    db = open_db("test.db");
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    close_db(db);
+    CHECK_INT(tree_count(), 1);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    close_db(db);
+}
+
+/* ---- tables made in the transaction ------------------------------------------------------------- */
+
+TEST(vtab_txn_a_first_table_rolled_back_can_be_made_again)
+{
+    sqlite3 *db = open_db("test.db");
+
+    SQL(db, "BEGIN; " CREATE_T "; INSERT INTO t VALUES(1, 1); ROLLBACK");
+    SQL(db, "BEGIN; SAVEPOINT a; " CREATE_T "; INSERT INTO t VALUES(1, 1); ROLLBACK TO a; COMMIT");
+    SQL(db, "BEGIN; SAVEPOINT a; " CREATE_T "; INSERT INTO t VALUES(1, 1); ROLLBACK TO a; "
+            CREATE_T "; INSERT INTO t VALUES(2, 2); COMMIT");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 2);
+    close_db(db);
+    db = open_db("test.db");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 2);
+    close_db(db);
+}
+
+/* The token that the BUSY commit wrote goes without a callback. */
+static void check_vanish(bool has_store)
+{
+    sqlite3 *db = open_db("test.db");
+    sqlite3 *reader = open_db("test.db");
+
+    SQL(db, "CREATE TABLE p(a)");
+    if (has_store)
+        SQL(db, "CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY)");
+    SQL(reader, "BEGIN; SELECT * FROM p");
+    SQL(db, "BEGIN; SAVEPOINT a; " CREATE_T "; INSERT INTO t VALUES(1, 1)");
+    SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+    SQL(reader, "COMMIT");
+    SQL(db, "ROLLBACK TO a; INSERT INTO p VALUES(1); COMMIT");
+    if (has_store) {
+        SQL(db, "INSERT INTO u VALUES(1)");
+        SQL(db, "BEGIN; INSERT INTO u VALUES(2); COMMIT");
+        SQL(db, "INSERT INTO u VALUES(3)");
+        CHECK_INT(VALUE(reader, "SELECT sum(a) FROM u"), 6);
+    }
+    close_db(reader);
+    close_db(db);
+    db = open_db("test.db");
+    if (has_store)
+        CHECK_INT(VALUE(db, "SELECT sum(a) FROM u"), 6);
+    SQL(db, CREATE_T "; INSERT INTO t VALUES(5, 5)");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    close_db(db);
+}
+
+TEST(vtab_txn_a_busy_commit_then_the_new_table_is_rolled_back)
+{
+    check_vanish(true);
+}
+
+TEST(vtab_txn_a_busy_commit_then_the_first_table_is_rolled_back)
+{
+    check_vanish(false);
+}
+
+TEST(vtab_txn_a_second_writer_waits_for_the_first_ones_locks_only)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *other = open_db("test.db");
+
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1)");
+    SQL_FAILS(other, "INSERT INTO t VALUES(2, 2)", SQLITE_BUSY);
+    SQL(db, "ROLLBACK");
+    SQL(other, "INSERT INTO t VALUES(2, 2)");
+    SQL(db, "INSERT INTO t VALUES(3, 3)");
+    CHECK_INT(VALUE(other, "SELECT sum(a) FROM t"), 5);
+    close_db(db);
+    close_db(other);
+}
+
+TEST(vtab_txn_one_file_attached_twice_is_one_store)
+{
+    sqlite3 *db = open_with_t("WAL");
+    char sql[300];
+
+    snprintf(sql, sizeof(sql), "ATTACH '%s/test.db' AS again", test_dir());
+    SQL(db, sql);
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM again.t"), 1);
+    SQL(db, "INSERT INTO again.t VALUES(2, 2)");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM main.t"), 2);
+    SQL(db, "DETACH again");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    close_db(db);
+}
