@@ -43,4 +43,4 @@ SELECT * FROM words WHERE word = 'z';
 
 -- After a big load: sort everything once, at a moment of your choice.
 INSERT INTO words(words) VALUES('compact');
-SELECT count(*) = (SELECT sum(entries) FROM lsm_levels('words')) FROM words;
+SELECT count(*) AS levels_in_use FROM lsm_levels('words') WHERE files > 0;

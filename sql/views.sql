@@ -5,7 +5,8 @@
 
 -- The lsm tables of the database.
 CREATE TEMP VIEW lsm_tables AS
-  SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING lsm%';
+  SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING lsm%'
+  ORDER BY name;
 
 -- Each level that has something.
 CREATE TEMP VIEW lsm_level AS

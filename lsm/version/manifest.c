@@ -306,7 +306,7 @@ void lsm_manifest_close(struct lsm_manifest *m)
 
 /*
  * Read MANIFEST-number into *m, which stays open. *unfinished (with LSM_CORRUPT):
- * header or snapshot is not whole and nothing proves that it ever was.
+ * header or snapshot is not whole and nothing in the file proves that it ever was.
  */
 static int read_manifest(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
                          uint64_t number, bool write,
@@ -336,6 +336,8 @@ static int read_manifest(struct lsm_manifest *m, struct lsm_os *os, struct lsm_d
     if (rc == LSM_OK) {
         rc = lsm_frame_read_header(&r, header, sizeof(header));
         ended = rc == LSM_DONE;
+        /* A size may reach the disk before the bytes do: garbage from the first byte on. */
+        *unfinished = rc == LSM_CORRUPT;
     }
     if (rc == LSM_OK)
         rc = lsm_frame_header_check(header, magic, number, write, name);
@@ -420,14 +422,14 @@ static int ignore_edit(void *ctx, const struct lsm_edit *edit)
  * only where no other answer is possible:
  *
  *     one whole, none but unfinished ones below it                     that one
- *     CURRENT missing, no whole one, none of a newer format, no data   LSM_NOTFOUND
+ *     CURRENT missing, no whole one, only unfinished ones, no data     LSM_NOTFOUND
  *     anything else (of two whole ones, one is stale)                  LSM_CORRUPT
  */
 static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing, uint64_t *number)
 {
     struct listing l = { .os = os, .dir = dir };
     uint64_t unfinished_max = 0;
-    size_t whole_count = 0, unclear_count = 0, damaged_count = 0;
+    size_t whole_count = 0, unclear_count = 0;
     int error, rc;
 
     lsm_buf_init(&l.manifests, os);
@@ -446,9 +448,7 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
         } else if (unfinished) {
             if (n > unfinished_max)
                 unfinished_max = n;
-        } else if (rc == LSM_CORRUPT) {
-            damaged_count++;            /* or its size reached the disk before its bytes did */
-        } else if (rc == LSM_OK || rc == LSM_FORMAT) {
+        } else if (rc == LSM_OK || rc == LSM_CORRUPT || rc == LSM_FORMAT) {
             unclear_count++;            /* it may have been the one */
         }
         if (rc == LSM_CORRUPT || rc == LSM_FORMAT)
@@ -459,7 +459,7 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
     if (rc != LSM_OK)
         return rc;
 
-    if (whole_count == 1 && unclear_count + damaged_count == 0 && unfinished_max < *number)
+    if (whole_count == 1 && unclear_count == 0 && unfinished_max < *number)
         return LSM_OK;
     if (is_missing && whole_count == 0 && unclear_count == 0 && !l.has_data)
         return lsm_fail(LSM_NOTFOUND, "there is no store in this directory");
