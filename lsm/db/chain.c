@@ -13,6 +13,8 @@
 
 #include <assert.h>
 
+#include "lsm/format/filter.h"
+
 void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec)
 {
     if (!rec)
@@ -103,11 +105,18 @@ void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec)
 
 /* ---- publishing ---- */
 
+static int add_row(struct lsm_db *db, uint32_t tree, const struct lsm_comparator *cmp, struct lsm_slice key,
+                   uint64_t tag, struct lsm_slice value)
+{
+    if (!cmp)                   /* a comparator may call different bytes one key */
+        lsm_memfilter_add(&db->active->filter, tree, lsm_filter_hash(key));
+    return lsm_memtable_add(db->active->mem, tree, cmp, key, tag, value);
+}
+
 /* Copy the record's rows into the active memtable. LSM_NOMEM: some are in, as burnt sequences, and
    will be superseded by the same rows under higher ones. */
 static int copy_rows(struct lsm_db *db, const struct lsm_prepared *rec, uint64_t base)
 {
-    struct lsm_memtable *to = db->active->mem;
     struct lsm_memtable_row row;
     int rc = LSM_OK;
 
@@ -117,8 +126,8 @@ static int copy_rows(struct lsm_db *db, const struct lsm_prepared *rec, uint64_t
                 continue;
             if (lsm_tag_seq(row.tag) > rec->op_max)
                 break;
-            rc = lsm_memtable_add(to, row.tree, lsm_tree_comparator(db, row.tree), row.key,
-                                  row.tag + (base << 8), row.value);
+            rc = add_row(db, row.tree, lsm_tree_comparator(db, row.tree), row.key, row.tag + (base << 8),
+                         row.value);
         }
         return rc;
     }
@@ -131,7 +140,7 @@ static int copy_rows(struct lsm_db *db, const struct lsm_prepared *rec, uint64_t
             return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
         const struct lsm_tree *t = lsm_tree_by_id(db, tree);
         if (t && !atomic_load(&t->dropped))
-            rc = lsm_memtable_add(to, tree, t->cmp, key, lsm_tag(base + op, kind), value);
+            rc = add_row(db, tree, t->cmp, key, lsm_tag(base + op, kind), value);
     }
     return rc;
 }

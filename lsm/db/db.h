@@ -22,6 +22,7 @@
 #include "lsm/store/batch.h"
 #include "lsm/store/cache.h"
 #include "lsm/store/log.h"
+#include "lsm/store/memfilter.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/table.h"
 #include "lsm/version/manifest.h"
@@ -37,6 +38,7 @@ struct lsm_unit {
     struct lsm_os *os;
     struct lsm_unit *older;     /* weak: a view follows it only as far as it holds references */
     struct lsm_memtable *mem;   /* or NULL */
+    struct lsm_memfilter filter; /* of mem's keys; not made: says maybe */
     uint64_t seq_add;           /* to the rows of mem */
     struct lsm_run **runs;      /* seq_add is in their meta; newest first */
     uint32_t run_count;

@@ -20,6 +20,15 @@ struct search {
     struct lsm_memtable *mem;   /* where it was found: to be referenced */
 };
 
+static uint64_t hash_of(struct search *s)
+{
+    if (!s->has_hash) {
+        s->hash = lsm_filter_hash(s->key);
+        s->has_hash = true;
+    }
+    return s->hash;
+}
+
 static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_max)
 {
     const struct lsm_table_meta *m = &run->meta;
@@ -29,14 +38,10 @@ static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_
     if (m->tree != s->tree->id || lsm_key_compare(s->tree->cmp, s->key, m->smallest) < 0 ||
         lsm_key_compare(s->tree->cmp, s->key, m->largest) > 0)
         return LSM_NOTFOUND;
-    if (!s->has_hash) {
-        s->hash = lsm_filter_hash(s->key);
-        s->has_hash = true;
-    }
     rc = lsm_tables_get(s->db->tables, m, s->tree->cmp, &table);
     if (rc)
         return rc;
-    rc = lsm_table_get(table, s->key, s->hash, seq_max, s->no_cache, &s->tag, &s->value, &s->pin);
+    rc = lsm_table_get(table, s->key, hash_of(s), seq_max, s->no_cache, &s->tag, &s->value, &s->pin);
     lsm_table_unref(table);
     return rc;
 }
@@ -63,7 +68,9 @@ static int search_view(struct search *s, const struct lsm_view *view)
     int rc;
 
     for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older) {
-        if (unit->mem && lsm_memtable_get(unit->mem, s->tree->id, s->tree->cmp, s->key, s->at.seq_max,
+        if (unit->mem &&
+            (s->tree->cmp || lsm_memfilter_may_contain(&unit->filter, s->tree->id, hash_of(s))) &&
+            lsm_memtable_get(unit->mem, s->tree->id, s->tree->cmp, s->key, s->at.seq_max,
                                           unit->seq_add, &s->tag, &s->value)) {
             s->mem = unit->mem;
             return LSM_OK;

@@ -26,6 +26,7 @@ void lsm_unit_unref(struct lsm_unit *unit)
     if (!unit || atomic_fetch_sub_explicit(&unit->refs, 1, memory_order_acq_rel) != 1)
         return;
     lsm_memtable_unref(unit->mem);
+    lsm_memfilter_clear(&unit->filter);
     for (uint32_t i = 0; i < unit->run_count; i++)
         lsm_run_unref(unit->runs[i]);
     lsm_mem_free(unit->os, unit->runs);

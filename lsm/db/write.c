@@ -312,6 +312,8 @@ int lsm_write_active_locked(struct lsm_db *db)
     unit = lsm_unit_new(db->os);
     view = lsm_view_alloc(db->os);
     rc = unit && view ? lsm_memtable_new(db->os, &unit->mem) : lsm_nomem();
+    if (rc == LSM_OK)           /* about ten bits a row of 100 bytes */
+        rc = lsm_memfilter_init(&unit->filter, db->os, db->memtable_bytes / 128);
     if (rc) {
         lsm_unit_unref(unit);
         lsm_mem_free(db->os, view);

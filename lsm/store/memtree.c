@@ -47,7 +47,7 @@
 
 #define SLOTS LSM_MEMTREE_SLOTS
 #define LINE LSM_MEMTREE_LINE   /* a root's low bits are free for its height */
-#define INNER_LIVE_MAX 13u      /* a full inner node with more keys splits, else it is copied */
+#define INNER_LIVE_MAX 14u      /* a full inner node with more keys splits, else it is copied */
 #define LEAF_LIVE_MAX 11u       /* the same for a leaf that shed void rows */
 #define SLAB_SHARE (1u << 14)   /* bytes of the arena for each node of a new slab */
 #define SLAB_MAX 256u

@@ -1,0 +1,83 @@
+/*
+ * memfilter.c -- six bits of one line, two each from three of its words.
+ */
+#include "lsm/store/memfilter.h"
+
+#include <string.h>
+
+#define LINE_BYTES 64u
+#define LINE_WORDS 8u
+
+struct place {
+    uint32_t line;
+    uint32_t word[3];
+    uint64_t bits[3];
+};
+
+static inline struct place place_of(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
+{
+    uint64_t h = (hash ^ (uint64_t)tree * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
+    struct place p = { .line = (uint32_t)((h >> 32) * f->line_count >> 32) };
+
+    h *= UINT64_C(0x9e3779b97f4a7c15);
+    for (uint32_t i = 0; i < 3; i++, h <<= 15) {
+        p.word[i] = (uint32_t)(h >> 61);
+        p.bits[i] = UINT64_C(1) << (h >> 55 & 63) | UINT64_C(1) << (h >> 49 & 63);
+    }
+    return p;
+}
+
+int lsm_memfilter_init(struct lsm_memfilter *f, struct lsm_os *os, size_t bytes)
+{
+    uint32_t lines = (uint32_t)(bytes / LINE_BYTES);
+    size_t size;
+
+    if (lines == 0)
+        lines = 1;
+    size = (size_t)(lines + 1) * LINE_BYTES;
+    f->os = os;
+    f->memory = lsm_mem_zalloc(os, size);
+    if (!f->memory)
+        return lsm_nomem();
+    f->words = (void *)(((uintptr_t)f->memory + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES);
+    f->line_count = lines;
+    return LSM_OK;
+}
+
+void lsm_memfilter_clear(struct lsm_memfilter *f)
+{
+    if (f->memory)
+        lsm_mem_free(f->os, f->memory);
+    memset(f, 0, sizeof *f);
+}
+
+void lsm_memfilter_add(struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
+{
+    struct place p;
+
+    if (!f->words)
+        return;
+    p = place_of(f, tree, hash);
+    for (uint32_t i = 0; i < 3; i++) {
+        _Atomic uint64_t *word = &f->words[(size_t)p.line * LINE_WORDS + p.word[i]];
+        /* The only writer: no read-modify-write is needed. */
+        atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | p.bits[i],
+                              memory_order_relaxed);
+    }
+}
+
+bool lsm_memfilter_may_contain(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
+{
+    struct place p;
+
+    if (!f->words)
+        return true;
+    p = place_of(f, tree, hash);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t word = atomic_load_explicit(&f->words[(size_t)p.line * LINE_WORDS + p.word[i]],
+                                             memory_order_relaxed);
+        if ((word & p.bits[i]) != p.bits[i])
+            return false;
+    }
+    return true;
+}
