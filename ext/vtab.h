@@ -35,6 +35,7 @@ struct lsm_vtab_store {
     bool in_memory;             /* private to one ctx, not in the registry */
     char *db_path;              /* the database file; "" in memory */
     char *path;                 /* the directory, "<db_path>-lsm" */
+    char *vfs;                  /* the name of the VFS that the database was opened with */
     int ref_count;
     bool opening;               /* someone is in lsm_db_open() without the mutex */
     struct lsm_db *db;

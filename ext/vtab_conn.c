@@ -11,9 +11,9 @@
  * in the store, is tried again and again: `opening` marks a store in that state.
  */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "ext/vtab.h"
+#include "ext/vtab_machine.h"
 
 static struct lsm_vtab_store *registry;
 
@@ -44,10 +44,12 @@ static void store_free(struct lsm_vtab_store *store)
         return;
     sqlite3_free(store->db_path);
     sqlite3_free(store->path);
+    sqlite3_free(store->vfs);
     sqlite3_free(store);
 }
 
-static struct lsm_vtab_store *store_new(const char *db_path, uint64_t dev, uint64_t ino)
+static struct lsm_vtab_store *store_new(const char *db_path, const char *vfs, uint64_t dev,
+                                        uint64_t ino)
 {
     struct lsm_vtab_store *store = sqlite3_malloc(sizeof(*store));
 
@@ -62,7 +64,8 @@ static struct lsm_vtab_store *store_new(const char *db_path, uint64_t dev, uint6
     store->db_path = sqlite3_mprintf("%s", db_path);
     store->path = store->in_memory ? sqlite3_mprintf(":memory:")
                                    : sqlite3_mprintf("%s-lsm", db_path);
-    if (store->db_path == NULL || store->path == NULL) {
+    store->vfs = sqlite3_mprintf("%s", vfs);
+    if (store->db_path == NULL || store->path == NULL || store->vfs == NULL) {
         store_free(store);
         return NULL;
     }
@@ -115,7 +118,7 @@ static void store_unref(struct lsm_vtab_store *store)
  * If its db is NULL, the caller has the duty to open it (`opening` is set) and
  * then to call registry_opened().
  */
-static int registry_get(const char *db_path, uint64_t dev, uint64_t ino,
+static int registry_get(const char *db_path, const char *vfs, uint64_t dev, uint64_t ino,
                         struct lsm_vtab_store **store)
 {
     struct lsm_vtab_store *s;
@@ -134,7 +137,7 @@ static int registry_get(const char *db_path, uint64_t dev, uint64_t ino,
     if (s) {
         s->ref_count++;
     } else {
-        s = store_new(db_path, dev, ino);
+        s = store_new(db_path, vfs, dev, ino);
         if (s) {
             s->next = registry;
             registry = s;
@@ -155,6 +158,19 @@ static void registry_opened(struct lsm_vtab_store *store, struct lsm_db *db)
     registry_leave();
     if (db)
         lsm_db_uuid(db, store->uuid);
+}
+
+struct lsm_db *lsm_vtab_store_find(const char *db_path)
+{
+    struct lsm_vtab_store *s;
+    struct lsm_db *db;
+
+    registry_enter();
+    for (s = registry; s && strcmp(s->db_path, db_path) != 0;)
+        s = s->next;
+    db = s && !s->opening ? s->db : NULL;
+    registry_leave();
+    return db;
 }
 
 char *lsm_vtab_store_list(void)
@@ -196,8 +212,10 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
                    bool create, struct lsm_db **db)
 {
     struct lsm_host host = { store, lsm_vtab_settle };
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     struct lsm_options options;
-    struct stat info;
+    uint64_t dev, ino;
+    uint32_t mode;
     bool is_readonly = sqlite3_db_readonly(ctx->conn->db, ctx->schema) == 1;
     int left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
     int pause_ms = 1;
@@ -208,8 +226,12 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
     options.wait_for_token = true;
     options.host = &host;
     options.uuid = uuid;
-    if (!store->in_memory && stat(store->db_path, &info) == 0)
-        options.file_mode = info.st_mode & 0666;
+    options.os = machine->os;
+    options.no_worker = machine->no_worker;
+    options.memory_bytes = machine->memory_bytes;
+    if (!store->in_memory
+        && machine->file_info(machine->ctx, store->db_path, &dev, &ino, &mode) == 0)
+        options.file_mode = mode & 0666;
 
     for (;;) {
         rc = lsm_db_open(store->in_memory ? NULL : store->path, &options, db);
@@ -252,7 +274,7 @@ static int open_in_memory(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, char **
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                   "the store of this database in memory belongs to another "
                                   "connection or is gone: copies of a database do not have it");
-    store = store_new("", 0, 0);
+    store = store_new("", "", 0, 0);
     if (store == NULL)
         return SQLITE_NOMEM;
     rc = open_db(ctx, store, NULL, true, &store->db);
@@ -269,14 +291,19 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
 {
     struct lsm_vtab_store *store;
     struct lsm_db *db = NULL;
-    struct stat info;
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    sqlite3_vfs *vfs = NULL;
+    uint64_t dev, ino;
+    uint32_t mode;
     int rc;
 
     if (ctx->db_path[0] == '\0')
         return open_in_memory(ctx, uuid, error);
-    if (stat(ctx->db_path, &info) != 0)
+    if (machine->file_info(machine->ctx, ctx->db_path, &dev, &ino, &mode) != 0)
         return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", ctx->db_path);
-    rc = registry_get(ctx->db_path, info.st_dev, info.st_ino, &store);
+    rc = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
+    if (rc == SQLITE_OK)
+        rc = registry_get(ctx->db_path, vfs->zName, dev, ino, &store);
     if (rc != SQLITE_OK)
         return rc;
     if (store->db == NULL) {

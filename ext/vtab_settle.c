@@ -2,39 +2,22 @@
  * vtab_settle.c -- make sure that a power cut cannot take back what SQLite has
  * committed: sync its -wal or -journal and the directory (commit.md R16).
  *
- * These are the only file operations of ext/. The database file and -shm are
- * never opened: closing any descriptor of them would drop SQLite's own locks
- * in the whole process. Closing one of -wal or -journal drops none.
- *
  * After a failed commit the kernel may call pages clean that never reached the
  * disk, and a sync of the -wal lies; then only a complete checkpoint will do, by
  * a connection of our own.
  *
  * Threads: any; uses only the store's path, which does not change.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ext/vtab.h"
+#include "ext/vtab_machine.h"
 
-/* Sync the file or directory of this name. A file that is not there needs no sync. */
-static int sync_path(const char *path, int flags)
+static int sync_path(const char *path, bool is_dir)
 {
-    int fd;
-    int rc;
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
 
-    do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0)
-        return errno == ENOENT ? LSM_OK : LSM_IOERR;
-    do {
-        rc = fsync(fd);
-    } while (rc < 0 && errno == EINTR);
-    close(fd);
-    return rc < 0 ? LSM_FSYNC : LSM_OK;
+    return machine->file_sync(machine->ctx, path, is_dir) == 0 ? LSM_OK : LSM_FSYNC;
 }
 
 static int sync_beside(const char *db_path, const char *suffix)
@@ -44,19 +27,20 @@ static int sync_beside(const char *db_path, const char *suffix)
 
     if (path == NULL)
         return LSM_NOMEM;
-    rc = sync_path(path, O_NOFOLLOW);
+    rc = sync_path(path, false);
     sqlite3_free(path);
     return rc;
 }
 
 /* Checkpoint the whole -wal. LSM_BUSY: some of it must stay for now. */
-static int checkpoint(const char *db_path)
+static int checkpoint(const struct lsm_vtab_store *store)
 {
     sqlite3 *db = NULL;
     int log_count = -1, done_count = -1;
     int rc;
 
-    rc = sqlite3_open_v2(db_path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE, NULL);
+    rc = sqlite3_open_v2(store->db_path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
+                         store->vfs);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -80,7 +64,7 @@ int lsm_vtab_settle(void *ctx, bool suspect)
     if (store->in_memory)
         return LSM_OK;
     if (suspect) {      /* without a -wal there is nothing to checkpoint, and it says so */
-        rc = checkpoint(store->db_path);
+        rc = checkpoint(store);
         if (rc != LSM_OK)
             return rc;
     }
@@ -94,7 +78,7 @@ int lsm_vtab_settle(void *ctx, bool suspect)
                       : sqlite3_mprintf(".");
     if (directory == NULL)
         return LSM_NOMEM;
-    rc = sync_path(directory, O_DIRECTORY);
+    rc = sync_path(directory, true);
     sqlite3_free(directory);
     return rc;
 }

@@ -279,14 +279,16 @@ static void sweep(struct lsm_vtab_ctx *ctx)
 /* Wait for the previous writer's callback; it may be on our own thread, so not for ever. */
 static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
 {
-    int left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
-    int rc;
+    int rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn);
+    int left_ms = 0;
 
+    if (rc == LSM_BUSY)         /* SQLite compiles a PRAGMA anew each time: ask only when it matters */
+        left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
     if (left_ms < 20)
         left_ms = 20;
-    while ((rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn)) == LSM_BUSY && left_ms > 0) {
+    for (; rc == LSM_BUSY && left_ms > 0; left_ms--) {
         sqlite3_sleep(1);
-        left_ms--;
+        rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn);
     }
     if (rc != LSM_OK) {
         ctx->txn = NULL;
@@ -527,6 +529,11 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->writer = NULL;
     ctx->conn->txn_count--;
     ctx->token_cached = ctx->token_cached && !ctx->token_written;
+    /* Our own commit moves the version although no page was written; what it stands for is the token
+       that the transaction began with. Another's commit moves it again when we next read. */
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_SOLO && ctx->token_cached)
+        ctx->token_cached = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
+                                                 &ctx->token_data_version) == SQLITE_OK;
     if (commit && (ctx->prepared == LSM_VTAB_PREPARED_SOLO
                    || ctx->prepared == LSM_VTAB_PREPARED_JOINT))
         lsm_txn_commit(txn, ctx->settled);

@@ -72,11 +72,10 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
         }
     rc = edit.rc;
     if (rc == LSM_OK) {
-        c->uncertain = true;
         rc = c->install(c->ctx, &edit);
+        c->uncertain = rc != LSM_OK && rc != LSM_NOTFOUND;
     }
     if (rc == LSM_OK) {
-        c->uncertain = false;
         c->installed = c->build.count;
         c->lower_done = lower_done;
         c->slice_bytes_done = c->build.bytes_written;

@@ -26,7 +26,8 @@ struct lsm_compact {
     uint64_t (*new_file)(void *ctx);
     int (*pause)(void *ctx);
     /* Sync the directory, make the edit durable and current. Called at least once, the last time when
-       the job is done. A failure ends the job; what was installed before stays. */
+       the job is done. A failure ends the job; what was installed before stays. LSM_NOTFOUND: the tree
+       is gone, and nothing of this edit is on disk. */
     int (*install)(void *ctx, struct lsm_edit *edit);
 
     /* ---- private to compact.c ---- */

@@ -105,42 +105,60 @@ void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec)
 
 /* ---- publishing ---- */
 
-static int add_row(struct lsm_db *db, uint32_t tree, const struct lsm_comparator *cmp, struct lsm_slice key,
-                   uint64_t tag, struct lsm_slice value)
+/* Trees come while rows are copied; one asks for the same tree again and again. */
+static struct lsm_tree *find_tree(struct lsm_db *db, uint32_t id, struct lsm_tree *last)
 {
-    if (!cmp)                   /* a comparator may call different bytes one key */
-        lsm_memfilter_add(&db->active->filter, tree, lsm_filter_hash(key));
-    return lsm_memtable_add(db->active->mem, tree, cmp, key, tag, value);
+    if (last && last->id == id)
+        return last;
+    lsm_db_lock(db);
+    last = lsm_tree_by_id(db, id);
+    lsm_db_unlock(db);
+    return last;
 }
 
-/* Copy the record's rows into the active memtable. LSM_NOMEM: some are in, as burnt sequences, and
-   will be superseded by the same rows under higher ones. */
-static int copy_rows(struct lsm_db *db, const struct lsm_prepared *rec, uint64_t base)
+/* To the memtable of `unit`. */
+static int add_row(struct lsm_unit *unit, const struct lsm_tree *tree, struct lsm_slice key, uint64_t tag,
+                   struct lsm_slice value)
+{
+    if (!tree->cmp)             /* a comparator may call different bytes one key */
+        lsm_memfilter_add(&unit->filter, tree->id, lsm_filter_hash(key));
+    return lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
+}
+
+/* Rows of a record that was prepared here. */
+static int copy_mem(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
 {
     struct lsm_memtable_row row;
+    struct lsm_tree *tree = NULL;
     int rc = LSM_OK;
 
-    if (rec->mem) {
-        for (uint32_t off = 0; lsm_memtable_next_added(rec->mem, off, &row) && rc == LSM_OK; off = row.off) {
-            if (lsm_tag_kind(row.tag) == LSM_KIND_VOID)
-                continue;
-            if (lsm_tag_seq(row.tag) > rec->op_max)
-                break;
-            rc = add_row(db, row.tree, lsm_tree_comparator(db, row.tree), row.key, row.tag + (base << 8),
-                         row.value);
-        }
-        return rc;
+    for (uint32_t off = 0; lsm_memtable_next_added(rec->mem, off, &row) && rc == LSM_OK; off = row.off) {
+        if (lsm_tag_kind(row.tag) == LSM_KIND_VOID)
+            continue;
+        if (lsm_tag_seq(row.tag) > rec->op_max)
+            break;
+        tree = find_tree(db, row.tree, tree);
+        rc = add_row(to, tree, row.key, row.tag + (base << 8), row.value);
     }
+    return rc;
+}
+
+/* Rows of a record that was read at open. */
+static int copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
+{
     struct lsm_reader r = lsm_reader(lsm_buf_slice(&rec->ops));
+    struct lsm_tree *tree = NULL;
+    int rc = LSM_OK;
+
     for (uint64_t op = rec->op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
         struct lsm_slice key, value;
         enum lsm_kind kind;
-        uint32_t tree;
-        if (!lsm_op_decode(&r, &kind, &tree, &key, &value))
+        uint32_t id;
+        if (!lsm_op_decode(&r, &kind, &id, &key, &value))
             return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
-        const struct lsm_tree *t = lsm_tree_by_id(db, tree);
-        if (t && !atomic_load(&t->dropped))
-            rc = add_row(db, tree, t->cmp, key, lsm_tag(base + op, kind), value);
+        tree = find_tree(db, id, tree);
+        if (tree && !atomic_load(&tree->dropped))
+            rc = add_row(to, tree, key, lsm_tag(base + op, kind), value);
     }
     return rc;
 }
@@ -186,26 +204,44 @@ static bool is_small(const struct lsm_db *db, const struct lsm_prepared *rec)
            (!rec->mem || lsm_memtable_bytes(rec->mem) <= db->memtable_bytes / 4);
 }
 
-void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
+/* The record gets its sequences: returns what is added to its op numbers. */
+static uint64_t take_seqs(struct lsm_db *db, struct lsm_prepared *rec)
 {
     uint64_t base = db->seq_alloc;
-    bool copied = false;
 
-    assert(rec->state == LSM_RECORD_HIDDEN);
+    if (!rec->seq_begin)
+        rec->seq_begin = base + 1;
     db->seq_alloc = base + rec->op_max;
-    if (db->active && is_small(db, rec) && copy_rows(db, rec, base) == LSM_OK)
-        copied = true;
-    if (!copied && (rec->mem || rec->run_count))
-        link_unit(db, rec, rec->mem, base);
+    return base;
+}
 
+/* The rows are where readers find them: let them be seen. */
+static void finish(struct lsm_db *db, struct lsm_prepared *rec)
+{
     lsm_db_lock(db);
     if (rec->type == LSM_RECORD_JOINT) {
         assert(db->chain_count < db->chain_cap);
-        db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, base + 1 };
+        db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, rec->seq_begin };
     }
-    atomic_store_explicit(&db->seq_published, base + rec->op_max, memory_order_release);
+    atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
     lsm_db_unlock(db);
     rec->state = LSM_RECORD_PUBLISHED;
+}
+
+void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    uint64_t base = take_seqs(db, rec);
+    bool copied = false;
+
+    assert(rec->state == LSM_RECORD_HIDDEN);
+    if (db->active && rec->mem && is_small(db, rec)) {
+        copied = copy_mem(db, rec, db->active, base) == LSM_OK;
+        if (!copied)
+            base = take_seqs(db, rec);  /* what was copied is burnt: older versions of the same rows */
+    }
+    if (!copied && (rec->mem || rec->run_count))
+        link_unit(db, rec, rec->mem, base);
+    finish(db, rec);
 }
 
 /*
@@ -214,10 +250,16 @@ void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
  */
 static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
 {
-    int rc;
+    int rc = LSM_OK;
 
-    if (rec->mem) {
-        lsm_chain_publish_one(db, rec);
+    if (rec->ops.size && rec->run_count == 0) {
+        rc = lsm_write_active_locked(db);
+        if (rc == LSM_OK)
+            rc = copy_ops(db, rec, db->active, take_seqs(db, rec));
+        if (rc)
+            return rc;
+        lsm_buf_clear(&rec->ops);
+        finish(db, rec);
         return LSM_OK;
     }
     if (!rec->unit)
@@ -226,39 +268,17 @@ static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
         rec->view = lsm_view_alloc(db->os);
     if (!rec->unit || !rec->view)
         return lsm_nomem();
-    if (rec->run_count && rec->ops.size) {
-        /* The ops are newer than the adopted tables: they go into a memtable of their own, above. */
-        struct lsm_unit *runs = lsm_unit_new(db->os);
-        struct lsm_view *view = lsm_view_alloc(db->os);
-        uint64_t base = db->seq_alloc;
-        if (!runs || !view) {
-            lsm_unit_unref(runs);
-            lsm_mem_free(db->os, view);
-            return lsm_nomem();
-        }
-        link_unit(db, rec, NULL, base);
-        rec->unit = runs;
-        rec->view = view;
-    }
-    rc = lsm_write_active_locked(db);
-    if (rc)
-        return rc;
-    if (rec->ops.size) {
-        rc = copy_rows(db, rec, db->seq_alloc);
+    if (rec->ops.size) {        /* they are newer than the adopted tables: above them, in the same unit */
+        struct lsm_unit to = { .mem = NULL };   /* its filter says maybe */
+        rc = lsm_memtable_new(db->os, &to.mem);
+        if (rc == LSM_OK)
+            rc = copy_ops(db, rec, &to, 0);
         if (rc) {
-            db->seq_alloc += rec->op_max;
+            lsm_memtable_unref(to.mem);
             return rc;
         }
+        rec->mem = to.mem;
         lsm_buf_clear(&rec->ops);
-        lsm_db_lock(db);
-        uint64_t base = db->seq_alloc;
-        db->seq_alloc += rec->op_max;
-        if (rec->type == LSM_RECORD_JOINT)
-            db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, base + 1 };
-        atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
-        lsm_db_unlock(db);
-        rec->state = LSM_RECORD_PUBLISHED;
-        return LSM_OK;
     }
     lsm_chain_publish_one(db, rec);
     return LSM_OK;
@@ -291,25 +311,29 @@ static int stale(struct lsm_db *db, const char *what, const struct lsm_token *to
 /* Walk from token back to the newest link; mark the path. Publish mutex held. */
 static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_path)
 {
-    struct lsm_token at = *token;
+    struct lsm_token at = *token, oldest;
+    bool seen;
 
+    lsm_db_lock(db);
+    seen = db->token_seen;
+    oldest = db->root.txid > db->floor.txid ? db->root : db->floor;
+    lsm_db_unlock(db);
     while (!lsm_token_equal(&at, &newest_link(db)->token)) {
         uint32_t i = find_hidden(db, &at);
         if (i == UINT32_MAX || db->records[i]->type != LSM_RECORD_JOINT) {
-            if (token->txid < db->root.txid || token->txid < db->floor.txid) {
-                if (db->token_seen)
-                    return lsm_fail(LSM_CONFLICT, "%s: the state that this transaction began with is "
-                                                  "gone (end it and begin anew)", db->path);
-                return stale(db, "database older than store", token,
-                             db->root.txid > db->floor.txid ? &db->root : &db->floor, STALE_HINT);
-            }
+            /* Once it was known that the two belong together: an old reader, whose history was pruned. */
+            if (seen && token->txid < newest_link(db)->token.txid)
+                return lsm_fail(LSM_CONFLICT, "%s: the state that this transaction began with is gone "
+                                              "(end it and begin anew)", db->path);
+            if (token->txid < oldest.txid)
+                return stale(db, "database older than store", token, &oldest, STALE_HINT);
             return stale(db, "store behind database", token, &newest_link(db)->token, STALE_HINT);
         }
         on_path[i] = true;
         at = db->records[i]->base;
     }
-    if (token->txid < db->floor.txid && !db->token_seen)
-        return stale(db, "database older than store", token, &db->floor, STALE_HINT);
+    if (token->txid < oldest.txid && !seen)
+        return stale(db, "database older than store", token, &oldest, STALE_HINT);
     return LSM_OK;
 }
 
@@ -389,7 +413,8 @@ int lsm_chain_settle(struct lsm_db *db)
         return rc;
     atomic_fetch_add_explicit(&db->counters.settles, 1, memory_order_relaxed);
     lsm_db_lock(db);
-    db->floor = t;
+    if (db->floor.txid < t.txid)
+        db->floor = t;
     lsm_db_unlock(db);
     return LSM_OK;
 }

@@ -167,7 +167,17 @@ static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
                     got ? " (" : "", owner, got ? ")" : "");
 }
 
-static int take_lock(struct lsm_db *db)
+static int is_of_store(void *ctx, const char *name)
+{
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    (void)ctx;
+    return lsm_filename_parse(name, &kind, &number);
+}
+
+/* A directory without a store gets no LOCK, unless one is made there. */
+static int take_lock(struct lsm_db *db, bool create)
 {
     struct lsm_os *os = db->os;
     struct lsm_file *file;
@@ -176,7 +186,11 @@ static int take_lock(struct lsm_db *db)
 
     if (db->read_only)
         return LSM_OK;
-    error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
+    error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
+    if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
+    if (error == ENOENT)
+        error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
     if (error == EROFS || error == EACCES || error == EPERM) {
         db->read_only = true;   /* reading needs no lock where nobody can write */
         db->read_only_why = "the directory cannot be written to";
@@ -213,13 +227,11 @@ static void db_free(struct lsm_db *db)
         lsm_prepared_free(os, db->records[i]);
     lsm_mem_free(os, db->records);
     lsm_mem_free(os, db->chain);
-    for (uint32_t i = 0; i < db->tree_count; i++) {
-        lsm_buf_clear(&db->trees[i]->name);
-        lsm_pick_state_clear(&db->trees[i]->pick);
-        lsm_mem_free(os, db->trees[i]);
-    }
+    for (uint32_t i = 0; i < db->tree_count; i++)
+        lsm_tree_free(db->trees[i]);
     lsm_mem_free(os, db->trees);
     lsm_mem_free(os, db->obsolete);
+    lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
     if (db->has_log)
         lsm_log_close(&db->log);
@@ -234,6 +246,8 @@ static void db_free(struct lsm_db *db)
         os->dir_close(db->dir);
     if (db->changed)
         os->cond_free(db->changed);
+    if (db->work)
+        os->cond_free(db->work);
     if (db->mutex)
         os->mutex_free(db->mutex);
     if (db->publish)
@@ -257,7 +271,7 @@ static int new_locks(struct lsm_db *db)
 
     if (os->mutex_new(os, &db->mutex) || os->mutex_new(os, &db->publish) ||
         os->mutex_new(os, &db->info_mutex) || os->mutex_new(os, &db->obsolete_mutex) ||
-        os->cond_new(os, &db->changed))
+        os->cond_new(os, &db->changed) || os->cond_new(os, &db->work))
         return lsm_nomem();
     return LSM_OK;
 }
@@ -274,7 +288,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         return rc == LSM_IOERR ? lsm_fail(LSM_CANTOPEN, "%s: the store's directory cannot be opened",
                                           db->path) : rc;
     }
-    rc = take_lock(db);
+    rc = take_lock(db, o->create_if_missing);
     if (rc == LSM_OK)
         rc = lsm_compressor_pool_new(db->os, &db->compressors);
     if (rc == LSM_OK)
@@ -372,6 +386,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     size_t size = strlen(name) + 1;
     db->path = lsm_mem_alloc(os, size);
     rc = db->path ? new_locks(db) : lsm_nomem();
+    if (rc == LSM_OK && os->random(os, db->nonce_seed, sizeof db->nonce_seed))
+        rc = lsm_fail(LSM_IOERR, "the machine gives no random bytes");
     if (rc == LSM_OK) {
         memcpy(db->path, name, size);
         if (path) {
@@ -468,7 +484,7 @@ int lsm_db_close(struct lsm_db *db)
         return rc;
     }
     db->stop = true;
-    db->os->cond_broadcast(db->changed);
+    lsm_worker_wake(db);
     lsm_db_unlock(db);
     if (db->worker)
         db->os->thread_join(db->worker);
@@ -517,7 +533,7 @@ int lsm_db_destroy(const char *path, const struct lsm_options *options)
     if (!os)
         return lsm_nomem();
     error = os->dir_open(os, path, false, 0, &created, &db.dir);
-    rc = error ? lsm_fail_os(error, "open directory", path) : take_lock(&db);
+    rc = error ? lsm_fail_os(error, "open directory", path) : take_lock(&db, true);
     if (rc == LSM_OK) {
         lsm_buf_init(&d.names, os);
         error = os->dir_list(db.dir, destroy_name, &d);

@@ -71,6 +71,7 @@ struct lsm_tree {
     uint32_t block_bytes, filter_bits;  /* filter_bits 0: none */
     int codec, level;
     const struct lsm_comparator *cmp;
+    struct lsm_buf cmp_name;    /* empty: bytes */
     bool cmp_missing;           /* made with a comparator that was not given: cannot be read */
     atomic_bool dropped;
     struct lsm_pick_state pick; /* worker only */
@@ -90,6 +91,7 @@ struct lsm_prepared {
     struct lsm_buf ops;         /* encoded, of a record read at open */
     struct lsm_run **runs;      /* adopted private tables, newest first */
     uint32_t run_count;
+    uint64_t seq_begin;         /* its first row's, also of rows that a failed publishing left; 0: none */
     struct lsm_unit *unit;      /* memory for publishing, so that it cannot fail */
     struct lsm_view *view;
 };
@@ -140,8 +142,10 @@ struct lsm_db {
     struct lsm_manifest manifest;
     struct lsm_log log;         /* open for append when has_log */
     bool has_log;
-    bool writing_begun;         /* a new MANIFEST was begun and orphans were swept since the open */
+    atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
     struct lsm_buf encode;      /* scratch of prepare */
+    uint64_t nonce_seed[2], nonce_count;    /* random at open: a system call per record is too much */
+    atomic_uint_least64_t log_size;     /* of the newest log, for whoever does not hold the slot */
     struct lsm_log_end log_last;/* where the newest log ends, when has_log is false */
 
     /* ---- publish mutex ---- */
@@ -152,10 +156,12 @@ struct lsm_db {
 
     /* ---- mutex ---- */
     struct lsm_mutex *mutex;
-    struct lsm_cond *changed;   /* log slot free, flush done, work to do, solo ended */
+    struct lsm_cond *changed;   /* log slot free, flush done, solo ended */
+    struct lsm_cond *work;      /* the worker's: woken only when there is something to do */
     bool log_busy;
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
     struct lsm_view *view;
+    struct lsm_memtable *spare; /* an empty one for the next small transaction, or NULL */
     struct lsm_tree **trees;    /* by order of creation; never shrinks */
     uint32_t tree_count, tree_cap;
     struct lsm_snapshot *oldest_snapshot, *newest_snapshot;
@@ -176,7 +182,8 @@ struct lsm_db {
     atomic_uint_least64_t next_file;
     uint32_t next_tree;
     uint64_t seq_flushed;       /* newest sequence in tables */
-    uint64_t memory_bytes, memtable_bytes, batch_bytes;
+    uint64_t memory_bytes;
+    atomic_uint_least64_t memtable_bytes, batch_bytes;
     uint64_t cache_bytes;
     bool memory_recorded;       /* set by the user: stands in the MANIFEST */
     atomic_uint_least64_t batch_memory; /* held by transactions now */
@@ -187,7 +194,8 @@ struct lsm_db {
 
     /* worker */
     struct lsm_thread *worker;
-    bool stop, flush_wanted, flushing, compacting, step_busy;
+    bool stop, flush_wanted, flushing, compacting;
+    bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
 
@@ -215,6 +223,7 @@ void lsm_db_event_close(struct lsm_db *db);
 /* ---- tree.c ---- */
 struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id);        /* mutex held; dropped ones too */
 int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t); /* at open */
+void lsm_tree_free(struct lsm_tree *tree);
 int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit);         /* living trees; mutex held */
 const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ctx: db; mutex held */
 
@@ -250,7 +259,7 @@ int lsm_write_begin(struct lsm_db *db);
 int lsm_write_ready(struct lsm_db *db);
 /* The numbers (u64) of the log files from `min` on, ascending. The caller clears *out. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
-int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);
+int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);    /* gives it a nonce */
 /* Begin the next log behind the present one, which is synced first. Log slot held. */
 int lsm_write_rotate(struct lsm_db *db);
 /* An active memtable that can grow. Log slot held, locks not. */
@@ -275,6 +284,7 @@ struct lsm_txn {
     bool joint_once;            /* prepared as JOINT before: must go on so */
     bool in_flight;             /* counted in joints_in_flight */
     bool no_spill;              /* a mark could not be remembered */
+    bool solo_cancelled;        /* prepared is a solo that must be taken back */
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };

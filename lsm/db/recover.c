@@ -184,9 +184,8 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         uint64_t number = lsm_get_u64(logs.data + i);
 
         rc = lsm_log_read_prev(db->os, db->dir, db->uuid, number, &prev, &torn);
-        /* The log before it may go on behind where this one was begun: what a failed append left. */
-        if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min &&
-            (prev.number != last.number || prev.size != last.size))
+        /* Nothing is appended to a log once the next one was begun behind it. */
+        if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min)
             rc = lsm_log_check_prev(number, &prev, &last);
         if (rc == LSM_OK)
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, db, &end, &prev, &torn);
@@ -207,6 +206,7 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
                          "the log ends elsewhere than when the store was closed");
     }
     db->log_last = last;
+    atomic_store(&db->log_size, last.size);
     return rc;
 }
 

@@ -15,7 +15,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     lsm_cache_stats(db->cache, &cache);
     lsm_db_lock(db);
     memtables = lsm_view_memory(db->view);
-    log_bytes = db->has_log ? db->log.size : db->log_last.size;
+    log_bytes = atomic_load(&db->log_size);
     for (struct lsm_snapshot *s = db->oldest_snapshot; s; s = s->next)
         snapshots++;
     for (uint32_t t = 0; t < db->view->version->tree_count; t++)
@@ -122,36 +122,51 @@ static int note_fault(struct lsm_db *db, int rc, int first)
     return first ? first : rc;
 }
 
+static int check_run(struct lsm_db *db, const struct lsm_run *run)
+{
+    struct lsm_table *table;
+    struct lsm_tree *tree;
+    int rc;
+
+    lsm_db_lock(db);
+    tree = lsm_tree_by_id(db, run->meta.tree);
+    lsm_db_unlock(db);
+    if (!tree || atomic_load(&tree->dropped))
+        return LSM_OK;
+    rc = lsm_tables_get(db->tables, &run->meta, tree->cmp, &table);
+    if (rc == LSM_OK) {
+        rc = lsm_table_check(table);
+        lsm_table_unref(table);
+    }
+    return rc;
+}
+
 int lsm_db_check(struct lsm_db *db)
 {
     struct lsm_view *view;
-    const struct lsm_unit *unit;
+    const struct lsm_unit *unit, *active;
     int first = LSM_OK, rc = lsm_db_usable(db);
 
     if (rc)
         return rc;
-    view = lsm_view_current(db);
+    lsm_db_lock(db);
+    view = db->view;
+    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    active = db->active;
+    lsm_db_unlock(db);
     unit = view->newest;
-    for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older)
-        if (unit->mem && !(i == 0 && unit == db->active))       /* a memtable that grows is not walked */
+    for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older) {
+        if (unit->mem && unit != active)        /* a memtable that grows is not walked */
             first = note_fault(db, lsm_memtable_check(unit->mem), first);
-    for (uint32_t t = 0; t < view->version->tree_count; t++) {
-        const struct lsm_tree_version *tv = view->version->trees[t];
-        struct lsm_tree *tree;
-        lsm_db_lock(db);
-        tree = lsm_tree_by_id(db, tv->tree);
-        lsm_db_unlock(db);
-        for (uint32_t l = 0; tree && l < LSM_LEVEL_COUNT_MAX; l++)
-            for (uint32_t i = 0; i < tv->level[l].count; i++) {
-                struct lsm_table *table;
-                rc = lsm_tables_get(db->tables, &tv->level[l].runs[i]->meta, tree->cmp, &table);
-                if (rc == LSM_OK) {
-                    rc = lsm_table_check(table);
-                    lsm_table_unref(table);
-                }
-                first = note_fault(db, rc, first);
-            }
+        for (uint32_t k = 0; k < unit->run_count; k++)
+            first = note_fault(db, check_run(db, unit->runs[k]), first);
     }
+    for (uint32_t t = 0; t < view->version->tree_count; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+            const struct lsm_level *level = &view->version->trees[t]->level[l];
+            for (uint32_t i = 0; i < level->count; i++)
+                first = note_fault(db, check_run(db, level->runs[i]), first);
+        }
     lsm_view_unref(view);
     return first;
 }

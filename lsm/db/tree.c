@@ -40,9 +40,10 @@ static struct lsm_tree *by_name(struct lsm_db *db, struct lsm_slice name)
     return NULL;
 }
 
-static void tree_free(struct lsm_tree *tree)
+void lsm_tree_free(struct lsm_tree *tree)
 {
     lsm_buf_clear(&tree->name);
+    lsm_buf_clear(&tree->cmp_name);
     lsm_pick_state_clear(&tree->pick);
     lsm_mem_free(tree->db->os, tree);
 }
@@ -74,10 +75,12 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
     tree->filter_bits = t->filter_bits;
     tree->codec = t->compression_level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
     tree->level = t->compression_level;
+    lsm_buf_init(&tree->cmp_name, db->os);
+    lsm_buf_append_slice(&tree->cmp_name, t->comparator);
     tree->cmp_missing = t->comparator.size > 0;
     atomic_init(&tree->dropped, false);
-    if (tree->name.rc) {
-        tree_free(tree);
+    if (tree->name.rc || tree->cmp_name.rc) {
+        lsm_tree_free(tree);
         return LSM_NOMEM;
     }
     db->trees[db->tree_count++] = tree;
@@ -99,10 +102,9 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
             continue;
         struct lsm_edit_tree t = {
             tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
-            tree->codec == LSM_CODEC_NONE ? LSM_COMPRESSION_NONE : tree->level, { NULL, 0 }
+            tree->codec == LSM_CODEC_NONE ? LSM_COMPRESSION_NONE : tree->level,
+            lsm_buf_slice(&tree->cmp_name)      /* also when it was not given this time */
         };
-        if (tree->cmp)
-            t.comparator = lsm_slice_str(tree->cmp->name);
         lsm_edit_add_tree(edit, &t);
     }
     return edit->rc;

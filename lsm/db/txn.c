@@ -52,11 +52,14 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
     if (!txn)
         return lsm_nomem();
     txn->db = db;
-    if (base)
-        txn->base = *base;
     lsm_batch_init(&txn->batch, db->os);
     lsm_db_lock(db);
+    /* Alone: on top of all that is committed, or the record would not count beside the host's. */
+    txn->base = db->has_host ? *base : db->chain[db->chain_count - 1].token;
     db->txn_count++;
+    txn->batch.mem = db->spare;
+    db->spare = NULL;
+    atomic_fetch_add(&db->batch_memory, lsm_batch_bytes(&txn->batch));
     lsm_worker_throttle(db);
     lsm_db_unlock(db);
     *out = txn;
@@ -120,20 +123,32 @@ static void disown_prepared(struct lsm_txn *txn)
     lsm_db_unlock(txn->db);
 }
 
+/* A solo cannot be disowned, since its record alone is a commit: the next prepare, or the end, takes it
+   back. */
+static void cancel_prepared(struct lsm_txn *txn)
+{
+    if (txn->prepared && txn->prepared->type == LSM_RECORD_JOINT)
+        disown_prepared(txn);
+    else if (txn->prepared)
+        txn->solo_cancelled = true;
+}
+
+/* Tables are kept while a prepared record may refer to them. */
+static void give_up_run(struct lsm_txn *txn, struct lsm_run *run)
+{
+    if (txn->prepared)
+        lsm_run_unref(run);
+    else
+        remove_run(txn->db, run);
+}
+
 void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
 {
     uint64_t before = lsm_batch_bytes(&txn->batch);
 
-    /* Tables are kept while a prepared record may refer to them. */
-    while (txn->run_count && txn->run_op_min[txn->run_count - 1] >= mark) {
-        struct lsm_run *run = txn->runs[--txn->run_count];
-        if (txn->prepared)
-            lsm_run_unref(run);
-        else
-            remove_run(txn->db, run);
-    }
-    if (txn->prepared && txn->prepared->type == LSM_RECORD_JOINT)
-        disown_prepared(txn);
+    while (txn->run_count && txn->run_op_min[txn->run_count - 1] >= mark)
+        give_up_run(txn, txn->runs[--txn->run_count]);
+    cancel_prepared(txn);
     lsm_batch_rollback(&txn->batch, mark);
     lsm_txn_release_mark(txn, mark);
     forget_memory(txn, before);
@@ -156,14 +171,17 @@ void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree)
 {
     uint32_t kept = 0;
 
+    if (!lsm_txn_has_tree(txn, tree))
+        return;
     for (uint32_t i = 0; i < txn->run_count; i++)
         if (txn->runs[i]->meta.tree == tree->id) {
-            remove_run(txn->db, txn->runs[i]);
+            give_up_run(txn, txn->runs[i]);
         } else {
             txn->run_op_min[kept] = txn->run_op_min[i];
             txn->runs[kept++] = txn->runs[i];
         }
     txn->run_count = kept;
+    cancel_prepared(txn);
     lsm_batch_discard_tree(&txn->batch, tree->id);
 }
 
@@ -423,7 +441,6 @@ static int append_abort(struct lsm_db *db, const struct lsm_prepared *solo)
 
     if (rc)
         return rc;
-    db->os->random(db->os, &rec.nonce, sizeof rec.nonce);
     lsm_db_lock(db);
     rec.decided = db->decided;
     rec.floor = db->floor;
@@ -431,19 +448,24 @@ static int append_abort(struct lsm_db *db, const struct lsm_prepared *solo)
     return lsm_write_append(db, &rec, true);
 }
 
-/* A solo whose record may be in the file is taken back: ABORT, in a fresh log if need be; then cut the
-   log; then nothing more can be promised. Log slot held. */
+/* A solo whose record may be in the file is taken back: ABORT; or a fresh log, which begins without it;
+   or its log is cut; else nothing more can be promised. Log slot held. */
 static int take_back_solo(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
     struct lsm_prepared *solo = txn->prepared;
-    int rc = append_abort(db, solo);
+    int rc;
 
     atomic_fetch_add_explicit(&db->counters.aborts, 1, memory_order_relaxed);
-    if (rc)
+    db->os->mutex_lock(db->publish);
+    solo->state = LSM_RECORD_DEAD;      /* a fresh log leaves it out */
+    db->os->mutex_unlock(db->publish);
+    rc = append_abort(db, solo);
+    if (rc && db->log.number == txn->cut_log)
         rc = append_abort(db, solo);    /* the log has failed: this one goes to a fresh log */
-    if (rc && db->has_log && db->log.number == txn->cut_log)
-        rc = lsm_log_cut(&db->log, txn->cut_size, txn->cut_chain);
+    if (rc)
+        rc = db->log.number == txn->cut_log ? lsm_log_cut(&db->log, txn->cut_size, txn->cut_chain)
+                                            : LSM_OK;
     if (rc) {
         char why[LSM_ERROR_TEXT_SIZE];
         lsm_error_save(why, sizeof why);
@@ -451,22 +473,25 @@ static int take_back_solo(struct lsm_txn *txn)
         rc = lsm_fail(LSM_READONLY, "%s: a transaction could not be taken back (%.300s); the store is "
                                     "read-only until it is opened anew", db->path, why);
     }
-    db->os->mutex_lock(db->publish);
-    if (solo->state == LSM_RECORD_HIDDEN)
-        solo->state = LSM_RECORD_DEAD;
-    db->os->mutex_unlock(db->publish);
     return rc;
 }
 
+/* Forget a solo that was taken back. */
 static void end_solo(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
 
+    db->os->mutex_lock(db->publish);
+    lsm_chain_remove_hidden(db, txn->prepared);
     lsm_db_lock(db);
     if (db->solo_in_flight == txn->prepared)
         db->solo_in_flight = NULL;
     db->os->cond_broadcast(db->changed);
     lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    lsm_prepared_free(db->os, txn->prepared);
+    txn->prepared = NULL;
+    txn->solo_cancelled = false;
 }
 
 static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token)
@@ -479,9 +504,8 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
 
     if (rc == LSM_OK && txn->prepared && txn->prepared->type == LSM_RECORD_SOLO) {
         rc = take_back_solo(txn);
-        end_solo(txn);
-        lsm_prepared_free(db->os, txn->prepared);
-        txn->prepared = NULL;
+        if (rc == LSM_OK)
+            end_solo(txn);
     }
     if (rc == LSM_OK)
         rc = lsm_write_ready(db);
@@ -499,8 +523,6 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     lsm_buf_init(&ops, db->os);
     encode_body(txn, prep, &adopted, &ops, &rec);
     rc = adopted.rc ? adopted.rc : ops.rc;
-    if (rc == LSM_OK && db->os->random(db->os, &rec.nonce, sizeof rec.nonce))
-        rc = lsm_fail(LSM_IOERR, "the machine gives no random bytes");
     if (rc == LSM_OK) {
         db->os->mutex_lock(db->publish);
         lsm_db_lock(db);
@@ -569,6 +591,8 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
     *token = txn->base;
     if (rc)
         return rc;
+    if (how->kind != LSM_PREPARE_SOLO && (how->kind != LSM_PREPARE_JOINT || !db->has_host))
+        return lsm_fail(LSM_MISUSE, "%s: nobody could decide a joint transaction without a host", db->path);
     if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared)
         return LSM_OK;
     lsm_db_lock(db);
@@ -594,11 +618,27 @@ bool lsm_txn_may_be_solo(const struct lsm_txn *txn)
 
 /* ---- the end ---- */
 
+#define SPARE_BYTES (512u << 10)
+
+/* A batch whose rows were copied leaves its memtable for the next one: making one costs a microsecond. */
+static struct lsm_memtable *take_spare(struct lsm_batch *batch)
+{
+    struct lsm_memtable *mem = batch->mem;
+
+    if (!mem || lsm_memtable_is_shared(mem) || lsm_memtable_bytes(mem) > SPARE_BYTES)
+        return NULL;
+    batch->mem = NULL;
+    lsm_memtable_reset(mem);
+    return mem;
+}
+
 static void txn_free(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
+    struct lsm_memtable *spare;
 
     atomic_fetch_sub(&db->batch_memory, lsm_batch_bytes(&txn->batch));
+    spare = take_spare(&txn->batch);
     lsm_batch_clear(&txn->batch);
     for (uint32_t i = 0; i < txn->run_count; i++)
         lsm_run_unref(txn->runs[i]);
@@ -609,9 +649,16 @@ static void txn_free(struct lsm_txn *txn)
     if (txn->in_flight)
         db->joints_in_flight--;
     db->txn_count--;
+    if (!db->spare) {
+        db->spare = spare;
+        spare = NULL;
+    }
     lsm_db_memory_changed(db);
     db->os->cond_broadcast(db->changed);
+    if (lsm_worker_flush_due(db))
+        lsm_worker_wake(db);
     lsm_db_unlock(db);
+    lsm_memtable_unref(spare);
     lsm_mem_free(db->os, txn);
 }
 
@@ -620,7 +667,12 @@ void lsm_txn_commit(struct lsm_txn *txn, bool settled)
     struct lsm_db *db = txn->db;
     struct lsm_prepared *rec = txn->prepared;
 
+    if (txn->solo_cancelled) {
+        lsm_txn_abort(txn);
+        return;
+    }
     if (rec) {
+        lsm_batch_rollback(&txn->batch, rec->op_max + 1);       /* what came later was not prepared */
         db->os->mutex_lock(db->publish);
         if (rec->state == LSM_RECORD_HIDDEN) {
             lsm_chain_publish_one(db, rec);
@@ -628,8 +680,10 @@ void lsm_txn_commit(struct lsm_txn *txn, bool settled)
         }
         lsm_db_lock(db);
         if (rec->type == LSM_RECORD_JOINT) {
-            db->decided = rec->id;
-            if (settled && !db->suspect)
+            /* Another writer may have come and gone between the host's commit and this. */
+            if (db->decided.txid < rec->id.txid)
+                db->decided = rec->id;
+            if (settled && !db->suspect && db->floor.txid < rec->id.txid)
                 db->floor = rec->id;    /* R8 */
         } else if (db->solo_in_flight == rec) {
             db->solo_in_flight = NULL;
@@ -660,17 +714,11 @@ int lsm_txn_abort(struct lsm_txn *txn)
         lsm_write_slot_give(db);
         lsm_db_unlock(db);
         end_solo(txn);
-        db->os->mutex_lock(db->publish);
-        lsm_chain_remove_hidden(db, rec);
-        db->os->mutex_unlock(db->publish);
-        txn->prepared = NULL;
-        lsm_prepared_free(db->os, rec);
     } else if (rec) {
         disown_prepared(txn);           /* R10: decides nothing */
-    } else {
-        while (txn->run_count)
-            remove_run(db, txn->runs[--txn->run_count]);
     }
+    while (txn->run_count && rc == LSM_OK && !txn->joint_once)
+        remove_run(db, txn->runs[--txn->run_count]);
     txn_free(txn);
     return rc;
 }

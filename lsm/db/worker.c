@@ -24,10 +24,8 @@
 
 /* ---- obsolete tables ---- */
 
-void lsm_worker_obsolete(void *ctx, const struct lsm_run *run)
+static void obsolete_number(struct lsm_db *db, uint64_t number)
 {
-    struct lsm_db *db = ctx;
-
     db->os->mutex_lock(db->obsolete_mutex);
     if (db->obsolete_count == db->obsolete_cap) {
         uint32_t cap = db->obsolete_cap ? 2 * db->obsolete_cap : 32;
@@ -39,8 +37,13 @@ void lsm_worker_obsolete(void *ctx, const struct lsm_run *run)
     }
     /* No memory: the file stays until the next open sweeps it. */
     if (db->obsolete_count < db->obsolete_cap)
-        db->obsolete[db->obsolete_count++] = run->meta.number;
+        db->obsolete[db->obsolete_count++] = number;
     db->os->mutex_unlock(db->obsolete_mutex);
+}
+
+void lsm_worker_obsolete(void *ctx, const struct lsm_run *run)
+{
+    obsolete_number(ctx, run->meta.number);
 }
 
 struct old_files {
@@ -120,6 +123,7 @@ struct flush {
     size_t snapshot_count;
     uint64_t seq;
     struct lsm_token root;
+    struct lsm_policy policy;
     uint64_t log_number;        /* the first log that is still needed afterwards */
     bool suspect;
     struct lsm_edit edit;
@@ -207,7 +211,7 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     rc = add_build(f, &b);
     if (rc == LSM_OK) {
         fill_build(db, b, tree, compressor, f->snapshots, f->snapshot_count);
-        rc = lsm_flush_tree(b, it, tv ? tv : &empty, &db->policy, level_max, tree->codec, &f->edit);
+        rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->codec, &f->edit);
         atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written, memory_order_relaxed);
     }
     lsm_iter_close(it);
@@ -301,7 +305,8 @@ static int write_tables(struct flush *f)
 static int seal(struct flush *f)
 {
     struct lsm_db *db = f->db;
-    bool idle;
+    uint32_t unit_count;
+    bool hidden, seen;
     int rc;
 
     lsm_db_lock(db);
@@ -311,15 +316,27 @@ static int seal(struct flush *f)
         lsm_db_unlock(db);
         return lsm_fail(LSM_BUSY, "%s: a joint transaction is undecided", db->path);
     }
-    idle = db->view->unit_count == 0 && !db->has_log && db->record_count == 0;
     lsm_db_unlock(db);
-    if (idle || (db->has_log && !db->log.failed && db->view->unit_count == 0 &&
-                 db->log.size == LSM_LOG_HEADER_SIZE)) {
+    db->os->mutex_lock(db->publish);
+    hidden = db->record_count > 0;
+    db->os->mutex_unlock(db->publish);
+    lsm_db_lock(db);
+    seen = db->token_seen;
+    unit_count = db->view->unit_count;
+    lsm_db_unlock(db);
+    if (hidden && !seen) {
+        /* What stands in the logs may be committed: it must not go with them (R15). */
+        rc = lsm_fail(LSM_BUSY, "%s: the database has not shown yet what is committed", db->path);
+    } else if (unit_count == 0 && (db->has_log ? !db->log.failed && db->log.size == LSM_LOG_HEADER_SIZE
+                                               : !hidden)) {
         rc = LSM_DONE;
     } else {
         rc = lsm_recover_begin_writing(db);
         if (rc == LSM_OK && db->has_host)
             rc = lsm_chain_settle(db);
+        lsm_db_lock(db);
+        db->settle_refused = rc == LSM_BUSY;
+        lsm_db_unlock(db);
         if (rc == LSM_OK)
             rc = lsm_write_rotate(db);
     }
@@ -336,6 +353,7 @@ static int seal(struct flush *f)
             f->root = db->chain[db->chain_count - 1].token;
             f->log_number = db->log.number;
             f->suspect = db->suspect;
+            f->policy = db->policy;
             db->suspect = false;        /* the new log holds no joint record */
             db->flush_wanted = false;
         }
@@ -346,6 +364,25 @@ static int seal(struct flush *f)
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
     return rc;
+}
+
+/* Trees may have been dropped since their tables were written. Log slot held: no more go now. */
+static void forget_dropped(struct flush *f)
+{
+    struct lsm_edit_table *added = (void *)f->edit.added.data;
+    size_t kept = 0, count = lsm_edit_added_count(&f->edit);
+
+    for (size_t i = 0; i < count; i++) {
+        struct lsm_tree *tree;
+        lsm_db_lock(f->db);
+        tree = lsm_tree_by_id(f->db, added[i].meta.tree);
+        lsm_db_unlock(f->db);
+        if (tree && !atomic_load(&tree->dropped))
+            added[kept++] = added[i];
+        else
+            obsolete_number(f->db, added[i].meta.number);
+    }
+    f->edit.added.size = kept * sizeof *added;
 }
 
 static int install(struct flush *f)
@@ -366,6 +403,7 @@ static int install(struct flush *f)
     f->edit.floor = db->floor;
     f->edit.txid = db->txid_max;
     lsm_db_unlock(db);
+    forget_dropped(f);
     rc = lsm_write_edit(db, &f->edit, f->unit_count);
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
@@ -424,6 +462,7 @@ int lsm_worker_flush(struct lsm_db *db)
     lsm_db_lock(db);
     db->flushing = false;
     db->os->cond_broadcast(db->changed);
+    lsm_worker_wake(db);        /* level 0 may be due now */
     lsm_db_unlock(db);
     if (rc == LSM_OK)
         lsm_worker_sweep(db);
@@ -432,9 +471,20 @@ int lsm_worker_flush(struct lsm_db *db)
 
 /* ---- compaction ---- */
 
+struct job_run {
+    struct lsm_db *db;
+    struct lsm_tree *tree;
+};
+
+static uint64_t job_new_file(void *ctx)
+{
+    return lsm_db_new_file(((struct job_run *)ctx)->db);
+}
+
 static int compact_pause(void *ctx)
 {
-    struct lsm_db *db = ctx;
+    struct job_run *run = ctx;
+    struct lsm_db *db = run->db;
     bool stop, flush;
 
     lsm_db_lock(db);
@@ -443,6 +493,8 @@ static int compact_pause(void *ctx)
     lsm_db_unlock(db);
     if (stop)
         return lsm_fail(LSM_BUSY, "%s: closing", db->path);
+    if (atomic_load(&run->tree->dropped))
+        return lsm_fail(LSM_NOTFOUND, "%s: the tree was dropped", db->path);
     if (flush) {
         char why[LSM_ERROR_TEXT_SIZE];
         int rc = lsm_worker_flush(db);
@@ -456,7 +508,8 @@ static int compact_pause(void *ctx)
 
 static int compact_install(void *ctx, struct lsm_edit *edit)
 {
-    struct lsm_db *db = ctx;
+    struct job_run *run = ctx;
+    struct lsm_db *db = run->db;
     int error = lsm_edit_added_count(edit) ? db->os->dir_sync(db->dir) : 0, rc;
 
     if (error)
@@ -464,22 +517,26 @@ static int compact_install(void *ctx, struct lsm_edit *edit)
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     lsm_db_unlock(db);
-    rc = lsm_write_edit(db, edit, 0);
+    if (atomic_load(&run->tree->dropped))
+        rc = lsm_fail(LSM_NOTFOUND, "%s: the tree was dropped", db->path);
+    else
+        rc = lsm_write_edit(db, edit, 0);
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
     return rc;
 }
 
-static int run_move(struct lsm_db *db, const struct lsm_job *job)
+static int run_move(struct job_run *run, const struct lsm_job *job)
 {
+    struct lsm_db *db = run->db;
     struct lsm_edit edit;
     int rc;
 
     lsm_edit_init(&edit, db->os);
     lsm_edit_remove_table(&edit, job->level, job->tree, job->upper[0]->meta.number);
     lsm_edit_add_table(&edit, job->output_level, &job->upper[0]->meta);
-    rc = edit.rc ? edit.rc : compact_install(db, &edit);
+    rc = edit.rc ? edit.rc : compact_install(run, &edit);
     lsm_edit_clear(&edit);
     if (rc == LSM_OK)
         atomic_fetch_add_explicit(&db->counters.moves, 1, memory_order_relaxed);
@@ -511,10 +568,11 @@ static uint64_t job_bytes(const struct lsm_job *job)
 static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_version *version,
                    const struct lsm_job *job)
 {
-    struct lsm_compact c = { .job = job, .policy = &db->policy, .tables = db->tables, .slice_bytes = SLICE_BYTES,
-                             .ctx = db, .new_file = new_file, .pause = compact_pause,
+    struct job_run run = { db, tree };
+    struct lsm_policy policy;
+    struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables, .slice_bytes = SLICE_BYTES,
+                             .ctx = &run, .new_file = job_new_file, .pause = compact_pause,
                              .install = compact_install };
-    struct lsm_policy policy = db->policy;
     struct lsm_compressor *compressor;
     uint64_t *snapshots, started = db->os->mono_us(db->os);
     size_t snapshot_count;
@@ -523,16 +581,18 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     rc = lsm_write_begin(db);   /* the sweep of orphans comes before the first new table */
     if (rc)
         return rc;
-    if (job->is_move)
-        return run_move(db, job);
+    if (job->is_move) {
+        rc = run_move(&run, job);
+        return rc == LSM_NOTFOUND ? LSM_OK : rc;
+    }
     lsm_db_lock(db);
     rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
+    policy = db->policy;
     lsm_db_unlock(db);
     if (rc)
         return rc;
     rc = lsm_compressor_take(db->compressors, &compressor);
     if (rc == LSM_OK) {
-        c.policy = &policy;
         c.tree = lsm_version_tree(version, tree->id);
         fill_build(db, &c.build, tree, compressor, snapshots, snapshot_count);
         c.build.table.codec = lsm_level_codec(job->output_level, tree->codec);
@@ -541,6 +601,8 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     }
     lsm_mem_free(db->os, snapshots);
     atomic_fetch_add_explicit(&db->counters.compact_bytes_written, c.build.bytes_written, memory_order_relaxed);
+    if (rc == LSM_NOTFOUND)
+        return LSM_OK;          /* the tree was dropped meanwhile */
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.compact_bytes_read, job_bytes(job), memory_order_relaxed);
@@ -564,7 +626,7 @@ static int compact_once(struct lsm_db *db)
     int rc = LSM_DONE;
 
     lsm_db_lock(db);
-    if (db->compacting) {
+    if (db->compacting || db->flushing) {       /* a flush may put its tables where a job would, too */
         lsm_db_unlock(db);
         return LSM_DONE;
     }
@@ -662,7 +724,7 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
         return rc;
     lsm_db_lock(db);
     db->compact_wait++;
-    while (db->compacting)
+    while (db->compacting || db->flushing)
         db->os->cond_wait(db->changed, db->mutex);
     db->compacting = true;
     db->compact_wait--;
@@ -683,6 +745,7 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
     lsm_db_lock(db);
     db->compacting = false;
     db->os->cond_broadcast(db->changed);
+    lsm_worker_wake(db);
     lsm_db_unlock(db);
     if (rc == LSM_OK)
         lsm_worker_sweep(db);
@@ -693,7 +756,7 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
 
 void lsm_worker_wake(struct lsm_db *db)
 {
-    db->os->cond_broadcast(db->changed);
+    db->os->cond_broadcast(db->work);
 }
 
 /* One job. LSM_DONE: nothing to do now. */
@@ -738,14 +801,15 @@ void lsm_worker_main(void *ctx)
     lsm_db_lock(db);
     while (!db->stop) {
         uint64_t now = db->os->mono_us(db->os);
+        bool blocked = db->health >= LSM_HEALTH_READ_ONLY;
         int rc;
 
         if (now < db->retry_us) {
-            db->os->cond_wait_us(db->changed, db->mutex, db->retry_us - now);
+            db->os->cond_wait_us(db->work, db->mutex, db->retry_us - now);
             continue;
         }
         lsm_db_unlock(db);
-        rc = db->health >= LSM_HEALTH_READ_ONLY ? LSM_DONE : step(db);
+        rc = blocked ? LSM_DONE : step(db);
         if (rc == LSM_OK)
             note_success(db);
         else if (rc != LSM_DONE && rc != LSM_BUSY)
@@ -754,9 +818,9 @@ void lsm_worker_main(void *ctx)
         if (rc == LSM_OK || db->stop)
             continue;
         if (lsm_worker_flush_due(db))
-            db->os->cond_wait_us(db->changed, db->mutex, QUIET_WAIT_US);
+            db->os->cond_wait_us(db->work, db->mutex, QUIET_WAIT_US);
         else
-            db->os->cond_wait(db->changed, db->mutex);
+            db->os->cond_wait(db->work, db->mutex);
     }
     lsm_db_unlock(db);
 }
@@ -784,14 +848,14 @@ void lsm_worker_throttle(struct lsm_db *db)
     if (memory >= db->memtable_bytes)
         lsm_worker_wake(db);
     if (db->no_worker || memory < db->memtable_bytes + db->memtable_bytes / 2 ||
-        db->health >= LSM_DEGRADED || !is_quiet(db))
+        db->health >= LSM_DEGRADED || db->settle_refused || !is_quiet(db))
         return;
     /* From half a memtable of debt on the wait grows; at a whole one it lasts until the flush is done,
        because memory is bounded. */
     started = db->os->mono_us(db->os);
     until = started + THROTTLE_WAIT_US;
     while (lsm_view_memory(db->view) >= 2 * db->memtable_bytes && is_quiet(db) &&
-           db->health < LSM_DEGRADED && db->os->mono_us(db->os) < until)
+           db->health < LSM_DEGRADED && !db->settle_refused && db->os->mono_us(db->os) < until)
         db->os->cond_wait_us(db->changed, db->mutex, 10000);
     if (db->os->mono_us(db->os) - started < 1000) {
         uint64_t debt = memory - db->memtable_bytes - db->memtable_bytes / 2;

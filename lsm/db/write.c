@@ -13,6 +13,7 @@
 #include <assert.h>
 
 #include "lsm/format/filename.h"
+#include "lsm/util/hash.h"
 
 void lsm_write_slot_take(struct lsm_db *db)
 {
@@ -105,6 +106,7 @@ struct copy {
     struct lsm_db *db;
     struct lsm_log *to;
     struct lsm_buf aborted;     /* txids */
+    struct lsm_token skip;      /* a solo that is being taken back: it must not come back either way */
     bool second_pass;
 };
 
@@ -128,8 +130,7 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
             lsm_buf_put_u64(&c->aborted, rec.id.txid);
         return c->aborted.rc;
     }
-    /* A solo in flight whose sync failed: an ABORT will follow; it must not come back either way. */
-    if (rec.type == LSM_RECORD_SOLO && is_aborted(c, rec.id.txid))
+    if (rec.type == LSM_RECORD_SOLO && (is_aborted(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip)))
         return LSM_OK;
     return lsm_log_append(c->to, &payload, 1);
 }
@@ -182,6 +183,12 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to)
 
     if (rc)
         return rc;
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    if (db->solo_in_flight && db->solo_in_flight->state == LSM_RECORD_DEAD)
+        c.skip = db->solo_in_flight->id;
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
     lsm_buf_init(&c.aborted, db->os);
     for (int pass = 0; pass < 2 && rc == LSM_OK; pass++) {
         c.second_pass = pass == 1;
@@ -235,6 +242,7 @@ static int begin_fresh_log(struct lsm_db *db)
         lsm_log_close(&db->log);
     db->log = log;
     db->has_log = true;
+    atomic_store(&db->log_size, log.size);
     lsm_db_lock(db);
     db->log_number_min = number;
     lsm_db_unlock(db);
@@ -256,6 +264,8 @@ int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
     int rc;
 
     assert(db->log_busy);
+    db->nonce_count++;
+    rec->nonce = lsm_hash64(&db->nonce_count, sizeof db->nonce_count, db->nonce_seed[0]) ^ db->nonce_seed[1];
     lsm_buf_reset(&db->encode);
     lsm_record_encode(&db->encode, rec, db->uuid);
     if (db->encode.rc)
@@ -264,6 +274,7 @@ int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
     rc = lsm_log_append(&db->log, &bytes, 1);
     if (rc)
         return rc;
+    atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
     if (sync) {
         atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
@@ -287,15 +298,19 @@ int lsm_write_rotate(struct lsm_db *db)
         return rc;
     end = lsm_log_end(&db->log);
     rc = lsm_log_create(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db), &end, db->file_mode);
-    if (rc)
+    if (rc) {
+        db->log.failed = true;  /* as below: removing the file may have failed, or a power cut undoes it */
         return rc;
+    }
     error = db->os->dir_sync(db->dir);
     if (error) {
-        lsm_log_close(&log);    /* it stays (I-08): an empty log behind the present one harms nobody */
+        lsm_log_close(&log);    /* it stays (I-08), and says where the present one ends: that gets no more */
+        db->log.failed = true;
         return lsm_fail_os(error, "sync directory", db->path);
     }
     lsm_log_close(&db->log);
     db->log = log;
+    atomic_store(&db->log_size, log.size);
     return LSM_OK;
 }
 

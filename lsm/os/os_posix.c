@@ -60,6 +60,7 @@ struct lsm_dir {
 struct lsm_file {
     struct lsm_os *os;
     int fd;                     /* -1 in a forked child */
+    atomic_uint_least64_t size_allowed; /* RLIMIT_FSIZE was seen to admit this much */
     bool locked;
     struct lsm_file *prev, *next;   /* all open files; fork_mutex */
 };
@@ -512,23 +513,33 @@ static int file_read(struct lsm_file *file, void *data, size_t size, uint64_t of
     return 0;
 }
 
-/* EFBIG if a file may not reach to `end`; without it, SIGXFSZ. */
-static int check_size_limit(uint64_t end)
+/*
+ * EFBIG if the file may not reach to `end`; without it, SIGXFSZ. Asked again
+ * after each mebibyte only: a call for every append of a small transaction is 2 %
+ * of it.
+ */
+static int check_size_limit(struct lsm_file *file, uint64_t end)
 {
     struct rlimit limit;
 
     if (end > INT64_MAX)
         return EFBIG;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        end > limit.rlim_cur)
-        return EFBIG;
+    if (end <= atomic_load_explicit(&file->size_allowed, memory_order_relaxed))
+        return 0;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        if (end > limit.rlim_cur)
+            return EFBIG;
+        if (limit.rlim_cur - end < 1u << 20)
+            return 0;
+    }
+    atomic_store_explicit(&file->size_allowed, end + (1u << 20), memory_order_relaxed);
     return 0;
 }
 
 static int file_write(struct lsm_file *file, const void *data, size_t size, uint64_t off)
 {
     size_t done = 0;
-    int rc = off > UINT64_MAX - size ? EFBIG : check_size_limit(off + size);
+    int rc = off > UINT64_MAX - size ? EFBIG : check_size_limit(file, off + size);
 
     if (rc)
         return rc;
@@ -564,7 +575,7 @@ static int file_truncate(struct lsm_file *file, uint64_t size)
     if (fstat(file->fd, &st))
         return errno;
     if (size > (uint64_t)st.st_size) {
-        rc = check_size_limit(size);
+        rc = check_size_limit(file, size);
         if (rc)
             return rc;
     }
@@ -576,7 +587,7 @@ static int file_truncate(struct lsm_file *file, uint64_t size)
 
 static int file_allocate(struct lsm_file *file, uint64_t size)
 {
-    int rc = check_size_limit(size);
+    int rc = check_size_limit(file, size);
 
     if (rc || size == 0)
         return rc;

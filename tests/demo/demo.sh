@@ -61,10 +61,12 @@ case $kind in
 usr) what="every file under $root: path, size, mode, time, link target, owning package, md5" ;;
 large) what="every file of every package of Debian, as the Contents index has them" ;;
 esac
+fs=$(df --output=fstype "$work" | tail -1)
+[ "$fs" != - ] || fs=$(stat -f -c %T "$work")
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 echo "lsmvtab $(sqlite3 :memory: -cmd ".load $lsm" 'SELECT lsm_version()')," \
     "SQLite $(sqlite3 --version | cut -d' ' -f1), $(uname -sr)," \
-    "$(nproc) x ${cpu:-processor}, $(df --output=fstype "$work" | tail -1)"
+    "$(nproc) x ${cpu:-processor}, $fs"
 echo "$what"
 
 say "1. Load: transactions of 10,000 rows, WAL, synchronous=NORMAL, 64 MiB of memory for either"
@@ -75,7 +77,7 @@ chapter verify
 
 say "3. On disk, and what the engine says of itself"
 chapter compact
-shell "SELECT printf('   level %d: %d files, %,d bytes, %,d raw, %,d rows', level, files, bytes,
+shell "SELECT printf('   level %d: %d files, %,d bytes, %,d raw, %,d entries', level, files, bytes,
     raw_bytes, entries) FROM lsm_levels('$([ "$kind" = large ] && echo contents || echo files)')
     WHERE files > 0"
 

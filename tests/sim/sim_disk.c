@@ -261,6 +261,10 @@ int sim_disk_fault(struct sim_disk *disk, int kind)
 {
     struct sim_fault *f = &disk->fault;
 
+    if (disk->dead_at && disk->op_count >= disk->dead_at && kind <= SIM_SYNCDIR)
+        disk->dead = true;
+    if (disk->dead)
+        return EIO;
     if (f->at == 0 && f->kinds == 0) {
         f->calls++;
         return 0;
@@ -294,6 +298,8 @@ static size_t arena_put(struct sim_disk *disk, const void *data, size_t size)
 
 static void log_op(struct sim_disk *disk, struct sim_op op)
 {
+    if (disk->dead)
+        return;
     RESERVE(disk->ops, disk->op_count, disk->op_cap);
     disk->ops[disk->op_count++] = op;
     if (disk->rule)
@@ -449,7 +455,7 @@ int sim_syncdir(struct sim_disk *disk, uint32_t dir)
 {
     int error = sim_disk_fault(disk, SIM_SYNCDIR);
 
-    if (error)
+    if (error && !disk->dead)
         disk->inodes[dir].poisoned = true;
     log_op(disk, (struct sim_op){ .kind = SIM_SYNCDIR, .failed = error != 0, .dir = dir,
                                   .ino = dir });
@@ -536,7 +542,7 @@ int sim_write(struct sim_disk *disk, uint32_t ino, const void *data, size_t size
     if (!error && end > size_was && !has_room(disk, end - size_was))
         error = ENOSPC;
     if (error) {
-        size = disk->fault.partial == 0 ? 0 : disk->fault.partial == 1 ? size / 2 : size;
+        size = disk->fault.partial == 0 || disk->dead ? 0 : disk->fault.partial == 1 ? size / 2 : size;
         end = off + size;
         if (size && end > size_was && !has_room(disk, end - size_was))
             size = 0;
@@ -592,7 +598,7 @@ int sim_sync(struct sim_disk *disk, uint32_t ino)
     if (inode->anonymous)
         return 0;
     error = sim_disk_fault(disk, SIM_SYNC);
-    if (error)
+    if (error && !disk->dead)
         inode->poisoned = true;
     log_op(disk, (struct sim_op){ .kind = SIM_SYNC, .failed = error != 0, .ino = ino });
     return error;

@@ -111,6 +111,10 @@ struct sim_disk {
     uint64_t chance;            /* state of the generator behind randomness */
     uint64_t capacity;          /* bytes; more is ENOSPC; 0: endless */
     struct sim_fault fault;
+    /* kill -9: the op with this number (from 0) and all after it do not happen. `dead` is set then;
+       whoever waits for it closes what the process had open, and clears both. 0: never. */
+    size_t dead_at;
+    bool dead;
     unsigned fills;             /* M5: what a grown file may show instead of its data: 1 zeros,
                                    2 and stale memory, 3 and garbage, 4 and another file's
                                    bytes (default) */

@@ -14,7 +14,7 @@
 #include "lsm/os/os.h"
 #include "tests/test.h"
 
-#define DISK_FILES 400
+#define DISK_FILES 4000
 #define DISK_NAMES 800
 
 enum disk_kind {

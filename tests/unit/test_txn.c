@@ -17,7 +17,7 @@ TEST(R1_a_new_transaction_is_above_every_number_that_ever_was)
     if (!store_open(&s, "a"))
         return;
     k1 = joint(&s, no_token, "k1", false);
-    s2 = solo(&s, k1, "s2", true);
+    s2 = solo(&s, k1, "s2", false);    /* k1 is not settled */
     CHECK(s2.txid > k1.txid);
     disk_kill("a", "b");
     /* The power cut took SQLite back to nothing; a new joint transaction must not be s2's base. */
