@@ -117,9 +117,11 @@ static struct lsm_tree *find_tree(struct lsm_db *db, uint32_t id, struct lsm_tre
 }
 
 /* To the memtable of `unit`. */
-static int add_row(struct lsm_unit *unit, const struct lsm_tree *tree, struct lsm_slice key, uint64_t tag,
+static int add_row(struct lsm_unit *unit, struct lsm_tree *tree, struct lsm_slice key, uint64_t tag,
                    struct lsm_slice value)
 {
+    if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
+        lsm_dead_put(tree, key);
     if (!tree->cmp)             /* a comparator may call different bytes one key */
         lsm_memfilter_add(&unit->filter, tree->id, lsm_filter_hash(key));
     return lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
@@ -187,6 +189,15 @@ static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_me
         m->seq_max += base;
         lsm_tables_forget(db->tables, m->number);   /* opened with the private numbering */
     }
+    if (unit->run_count) {
+        unit->db = db;
+        db->os->mutex_lock(db->obsolete_mutex);
+        unit->next = db->with_runs;
+        if (unit->next)
+            unit->next->prev = unit;
+        db->with_runs = unit;
+        db->os->mutex_unlock(db->obsolete_mutex);
+    }
     lsm_db_lock(db);
     old = db->view;
     unit->older = old->newest;
@@ -194,6 +205,7 @@ static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_me
     lsm_unit_unref(unit);       /* the view has it */
     db->view = view;
     db->active = NULL;          /* rows that come later are newer: they need a memtable on top */
+    lsm_dead_forget_all(db);
     lsm_db_unlock(db);
     lsm_view_unref(old);
 }
@@ -226,6 +238,7 @@ static void finish(struct lsm_db *db, struct lsm_prepared *rec)
     atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
     lsm_db_unlock(db);
     rec->state = LSM_RECORD_PUBLISHED;
+    lsm_dead_publish(db, false);
 }
 
 void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
@@ -234,6 +247,7 @@ void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
     bool copied = false;
 
     assert(rec->state == LSM_RECORD_HIDDEN);
+    lsm_dead_publish(db, true);
     if (db->active && rec->mem && is_small(db, rec)) {
         copied = copy_mem(db, rec, db->active, base) == LSM_OK;
         if (!copied)
@@ -254,10 +268,14 @@ static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
 
     if (rec->ops.size && rec->run_count == 0) {
         rc = lsm_write_active_locked(db);
-        if (rc == LSM_OK)
-            rc = copy_ops(db, rec, db->active, take_seqs(db, rec));
         if (rc)
             return rc;
+        lsm_dead_publish(db, true);
+        rc = copy_ops(db, rec, db->active, take_seqs(db, rec));
+        if (rc) {
+            lsm_dead_publish(db, false);
+            return rc;
+        }
         lsm_buf_clear(&rec->ops);
         finish(db, rec);
         return LSM_OK;

@@ -18,7 +18,13 @@ struct lsm_cursor {
     struct lsm_buf lower, upper;
     bool has_lower, has_upper;
     bool valid;
+    uint64_t dead_epoch;        /* before the view point was taken */
+    struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
+    bool own_runs;
+    struct lsm_buf dead_lo, dead_to;
 };
+
+#define DEAD_ROWS_MIN 64u       /* so many rows passed over are worth remembering */
 
 static void release(struct lsm_cursor *c)
 {
@@ -26,6 +32,8 @@ static void release(struct lsm_cursor *c)
     c->it = NULL;
     lsm_view_unref(c->view);
     c->view = NULL;
+    lsm_memtable_unref(c->own_mem);
+    c->own_mem = NULL;
     c->valid = false;
 }
 
@@ -43,6 +51,7 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
     struct lsm_view_point at;
     int rc = LSM_OK;
 
+    c->dead_epoch = lsm_dead_epoch(db);
     lsm_view_point(db, read, &at);
     same = c->it && c->it->rc == LSM_OK && c->tree == tree && c->view == view && !own && !c->has_own &&
            c->no_cache == no_cache;
@@ -56,6 +65,11 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
         c->view = view;
         c->tree = tree;
         c->has_own = own != NULL;
+        c->own_runs = own && own->run_count;
+        if (own && own->batch.mem) {
+            c->own_mem = own->batch.mem;
+            lsm_memtable_ref(c->own_mem);
+        }
         c->no_cache = no_cache;
         c->saw_rows = view->newest && view->newest->mem &&
                       lsm_memtable_tree_rows(view->newest->mem, tree->id) > 0;
@@ -87,6 +101,8 @@ int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct l
     lsm_visible_init(&c->visible, db->os);
     lsm_buf_init(&c->lower, db->os);
     lsm_buf_init(&c->upper, db->os);
+    lsm_buf_init(&c->dead_lo, db->os);
+    lsm_buf_init(&c->dead_to, db->os);
     rc = attach(c, tree, read);
     if (rc) {
         lsm_visible_clear(&c->visible);
@@ -118,6 +134,8 @@ void lsm_cursor_close(struct lsm_cursor *c)
     lsm_visible_clear(&c->visible);
     lsm_buf_clear(&c->lower);
     lsm_buf_clear(&c->upper);
+    lsm_buf_clear(&c->dead_lo);
+    lsm_buf_clear(&c->dead_to);
     lsm_mem_free(db->os, c);
     lsm_db_lock(db);
     db->cursor_count--;
@@ -154,10 +172,47 @@ static int stand(struct lsm_cursor *c, bool forward)
     return LSM_OK;
 }
 
+/* Has the cursor's own transaction a row in [from, to)? */
+static bool own_row_between(const struct lsm_cursor *c, struct lsm_slice from, struct lsm_slice to)
+{
+    struct lsm_iter *it;
+    bool found = true;
+
+    if (c->own_runs)
+        return true;
+    if (!c->own_mem || lsm_memtable_tree_rows(c->own_mem, c->tree->id) == 0)
+        return false;
+    if (lsm_memtable_iter_new(c->own_mem, c->tree->id, c->tree->cmp, 0, &it))
+        return true;
+    lsm_iter_seek(it, from, LSM_TAG_MAX);
+    if (!it->rc)
+        found = it->valid && lsm_key_compare(c->tree->cmp, it->key, to) < 0;
+    lsm_iter_close(it);
+    return found;
+}
+
+/* Forward to the first row at or after key, past what is known to be dead (dead.c). */
+static void seek_live(struct lsm_cursor *c, struct lsm_slice key)
+{
+    struct lsm_visible *v = &c->visible;
+    struct lsm_slice from = key;
+
+    if (lsm_dead_skip(c->tree, v->at.seq_max, key, &c->dead_lo, &c->dead_to) &&
+        !own_row_between(c, key, lsm_buf_slice(&c->dead_to)))
+        from = lsm_buf_slice(&c->dead_to);
+    lsm_visible_seek(v, from);
+    if (v->passed_over)
+        atomic_fetch_add_explicit(&c->db->counters.rows_passed_over, v->passed_over, memory_order_relaxed);
+    if (v->valid && v->passed_over >= DEAD_ROWS_MIN && !c->has_own)
+        lsm_dead_learn(c->tree, c->dead_epoch, v->at.seq_max, key, v->key);
+}
+
 int lsm_cursor_first(struct lsm_cursor *c)
 {
     if (c->has_lower)
-        lsm_visible_seek(&c->visible, lsm_buf_slice(&c->lower));
+        seek_live(c, lsm_buf_slice(&c->lower));
+    else if (!c->tree->cmp)     /* nothing is below the empty key */
+        seek_live(c, (struct lsm_slice){ (const uint8_t *)"", 0 });
     else
         lsm_visible_first(&c->visible);
     return stand(c, true);
@@ -168,7 +223,7 @@ int lsm_cursor_seek(struct lsm_cursor *c, struct lsm_slice key)
     if (c->has_lower && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->lower)) < 0)
         return lsm_cursor_first(c);
     atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
-    lsm_visible_seek(&c->visible, key);
+    seek_live(c, key);
     return stand(c, true);
 }
 

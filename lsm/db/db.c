@@ -256,6 +256,8 @@ static void db_free(struct lsm_db *db)
         os->mutex_free(db->info_mutex);
     if (db->obsolete_mutex)
         os->mutex_free(db->obsolete_mutex);
+    if (db->dead_mutex)
+        os->mutex_free(db->dead_mutex);
     struct lsm_os *own = db->own_os, *own_mem = db->own_mem_os;
     lsm_mem_free(os, db->path);
     lsm_mem_free(os, db);
@@ -270,7 +272,7 @@ static int new_locks(struct lsm_db *db)
     struct lsm_os *os = db->os;
 
     if (os->mutex_new(os, &db->mutex) || os->mutex_new(os, &db->publish) ||
-        os->mutex_new(os, &db->info_mutex) || os->mutex_new(os, &db->obsolete_mutex) ||
+        os->mutex_new(os, &db->info_mutex) || os->mutex_new(os, &db->obsolete_mutex) || os->mutex_new(os, &db->dead_mutex) ||
         os->cond_new(os, &db->changed) || os->cond_new(os, &db->work))
         return lsm_nomem();
     return LSM_OK;

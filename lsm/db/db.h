@@ -42,6 +42,9 @@ struct lsm_unit {
     uint64_t seq_add;           /* to the rows of mem */
     struct lsm_run **runs;      /* seq_add is in their meta; newest first */
     uint32_t run_count;
+    /* Of units with runs: their files must outlive them, also when the version has them no more. */
+    struct lsm_db *db;
+    struct lsm_unit *prev, *next;       /* obsolete mutex */
 };
 
 struct lsm_view {
@@ -64,6 +67,12 @@ uint64_t lsm_view_memory(const struct lsm_view *view);  /* of its memtables */
 
 /* ---- the parts of a store ---- */
 
+struct lsm_dead {               /* dead.c; dead_mutex */
+    atomic_bool known;
+    struct lsm_buf lo, hi;
+    uint64_t seq;
+};
+
 struct lsm_tree {
     struct lsm_db *db;
     uint32_t id;
@@ -75,6 +84,7 @@ struct lsm_tree {
     bool cmp_missing;           /* made with a comparator that was not given: cannot be read */
     atomic_bool dropped;
     struct lsm_pick_state pick; /* worker only */
+    struct lsm_dead dead;
 };
 
 enum lsm_record_state { LSM_RECORD_HIDDEN, LSM_RECORD_PUBLISHED, LSM_RECORD_DEAD };
@@ -110,7 +120,7 @@ struct lsm_snapshot {
 enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CORRUPT };
 
 struct lsm_counters {           /* statistics; relaxed atomics */
-    atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, commits_solo, commits_joint, aborts;
+    atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
 };
@@ -199,8 +209,13 @@ struct lsm_db {
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
 
+    /* ---- dead mutex: innermost ---- */
+    struct lsm_mutex *dead_mutex;
+    atomic_uint_least64_t dead_epoch;
+
     /* ---- obsolete mutex: innermost, since a version may die anywhere ---- */
     struct lsm_mutex *obsolete_mutex;
+    struct lsm_unit *with_runs; /* living units that have private tables */
     uint64_t *obsolete;         /* numbers of tables to unlink */
     uint32_t obsolete_count, obsolete_cap;
 };
@@ -296,6 +311,19 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
                   const struct lsm_txn *own, bool no_cache, struct lsm_iter **it);
 struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
+
+/* ---- dead.c: stretches without a row ---- */
+uint64_t lsm_dead_epoch(const struct lsm_db *db);       /* before a reader takes its view point */
+/* Lies `key` in a stretch that a reader at `seq` may skip? Then it is [*lo, *to). */
+bool lsm_dead_skip(struct lsm_tree *tree, uint64_t seq, struct lsm_slice key, struct lsm_buf *lo,
+                   struct lsm_buf *to);
+/* A reader at `seq`, whose epoch was `epoch`, saw no row in [lo, hi). */
+void lsm_dead_learn(struct lsm_tree *tree, uint64_t epoch, uint64_t seq, struct lsm_slice lo,
+                    struct lsm_slice hi);
+void lsm_dead_publish(struct lsm_db *db, bool begins);  /* around every publishing; publish held */
+void lsm_dead_put(struct lsm_tree *tree, struct lsm_slice key);         /* is being published */
+void lsm_dead_forget_all(struct lsm_db *db);            /* mutex held */
+void lsm_dead_clear(struct lsm_tree *tree);
 
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */

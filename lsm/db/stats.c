@@ -67,6 +67,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("log_size", log_bytes, "bytes");
     STAT("tables", table_count, "count");
     STAT("table_bytes", table_bytes, "bytes");
+    STAT("rows_passed_over", COUNTER(rows_passed_over), "count");
 #undef STAT
 #undef COUNTER
     return n;

@@ -25,6 +25,17 @@ void lsm_unit_unref(struct lsm_unit *unit)
 {
     if (!unit || atomic_fetch_sub_explicit(&unit->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (unit->db) {
+        struct lsm_db *db = unit->db;
+        db->os->mutex_lock(db->obsolete_mutex);
+        if (unit->prev)
+            unit->prev->next = unit->next;
+        else
+            db->with_runs = unit->next;
+        if (unit->next)
+            unit->next->prev = unit->prev;
+        db->os->mutex_unlock(db->obsolete_mutex);
+    }
     lsm_memtable_unref(unit->mem);
     lsm_memfilter_clear(&unit->filter);
     for (uint32_t i = 0; i < unit->run_count; i++)

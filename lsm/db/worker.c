@@ -68,6 +68,16 @@ static int collect_old(void *ctx, const char *name)
     return 0;
 }
 
+/* A reader of a unit opens its tables when it needs them. Obsolete mutex held. */
+static bool unit_has(const struct lsm_db *db, uint64_t number)
+{
+    for (const struct lsm_unit *unit = db->with_runs; unit; unit = unit->next)
+        for (uint32_t i = 0; i < unit->run_count; i++)
+            if (unit->runs[i]->meta.number == number)
+                return true;
+    return false;
+}
+
 /* The MANIFEST that says so is synced by now, and its name as well: nothing comes back. */
 void lsm_worker_sweep(struct lsm_db *db)
 {
@@ -77,8 +87,11 @@ void lsm_worker_sweep(struct lsm_db *db)
     for (;;) {
         uint64_t number = 0;
         db->os->mutex_lock(db->obsolete_mutex);
-        if (db->obsolete_count)
-            number = db->obsolete[--db->obsolete_count];
+        for (uint32_t i = db->obsolete_count; i-- > 0 && !number;)
+            if (!unit_has(db, db->obsolete[i])) {
+                number = db->obsolete[i];
+                db->obsolete[i] = db->obsolete[--db->obsolete_count];
+            }
         db->os->mutex_unlock(db->obsolete_mutex);
         if (!number)
             break;

@@ -56,7 +56,8 @@ static void settle_forward(struct lsm_visible *v, bool skip)
 {
     struct lsm_iter *it = v->it;
 
-    for (; it->valid; lsm_iter_next(it)) {
+    v->passed_over = 0;
+    for (; it->valid; lsm_iter_next(it), v->passed_over++) {
         if (!lsm_view_sees(&v->at, it->tag))
             continue;
         if (skip && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0)

@@ -46,6 +46,7 @@ struct lsm_visible {
     struct lsm_slice key, value;
     uint64_t tag;               /* the kind tells a value from a handle */
     struct lsm_buf key_buf, value_buf;
+    uint64_t passed_over;       /* rows that the last forward move went past */
 };
 
 void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os);

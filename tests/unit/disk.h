@@ -34,7 +34,7 @@ static struct disk {
     int file_count;
     struct disk_name live[DISK_NAMES], durable[DISK_NAMES];
     struct { struct lsm_dir *dir; int id; } dirs[16];
-    char paths[32][24];
+    char paths[128][24];
     int path_count;
     struct { struct lsm_file *file; int id; char name[40]; } open[DISK_FILES];
 
@@ -324,7 +324,8 @@ static inline void disk_copy(const char *from, const char *to, bool power_cut)
         if (power_cut) {
             size = disk.files[found[i].file].size;
             bytes = malloc(size + 1);
-            memcpy(bytes, disk.files[found[i].file].synced, size);
+            if (size)
+                memcpy(bytes, disk.files[found[i].file].synced, size);
         } else {
             CHECK_INT(disk.real.file_open(source, found[i].name, LSM_OPEN_READ, 0, &in), 0);
             CHECK_INT(disk.real.file_info(in, &info), 0);
@@ -495,6 +496,7 @@ static inline int count_at(struct store *s, const struct lsm_read *read)
     for (int rc = lsm_cursor_last(c); rc == LSM_OK; rc = lsm_cursor_prev(c))
         backward++;
     lsm_cursor_close(c);
+    CHECK_INT(forward, backward);
     return forward == backward ? forward : -1;
 }
 
