@@ -107,8 +107,9 @@ void lsm_db_memory_changed(struct lsm_db *db)
 {
     uint64_t used = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) +
                     lsm_tables_memory(db->tables);
-    uint64_t least = db->memory_bytes / 8;
-    uint64_t cache = used + least < db->memory_bytes ? db->memory_bytes - used : least;
+    /* An eighth stays free: what the allocator loses between blocks counts for the user, too. */
+    uint64_t least = db->memory_bytes / 8, room = db->memory_bytes - least;
+    uint64_t cache = used + least < room ? room - used : least;
 
     /* Small changes are not worth the shards' locks. */
     uint64_t step = db->memory_bytes / 64;

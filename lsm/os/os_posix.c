@@ -21,7 +21,7 @@
  * The mutex makes opening and listing a file one step, so that no fork falls
  * between them. It is a leaf: nothing else is locked while it is held.
  *
- * Memory is malloc's, counted in one atomic by what malloc really set aside.
+ * Memory is os_posix_mem.c's.
  */
 #define _GNU_SOURCE 1
 
@@ -30,10 +30,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -43,13 +43,14 @@
 #include <unistd.h>
 
 #include "lsm/os/os.h"
+#include "lsm/os/os_posix_mem.h"
 
 #define THREAD_STACK_BYTES (256u * 1024)
 #define WAIT_US_MAX 1000000000000000u       /* 31 years: what a timespec can surely hold */
 
 struct posix_os {
     struct lsm_os os;           /* first: the seam's pointer is ours */
-    _Atomic uint64_t mem_used;
+    struct lsm_posix_mem mem;
 };
 
 struct lsm_dir {
@@ -134,36 +135,22 @@ static struct posix_os *self(struct lsm_os *os)
 
 static void *mem_alloc(struct lsm_os *os, size_t size)
 {
-    void *p = malloc(size ? size : 1);
-
-    if (p)
-        atomic_fetch_add_explicit(&self(os)->mem_used, malloc_usable_size(p),
-                                  memory_order_relaxed);
-    return p;
+    return lsm_posix_mem_alloc(&self(os)->mem, size);
 }
 
 static void *mem_realloc(struct lsm_os *os, void *p, size_t size)
 {
-    size_t before = p ? malloc_usable_size(p) : 0;
-    void *q = realloc(p, size ? size : 1);
-
-    if (q)
-        atomic_fetch_add_explicit(&self(os)->mem_used, malloc_usable_size(q) - before,
-                                  memory_order_relaxed);
-    return q;
+    return lsm_posix_mem_realloc(&self(os)->mem, p, size);
 }
 
 static void mem_free(struct lsm_os *os, void *p)
 {
-    if (!p)
-        return;
-    atomic_fetch_sub_explicit(&self(os)->mem_used, malloc_usable_size(p), memory_order_relaxed);
-    free(p);
+    lsm_posix_mem_free(&self(os)->mem, p);
 }
 
 static uint64_t mem_used(struct lsm_os *os)
 {
-    return atomic_load_explicit(&self(os)->mem_used, memory_order_relaxed);
+    return atomic_load_explicit(&self(os)->mem.used, memory_order_relaxed);
 }
 
 /* ---- descriptors -------------------------------------------------------- */
@@ -890,11 +877,12 @@ struct lsm_os *lsm_os_posix_new(void)
     if (!p)
         return NULL;
     p->os = calls;
-    atomic_init(&p->mem_used, 0);
+    lsm_posix_mem_init(&p->mem);
     return &p->os;
 }
 
 void lsm_os_posix_free(struct lsm_os *os)
 {
+    lsm_posix_mem_clear(&self(os)->mem);
     free(os);
 }

@@ -1370,7 +1370,7 @@ static void write_tsv(void)
             if (rows[i].value[k] >= 0) {
                 const char *label = rows[i].label;
 
-                fprintf(file, "%s\t%s\t%.6g\t%s\t%.4g\t%s\t%g\t%g\n", label + strspn(label, " "),
+                fprintf(file, "row\t%s\t%s\t%.6g\t%s\t%.4g\t-1\t-1\t-1\t%s\t%g\t%g\n", label,
                         side_names[k], rows[i].value[k], rows[i].unit, rows[i].cpu_us[k],
                         judges[rows[i].judge], rows[i].goal, rows[i].aim);
             }

@@ -151,5 +151,6 @@ void demo_report(struct demo *demo)
     line(demo, "group", demo->is_large ? "paths in several packages (group)"
                                        : "bytes that are there twice (group)", FORMAT_SECONDS);
     if (kills > 0)
-        printf("   %-42s%13s\n", "kills survived without a difference", demo_count((uint64_t)kills));
+        printf("   %-42s%13s\n", "kills survived without a difference",
+               demo_count((uint64_t)kills));
 }

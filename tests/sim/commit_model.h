@@ -87,6 +87,7 @@ struct cm {
     sqlite3 *db[2];
     struct cm_history *history; /* transactions are recorded there */
     struct cm_content now;
+    int now_n;                  /* the transaction that made it so */
     int n;                      /* the newest number, also of those that were rolled back */
     int acked;                  /* transactions that were acknowledged */
     bool veto;

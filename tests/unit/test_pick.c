@@ -1,0 +1,313 @@
+/*
+ * test_pick.c -- the policy, from shapes to jobs. A shape names runs as
+ *
+ *     number:level:lo-hi[:bytes[:flags]]     keys of two letters; flags: d dense tombstones,
+ *                                            t a tombstone, b in a compaction
+ *
+ * in level 0 the newest first. A job is written "level>output upper+lower" or
+ * "move level>output upper".
+ */
+#include "lsm/compaction/pick.h"
+#include "tests/test.h"
+
+static struct lsm_os *os;
+static struct lsm_tree_version tv;
+static struct lsm_run runs[200];
+static struct lsm_run *slots[LSM_LEVEL_COUNT_MAX][200];
+static char keys[200][2][4];
+static const struct lsm_policy policy = {
+    .level0_runs = 4, .level_bytes = 1000, .fan_out = 10, .file_bytes = 100,
+    .overlap_bytes_max = 1000, .expand_bytes_max = 2500
+};
+
+static void shape(const char *text)
+{
+    int n = 0;
+
+    memset(&tv, 0, sizeof tv);
+    tv.tree = 7;
+    memset(runs, 0, sizeof runs);
+    for (int l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+        tv.level[l].runs = slots[l];
+    while (*text) {
+        int number, level, used, bytes = 100;
+        char flags[8] = "";
+        struct lsm_run *run = &runs[n];
+
+        CHECK_INT(sscanf(text, "%d:%d:%2[a-z]-%2[a-z]%n", &number, &level, keys[n][0], keys[n][1], &used), 4);
+        text += used;
+        if (*text == ':') {
+            CHECK(sscanf(text, ":%d%n", &bytes, &used) == 1);
+            text += used;
+        }
+        if (*text == ':') {
+            CHECK(sscanf(text, ":%7[a-z]%n", flags, &used) == 1);
+            text += used;
+        }
+        while (*text == ' ')
+            text++;
+        run->meta = (struct lsm_table_meta){
+            .number = (uint64_t)number, .tree = 7, .size_bytes = (uint64_t)bytes, .entries = 1000,
+            .tombstones = strchr(flags, 'd') ? 600 : strchr(flags, 't') ? 1 : 0,
+            .smallest = { (uint8_t *)keys[n][0], strlen(keys[n][0]) },
+            .largest = { (uint8_t *)keys[n][1], strlen(keys[n][1]) },
+        };
+        run->in_compaction = strchr(flags, 'b') != NULL;
+        slots[level][tv.level[level].count++] = run;
+        tv.level[level].bytes += (uint64_t)bytes;
+        n++;
+    }
+}
+
+static char *job_text(int rc, const struct lsm_job *job)
+{
+    static char out[400];
+
+    if (rc == LSM_DONE)
+        return strcpy(out, "none");
+    CHECK_OK(rc);
+    CHECK_INT(job->tree, 7);
+    int n = sprintf(out, "%s%u>%u", job->is_move ? "move " : "", job->level, job->output_level);
+    for (uint32_t i = 0; i < job->upper_count; i++)
+        n += sprintf(out + n, "%c%d", i ? ',' : ' ', (int)job->upper[i]->meta.number);
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        n += sprintf(out + n, "%c%d", i ? ',' : '+', (int)job->lower[i]->meta.number);
+    return out;
+}
+
+static const char *pick(struct lsm_pick_state *state)
+{
+    struct lsm_job job;
+    int rc = lsm_pick(&policy, &tv, NULL, state, os, &job);
+    const char *text = job_text(rc, &job);
+
+    lsm_job_clear(&job, os);
+    return text;
+}
+
+static void check_pick(const char *form, const char *want)
+{
+    struct lsm_pick_state state;
+
+    os = lsm_os_posix_new();
+    lsm_pick_state_init(&state, os);
+    shape(form);
+    if (!CHECK_STR(pick(&state), want))
+        printf("  of %s\n", form);
+    lsm_pick_state_clear(&state);
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+TEST(pick_nothing_is_due_in_a_small_tree)
+{
+    check_pick("", "none");
+    check_pick("3:0:a-z 2:0:a-z 1:0:a-z", "none");
+    check_pick("1:1:a-m:999 ", "none");
+    check_pick("1:2:a-m:9999", "none");
+    check_pick("1:7:a-m:999999999", "none");
+}
+
+TEST(pick_level0_takes_the_oldest_and_all_that_overlaps_it_in_turn)
+{
+    /* All overlap. */
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z", "0>1 4,3,2,1");
+    /* 1 meets 2, 2 meets 3; 4 stands alone and stays. */
+    check_pick("4:0:x-z 3:0:m-p 2:0:f-m 1:0:a-f", "0>1 3,2,1");
+    /* A newer run that bridges pulls in what the oldest does not touch itself. */
+    check_pick("4:0:a-z 3:0:x-z 2:0:m-n 1:0:b-c 9:1:a-a 8:1:b-d 7:1:y-z", "0>1 4,3,2,1+9,8,7");
+    /* What does not overlap sinks without being written. */
+    check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c", "move 0>1 1");
+    check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c 9:1:c-d", "0>1 1+9");
+    /* Only keys that are really shared count. */
+    check_pick("4:0:d-e 3:0:d-e 2:0:d-e 1:0:a-c 9:1:cc-cd", "move 0>1 1");
+}
+
+TEST(pick_leaves_what_is_busy_alone)
+{
+    check_pick("4:0:a-z 3:0:a-z:100:b 2:0:a-z 1:0:a-z", "none");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:1:c-d:100:b", "none");
+    /* Level 0 cannot go, so level 1 does. */
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:1:c-d:100:b 8:1:e-f:2000", "move 1>2 8");
+    check_pick("9:1:c-d:2000:b 8:1:e-f:100", "move 1>2 8");
+}
+
+TEST(pick_takes_the_level_that_is_most_over_its_target)
+{
+    check_pick("5:1:a-b:1500 4:2:a-b:30000", "move 2>3 4");
+    check_pick("5:1:a-b:4500 4:2:c-d:30000", "move 1>2 5");
+    /* Five runs of level 0 are 1.25, level 1 is at 2. */
+    check_pick("15:0:a-z 14:0:a-z 13:0:a-z 12:0:a-z 11:0:a-z 5:1:a-b:2000", "move 1>2 5");
+}
+
+TEST(pick_goes_round_through_the_keys)
+{
+    struct lsm_pick_state state;
+
+    os = lsm_os_posix_new();
+    lsm_pick_state_init(&state, os);
+    shape("1:1:a-b:500 2:1:c-d:500 3:1:e-f:500");
+    CHECK_STR(pick(&state), "move 1>2 1");
+    CHECK_STR(pick(&state), "move 1>2 2");
+    CHECK_STR(pick(&state), "move 1>2 3");
+    CHECK_STR(pick(&state), "move 1>2 1");
+    /* What was picked is gone from the level: the next one in key order comes. */
+    shape("4:1:a-a:500 2:1:c-d:500 3:1:e-f:500");
+    CHECK_STR(pick(&state), "move 1>2 2");
+    shape("4:1:a-a:500 3:1:e-f:500 5:1:g-h:500");
+    CHECK_STR(pick(&state), "move 1>2 3");
+    lsm_pick_state_clear(&state);
+    lsm_os_posix_free(os);
+}
+
+TEST(pick_widens_the_upper_side_while_the_lower_does_not_grow)
+{
+    check_pick("1:1:c-d:600 2:1:e-f:600 9:2:a-g:300", "1>2 1,2+9");
+    /* It would grow: 3 reaches into 8. */
+    check_pick("1:1:c-d:600 3:1:e-k:600 9:2:a-g:300 8:2:h-m:100", "1>2 1+9");
+    /* It would be too much at once. */
+    check_pick("1:1:c-d:1200 2:1:e-f:1200 9:2:a-g:300", "1>2 1+9");
+    /* A neighbour that is busy. */
+    check_pick("1:1:c-d:1600 2:1:e-f:100:b 9:2:a-g:300", "1>2 1+9");
+}
+
+TEST(pick_does_not_move_a_run_above_too_much_of_the_level_below)
+{
+    check_pick("1:1:c-d:1500 9:3:a-z:1000", "move 1>2 1");
+    check_pick("1:1:c-d:1500 9:3:a-z:1001", "1>2 1");
+    check_pick("1:1:c-d:1500 9:3:e-z:5000", "move 1>2 1");
+}
+
+TEST(pick_sinks_what_is_mostly_tombstones_whatever_its_size)
+{
+    check_pick("1:1:c-d:10:d", "1>2 1");        /* written anew, not moved: to lose them */
+    check_pick("1:1:c-d:10:d 9:2:a-z:10", "1>2 1+9");
+    check_pick("1:2:c-d:10 2:2:e-f:10:d 9:3:a-z:10", "2>3 1,2+9");
+    check_pick("1:1:c-d:10:t", "none");
+    check_pick("1:7:c-d:10:d", "none");
+    check_pick("1:1:c-d:10:db", "none");
+    /* In a level that is due the dense one goes first. */
+    check_pick("1:1:c-d:900 2:1:e-f:900:d", "1>2 2");
+}
+
+static void check_all(const char *form, const char *want)
+{
+    struct lsm_job job;
+
+    os = lsm_os_posix_new();
+    shape(form);
+    int rc = lsm_pick_all(&tv, os, &job);
+    if (!CHECK_STR(job_text(rc, &job), want))
+        printf("  of %s\n", form);
+    lsm_job_clear(&job, os);
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+TEST(pick_all_brings_everything_into_the_deepest_level)
+{
+    check_all("", "none");
+    check_all("1:0:a-b", "0>1 1");
+    check_all("2:0:a-b 1:0:a-b 3:1:a-c", "0>1 2,1+3");
+    check_all("2:0:a-b 1:1:a-b 3:3:a-c 4:3:d-e", "0>3 2,1+3,4");
+    check_all("3:3:a-c 4:3:d-e", "none");
+    check_all("3:3:a-c 4:3:d-e:100:t", "0>3+3,4");
+    check_all("3:3:a-c 4:3:d-e:100:tb", "none");
+    check_all("1:0:a-b 3:7:a-c", "0>7 1+3");
+}
+
+TEST(pick_flush_level_is_as_deep_as_no_older_version_can_be)
+{
+    static const struct { const char *form, *lo, *hi; uint32_t level; } cases[] = {
+        { "", "a", "z", 2 },
+        { "1:0:a-c", "b", "d", 0 },
+        { "1:0:a-c", "d", "e", 2 },
+        { "1:0:a-c", "c", "e", 0 },
+        { "1:1:a-c", "c", "e", 0 },
+        { "1:2:a-c", "c", "e", 1 },
+        { "1:2:a-c", "d", "e", 2 },
+        { "1:3:a-c", "b", "e", 2 },
+        { "1:3:a-c", "d", "e", 3 },
+        { "1:7:a-c", "d", "e", 7 },
+        { "1:7:a-c", "a", "e", 6 },
+        { "1:0:x-z 2:4:a-c", "d", "e", 4 },
+        /* not above more than it is worth to rewrite */
+        { "1:3:a-z:1000", "d", "e", 2 },
+        { "1:3:a-z:1001", "d", "e", 1 },
+        { "1:2:a-z:1001", "d", "e", 0 },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lsm_slice lo = { (const uint8_t *)cases[i].lo, 1 }, hi = { (const uint8_t *)cases[i].hi, 1 };
+        shape(cases[i].form);
+        if (!CHECK_INT(lsm_pick_flush_level(&policy, &tv, NULL, lo, hi), cases[i].level))
+            printf("  of %s\n", cases[i].form);
+    }
+}
+
+TEST(pick_policy_follows_the_memtable)
+{
+    struct lsm_policy p;
+
+    lsm_policy_init(&p, 16 << 20);
+    CHECK_INT(p.level_bytes, 64 << 20);
+    CHECK_INT(p.file_bytes, 8 << 20);
+    lsm_policy_init(&p, 1);
+    CHECK(p.file_bytes >= 4096 && p.level_bytes > p.file_bytes);
+}
+
+/* Random shapes: whatever is picked, no newer version sinks below an older one, and nothing in the
+   output level is left out that overlaps. */
+TEST(pick_never_lets_a_newer_row_sink_below_an_older_one)
+{
+    os = lsm_os_posix_new();
+    for (int round = 0; round < 2000; round++) {
+        char form[1200] = "";
+        int number = 60;
+        struct lsm_pick_state state;
+        struct lsm_job job;
+
+        for (int i = (int)test_below(7); i > 0; i--) {
+            int lo = (int)test_below(20), hi = lo + (int)test_below(6);
+            sprintf(form + strlen(form), "%d:0:%c-%c ", number--, 'a' + lo, 'a' + hi);
+        }
+        for (int l = 1; l < 4; l++)
+            for (int at = (int)test_below(4); at < 24; at += 1 + (int)test_below(5)) {
+                int hi = at + (int)test_below(4);
+                sprintf(form + strlen(form), "%d:%d:%c-%c:%d:%s ", number--, l, 'a' + at, 'a' + hi,
+                        (int)test_below(900), test_below(8) ? "x" : "d");
+                at = hi;
+            }
+        shape(form);
+        lsm_pick_state_init(&state, os);
+        int rc = lsm_pick(&policy, &tv, NULL, &state, os, &job);
+        if (rc == LSM_OK) {
+            bool in_job[200] = { false };
+            for (uint32_t i = 0; i < job.upper_count; i++)
+                in_job[job.upper[i] - runs] = true;
+            for (uint32_t i = 0; i < job.lower_count; i++)
+                in_job[job.lower[i] - runs] = true;
+            for (uint32_t i = 0; i < job.upper_count; i++) {
+                const struct lsm_table_meta *m = &job.upper[i]->meta;
+                for (uint32_t l = job.level; l <= job.output_level; l++)
+                    for (uint32_t k = 0; k < tv.level[l].count; k++) {
+                        const struct lsm_run *other = tv.level[l].runs[k];
+                        bool touch = lsm_slice_compare(m->largest, other->meta.smallest) >= 0 &&
+                                     lsm_slice_compare(m->smallest, other->meta.largest) <= 0;
+                        /* newer runs of level 0 may stay above */
+                        bool newer = l == 0 && other->meta.number > m->number;
+                        if (touch && !newer && !CHECK(in_job[other - runs]))
+                            printf("  of %s: %s\n", form, job_text(rc, &job));
+                    }
+            }
+            if (job.is_move)
+                CHECK(job.lower_count == 0 && job.upper_count == 1);
+        }
+        lsm_job_clear(&job, os);
+        lsm_pick_state_clear(&state);
+        if (test_state.failures)
+            break;
+    }
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
