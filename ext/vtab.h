@@ -111,6 +111,7 @@ struct lsm_vtab_ctx {
     sqlite3_stmt *writer;       /* the only writing statement at xBegin, else NULL */
     enum lsm_vtab_prepared prepared;
     bool token_written;         /* in this transaction, at least once */
+    struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
     struct lsm_vtab_created *created;
     struct lsm_vtab_mark *marks;        /* ascending by savepoint */
@@ -222,8 +223,8 @@ static inline void lsm_vtab_txn_touch(struct lsm_vtab_ctx *ctx)
 int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error);
 /* The table object goes; it takes part no longer. */
 void lsm_vtab_txn_leave(struct lsm_vtab_table *table);
-/* Remember a table that was made in this transaction. */
-int lsm_vtab_txn_created(struct lsm_vtab_table *table);
+/* Remember a table that was made in this transaction, which is begun if there is none. */
+int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error);
 /* Give up what is left of a transaction. */
 void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit);
 

@@ -174,7 +174,7 @@ static int module_create(sqlite3 *db, void *conn, int argc, const char *const *a
     }
     sqlite3_free(canonical);
     if (rc == SQLITE_OK)
-        rc = lsm_vtab_txn_created(table);
+        rc = lsm_vtab_txn_created(table, error);
     if (rc != SQLITE_OK) {
         if (table->ctx->store)
             table->ctx->store->drop_count++;    /* a tree may have been left */

@@ -362,7 +362,7 @@ int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
  * A table that was made in this transaction and is not in the schema any more was
  * taken back by ROLLBACK TO, for which it got no call. Its rows go.
  */
-static int discard_vanished(struct lsm_vtab_ctx *ctx, char **error)
+static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **error)
 {
     struct lsm_vtab_created *created;
     bool found;
@@ -373,6 +373,7 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, char **error)
     rc = lsm_vtab_shadow_has_store(ctx, &found, error);
     if (rc != SQLITE_OK)
         return rc;
+    *has_store = found;
     if (!found) {               /* the first lsm tables of this database were */
         rollback_to(ctx, 0);
         ctx->token_written = false;
@@ -449,6 +450,10 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
 {
     struct lsm_prepare how = { LSM_PREPARE_JOINT, synchronous > 0, false };
     struct lsm_token token;
+
+    /* Solos into the new table rest on the schema's commit: it must be on the chain. */
+    if (ctx->created)
+        how.kind = LSM_PREPARE_JOINT_ALWAYS;
     int rc;
 
     rc = lsm_txn_prepare(ctx->txn, &how, &token);
@@ -463,21 +468,28 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     rc = lsm_vtab_shadow_write_token(ctx, &token, error);
     if (rc == SQLITE_OK)
         rc = read_settled(ctx, synchronous, &ctx->settled, error);
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK) {
         ctx->prepared = LSM_VTAB_PREPARED_JOINT;
+        ctx->prepared_token = token;
+    }
     return rc;
 }
 
 static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
 {
     bool is_solo = may_be_solo(ctx);    /* first: what follows touches pages */
+    bool has_store = true;
     int synchronous;
     int rc;
 
-    rc = discard_vanished(ctx, error);
+    rc = discard_vanished(ctx, &has_store, error);
     if (rc != SQLITE_OK)
         return rc;
-    if (lsm_txn_is_empty(ctx->txn) && !ctx->token_written) {
+    if (!has_store) {
+        ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
+        return SQLITE_OK;
+    }
+    if (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL) {
         ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
         return SQLITE_OK;
     }
@@ -499,13 +511,24 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
     return prepare_joint(ctx, synchronous, error);
 }
 
+/* After a BUSY commit, a ROLLBACK TO before a CREATE takes our token back without a call. */
+static bool token_stands(struct lsm_vtab_ctx *ctx)
+{
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    struct lsm_token token;
+    bool found;
+
+    return ctx->created == NULL
+           || (lsm_vtab_shadow_read(ctx, &found, uuid, &token, NULL) == SQLITE_OK && found
+               && memcmp(&token, &ctx->prepared_token, sizeof(token)) == 0);
+}
+
 int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
 {
     struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
 
-    /* After a BUSY commit, a ROLLBACK TO before a CREATE takes our token back without a call. */
     if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO
-        || (ctx->prepared == LSM_VTAB_PREPARED_JOINT && ctx->created == NULL))
+        || (ctx->prepared == LSM_VTAB_PREPARED_JOINT && token_stands(ctx)))
         return SQLITE_OK;
     return ctx_prepare(ctx, &vtab->zErrMsg);
 }
@@ -516,6 +539,8 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
 {
     struct lsm_txn *txn = ctx->txn;
 
+    if (ctx->created)
+        ctx->token_cached = false;      /* perhaps that of a store that is gone again */
     while (ctx->created) {
         struct lsm_vtab_created *next = ctx->created->next;
 
@@ -564,9 +589,10 @@ int lsm_vtab_txn_xrollback(sqlite3_vtab *vtab)
 
 /* ---- tables that come and go within a transaction ---------------------------------- */
 
-int lsm_vtab_txn_created(struct lsm_vtab_table *table)
+int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error)
 {
     struct lsm_vtab_created *created = sqlite3_malloc(sizeof(*created));
+    int rc;
 
     if (created == NULL)
         return SQLITE_NOMEM;
@@ -574,6 +600,12 @@ int lsm_vtab_txn_created(struct lsm_vtab_table *table)
     memcpy(created->uuid, table->uuid, sizeof(created->uuid));
     created->next = table->ctx->created;
     table->ctx->created = created;
+    rc = table->ctx->txn ? SQLITE_OK : ctx_begin(table->ctx, error);
+    if (rc != SQLITE_OK) {
+        table->ctx->created = created->next;
+        sqlite3_free(created);
+        return rc;
+    }
     table_join(table);          /* SQLite puts it into the transaction without an xBegin */
     return SQLITE_OK;
 }

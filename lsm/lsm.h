@@ -223,7 +223,9 @@ bool lsm_txn_may_be_solo(const struct lsm_txn *txn);
 
 enum lsm_prepare_kind {
     LSM_PREPARE_SOLO = 1,   /* the log record is the commit */
-    LSM_PREPARE_JOINT = 2   /* the host's commit decides, through the token */
+    LSM_PREPARE_JOINT = 2,  /* the host's commit decides, through the token */
+    LSM_PREPARE_JOINT_ALWAYS = 3    /* the same, also when nothing was written: what the host
+                                       commits is something that later solos rest on */
 };
 
 struct lsm_prepare {

@@ -85,9 +85,12 @@ bool lsm_db_is_virgin(struct lsm_db *db)
 
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
-    virgin = db->root.txid == 0 && db->decided.txid == 0 && db->seq_published == 0 && db->chain_count == 1;
+    /* A power cut may take back the host's creation and all that it decided since, but for what was
+       settled. What rests on a decision is gone with it. */
+    virgin = db->root.txid == 0 && db->floor.txid == 0 && db->seq_published == 0 && db->chain_count == 1;
     for (uint32_t i = 0; i < db->record_count; i++)
-        virgin = virgin && db->records[i]->type != LSM_RECORD_SOLO;
+        virgin = virgin && (db->records[i]->type != LSM_RECORD_SOLO || db->records[i]->base.txid != 0 ||
+                            db->records[i]->state == LSM_RECORD_DEAD);
     lsm_db_unlock(db);
     db->os->mutex_unlock(db->publish);
     return virgin;
@@ -107,8 +110,8 @@ void lsm_db_memory_changed(struct lsm_db *db)
 {
     uint64_t used = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) +
                     lsm_tables_memory(db->tables);
-    /* An eighth stays free: what the allocator loses between blocks counts for the user, too. */
-    uint64_t least = db->memory_bytes / 8, room = db->memory_bytes - least;
+    /* Three sixteenths stay free: what the allocator loses between blocks counts for the user, too. */
+    uint64_t least = db->memory_bytes / 8, room = db->memory_bytes / 16 * 13;
     uint64_t cache = used + least < room ? room - used : least;
 
     /* Small changes are not worth the shards' locks. */
@@ -117,6 +120,15 @@ void lsm_db_memory_changed(struct lsm_db *db)
     if (cache != db->cache_bytes) {
         db->cache_bytes = cache;
         lsm_cache_set_capacity(db->cache, cache);
+        /* What the cache gave up is free, but the heap still has it: the kernel must get it before the
+           memtables take as much. */
+        if (db->trim_base < cache)
+            db->trim_base = cache;
+        if (db->trim_base - cache >= db->memory_bytes / 16 && db->os->mem_trim) {
+            db->trim_base = cache;
+            db->trim_wanted = true;
+            lsm_worker_wake(db);
+        }
     }
 }
 

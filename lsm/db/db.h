@@ -195,6 +195,8 @@ struct lsm_db {
     uint64_t memory_bytes;
     atomic_uint_least64_t memtable_bytes, batch_bytes;
     uint64_t cache_bytes;
+    uint64_t trim_base;         /* cache_bytes when memory was last given back, or more since */
+    bool trim_wanted;
     bool memory_recorded;       /* set by the user: stands in the MANIFEST */
     atomic_uint_least64_t batch_memory; /* held by transactions now */
     struct lsm_policy policy;

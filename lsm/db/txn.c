@@ -586,14 +586,18 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
 int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token)
 {
     struct lsm_db *db = txn->db;
+    const struct lsm_prepare always = { LSM_PREPARE_JOINT, how->sync, how->settle };
+    bool even_empty = how->kind == LSM_PREPARE_JOINT_ALWAYS;
     int rc = lsm_db_usable(db);
 
+    if (even_empty)
+        how = &always;
     *token = txn->base;
     if (rc)
         return rc;
     if (how->kind != LSM_PREPARE_SOLO && (how->kind != LSM_PREPARE_JOINT || !db->has_host))
         return lsm_fail(LSM_MISUSE, "%s: nobody could decide a joint transaction without a host", db->path);
-    if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared)
+    if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared && !even_empty)
         return LSM_OK;
     lsm_db_lock(db);
     lsm_write_slot_take(db);

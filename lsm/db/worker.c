@@ -821,14 +821,18 @@ void lsm_worker_main(void *ctx)
             db->os->cond_wait_us(db->work, db->mutex, db->retry_us - now);
             continue;
         }
+        bool trim = db->trim_wanted;
+        db->trim_wanted = false;
         lsm_db_unlock(db);
+        if (trim)
+            db->os->mem_trim(db->os);
         rc = blocked ? LSM_DONE : step(db);
         if (rc == LSM_OK)
             note_success(db);
         else if (rc != LSM_DONE && rc != LSM_BUSY)
             note_failure(db, rc);
         lsm_db_lock(db);
-        if (rc == LSM_OK || db->stop)
+        if (rc == LSM_OK || db->stop || db->trim_wanted)
             continue;
         if (lsm_worker_flush_due(db))
             db->os->cond_wait_us(db->work, db->mutex, QUIET_WAIT_US);

@@ -106,6 +106,8 @@ struct lsm_os {
     void *(*mem_realloc)(struct lsm_os *os, void *p, size_t size);  /* p may be NULL */
     void (*mem_free)(struct lsm_os *os, void *p);                   /* p may be NULL */
     uint64_t (*mem_used)(struct lsm_os *os);                        /* bytes now */
+    /* Give what is free back to the kernel. May take milliseconds. NULL: nothing to give. */
+    void (*mem_trim)(struct lsm_os *os);
 };
 
 /* The real machine. One object a store, so that memory is counted per store; free it last. */

@@ -30,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -151,6 +152,12 @@ static void mem_free(struct lsm_os *os, void *p)
 static uint64_t mem_used(struct lsm_os *os)
 {
     return atomic_load_explicit(&self(os)->mem.used, memory_order_relaxed);
+}
+
+static void mem_trim(struct lsm_os *os)
+{
+    (void)os;
+    malloc_trim(0);
 }
 
 /* ---- descriptors -------------------------------------------------------- */
@@ -867,6 +874,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .process_id = process_id, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
         .mem_used = mem_used,
+        .mem_trim = mem_trim,
     };
     struct posix_os *p;
 

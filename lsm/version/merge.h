@@ -2,7 +2,8 @@
  * merge.h -- k-way merge of iterators into one: a loser tree over u64 prefixes
  * (Knuth 5.4.1), both directions. One source is handed through.
  *
- * Rows with equal key and tag cannot come from two sources.
+ * Where equal key and tag come from two sources (a compaction was cut short after
+ * a slice) both rows are shown, in either order; visible.h passes over the second.
  */
 #ifndef LSM_VERSION_MERGE_H
 #define LSM_VERSION_MERGE_H

@@ -272,7 +272,7 @@ TEST(pick_never_lets_a_newer_row_sink_below_an_older_one)
             sprintf(form + strlen(form), "%d:0:%c-%c ", number--, 'a' + lo, 'a' + hi);
         }
         for (int l = 1; l < 4; l++)
-            for (int at = (int)test_below(4); at < 24; at += 1 + (int)test_below(5)) {
+            for (int at = (int)test_below(4); at < 22; at += 1 + (int)test_below(5)) {
                 int hi = at + (int)test_below(4);
                 sprintf(form + strlen(form), "%d:%d:%c-%c:%d:%s ", number--, l, 'a' + at, 'a' + hi,
                         (int)test_below(900), test_below(8) ? "x" : "d");
