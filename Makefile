@@ -46,7 +46,7 @@ endif
 TEST_CFLAGS := $(filter-out -DNDEBUG $(ENGINE_WARN),$(ALL_CFLAGS)) -D_GNU_SOURCE
 
 # zstd goes in whole and is hidden; xxhash is compiled into lsm/util/hash.c.
-ZSTD = $(shell $(CC) -print-file-name=libzstd.a)
+ZSTD = $(shell $(CC) -print-file-name=libzstd.a 2>/dev/null)
 
 # ---- sources ----
 

@@ -19,6 +19,8 @@
 #ifndef LSM_EXT_VTAB_H
 #define LSM_EXT_VTAB_H
 
+#include <stdatomic.h>
+
 #include "ext/vtab_range.h"
 #include "ext/vtab_row.h"
 
@@ -42,6 +44,7 @@ struct lsm_vtab_store {
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     uint64_t drop_count;        /* DROPs seen; trees are swept when it passes sweep_count */
     uint64_t sweep_count;
+    atomic_bool settle_failed;  /* once: a later sync may lie about what it covers */
 };
 
 struct lsm_vtab_conn {

@@ -223,9 +223,17 @@ static const sqlite3_module companion_module = {
 
 int lsm_vtab_pin_register(struct lsm_vtab_conn *conn)
 {
+    int rc;
+
     conn->ref_count++;  /* given back by the destructor, also when this fails */
-    return sqlite3_create_module_v2(conn->db, COMPANION, &companion_module, conn,
-                                    lsm_vtab_conn_unref);
+    rc = sqlite3_create_module_v2(conn->db, COMPANION, &companion_module, conn,
+                                  lsm_vtab_conn_unref);
+    /* Here, because a change of the schema inside a running statement would abort it. Without the
+       companion pins are guesses. */
+    if (rc == SQLITE_OK)
+        sqlite3_exec(conn->db, "CREATE VIRTUAL TABLE IF NOT EXISTS temp." COMPANION
+                     " USING " COMPANION, NULL, NULL, NULL);
+    return rc;
 }
 
 /*
@@ -252,10 +260,7 @@ static int companion_step(struct lsm_vtab_conn *conn)
 
 static void companion_join(struct lsm_vtab_conn *conn)
 {
-    if (conn->pin_joined || companion_step(conn) == SQLITE_OK)
-        return;
-    if (sqlite3_exec(conn->db, "CREATE VIRTUAL TABLE IF NOT EXISTS temp." COMPANION
-                     " USING " COMPANION, NULL, NULL, NULL) == SQLITE_OK)
+    if (!conn->pin_joined)
         companion_step(conn);
 }
 

@@ -54,9 +54,8 @@ static int checkpoint(const struct lsm_vtab_store *store)
     return log_count == done_count ? LSM_OK : LSM_BUSY;
 }
 
-int lsm_vtab_settle(void *ctx, bool suspect)
+static int settle(const struct lsm_vtab_store *store, bool suspect)
 {
-    const struct lsm_vtab_store *store = ctx;
     const char *slash;
     char *directory;
     int rc;
@@ -80,5 +79,15 @@ int lsm_vtab_settle(void *ctx, bool suspect)
         return LSM_NOMEM;
     rc = sync_path(directory, true);
     sqlite3_free(directory);
+    return rc;
+}
+
+int lsm_vtab_settle(void *ctx, bool suspect)
+{
+    struct lsm_vtab_store *store = ctx;
+    int rc = settle(store, suspect);
+
+    if (rc != LSM_OK && rc != LSM_BUSY)
+        atomic_store(&store->settle_failed, true);
     return rc;
 }

@@ -329,7 +329,7 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
     ctx->settled = false;
     ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
     ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
-    if (ctx->writer && ctx->conn->txn_count == 1
+    if (ctx->writer && ctx->conn->txn_count == 1 && !atomic_load(&ctx->store->settle_failed)
         && ctx->store->sweep_count != ctx->store->drop_count && lsm_txn_may_be_solo(ctx->txn))
         sweep(ctx);
     ctx->page_count = ctx->autocommit ? page_count(db) : -1;

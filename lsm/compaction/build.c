@@ -63,6 +63,8 @@ static int output_finish(struct lsm_build *b, struct output *out, struct lsm_sli
 /* Would the file overlap too much of the level below if this key were added? */
 static bool is_cut(const struct lsm_build *b, struct output *out, struct lsm_slice key)
 {
+    if (b->cut && b->cut(b->ctx, key))
+        return true;
     if (b->file_bytes && lsm_table_writer_size(out->writer) >= b->file_bytes)
         return true;
     if (!b->grand)

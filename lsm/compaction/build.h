@@ -30,6 +30,8 @@ struct lsm_build {
     uint64_t (*new_file)(void *ctx);    /* a number that sweep leaves alone until the job ends */
     /* May an older version of a row of this key be anywhere else? Asked with ascending keys. NULL: yes. */
     bool (*is_bottom)(void *ctx, struct lsm_slice key);
+    /* Should a file end before this key, for the caller's reasons? Asked with ascending keys. May be NULL. */
+    bool (*cut)(void *ctx, struct lsm_slice key);
     /* Called every few thousand rows; non-zero ends the job with that code. May be NULL. */
     int (*pause)(void *ctx);
     /* A file is complete and the next row's key is `next` (no data: the end). May be NULL. */

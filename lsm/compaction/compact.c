@@ -84,11 +84,29 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     return rc;
 }
 
+static bool slice_is_due(const struct lsm_compact *c)
+{
+    return c->build.bytes_written - c->slice_bytes_done >= c->slice_bytes;
+}
+
+/* Only where a run of the lower side ends can a slice be installed. */
+static bool cut(void *ctx, struct lsm_slice key)
+{
+    struct lsm_compact *c = ctx;
+    bool passed = false;
+
+    for (; c->lower_at < c->job->lower_count &&
+           lsm_key_compare(c->build.table.comparator, c->job->lower[c->lower_at]->meta.largest, key) < 0;
+         c->lower_at++)
+        passed = true;
+    return passed && slice_is_due(c);
+}
+
 static int file_done(void *ctx, struct lsm_slice next)
 {
     struct lsm_compact *c = ctx;
 
-    if (!next.data || c->build.bytes_written - c->slice_bytes_done < c->slice_bytes)
+    if (!next.data || !slice_is_due(c))
         return LSM_OK;
     return install(c, next, false);
 }
@@ -167,11 +185,13 @@ int lsm_compact_run(struct lsm_compact *c)
     c->installed = 0;
     c->lower_done = 0;
     c->slice_bytes_done = 0;
+    c->lower_at = 0;
     memset(c->deeper_at, 0, sizeof c->deeper_at);
     b->ctx = c;
     b->new_file = new_file;
     b->pause = take_a_break;
     b->is_bottom = is_bottom;
+    b->cut = cut;
     b->file_done = file_done;
     b->file_bytes = c->policy->file_bytes;
     b->grand = c->job->output_level + 1 < LSM_LEVEL_COUNT_MAX ? &c->tree->level[c->job->output_level + 1]

@@ -35,6 +35,7 @@ struct lsm_compact {
     bool uncertain;                     /* install was begun and failed: its edit may be on disk */
     uint32_t lower_done;                /* runs of the lower side that are removed */
     uint64_t slice_bytes_done;
+    uint32_t lower_at;                  /* first run of the lower side that does not end before the output */
     uint32_t deeper_at[LSM_LEVEL_COUNT_MAX];
 };
 

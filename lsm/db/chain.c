@@ -415,18 +415,29 @@ int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token)
 int lsm_chain_settle(struct lsm_db *db)
 {
     struct lsm_token t;
-    bool suspect, settled;
+    bool suspect, settled, failed;
     int rc = LSM_OK;
 
     lsm_db_lock(db);
     t = newest_link(db)->token;
     suspect = db->suspect;
     settled = lsm_token_equal(&t, &db->floor);
+    failed = db->unsettled.txid && lsm_token_equal(&t, &db->unsettled);
     lsm_db_unlock(db);
     if (settled)
         return LSM_OK;
+    if (failed)
+        return lsm_fail(LSM_BUSY, "%s: the database could not be synced; its next transaction will "
+                                  "show whether it can", db->path);
     if (db->has_host && db->host.settle)
         rc = db->host.settle(db->host.ctx, suspect);
+    if (rc && rc != LSM_BUSY) {
+        /* A second sync would say that all is well: the kernel calls the pages clean. */
+        lsm_db_lock(db);
+        db->unsettled = t;
+        db->suspect = true;
+        lsm_db_unlock(db);
+    }
     if (rc)
         return rc;
     atomic_fetch_add_explicit(&db->counters.settles, 1, memory_order_relaxed);

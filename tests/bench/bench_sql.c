@@ -494,11 +494,34 @@ static bool delete_rows(struct side *s, uint64_t count, uint64_t batch)
 
 /* ---- phases that read ---- */
 
-static int compare_entries(const void *a, const void *b)
+static void sift(struct index_entry *heap, uint64_t at, uint64_t count)
 {
-    const struct index_entry *x = a, *y = b;
+    struct index_entry moved = heap[at];
+    uint64_t child;
 
-    return (x->prefix > y->prefix) - (x->prefix < y->prefix);
+    while ((child = 2 * at + 1) < count) {
+        if (child + 1 < count && heap[child + 1].prefix > heap[child].prefix)
+            child++;
+        if (heap[child].prefix <= moved.prefix)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moved;
+}
+
+/* In place: qsort() asks for as much memory again, which would be counted as the side's. */
+static void index_sort(struct index_entry *entries, uint64_t count)
+{
+    for (uint64_t i = count / 2; i-- > 0;)
+        sift(entries, i, count);
+    for (uint64_t last = count; last-- > 1;) {
+        struct index_entry largest = entries[0];
+
+        entries[0] = entries[last];
+        entries[last] = largest;
+        sift(entries, 0, last);
+    }
 }
 
 /* Bring the index up to date. Its memory was there before the first database was opened. */
@@ -516,7 +539,7 @@ static void index_build(struct side *s)
             s->index[count++] = (struct index_entry){ get_be64(key), row_sum(key, value) };
         }
     assert(count == s->alive);
-    qsort(s->index, count, sizeof(*s->index), compare_entries);
+    index_sort(s->index, count);
     for (uint64_t i = 0; i < count; i++)
         s->index[i].sum = sum += s->index[i].sum;
     s->index_is_stale = false;
@@ -838,6 +861,19 @@ static bool peak_memory(struct side *s, uint64_t count, uint64_t batch)
     return true;
 }
 
+/* What the store counts of its own memory. */
+static bool counted_memory(struct side *s, uint64_t count, uint64_t batch)
+{
+    uint64_t bytes = 0;
+
+    (void)count;
+    (void)batch;
+    if (s->is_lsm && !stat_value(s, "memory_used", &bytes))
+        return false;
+    s->phase_value = s->is_lsm ? (double)bytes / 1048576 : -1;
+    return true;
+}
+
 /* One transaction of `count` rows, then some of them read. */
 static bool one_transaction(struct side *s, uint64_t count, uint64_t batch)
 {
@@ -944,6 +980,7 @@ static const struct phase {
     { "queue", queue },
     { "disk_bytes", disk_bytes },
     { "peak_memory", peak_memory },
+    { "counted_memory", counted_memory },
     { "one_transaction", one_transaction },
     { "settle", settle_phase },
     { "giant_build", giant_build },
@@ -1298,6 +1335,8 @@ static void measure_random(void)
     measure(sides, "full scan after all that", "rows/s", "scan", 0, 0, rounds, TIME, 2, 0, NULL);
     measure_value(sides, "peak memory of all of it", "MiB", "peak_memory", 0, AT_MOST,
                   MEMORY_MIB + 16);
+    measure_value(sides, "  of it counted by the store at the end", "MiB", "counted_memory", 0, AT_MOST,
+                  0);
     for (int i = 0; i < SIDES; i++)
         child_end(&sides[i]);
 }
@@ -1326,8 +1365,9 @@ static void measure_others(void)
 static void measure_giant(void)
 {
     const char *label = "first row of a closed store of 1 GB";
+    char path[500], stamp[64] = "", wanted_stamp[64];
     double ms[5];
-    char done[500];
+    struct stat st;
     struct row *r;
     FILE *file;
 
@@ -1335,17 +1375,31 @@ static void measure_giant(void)
         printf("%-44s left out: quick\n", label);
         return;
     }
+    /* Made again by another build: its format may be another one. */
+    if (stat(options.so, &st))
+        die("%s: %s", options.so, strerror(errno));
+    snprintf(wanted_stamp, sizeof(wanted_stamp), "%lld %lld", (long long)st.st_size,
+             (long long)st.st_mtime);
     mkdir(options.giant, 0755);
-    snprintf(done, sizeof(done), "%s/done", options.giant);
-    if (access(done, F_OK) != 0) {
+    snprintf(path, sizeof(path), "%s/built-by", options.giant);
+    file = fopen(path, "r");
+    if (file) {
+        if (!fgets(stamp, sizeof(stamp), file))
+            stamp[0] = 0;
+        fclose(file);
+    }
+    if (strcmp(stamp, wanted_stamp) != 0) {
         struct child c = child_start("lsm", options.giant);
 
-        printf("(building the store of 1 GB in %s, once)\n", options.giant);
+        printf("(building the store of 1 GB in %s, once for each build)\n", options.giant);
+        remove(path);
         child_run(&c, "giant_build", BIG_ROWS, 10000);
         child_end(&c);
-        file = fopen(done, "w");
-        if (file)
+        file = fopen(path, "w");
+        if (file) {
+            fputs(wanted_stamp, file);
             fclose(file);
+        }
     }
     for (int i = 0; i < 5; i++) {
         struct child c = child_start("lsm", options.giant);

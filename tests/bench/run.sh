@@ -65,13 +65,15 @@ else
     fi
 fi
 
+# Of the sources as they are now, not as they may be when it ends.
+commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo none)
+[ -z "$(git status --porcelain -- lsm ext Makefile 2>/dev/null)" ] || commit=$commit+changes
+
 "$program" tsv="$work/rows" ${args[@]+"${args[@]}"} | tee "$work/out"
 rc=${PIPESTATUS[0]}
 [ "$rc" -eq 0 ] || exit "$rc"
 
 if [ "$record" = 1 ]; then
-    commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo none)
-    [ -z "$(git status --porcelain -- lsm ext Makefile 2>/dev/null)" ] || commit=$commit+changes
     machine=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
     {
         printf 'run\t%s\t%s\t%s\t%s, %s cores\t%s\n' "$kind" "$(date -u +%Y-%m-%dT%H:%MZ)" "$commit" \

@@ -45,6 +45,8 @@ struct cm_txn {
     bool sql[CM_FILES];         /* SQLite commits something: a token, rows, a schema */
     bool plain[CM_FILES];       /* writes mp */
     bool dead;                  /* rolled back */
+    bool doubt;                 /* after a failure that was reported */
+    bool killed;                /* in flight when the process died, and not there afterwards */
     size_t begun, ended;        /* log positions of its COMMIT; ended SIZE_MAX: not yet */
     struct cm_content after;
     uint64_t digest[CM_FILES][CM_TL + 1];   /* of the lsm tables, by generation (0: none) */
@@ -63,6 +65,7 @@ struct cm_history {
     int count;
     struct cm_promise *promises;
     size_t promise_count, promise_cap;
+    size_t fault_pos;           /* nothing is promised to a power cut after it; 0: no fault */
 };
 
 /* What an open database and its store hold. */
@@ -92,6 +95,7 @@ struct cm {
     int acked;                  /* transactions that were acknowledged */
     bool veto;
     bool faults;                /* any call may fail: codes mean nothing, a reading says what is */
+    bool forgiven;              /* cm_forgive: a failed solo may be there */
     struct cm *in_gap;          /* gap module: what to run in the gap; itself, once */
     int gap_kind;
     char why[600];              /* the first thing that was not as it must be; empty: all is well */
@@ -108,6 +112,9 @@ bool cm_close(struct cm *cm);
 /* The process died (disk->dead): close everything without a trace. */
 void cm_kill(struct cm *cm);
 
+/* The same, and open again: go on from what is there. */
+bool cm_revive(struct cm *cm);
+
 /* One step. False: something was not as it must be, or the process died in it. */
 bool cm_step(struct cm *cm, enum cm_step step);
 /* Steps drawn by the seed. */
@@ -121,10 +128,16 @@ bool cm_is_now(struct cm *cm);
    there, which must be one of the two. */
 bool cm_resolve(struct cm *cm);
 
+/* If the store has become read-only, a solo from n on that was reported as failed may be there after
+   all when it is opened again. */
+void cm_forgive(struct cm *cm, int n);
+
 /* May a crash of this model at this position leave that? */
 bool cm_allow(struct cm *cm, struct sim_state *state, const struct cm_found *found);
 
 void cm_history_init(struct cm_history *history, const struct cm_content *first);
+/* For people: the transactions around a position. */
+void cm_history_print(const struct cm_history *history, size_t pos);
 void cm_history_clear(struct cm_history *history);
 
 #endif

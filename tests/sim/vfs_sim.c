@@ -385,8 +385,10 @@ static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
         if (flags & SQLITE_OPEN_DELETEONCLOSE)
             f->doomed = copy_text(path);
     }
-    f->dirsync = created && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL |
-                                      SQLITE_OPEN_WAL));
+    /* Like unix: also one that was there, since its name may not be on the disk. */
+    f->dirsync = (flags & SQLITE_OPEN_CREATE) &&
+                 (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL |
+                           SQLITE_OPEN_WAL));
     f->readonly = flags & SQLITE_OPEN_READONLY;
     f->base.pMethods = &methods;
     sim_inode(disk, f->ino)->handles++;

@@ -1,5 +1,6 @@
 # Another process has the store: the message names it, nothing is lost or made.
 mkfifo gate
+: >first
 (echo ".load $LSM"
  echo "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); INSERT INTO t VALUES(1, 'first'); SELECT 'ready';"
  cat gate) | stdbuf -oL sqlite3 -batch test.db >first &

@@ -5,6 +5,9 @@
  */
 #include "tests/unit/disk.h"
 
+static struct store *hook_store;
+static struct lsm_token hook_token, hook_older;
+
 /* ---- R11: logs ---- */
 
 TEST(R11_no_hole_behind_a_failed_sync)
@@ -46,8 +49,14 @@ TEST(R11_what_was_read_at_open_is_copied_before_anything_follows_it)
     store_close(&s);
     if (!store_open_at(&again, "b", &k))
         return;
+    solo(&again, k, "s0", false);
+    disk_power_cut("b", "d");           /* what was synced once is so in the fresh log as well */
     solo(&again, k, "s2", true);
     disk_power_cut("b", "c");
+    store_close(&again);
+    if (!store_open_at(&again, "d", &k))
+        return;
+    CHECK(has(&again, "k"));
     store_close(&again);
     if (!store_open_at(&again, "c", &k))
         return;
@@ -118,9 +127,10 @@ TEST(R11_a_rotation_that_failed_leaves_no_false_hole)
         snprintf(b, sizeof b, "b%d", at);
         if (!store_open(&s, a))
             return;
-        solo(&s, no_token, "s1", true);
+        solo(&s, no_token, "s1", false);
         /* The new log's write, its sync, or its directory's; and its name cannot be removed. */
-        disk_fail(at == 1 ? DISK_WRITE : at == 2 ? DISK_SYNC : DISK_DIR_SYNC, 1, true, at < 3 ? ".log" : "");
+        disk_fail(DISK_REMOVE | (at == 1 ? DISK_WRITE : at == 2 ? DISK_SYNC : DISK_DIR_SYNC), 1 + (at == 2), true,
+                  at < 3 ? ".log" : "");        /* the second sync: the first is of the present log */
         CHECK(lsm_db_flush(s.db) != LSM_OK);
         disk_heal();
         solo(&s, no_token, "s2", true);
@@ -510,16 +520,24 @@ TEST(R16_a_joint_over_an_undecided_token_is_suspect_also_after_an_open)
     CHECK_OK(lsm_db_publish(s.db, &k1));        /* it was committed after all */
     k2 = joint(&s, k1, "k2", false);
     disk_kill("a", "b");
+    solo(&s, k2, "s", false);           /* says that k2 is decided */
+    disk_kill("a", "c");
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(host.suspect_calls, 1);
     store_close(&s);
     host.suspect_calls = 0;
+    hook_token = k2;
     if (!store_open_at(&s, "b", &k2))
         return;
     k2 = joint(&s, k2, "k3", false);
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(host.suspect_calls, 1);
     CHECK_INT(count_at(&s, NULL), 3);
+    store_close(&s);
+    if (!store_open(&s, "c") || !CHECK_OK(lsm_db_publish(s.db, &hook_token)))
+        return;
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_INT(host.suspect_calls, 2);
     store_close(&s);
     disk_end();
 }
@@ -656,9 +674,6 @@ TEST(R20_a_reader_whose_history_is_gone_is_told_so_and_one_that_holds_it_reads_o
     disk_end();
 }
 
-static struct store *hook_store;
-static struct lsm_token hook_token, hook_older;
-
 /* While a flush writes its table: two joint commits, and a compaction that raises the horizon. */
 static void commit_and_compact(const char *name)
 {
@@ -704,11 +719,38 @@ TEST(R20_history_that_went_during_a_flush_is_a_conflict_and_not_another_database
 
 /* ---- trees that go while a job runs ---- */
 
+TEST(R20_a_compaction_raises_the_horizon_too)
+{
+    struct store s;
+    struct lsm_token k1 = no_token, k2;
+    struct lsm_snapshot *late;
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    for (int i = 0; i < 7; i++) {       /* level 0 is due */
+        k1 = joint(&s, k1, "same", true);
+        CHECK_OK(lsm_db_flush(s.db));
+    }
+    k2 = joint(&s, k1, "k2", true);
+    CHECK_OK(lsm_snapshot_open_at(s.db, &k1, &late));
+    lsm_snapshot_close(late);
+    CHECK_OK(lsm_db_step(s.db));
+    CHECK_RC(lsm_snapshot_open_at(s.db, &k1, &late), LSM_CONFLICT);
+    CHECK_OK(lsm_snapshot_open_at(s.db, &k2, &late));
+    lsm_snapshot_close(late);
+    store_close(&s);
+    disk_end();
+}
+
 static struct lsm_tree *hook_tree;
+static int hook_wait;
 
 static void drop_tree(const char *name)
 {
     if (!strstr(name, ".ldb"))
+        return;
+    if (hook_wait-- > 0)
         return;
     disk.hook = NULL;
     CHECK_OK(lsm_tree_drop(hook_store->db, hook_tree));
@@ -740,6 +782,7 @@ TEST(chain_a_tree_dropped_while_it_is_flushed_or_compacted_harms_nothing)
             disk.hook = drop_tree;
             CHECK_OK(lsm_db_compact(s.db, hook_tree));
         } else {
+            hook_wait = 1;              /* the second table is its own */
             disk.hook = drop_tree;
             CHECK_OK(lsm_db_flush(s.db));
         }
@@ -764,8 +807,7 @@ static void try_to_compact(const char *name)
     if (!strstr(name, ".ldb"))
         return;
     disk.hook = NULL;
-    for (int i = 0; i < 3; i++)
-        lsm_db_step(hook_store->db);
+    CHECK_RC(lsm_db_step(hook_store->db), LSM_DONE);
 }
 
 TEST(chain_no_compaction_begins_while_a_flush_is_under_way)
@@ -777,7 +819,7 @@ TEST(chain_no_compaction_begins_while_a_flush_is_under_way)
     disk_and_host_begin();
     if (!store_open(&s, "a"))
         return;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 7; i++) {       /* more than level 0 may hold */
         txn = begin_put(&s, &k, "a");
         CHECK_OK(lsm_txn_put(txn, s.tree, text("c"), text("v")));
         CHECK_OK(prepare_joint(txn, &k));
@@ -785,12 +827,6 @@ TEST(chain_no_compaction_begins_while_a_flush_is_under_way)
         /* The first goes deep, since it overlaps nothing; those after it go to level 0. */
         CHECK_OK(lsm_db_flush(s.db));
     }
-    txn = begin_put(&s, &k, "a");
-    CHECK_OK(lsm_txn_put(txn, s.tree, text("c"), text("v")));
-    CHECK_OK(prepare_joint(txn, &k));
-    lsm_txn_commit(txn, true);
-    CHECK_OK(lsm_db_flush(s.db));
-    /* Between a and c, overlapping neither: this one goes deep, too, if nothing is in its way. */
     k = joint(&s, k, "x", true);
     hook_store = &s;
     disk.hook = try_to_compact;

@@ -819,6 +819,29 @@ TEST(txn_memory_is_given_back_to_the_last_byte)
     disk_end();
 }
 
+TEST(txn_small_rows_do_not_spill_one_by_one)
+{
+    struct store s;
+    struct lsm_txn *txn;
+    char key[16];
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    for (int round = 0; round < 2; round++) {   /* the second begins with what the first left */
+        txn = begin(&s, &no_token);
+        for (int i = 0; i < 6000; i++) {
+            snprintf(key, sizeof key, "%06d", i);
+            CHECK_OK(lsm_txn_put(txn, s.tree, text(key), text("a small row")));
+        }
+        CHECK(disk_count("a", ".ldb") > 0);
+        CHECK(disk_count("a", ".ldb") < 30);
+        lsm_txn_abort(txn);
+    }
+    store_close(&s);
+    disk_end();
+}
+
 TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
 {
     struct store s;
@@ -855,42 +878,55 @@ TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
 /* Publishing cannot fail, also where the rows find no room. */
 TEST(txn_commit_without_memory_publishes_all_the_same)
 {
+    int burnt = 0;
+
     disk_and_host_begin();
-    for (int at = 1; at <= 6; at++) {
+    for (int at = 0; at < 16; at++) {    /* the room left in the memtable differs */
         struct store s;
         struct lsm_txn *txn;
         struct lsm_token k1, k2;
+        uint64_t seq;
+        int filled = 150 * at;
         struct lsm_snapshot *old;
-        char path[24], key[8];
+        char path[24], key[16];
 
         snprintf(path, sizeof path, "a%d", at);
         if (!store_open(&s, path))
             return;
-        k1 = joint(&s, no_token, "before", true);
+        txn = begin_put(&s, &no_token, "before");
+        for (int i = 0; i < filled; i++) {
+            snprintf(key, sizeof key, "f%04d", i);
+            CHECK_OK(lsm_txn_put(txn, s.tree, text(key), (struct lsm_slice){ (uint8_t *)big, 10 }));
+        }
+        CHECK_OK(prepare_joint(txn, &k1));
+        lsm_txn_commit(txn, true);
         txn = begin(&s, &k1);
-        for (int i = 0; i < 300; i++) {
+        for (int i = 0; i < 100; i++) {
             snprintf(key, sizeof key, "%03d", i);
             CHECK_OK(lsm_txn_put(txn, s.tree, text(key), (struct lsm_slice){ (uint8_t *)big, 40 }));
         }
         CHECK_OK(prepare_joint(txn, &k2));
-        disk_fail(DISK_MEMORY, at, true, "");
+        seq = lsm_db_seq_published(s.db);
+        disk_fail(DISK_MEMORY, 1, true, "");
         lsm_txn_commit(txn, true);
         disk_heal();
-        CHECK_INT(count_at(&s, NULL), 301);
+        burnt += lsm_db_seq_published(s.db) - seq > 100;
+        CHECK_INT(count_at(&s, NULL), filled + 101);
         /* And nothing of it stands before its own beginning. */
         CHECK_OK(lsm_snapshot_open_at(s.db, &k1, &old));
         struct lsm_read read = { .snapshot = old };
-        CHECK_INT(count_at(&s, &read), 1);
+        CHECK_INT(count_at(&s, &read), filled + 1);
         lsm_snapshot_close(old);
         k2 = joint(&s, k2, "later", true);
         CHECK_OK(lsm_db_flush(s.db));
-        CHECK_INT(count_at(&s, NULL), 302);
+        CHECK_INT(count_at(&s, NULL), filled + 102);
         store_close(&s);
         if (!store_open_at(&s, path, &k2))
             return;
-        CHECK_INT(count_at(&s, NULL), 302);
+        CHECK_INT(count_at(&s, NULL), filled + 102);
         store_close(&s);
     }
+    CHECK(burnt > 0);                   /* it did run out of room in the middle */
     disk_end();
 }
 
