@@ -92,7 +92,7 @@ static void store_unref(struct lsm_vtab_store *store)
         return;
     registry_enter();
     is_last = --store->ref_count == 0;
-    if (is_last && store->db) {
+    if (is_last) {
         store->opening = true;  /* whoever comes now waits until the lock is free again */
         store->ref_count = 1;
     }

@@ -4,7 +4,12 @@
  * In memory a block is one allocation, so that a cached block costs one free
  * and a search touches neighbours:
  *
- *     struct | key_prefix[count] | off[count + 1] | payload
+ *     struct | key_prefix[count] | off[count + 1] | payload | eight zeros
+ *
+ * (no off[] where all rows have one size). The zeros let the eight bytes at any
+ * suffix and any value be read in one piece, wanted or not, which spares
+ * lsm_block_row a branch. Loading is on the path of every cache miss: one walk
+ * finds the rows, checks them, and compares neighbours by their prefixes.
  *
  * The search is a branch-free lower bound over key_prefix. Only where the eight
  * bytes are equal does it look at a row. Everything about the bytes is checked
@@ -22,10 +27,12 @@
 #include "lsm/format/block.h"
 
 #define HEADER_SIZE 8u
-#define ROW_SIZE_MIN (2u + LSM_TAG_SIZE)        /* two sizes of one byte, no suffix, no value */
+#define SIZES_SIZE_MIN 2u                       /* two varints */
 #define PENDING_HEADER_SIZE 8u                  /* a row in the builder: key size, value size */
+#define PAD_SIZE 8u                             /* zeros: eight bytes can be read anywhere */
 
 _Static_assert(sizeof(struct lsm_block) % 8 == 0, "key_prefix follows the struct");
+_Static_assert(LSM_KEY_SIZE_MAX >= UINT16_MAX, "a prefix is never over the limit");
 
 /* ---- building ---- */
 
@@ -42,6 +49,7 @@ void lsm_block_builder_init(struct lsm_block_builder *b, struct lsm_os *os)
     lsm_buf_init(&b->rows, os);
     lsm_buf_init(&b->starts, os);
     lsm_buf_init(&b->last_key, os);
+    lsm_block_builder_reset(b);
 }
 
 void lsm_block_builder_clear(struct lsm_block_builder *b)
@@ -59,6 +67,8 @@ void lsm_block_builder_reset(struct lsm_block_builder *b)
     lsm_buf_reset(&b->last_key);
     b->count = 0;
     b->prefix_size = 0;
+    b->has_one_tag = b->is_fixed = true;
+    b->value_size = 0;
     b->last_tag = 0;
     b->rc = LSM_OK;
 }
@@ -94,6 +104,13 @@ void lsm_block_builder_add(struct lsm_block_builder *b, struct lsm_slice key, ui
     }
     size = PENDING_HEADER_SIZE + key.size + LSM_TAG_SIZE + value.size;
 
+    if (b->count == 0)
+        b->value_size = (uint32_t)value.size;
+    else if (key.size != b->last_key.size || value.size != b->value_size)
+        b->is_fixed = false;
+    if (b->count && tag != b->last_tag)
+        b->has_one_tag = false;
+
     lsm_buf_reserve(&b->rows, size);
     lsm_buf_put_u32(&b->starts, (uint32_t)start);
     lsm_buf_reset(&b->last_key);
@@ -128,35 +145,40 @@ void lsm_block_builder_add(struct lsm_block_builder *b, struct lsm_slice key, ui
 
 size_t lsm_block_builder_size(const struct lsm_block_builder *b)
 {
-    size_t sizes = 3;                   /* of a row's two varints, as a rule */
-    size_t size = HEADER_SIZE + b->prefix_size + b->rows.size + b->count * (sizes + 2) -
-                  (size_t)b->count * (PENDING_HEADER_SIZE + b->prefix_size);
+    size_t count = b->count, sizes = 3;         /* of a row's two varints, as a rule */
+    size_t bytes = b->rows.size - count * (PENDING_HEADER_SIZE + LSM_TAG_SIZE + b->prefix_size);
 
-    return size > UINT16_MAX ? size + (size_t)b->count * 2 : size;
+    if (count == 0)
+        return HEADER_SIZE;
+    return HEADER_SIZE + b->prefix_size + bytes + (b->has_one_tag ? 1 : count) * LSM_TAG_SIZE +
+           (b->is_fixed ? 1 : count) * sizes;
+}
+
+static uint8_t *put_sizes(uint8_t *p, uint32_t suffix_size, uint32_t value_size)
+{
+    p += lsm_varint_put(p, suffix_size);
+    return p + lsm_varint_put(p, value_size);
 }
 
 int lsm_block_builder_finish(struct lsm_block_builder *b, struct lsm_buf *out)
 {
-    uint64_t rows_size = 0, size;
-    uint32_t width;
-    uint8_t *start, *dir, *p;
+    uint32_t count = b->count, prefix_size = b->prefix_size;
+    bool has_one_tag = b->has_one_tag && count, is_fixed = b->is_fixed && count > 1;
+    uint64_t size = HEADER_SIZE + prefix_size;
+    uint8_t *start, *p;
 
     check_builder(b);
     if (b->rc)
         return b->rc;
 
-    for (uint32_t i = 0; i < b->count; i++) {
+    size += (uint64_t)(has_one_tag ? 1 : count) * LSM_TAG_SIZE;
+    for (uint32_t i = 0; i < count; i++) {
         const uint8_t *row = b->rows.data + lsm_get_u32(b->starts.data + (size_t)i * 4);
-        uint32_t suffix_size = lsm_get_u32(row) - b->prefix_size, value_size = lsm_get_u32(row + 4);
+        uint32_t suffix_size = lsm_get_u32(row) - prefix_size, value_size = lsm_get_u32(row + 4);
 
-        rows_size += lsm_varint_size(suffix_size) + lsm_varint_size(value_size) + suffix_size +
-                     LSM_TAG_SIZE + value_size;
-    }
-    width = 2;
-    size = HEADER_SIZE + b->prefix_size + (uint64_t)b->count * width + rows_size;
-    if (size > UINT16_MAX) {
-        size += (uint64_t)b->count * 2;
-        width = 4;
+        if (i == 0 || !is_fixed)
+            size += lsm_varint_size(suffix_size) + lsm_varint_size(value_size);
+        size += (uint64_t)suffix_size + value_size;
     }
     if (size > UINT32_MAX)
         return b->rc = lsm_fail(LSM_TOOBIG, "a block would pass 4 GiB");
@@ -164,27 +186,36 @@ int lsm_block_builder_finish(struct lsm_block_builder *b, struct lsm_buf *out)
         return b->rc = out->rc;
 
     p = start = out->data + out->size;
-    lsm_put_u32(p, b->count);
-    lsm_put_u16(p + 4, (uint16_t)b->prefix_size);
-    lsm_put_u16(p + 6, width == 4 ? LSM_BLOCK_WIDE : 0);
+    lsm_put_u32(p, count);
+    lsm_put_u16(p + 4, (uint16_t)prefix_size);
+    lsm_put_u16(p + 6, (uint16_t)((has_one_tag ? LSM_BLOCK_ONE_TAG : 0) |
+                                  (is_fixed ? LSM_BLOCK_FIXED : 0)));
     p += HEADER_SIZE;
-    if (b->prefix_size)
-        memcpy(p, b->last_key.data, b->prefix_size);
-    dir = p + b->prefix_size;
-    p = dir + (size_t)b->count * width;
-    for (uint32_t i = 0; i < b->count; i++) {
+    if (prefix_size)
+        memcpy(p, b->last_key.data, prefix_size);
+    p += prefix_size;
+    if (has_one_tag) {
+        lsm_put_be64(p, ~b->last_tag);
+        p += LSM_TAG_SIZE;
+    }
+    if (is_fixed)
+        p = put_sizes(p, (uint32_t)b->last_key.size - prefix_size, b->value_size);
+    for (uint32_t i = 0; i < count; i++) {
         const uint8_t *row = b->rows.data + lsm_get_u32(b->starts.data + (size_t)i * 4);
-        uint32_t suffix_size = lsm_get_u32(row) - b->prefix_size, value_size = lsm_get_u32(row + 4);
-        size_t rest = suffix_size + LSM_TAG_SIZE + (size_t)value_size;
+        uint32_t suffix_size = lsm_get_u32(row) - prefix_size, value_size = lsm_get_u32(row + 4);
+        const uint8_t *suffix = row + PENDING_HEADER_SIZE + prefix_size;
 
-        if (width == 4)
-            lsm_put_u32(dir + (size_t)i * 4, (uint32_t)(p - start));
-        else
-            lsm_put_u16(dir + (size_t)i * 2, (uint16_t)(p - start));
-        p += lsm_varint_put(p, suffix_size);
-        p += lsm_varint_put(p, value_size);
-        memcpy(p, row + PENDING_HEADER_SIZE + b->prefix_size, rest);
-        p += rest;
+        if (!is_fixed)
+            p = put_sizes(p, suffix_size, value_size);
+        if (has_one_tag) {
+            memcpy(p, suffix, suffix_size);
+            p += suffix_size;
+            memcpy(p, suffix + suffix_size + LSM_TAG_SIZE, value_size);
+            p += value_size;
+        } else {
+            memcpy(p, suffix, (size_t)suffix_size + LSM_TAG_SIZE + value_size);
+            p += (size_t)suffix_size + LSM_TAG_SIZE + value_size;
+        }
     }
     assert((uint64_t)(p - start) == size);
     out->size += size;
@@ -193,7 +224,7 @@ int lsm_block_builder_finish(struct lsm_block_builder *b, struct lsm_buf *out)
 
 /* ---- checking ---- */
 
-/* The first eight bytes of `size` bytes at p, behind which a tag stands. */
+/* The first eight bytes of `size` bytes at p, behind which eight more may be read. */
 static inline uint64_t prefix_in_row(const uint8_t *p, size_t size)
 {
     uint64_t v = lsm_get_be64(p);
@@ -203,86 +234,127 @@ static inline uint64_t prefix_in_row(const uint8_t *p, size_t size)
     return size ? v & ~UINT64_C(0) << (64 - 8 * size) : 0;
 }
 
-/* Row i lies between off[i] and off[i + 1] and its sizes add up to that. NULL, or what is wrong. */
-static const char *check_row(const struct lsm_block *block, uint32_t i)
+/* Row i - 1 is before row i. */
+static bool is_ascending(const struct lsm_block *block, const struct lsm_comparator *cmp,
+                         uint32_t i)
 {
-    const uint8_t *p = block->data + block->off[i], *end = block->data + block->off[i + 1];
-    uint64_t suffix_size, value_size;
-    size_t n, left;
+    struct lsm_slice a, b, value;
+    uint64_t a_tag, b_tag;
 
-    n = lsm_varint_get(p, end, &suffix_size);
-    if (n == 0)
-        return "a row's key size is malformed";
-    p += n;
-    n = lsm_varint_get(p, end, &value_size);
-    if (n == 0)
-        return "a row's value size is malformed";
-    p += n;
-    left = (size_t)(end - p);
-    if (left < LSM_TAG_SIZE || suffix_size > left - LSM_TAG_SIZE)
-        return "a key passes the end of its row";
-    if (value_size != left - LSM_TAG_SIZE - suffix_size)
-        return "a row's sizes are not its size";
+    lsm_block_row(block, i - 1, &a, &a_tag, &value);
+    lsm_block_row(block, i, &b, &b_tag, &value);
+    return lsm_ikey_compare(cmp, a, a_tag, b, b_tag) < 0;
+}
+
+/* Row i lies within the block, its suffix at p. NULL, or what is wrong with it. */
+static inline const char *check_row(struct lsm_block *block, uint32_t i, const uint8_t *p,
+                                    uint64_t suffix_size, bool is_bytewise)
+{
+    uint64_t prefix = prefix_in_row(p, suffix_size);
+
+    block->key_prefix[i] = prefix;
     if (suffix_size > LSM_KEY_SIZE_MAX - block->prefix_size)
         return "a key is over the limit";
-    if (lsm_tag_kind(~lsm_get_be64(p + suffix_size)) >= LSM_KIND_VOID)
+    if (block->tag_size && lsm_tag_kind(~lsm_get_be64(p + suffix_size)) >= LSM_KIND_VOID)
         return "a row's kind is unknown";
-    block->key_prefix[i] = prefix_in_row(p, suffix_size);
+    if (is_bytewise && i && prefix <= block->key_prefix[i - 1] &&
+        (prefix < block->key_prefix[i - 1] || !is_ascending(block, NULL, i)))
+        return "rows are not in order";
     return NULL;
 }
 
-static const char *check_order(const struct lsm_block *block, const struct lsm_comparator *cmp)
+/*
+ * Read a row's sizes: the bytes they take, or 0: malformed. A key size of one byte
+ * and a value size of one or two are the rule; a mix of these costs no branch
+ * that would be guessed wrong (200 ns a block).
+ */
+static inline size_t get_sizes(const uint8_t *p, const uint8_t *end, uint64_t *suffix_size,
+                               uint64_t *value_size)
 {
-    struct lsm_slice a = { NULL, 0 }, b, value;
-    uint64_t a_tag = 0, b_tag;
+    size_t n, more;
 
-    for (uint32_t i = 0; i < block->count; i++, a = b, a_tag = b_tag) {
-        lsm_block_row(block, i, &b, &b_tag, &value);
-        if (i == 0 || (!cmp && block->key_prefix[i - 1] < block->key_prefix[i]))
-            continue;
-        if (lsm_ikey_compare(cmp, a, a_tag, b, b_tag) >= 0)
-            return "rows are not in order";
+    if (end - p >= 3 && p[0] < 0x80) {
+        size_t is_long = p[1] >> 7, high = p[2];
+
+        if (!(is_long & (high - 1 >= 0x7f))) {          /* one byte, or two of good form */
+            *suffix_size = p[0];
+            *value_size = (p[1] & 0x7f) | (high << 7 & -is_long);
+            return 2 + is_long;
+        }
     }
-    return NULL;
+    n = lsm_varint_get(p, end, suffix_size);
+    if (n == 0)
+        return 0;
+    more = lsm_varint_get(p + n, end, value_size);
+    return more ? n + more : 0;
 }
 
-/* Decode the directory: offsets ascend from the end of the header to the end of the payload. */
-static const char *load_directory(struct lsm_block *block, const uint8_t *dir, bool wide)
+/* Rows with sizes of their own, from p to the end: find where each begins. */
+static const char *walk_rows(struct lsm_block *block, const uint8_t *p, bool is_bytewise)
 {
-    uint32_t at = (uint32_t)(dir - block->data) + block->count * (wide ? 4u : 2u);
+    const uint8_t *data = block->data, *end = data + block->size;
+    const uint32_t tag_size = block->tag_size;
+    uint32_t *off = block->off;
 
+    off[0] = (uint32_t)(p - data);
     for (uint32_t i = 0; i < block->count; i++) {
-        uint32_t off = wide ? lsm_get_u32(dir + (size_t)i * 4) : lsm_get_u16(dir + (size_t)i * 2);
+        uint64_t suffix_size, value_size;
+        const uint8_t *next;
+        const char *bad;
+        size_t left, n = get_sizes(p, end, &suffix_size, &value_size);
 
-        if (i == 0 && off != at)
-            return "the first row is not behind the directory";
-        if (i && (off < at || off - at < ROW_SIZE_MIN))
-            return "row offsets do not ascend";
-        if (off > block->size)
-            return "a row offset is outside the block";
-        block->off[i] = at = off;
+        if (n == 0)
+            return "a row's sizes are malformed";
+        p += n;
+        left = (size_t)(end - p);
+        if (left < tag_size || suffix_size > left - tag_size)
+            return "a key passes the end of its block";
+        if (value_size > left - tag_size - suffix_size)
+            return "a value passes the end of its block";
+        next = p + suffix_size + tag_size + value_size;
+        off[i + 1] = (uint32_t)(next - data);
+        bad = check_row(block, i, p, suffix_size, is_bytewise);
+        if (bad)
+            return bad;
+        p = next;
     }
-    block->off[block->count] = block->size;
+    return p == end ? NULL : "bytes follow the last row of a block";
+}
+
+/* Rows of one size, which decode_head saw to fill the block. */
+static const char *walk_fixed(struct lsm_block *block, const uint8_t *p, bool is_bytewise)
+{
+    for (uint32_t i = 0; i < block->count; i++, p += block->row_size) {
+        const char *bad = check_row(block, i, p, block->suffix_size, is_bytewise);
+
+        if (bad)
+            return bad;
+    }
     return NULL;
 }
 
-static size_t memory_for(uint32_t count, size_t size)
+static size_t memory_for(uint32_t count, size_t size, bool is_fixed)
 {
-    return sizeof(struct lsm_block) + (size_t)count * 8 + ((size_t)count + 1) * 4 + size;
+    return sizeof(struct lsm_block) + (size_t)count * 8 + (is_fixed ? 0 : ((size_t)count + 1) * 4) +
+           size + PAD_SIZE;
 }
 
 /* A block with room for its arrays and `size` bytes at *data. NULL: no memory. */
-static struct lsm_block *block_alloc(struct lsm_os *os, uint32_t count, uint32_t size,
+static struct lsm_block *block_alloc(struct lsm_os *os, const struct lsm_block *like, uint32_t size,
                                      uint8_t **data)
 {
-    struct lsm_block *b = lsm_mem_alloc(os, memory_for(count, size));
+    bool is_fixed = like->row_size > 0;
+    struct lsm_block *b = lsm_mem_alloc(os, memory_for(like->count, size, is_fixed));
 
     if (!b)
         return NULL;
-    *b = (struct lsm_block){ .os = os, .size = size, .count = count };
+    *b = *like;
+    b->os = os;
+    b->size = size;
     b->key_prefix = (uint64_t *)(b + 1);
-    b->off = (uint32_t *)(b->key_prefix + count);
-    *data = (uint8_t *)(b->off + count + 1);
+    b->off = (uint32_t *)(b->key_prefix + b->count);
+    *data = (uint8_t *)(b->off + (is_fixed ? 0 : b->count + 1));
+    memset(*data + size, 0, PAD_SIZE);
     b->data = *data;
     return b;
 }
@@ -290,83 +362,131 @@ static struct lsm_block *block_alloc(struct lsm_os *os, uint32_t count, uint32_t
 /* Replace a checked block by one whose rows have whole keys and which has no common prefix. */
 static int make_whole(struct lsm_block **block, const char *file, uint64_t off)
 {
-    struct lsm_block *b = *block, *whole;
+    struct lsm_block *b = *block, *whole, like = *b;
     struct lsm_slice suffix, value;
     uint64_t tag, size = 0;
     uint8_t *data, *p;
 
     for (uint32_t i = 0; i < b->count; i++) {
         lsm_block_row(b, i, &suffix, &tag, &value);
-        size += lsm_varint_size(b->prefix_size + suffix.size) + lsm_varint_size(value.size) +
-                b->prefix_size + suffix.size + LSM_TAG_SIZE + value.size;
+        if (!b->row_size)
+            size += lsm_varint_size(b->prefix_size + suffix.size) + lsm_varint_size(value.size);
+        size += b->prefix_size + suffix.size + b->tag_size + value.size;
     }
     if (size > UINT32_MAX)
         return lsm_corrupt(file, off, "a block's keys would pass 4 GiB");
-    whole = block_alloc(b->os, b->count, (uint32_t)size, &data);
+    like.prefix_size = 0;
+    if (b->row_size) {
+        like.suffix_size += b->prefix_size;
+        like.row_size += b->prefix_size;
+    }
+    whole = block_alloc(b->os, &like, (uint32_t)size, &data);
     if (!whole)
         return lsm_nomem();
 
     p = data;
     for (uint32_t i = 0; i < b->count; i++) {
+        size_t rest;
+
         lsm_block_row(b, i, &suffix, &tag, &value);
-        whole->off[i] = (uint32_t)(p - data);
-        p += lsm_varint_put(p, b->prefix_size + suffix.size);
-        p += lsm_varint_put(p, value.size);
+        rest = suffix.size + b->tag_size + value.size;
+        if (!b->row_size) {
+            whole->off[i] = (uint32_t)(p - data);
+            p = put_sizes(p, (uint32_t)(b->prefix_size + suffix.size), (uint32_t)value.size);
+        }
         memcpy(p, b->prefix, b->prefix_size);
-        memcpy(p + b->prefix_size, suffix.data, suffix.size + LSM_TAG_SIZE + value.size);
+        memcpy(p + b->prefix_size, suffix.data, rest);
         whole->key_prefix[i] = prefix_in_row(p, b->prefix_size + suffix.size);
-        p += b->prefix_size + suffix.size + LSM_TAG_SIZE + value.size;
+        p += b->prefix_size + rest;
     }
     assert((uint64_t)(p - data) == size);
-    whole->off[b->count] = (uint32_t)size;
-    whole->prefix = data;
+    if (!b->row_size)
+        whole->off[b->count] = (uint32_t)size;
+    whole->prefix = whole->rows = data;
     lsm_block_free(b);
     *block = whole;
     return LSM_OK;
 }
 
+/* What stands before the rows, into *head, and where they begin. Behind it count and sizes are such
+   that the payload can hold them. */
+static const char *decode_head(struct lsm_slice payload, struct lsm_block *head, uint32_t *rows_off)
+{
+    const uint8_t *p = payload.data, *end;
+    uint32_t flags;
+
+    if (payload.size < HEADER_SIZE || payload.size > UINT32_MAX)
+        return "a block is shorter than its header or longer than 4 GiB";
+    end = p + payload.size;
+    *head = (struct lsm_block){ .count = lsm_get_u32(p), .prefix_size = lsm_get_u16(p + 4) };
+    flags = lsm_get_u16(p + 6);
+    head->tag_size = flags & LSM_BLOCK_ONE_TAG ? 0 : LSM_TAG_SIZE;
+    if (flags & ~(LSM_BLOCK_ONE_TAG | LSM_BLOCK_FIXED))
+        return "a block has unknown flags";
+    if (head->count == 0 && payload.size != HEADER_SIZE)
+        return "a block without rows is not empty";
+    p += HEADER_SIZE;
+    if (head->prefix_size > (size_t)(end - p))
+        return "the common prefix passes the end of the block";
+    p += head->prefix_size;
+    if (flags & LSM_BLOCK_ONE_TAG) {
+        if (LSM_TAG_SIZE > (size_t)(end - p))
+            return "the common tag passes the end of the block";
+        head->tag = ~lsm_get_be64(p);
+        if (lsm_tag_kind(head->tag) >= LSM_KIND_VOID)
+            return "the rows' kind is unknown";
+        p += LSM_TAG_SIZE;
+    }
+    if (flags & LSM_BLOCK_FIXED) {
+        uint64_t suffix_size, value_size;
+        size_t left, n = get_sizes(p, end, &suffix_size, &value_size);
+
+        if (n == 0)
+            return "the sizes of all rows are malformed";
+        p += n;
+        left = (size_t)(end - p);
+        if (suffix_size > left || value_size > left - suffix_size)
+            return "a row passes the end of the block";
+        head->suffix_size = (uint32_t)suffix_size;
+        head->row_size = (uint32_t)(suffix_size + value_size) + head->tag_size;
+        if (head->row_size == 0 || (uint64_t)head->row_size * head->count != left)
+            return "rows of one size do not fill the block";
+    } else if (head->count > (size_t)(end - p) / (SIZES_SIZE_MIN + head->tag_size)) {
+        return "a block claims more rows than it can hold";
+    }
+    *rows_off = (uint32_t)(p - payload.data);
+    return NULL;
+}
+
 int lsm_block_new(struct lsm_os *os, struct lsm_slice payload, const struct lsm_comparator *cmp,
                   const char *file, uint64_t off, struct lsm_block **block)
 {
-    uint32_t count, prefix_size, flags, width;
-    struct lsm_block *b;
+    struct lsm_block *b, head;
+    uint32_t rows_off;
     const char *bad;
-    size_t rest;
     uint8_t *data;
     int rc = LSM_OK;
 
     *block = NULL;
-    if (payload.size < HEADER_SIZE || payload.size > UINT32_MAX)
-        return lsm_corrupt(file, off, "a block is shorter than its header or longer than 4 GiB");
-    count = lsm_get_u32(payload.data);
-    prefix_size = lsm_get_u16(payload.data + 4);
-    flags = lsm_get_u16(payload.data + 6);
-    width = flags & LSM_BLOCK_WIDE ? 4 : 2;
-    rest = payload.size - HEADER_SIZE;
-    if (flags & ~LSM_BLOCK_WIDE)
-        return lsm_corrupt(file, off, "a block has unknown flags");
-    if (prefix_size > rest)
-        return lsm_corrupt(file, off, "the common prefix passes the end of the block");
-    rest -= prefix_size;
-    if (count > rest / (width + ROW_SIZE_MIN))
-        return lsm_corrupt(file, off, "a block claims more rows than it can hold");
-    if (count == 0 && payload.size != HEADER_SIZE)
-        return lsm_corrupt(file, off, "a block without rows is not empty");
-
-    b = block_alloc(os, count, (uint32_t)payload.size, &data);
+    bad = decode_head(payload, &head, &rows_off);
+    if (bad)
+        return lsm_corrupt(file, off, bad);
+    b = block_alloc(os, &head, (uint32_t)payload.size, &data);
     if (!b)
         return lsm_nomem();
     memcpy(data, payload.data, payload.size);
     b->prefix = data + HEADER_SIZE;
-    b->prefix_size = prefix_size;
+    b->rows = data + rows_off;
 
-    bad = load_directory(b, b->prefix + prefix_size, width == 4);
-    for (uint32_t i = 0; i < count && !bad; i++)
-        bad = check_row(b, i);
-    if (!bad && cmp && prefix_size)
+    if (b->row_size)
+        bad = walk_fixed(b, b->rows, !cmp);
+    else
+        bad = walk_rows(b, b->rows, !cmp);
+    if (!bad && cmp && b->prefix_size)
         rc = make_whole(&b, file, off);
-    if (!bad && rc == LSM_OK)
-        bad = check_order(b, cmp);
+    for (uint32_t i = 1; cmp && i < b->count && !bad && rc == LSM_OK; i++)
+        if (!is_ascending(b, cmp, i))
+            bad = "rows are not in order";
     if (bad)
         rc = lsm_corrupt(file, off, bad);
     if (rc != LSM_OK) {
@@ -385,7 +505,7 @@ void lsm_block_free(struct lsm_block *block)
 
 size_t lsm_block_memory(const struct lsm_block *block)
 {
-    return memory_for(block->count, block->size);
+    return memory_for(block->count, block->size, block->row_size > 0);
 }
 
 /* ---- searching ---- */

@@ -12,9 +12,13 @@
  * of the others, which is among those that it beat on its way up, is looked for
  * once; as long as the winner stays before it nothing is played.
  *
+ * Equal rows are ordered by the index of their source, in both directions, so
+ * that no two rows are equal for the tree and the way back is the way there.
+ *
  * Turning round: the source that is shown stays, the others are sought to the
  * other side of its row (a memtable may have gained rows since they moved, so a
- * single step would not do).
+ * single step would not do). An equal row belongs to the one side or the other by
+ * its source's index.
  *
  * Threads: as the sources, one at a time.
  */
@@ -50,6 +54,8 @@ static bool wins_tie(const struct merge *m, const struct source *a, const struct
     if (a->ended || b->ended)
         return !a->ended;
     c = lsm_ikey_compare(m->cmp, a->it->key, a->it->tag, b->it->key, b->it->tag);
+    if (c == 0)
+        c = a < b ? -1 : 1;             /* the same row: in the order of the sources */
     return m->back ? c > 0 : c < 0;
 }
 
@@ -212,12 +218,21 @@ static void turn(struct merge *m, bool back)
 
     m->back = back;
     for (uint32_t i = 0; i < m->count; i++) {
+        struct lsm_iter *other = m->source[i].it;
+
         if (i == winner)
             continue;
         if (back)
-            lsm_iter_seek_prev(m->source[i].it, it->key, it->tag);
+            lsm_iter_seek_prev(other, it->key, it->tag);
         else
-            lsm_iter_seek(m->source[i].it, it->key, it->tag);
+            lsm_iter_seek(other, it->key, it->tag);
+        if (back == (i > winner) && other->valid &&
+            lsm_ikey_compare(m->cmp, other->key, other->tag, it->key, it->tag) == 0) {
+            if (back)
+                lsm_iter_prev(other);
+            else
+                lsm_iter_next(other);
+        }
         if (!look(m, i))
             return;
     }

@@ -2,8 +2,10 @@
  * merge.h -- k-way merge of iterators into one: a loser tree over u64 prefixes
  * (Knuth 5.4.1), both directions. One source is handed through.
  *
- * Where equal key and tag come from two sources (a compaction was cut short after
- * a slice) both rows are shown, in either order; visible.h passes over the second.
+ * Two sources may have the same row, of equal key and tag: a compaction that was
+ * cut short leaves it in two levels (compaction/compact.h). Both are shown, the
+ * one of the source with the lower index first and, on the way back, last; visible.h
+ * passes over the second. A seek goes before all equal rows, seek_prev behind them.
  */
 #ifndef LSM_VERSION_MERGE_H
 #define LSM_VERSION_MERGE_H

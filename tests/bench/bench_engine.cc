@@ -1063,7 +1063,7 @@ struct child {
     FILE *to, *from;
 };
 
-std::string self, so_far;
+std::string self;
 
 child child_start(const char *name, const std::string &work, uint64_t n, uint64_t memory)
 {

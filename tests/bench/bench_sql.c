@@ -1,7 +1,8 @@
 /*
  * bench_sql.c -- an lsm table beside ordinary tables, in one run.
  *
- *     bench_sql [n=1000000] [rounds=3] [quick=1] [only=TEXT] [dir=/tmp] [so=./lsmvtab.so] [tsv=FILE]
+ *     bench_sql [n=1000000] [rounds=3] [quick=1] [only=random|others|giant] [dir=/tmp]
+ *               [so=./lsmvtab.so] [tsv=FILE]
  *
  * Three sides do the same work and take turns, round by round; the median of the rounds
  * counts. Each side is a process of its own (this program again), so that its memory,

@@ -102,8 +102,11 @@ static int64_t recover(struct crash *crash, const struct cm *like, struct sim *s
         else
             give_up(state, "work after recovery", cm.why);
     }
-    if (!cm_close(&cm) && result >= 0)
-        result = give_up(state, "close", cm.why);
+    if (!cm_close(&cm)) {
+        if (result >= 0)
+            give_up(state, "close", cm.why);
+        result = -1;
+    }
     cm_history_clear(crash->work);
     if (!sim_free(sim) && result >= 0)
         result = give_up(state, "close", "something was left over");
@@ -406,7 +409,7 @@ static void forget_syncs(const char *journal, const char *sync, int *caught, int
     for (size_t i = 0; i < sim->disk->op_count; i++) {
         struct sim_op *op = &sim->disk->ops[i];
         struct sim_enum e = { .models = SIM_M(0), .ctx = &crash, .open = open_state, .allow = allow,
-                              .pos_first = i, .quiet = true, .failures_max = 1 };
+                              .pos_first = i, .quiet = !getenv("CRASH_TRACE"), .failures_max = 1 };
         char what[300];
 
         if (op->kind != SIM_SYNC && op->kind != SIM_SYNCDIR)

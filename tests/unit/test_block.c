@@ -164,12 +164,15 @@ TEST(block_finds_rows_like_a_sorted_array_in_any_order)
 {
     static struct rows rows;
     static const struct lsm_comparator *const orders[] = { NULL, &reverse, &by_size };
+    int seen[4] = { 0 };
     uint8_t key[100];
 
-    for (int round = 0; round < 240; round++) {
+    for (int round = 0; round < 480; round++) {
         const struct lsm_comparator *cmp = orders[round % 3];
         size_t shared = test_below(3) ? test_below(20) : 0, size_max = 1 + test_below(20);
-        uint32_t want = (uint32_t)(1 + test_below(test_below(4) ? 60 : 400));
+        uint32_t want = (uint32_t)(1 + test_below(test_below(4) ? 60 : 400)), flags;
+        bool one_tag = test_below(2), one_size = test_below(2);
+        size_t value_size = test_below(200);
         struct lsm_block *block;
         struct format_os f;
         struct lsm_buf out;
@@ -178,12 +181,18 @@ TEST(block_finds_rows_like_a_sorted_array_in_any_order)
             size_t n = random_key(key, shared, size_max);
             uint64_t seq = test_below(2) ? test_below(4) : test_random() & LSM_SEQ_MAX;
 
-            rows_add(&rows, key, n, lsm_tag(seq, (enum lsm_kind)test_below(4)), test_below(200));
+            rows_add(&rows, key, one_size ? shared + size_max : n,
+                     one_tag ? lsm_tag(0, LSM_KIND_PUT) : lsm_tag(seq, (enum lsm_kind)test_below(4)),
+                     one_size ? value_size : test_below(200));
         }
         rows_sort(&rows, cmp);
         format_os_init(&f);
         lsm_buf_init(&out, &f.os);
         build(&out, &f.os, &rows);
+        flags = lsm_get_u16(out.data + 6);
+        CHECK(!one_tag || flags & LSM_BLOCK_ONE_TAG);
+        CHECK(!one_size || rows.count == 1 || flags & LSM_BLOCK_FIXED);
+        seen[flags & 3]++;
         if (CHECK_OK(open_block(&f, lsm_buf_slice(&out), cmp, &block))) {
             bool ok = matches(block, &rows, cmp);
 
@@ -207,6 +216,8 @@ TEST(block_finds_rows_like_a_sorted_array_in_any_order)
         CHECK_INT(f.used, 0);
         rows_clear(&rows);
     }
+    for (int i = 0; i < 4; i++)
+        CHECK(seen[i] > 20);
 }
 
 TEST(block_takes_the_empty_key_and_the_largest)
@@ -255,27 +266,118 @@ TEST(block_without_rows_is_eight_bytes)
     free(rows);
 }
 
-TEST(block_directory_is_wide_from_64_kib_on)
+/* The payload of `rows` in bytes, and its flags. */
+static size_t size_of(const struct rows *rows, uint32_t *flags)
 {
-    static struct rows rows;
     struct format_os f;
     struct lsm_buf out;
+    size_t size;
 
     format_os_init(&f);
     lsm_buf_init(&out, &f.os);
-    for (size_t value_size = 65400; value_size < 65600; value_size++) {
-        rows_add(&rows, "a", 1, lsm_tag(2, LSM_KIND_PUT), value_size);
-        rows_add(&rows, "b", 1, lsm_tag(1, LSM_KIND_PUT), 5);
-        lsm_buf_reset(&out);
-        build(&out, &f.os, &rows);
-        CHECK_INT(lsm_get_u16(out.data + 6), out.size > 65535 ? LSM_BLOCK_WIDE : 0);
-        round_trip(&rows, NULL);
-        rows_clear(&rows);
-    }
+    build(&out, &f.os, rows);
+    size = out.size;
+    *flags = lsm_get_u16(out.data + 6);
     lsm_buf_clear(&out);
+    return size;
+}
+
+TEST(block_of_one_tag_has_it_once)
+{
+    static struct rows rows;
+    uint32_t flags;
+
+    for (int i = 0; i < 100; i++)                           /* sizes differ: not FIXED */
+        rows_add(&rows, &(uint8_t){ (uint8_t)i }, 1, lsm_tag(7, LSM_KIND_PUT), (size_t)i);
+    CHECK_INT(size_of(&rows, &flags), 8 + 8 + 100 * 3 + 99 * 100 / 2);
+    CHECK_INT(flags, LSM_BLOCK_ONE_TAG);
+    round_trip(&rows, NULL);
+    round_trip(&rows, &by_size);
+    for (int i = 0; i < 100; i++) {                         /* whichever row is the other one */
+        rows.row[i].tag = lsm_tag(7, LSM_KIND_DELETE);
+        CHECK_INT(size_of(&rows, &flags), 8 + 100 * 8 + 100 * 3 + 99 * 100 / 2);
+        CHECK_INT(flags, 0);
+        rows.row[i].tag = lsm_tag(7, LSM_KIND_PUT);
+    }
+    rows_clear(&rows);
+}
+
+TEST(block_of_rows_of_one_size_has_the_sizes_once)
+{
+    static struct rows rows;
+    uint32_t flags;
+
+    for (int i = 0; i < 100; i++)
+        rows_add(&rows, &(uint8_t){ (uint8_t)i }, 1, lsm_tag((uint64_t)i, LSM_KIND_PUT), 130);
+    CHECK_INT(size_of(&rows, &flags), 8 + 3 + 100 * (1 + 8 + 130));
+    CHECK_INT(flags, LSM_BLOCK_FIXED);
+    round_trip(&rows, NULL);
+    round_trip(&rows, &by_size);
+    for (int i = 0; i < 100; i++) {
+        rows.row[i].value_size--;
+        CHECK_INT(size_of(&rows, &flags), 8 + 100 * (3 + 1 + 8 + 130) - 1);
+        CHECK_INT(flags, 0);
+        rows.row[i].value_size++;
+    }
+    for (int i = 0; i < 100; i++)
+        rows.row[i].tag = 0;
+    CHECK_INT(size_of(&rows, &flags), 8 + 8 + 3 + 100 * (1 + 130));
+    CHECK_INT(flags, LSM_BLOCK_ONE_TAG | LSM_BLOCK_FIXED);
+    round_trip(&rows, NULL);
+    round_trip(&rows, &by_size);
+    rows_clear(&rows);
+
+    rows_add(&rows, "a", 1, lsm_tag(1, LSM_KIND_PUT), 0);   /* two keys, the other a longer one */
+    rows_add(&rows, "ab", 2, lsm_tag(2, LSM_KIND_PUT), 0);
+    CHECK_INT(size_of(&rows, &flags), 8 + 1 + 2 * (2 + 8) + 1);
+    CHECK_INT(flags, 0);
+    rows_clear(&rows);
+}
+
+/* Suffixes without a byte, and nothing else in a row. */
+TEST(block_of_versions_of_one_key_has_only_tags)
+{
+    static struct rows rows;
+    uint32_t flags;
+
+    for (uint64_t i = 0; i < 50; i++)
+        rows_add(&rows, "key", 3, lsm_tag(100 - i, LSM_KIND_DELETE), 0);
+    CHECK_INT(size_of(&rows, &flags), 8 + 3 + 2 + 50 * 8);
+    CHECK_INT(flags, LSM_BLOCK_FIXED);
+    round_trip(&rows, NULL);
+    round_trip(&rows, &reverse);
+    rows_clear(&rows);
+}
+
+/* Both sizes on each side of where their varints grow, last in the block and before others. */
+TEST(block_sizes_of_any_length_are_read)
+{
+    static const size_t sizes[] = { 0, 1, 7, 8, 9, 126, 127, 128, 129, 255, 256, 16383, 16384, 16385 };
+    static uint8_t key[20000];
+    static struct rows rows;
+    const size_t n = sizeof(sizes) / sizeof(sizes[0]);
+
+    for (size_t a = 0; a < n; a++) {
+        for (size_t b = 0; b < n; b++) {
+            for (int one_tag = 0; one_tag < 2; one_tag++) {
+                for (int i = 0; i < 3; i++) {
+                    key[0] = (uint8_t)i;
+                    rows_add(&rows, key, 1 + (i == 1 ? 3 : sizes[a]), one_tag ? 1 : 0x100u * (4 - i),
+                             i == 1 ? 5 : sizes[b]);
+                }
+                round_trip(&rows, NULL);
+                rows_clear(&rows);
+            }
+        }
+    }
+}
+
+TEST(block_may_pass_64_kib)
+{
+    static struct rows rows;
 
     for (int i = 0; i < 200; i++)
-        rows_add(&rows, &(uint8_t){ (uint8_t)i }, 1, lsm_tag(1, LSM_KIND_PUT), 5000);
+        rows_add(&rows, &(uint8_t){ (uint8_t)i }, 1, lsm_tag(1, LSM_KIND_PUT), 5000 - i % 2);
     round_trip(&rows, NULL);
     round_trip(&rows, &by_size);
     rows_clear(&rows);
@@ -300,8 +402,9 @@ TEST(block_builder_estimates_its_size_and_can_be_used_again)
             char key[40], value[300] = "";
             int n = snprintf(key, sizeof(key), "table:%010zu", i * 3);
 
-            lsm_block_builder_add(&b, lsm_slice(key, (size_t)n), lsm_tag(i, LSM_KIND_PUT),
-                                  lsm_slice(value, test_below(sizeof(value))));
+            lsm_block_builder_add(&b, lsm_slice(key, (size_t)n),
+                                  lsm_tag(round & 1 ? i : 0, LSM_KIND_PUT),
+                                  lsm_slice(value, round & 2 ? test_below(sizeof(value)) : 100));
         }
         CHECK_INT(b.count, rows);
         size = lsm_block_builder_size(&b);
@@ -316,11 +419,18 @@ TEST(block_builder_estimates_its_size_and_can_be_used_again)
     CHECK_INT(f.used, 0);
 }
 
-/* A payload made by hand; rows `suffix_size value_size suffix ~tag value` as given. */
+/* A payload made by hand, in its order: start, then what the flags want once, then rows. */
 struct hand {
     uint8_t bytes[4096];
     size_t size;
+    uint16_t flags;
 };
+
+static void hand_bytes(struct hand *h, const void *bytes, size_t size)
+{
+    memcpy(h->bytes + h->size, bytes, size);
+    h->size += size;
+}
 
 static void hand_start(struct hand *h, uint32_t count, const char *prefix, uint16_t flags)
 {
@@ -328,25 +438,31 @@ static void hand_start(struct hand *h, uint32_t count, const char *prefix, uint1
     lsm_put_u32(h->bytes, count);
     lsm_put_u16(h->bytes + 4, (uint16_t)strlen(prefix));
     lsm_put_u16(h->bytes + 6, flags);
-    memcpy(h->bytes + 8, prefix, strlen(prefix));
-    h->size = 8 + strlen(prefix) + count * (flags & LSM_BLOCK_WIDE ? 4u : 2u);
+    h->size = 8;
+    h->flags = flags;
+    hand_bytes(h, prefix, strlen(prefix));
 }
 
-static void hand_row(struct hand *h, uint32_t i, const char *suffix, uint64_t tag, const char *value)
+static void hand_tag(struct hand *h, uint64_t tag)
 {
-    uint8_t *dir = h->bytes + 8 + lsm_get_u16(h->bytes + 4);
-
-    if (lsm_get_u16(h->bytes + 6) & LSM_BLOCK_WIDE)
-        lsm_put_u32(dir + i * 4, (uint32_t)h->size);
-    else
-        lsm_put_u16(dir + i * 2, (uint16_t)h->size);
-    h->bytes[h->size++] = (uint8_t)strlen(suffix);
-    h->bytes[h->size++] = (uint8_t)strlen(value);
-    memcpy(h->bytes + h->size, suffix, strlen(suffix));
-    h->size += strlen(suffix);
     lsm_put_be64(h->bytes + h->size, ~tag);
-    memcpy(h->bytes + h->size + 8, value, strlen(value));
-    h->size += 8 + strlen(value);
+    h->size += 8;
+}
+
+static void hand_sizes(struct hand *h, size_t suffix_size, size_t value_size)
+{
+    h->bytes[h->size++] = (uint8_t)suffix_size;
+    h->bytes[h->size++] = (uint8_t)value_size;
+}
+
+static void hand_row(struct hand *h, const char *suffix, uint64_t tag, const char *value)
+{
+    if (!(h->flags & LSM_BLOCK_FIXED))
+        hand_sizes(h, strlen(suffix), strlen(value));
+    hand_bytes(h, suffix, strlen(suffix));
+    if (!(h->flags & LSM_BLOCK_ONE_TAG))
+        hand_tag(h, tag);
+    hand_bytes(h, value, strlen(value));
 }
 
 static int hand_open(const struct hand *h, const struct lsm_comparator *cmp)
@@ -360,6 +476,7 @@ static int hand_open(const struct hand *h, const struct lsm_comparator *cmp)
     memcpy(exact, h->bytes, h->size);
     rc = open_block(&f, lsm_slice(exact, h->size), cmp, &block);
     CHECK((rc == LSM_OK) == (block != NULL));
+    CHECK(f.largest <= 256 + 13 * h->size);                 /* whatever the bytes claim */
     lsm_block_free(block);
     CHECK_INT(f.used, 0);
     free(exact);
@@ -369,8 +486,20 @@ static int hand_open(const struct hand *h, const struct lsm_comparator *cmp)
 static void two_rows(struct hand *h, const char *a, uint64_t a_tag, const char *b, uint64_t b_tag)
 {
     hand_start(h, 2, "pre", 0);
-    hand_row(h, 0, a, a_tag, "v1");
-    hand_row(h, 1, b, b_tag, "v2");
+    hand_row(h, a, a_tag, "v1");
+    hand_row(h, b, b_tag, "v2");
+}
+
+/* Two rows, each key of one byte, in the form that `flags` asks for. */
+static void two_rows_as(struct hand *h, uint16_t flags, const char *a, const char *b, uint64_t tag)
+{
+    hand_start(h, 2, "pre", flags);
+    if (flags & LSM_BLOCK_ONE_TAG)
+        hand_tag(h, tag);
+    if (flags & LSM_BLOCK_FIXED)
+        hand_sizes(h, 1, 2);
+    hand_row(h, a, tag, "v1");
+    hand_row(h, b, tag, "v2");
 }
 
 TEST(block_rows_out_of_order_are_corrupt)
@@ -399,7 +528,18 @@ TEST(block_rows_out_of_order_are_corrupt)
     CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
     two_rows(&h, "eightbytA", put1, "eightbytZ", put2);
     CHECK_OK(hand_open(&h, NULL));
-    CHECK(strstr(lsm_error_text(), "000014.ldb") && strstr(lsm_error_text(), "order"));
+    for (uint16_t flags = 0; flags < 4; flags++) {
+        two_rows_as(&h, flags, "a", "b", put1);
+        CHECK_OK(hand_open(&h, NULL));
+        CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
+        two_rows_as(&h, flags, "b", "a", put1);
+        CHECK_OK(hand_open(&h, &reverse));
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        CHECK(strstr(lsm_error_text(), "000014.ldb") && strstr(lsm_error_text(), "order"));
+        two_rows_as(&h, flags, "a", "a", put1);             /* twice */
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
+    }
 }
 
 TEST(block_kinds_that_no_table_has_are_corrupt)
@@ -407,25 +547,12 @@ TEST(block_kinds_that_no_table_has_are_corrupt)
     struct hand h;
 
     for (int kind = 0; kind < 256; kind++) {
-        hand_start(&h, 1, "", 0);
-        hand_row(&h, 0, "k", lsm_tag(5, (enum lsm_kind)kind), "v");
-        CHECK_RC(hand_open(&h, NULL), kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT);
+        for (uint16_t flags = 0; flags < 4; flags++) {
+            two_rows_as(&h, flags, "a", "b", lsm_tag(5, (enum lsm_kind)kind));
+            CHECK_RC(hand_open(&h, NULL), kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT);
+            CHECK_RC(hand_open(&h, &by_size), kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT);
+        }
     }
-}
-
-TEST(block_wide_directory_of_a_small_block_is_read)
-{
-    struct hand h;
-
-    hand_start(&h, 3, "pre", LSM_BLOCK_WIDE);
-    hand_row(&h, 0, "a", lsm_tag(1, LSM_KIND_PUT), "v");
-    hand_row(&h, 1, "b", lsm_tag(1, LSM_KIND_PUT), "");
-    hand_row(&h, 2, "c", lsm_tag(1, LSM_KIND_DELETE), "");
-    CHECK_OK(hand_open(&h, NULL));
-    lsm_put_u32(h.bytes + 8 + 3 + 4, 0xfffffff0);           /* offsets that wrap */
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-    lsm_put_u32(h.bytes + 8 + 3 + 4, (uint32_t)h.size + 1);
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
 }
 
 TEST(block_header_that_lies_is_corrupt)
@@ -433,107 +560,170 @@ TEST(block_header_that_lies_is_corrupt)
     const uint64_t put = lsm_tag(1, LSM_KIND_PUT);
     struct hand good, h;
 
-    two_rows(&good, "a", put, "b", put);
-    for (int bit = 0; bit < 16; bit++) {                    /* flags: WIDE does not fit here */
+    for (uint16_t flags = 0; flags < 4; flags++) {
+        two_rows_as(&good, flags, "a", "b", put);
+        CHECK_OK(hand_open(&good, NULL));
+        for (int bit = 0; bit < 16; bit++) {                /* flags: another form, or unknown */
+            h = good;
+            h.bytes[6 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
+        for (uint32_t n = 0; n < 70000; n += n < 300 ? 1 : 997) {
+            h = good;
+            lsm_put_u32(h.bytes, n);                        /* count */
+            if (n != 2)
+                CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+            h = good;
+            lsm_put_u16(h.bytes + 4, (uint16_t)n);          /* prefix size */
+            if ((uint16_t)n != 3)
+                CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
         h = good;
-        h.bytes[6 + bit / 8] ^= (uint8_t)(1 << bit % 8);
+        lsm_put_u32(h.bytes, UINT32_MAX);
         CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        for (size_t n = 0; n < good.size; n++) {            /* cut short */
+            h = good;
+            h.size = n;
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
+        for (size_t n = 1; n < 200; n++) {                  /* bytes too many */
+            h = good;
+            h.size += n;
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
     }
-    for (uint32_t n = 0; n < 70000; n += n < 300 ? 1 : 997) {
-        h = good;
-        lsm_put_u32(h.bytes, n);                            /* count */
-        if (n != 2)
-            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-        h = good;
-        lsm_put_u16(h.bytes + 4, (uint16_t)n);              /* prefix size */
-        if ((uint16_t)n != 3)
-            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-        h = good;
-        lsm_put_u16(h.bytes + 11, (uint16_t)n);             /* first row */
-        if ((uint16_t)n != 15)
-            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-        h = good;
-        lsm_put_u16(h.bytes + 13, (uint16_t)n);             /* second row */
-        if ((uint16_t)n != 28)
-            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-    }
-    h = good;
-    lsm_put_u32(h.bytes, UINT32_MAX);
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-    for (size_t n = 0; n < good.size; n++) {                /* cut short */
-        h = good;
-        h.size = n;
-        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-    }
-    h = good;
-    h.size++;                                               /* a byte too many */
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+}
+
+TEST(block_without_rows_that_has_anything_is_corrupt)
+{
+    struct hand h;
+
     hand_start(&h, 0, "", 0);
     CHECK_OK(hand_open(&h, NULL));
     hand_start(&h, 0, "p", 0);
     CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    for (uint16_t flags = 1; flags < 4; flags++) {
+        hand_start(&h, 0, "", flags);
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        if (flags & LSM_BLOCK_ONE_TAG)
+            hand_tag(&h, lsm_tag(1, LSM_KIND_PUT));
+        if (flags & LSM_BLOCK_FIXED)
+            hand_sizes(&h, 1, 1);
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    }
 }
 
 TEST(block_row_sizes_that_lie_are_corrupt)
 {
-    const uint64_t put = lsm_tag(1, LSM_KIND_PUT);
     struct hand good, h;
 
-    two_rows(&good, "a", put, "b", put);
-    for (size_t at = 15; at <= 16; at++) {                  /* suffix size, value size */
+    for (uint16_t flags = 0; flags < 4; flags++) {
+        size_t sizes = 11 + (flags & LSM_BLOCK_ONE_TAG ? 8u : 0u);
+
+        two_rows_as(&good, flags, "a", "b", lsm_tag(1, LSM_KIND_PUT));
+        CHECK_INT(good.bytes[sizes], 1);
+        CHECK_INT(good.bytes[sizes + 1], 2);
         for (int v = 0; v < 256; v++) {
             h = good;
-            h.bytes[at] = (uint8_t)v;
-            if (v != good.bytes[at])
+            h.bytes[sizes] = (uint8_t)v;
+            if (v != 1)
+                CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+            h = good;
+            h.bytes[sizes + 1] = (uint8_t)v;
+            if (v != 2)
                 CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
         }
+        h = good;                                           /* the last value, one byte on */
+        if (!(flags & LSM_BLOCK_FIXED)) {
+            h.bytes[h.size - 4 - (flags & LSM_BLOCK_ONE_TAG ? 0 : 8)]++;
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
     }
-    /* A row whose varint runs to its end, or has a longer form than it needs. */
-    h = good;
-    memset(h.bytes + 15, 0x80, 13);
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-    hand_start(&h, 1, "", 0);
-    hand_row(&h, 0, "", put, "");
-    memmove(h.bytes + 11, h.bytes + 10, h.size - 10);
-    h.size++;
-    h.bytes[10] = 0x80;
-    h.bytes[11] = 0x00;
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
 }
 
-TEST(block_row_that_ends_behind_the_block_is_corrupt)
+/* The bytes of one row's sizes, then `behind` bytes of suffix, tag and value. */
+static int open_sizes(uint16_t flags, const char *sizes, size_t size, size_t behind)
 {
     struct hand h;
 
-    two_rows(&h, "a", lsm_tag(1, LSM_KIND_PUT), "b", lsm_tag(1, LSM_KIND_PUT));
-    h.bytes[15] = 100;                                      /* row 0: its sizes and the directory agree */
-    h.bytes[16] = 0;
-    lsm_put_u16(h.bytes + 13, 15 + 2 + 100 + 8);
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    hand_start(&h, 1, "", flags);
+    if (flags & LSM_BLOCK_ONE_TAG)
+        hand_tag(&h, lsm_tag(1, LSM_KIND_PUT));
+    hand_bytes(&h, sizes, size);
+    h.size += behind;
+    memset(h.bytes + h.size - behind, 0xfe, behind);        /* a put, wherever the tag is */
+    return hand_open(&h, NULL);
 }
 
+TEST(block_sizes_of_bad_form_are_corrupt)
+{
+    for (uint16_t flags = 0; flags < 4; flags++) {
+        size_t tag = flags & LSM_BLOCK_ONE_TAG ? 0 : 8;
+
+        CHECK_OK(open_sizes(flags, "\1\1", 2, 2 + tag));
+        CHECK_RC(open_sizes(flags, "\x81\0\1", 3, 2 + tag), LSM_CORRUPT);      /* longer than it needs */
+        CHECK_RC(open_sizes(flags, "\1\x81\0", 3, 2 + tag), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\1\x81\x80\0", 4, 2 + tag), LSM_CORRUPT);
+        CHECK_OK(open_sizes(flags, "\1\x80\1", 3, 1 + 128 + tag));
+        CHECK_OK(open_sizes(flags, "\1\xff\1", 3, 1 + 255 + tag));
+        CHECK_OK(open_sizes(flags, "\x80\1\1", 3, 128 + 1 + tag));
+        CHECK_RC(open_sizes(flags, "\1\x80\1", 3, 1 + 127 + tag), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\1\x80\1", 3, 1 + 129 + tag), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", 12, 0),
+                 LSM_CORRUPT);                              /* to the end */
+        CHECK_RC(open_sizes(flags, "\0\x80", 2, 0), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\0", 1, 0), LSM_CORRUPT);
+    }
+}
+
+/* Sizes whose sums come out right in 32 or 64 bits. */
 TEST(block_row_sizes_that_wrap_are_corrupt)
 {
-    struct hand h;
+    for (uint16_t flags = 0; flags < 4; flags++) {
+        size_t tag = flags & LSM_BLOCK_ONE_TAG ? 0 : 8;
 
-    hand_start(&h, 1, "", 0);
-    lsm_put_u16(h.bytes + 8, 10);
-    h.bytes[10] = 0;                                        /* no suffix; five bytes follow the sizes, */
-    memset(h.bytes + 11, 0xff, 9);                          /* and 2^64 - 3 is 5 - 8 */
-    h.bytes[11] = 0xfd;
-    h.bytes[20] = 0x01;
-    h.size = 21 + 5;
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\0\xfd\xff\xff\xff\xff\xff\xff\xff\xff\1", 11, 5), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\xfd\xff\xff\xff\xff\xff\xff\xff\xff\1\0", 11, 5), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\3\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", 11, 2 + tag),
+                 LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\x83\x80\x80\x80\x10\2", 6, 5 + tag), LSM_CORRUPT);
+        CHECK_RC(open_sizes(flags, "\1\x84\x80\x80\x80\x10", 6, 5 + tag), LSM_CORRUPT);
+    }
+    {                               /* a value of -1 bytes: the second row would begin in the first */
+        struct hand h;
+
+        hand_start(&h, 2, "", LSM_BLOCK_ONE_TAG);
+        hand_tag(&h, lsm_tag(1, LSM_KIND_PUT));
+        hand_bytes(&h, "\3\xff\xff\xff\xff\xff\xff\xff\xff\xff\1" "aa\1\0z", 16);
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    }
 }
 
-TEST(block_gap_behind_the_directory_is_corrupt)
+TEST(block_rows_of_one_size_must_fill_it)
 {
+    const uint64_t put = lsm_tag(1, LSM_KIND_PUT);
     struct hand h;
 
-    hand_start(&h, 1, "", 0);
-    h.size++;
-    hand_row(&h, 0, "a", lsm_tag(1, LSM_KIND_PUT), "v");
-    CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    hand_start(&h, 1, "key", LSM_BLOCK_FIXED);              /* one row: allowed, though not written */
+    hand_sizes(&h, 0, 0);
+    hand_row(&h, "", put, "");
+    CHECK_OK(hand_open(&h, NULL));
+    for (uint32_t count = 1; count < 5; count++) {          /* rows without a byte */
+        hand_start(&h, count, "key", LSM_BLOCK_FIXED | LSM_BLOCK_ONE_TAG);
+        hand_tag(&h, put);
+        hand_sizes(&h, 0, 0);
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    }
+    hand_start(&h, 3, "", LSM_BLOCK_FIXED | LSM_BLOCK_ONE_TAG);
+    hand_tag(&h, put);
+    hand_sizes(&h, 1, 3);
+    for (const char *c = "abc"; *c; c++)
+        hand_row(&h, (char[]){ *c, 0 }, put, "val");
+    CHECK_OK(hand_open(&h, NULL));
+    for (int bit = 2; bit < 32; bit++) {                    /* 30, 31: count * size wraps to the room */
+        lsm_put_u32(h.bytes, 3 | UINT32_C(1) << bit);
+        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+    }
 }
 
 /* Prefix and suffix are fine alone and too long together. */
@@ -541,7 +731,8 @@ TEST(block_key_over_the_limit_is_corrupt)
 {
     size_t prefix = 65000;
 
-    for (size_t suffix = 534; suffix <= 536; suffix++) {
+    for (size_t round = 0; round < 6; round++) {
+        size_t suffix = 534 + round / 2;
         struct lsm_block *block;
         struct format_os f;
         struct lsm_buf out;
@@ -550,10 +741,9 @@ TEST(block_key_over_the_limit_is_corrupt)
         lsm_buf_init(&out, &f.os);
         lsm_buf_put_u32(&out, 1);
         lsm_buf_put_u16(&out, (uint16_t)prefix);
-        lsm_buf_put_u16(&out, LSM_BLOCK_WIDE);
+        lsm_buf_put_u16(&out, LSM_BLOCK_FIXED * (round & 1));
         for (size_t i = 0; i < prefix; i++)
             lsm_buf_put_u8(&out, 'p');
-        lsm_buf_put_u32(&out, (uint32_t)(8 + prefix + 4));
         lsm_buf_put_varint(&out, suffix);
         lsm_buf_put_varint(&out, 0);
         for (size_t i = 0; i < suffix; i++)
@@ -577,20 +767,27 @@ TEST(block_claiming_many_rows_allocates_nothing)
     uint8_t bytes[100] = { 0 };
 
     format_os_init(&f);
-    for (uint32_t count = 8; count; count = count < UINT32_MAX / 2 ? count * 2 : 0) {
-        lsm_put_u32(bytes, count);
+    for (uint32_t i = 0; i < 32 * 4; i++) {
+        lsm_put_u32(bytes, i < 4 ? UINT32_MAX : UINT32_C(1) << i / 4);
+        lsm_put_u16(bytes + 6, i % 4);
+        if (i / 4 > 0 && i / 4 < 7)                         /* 2 to 64 may be there */
+            continue;
         CHECK_RC(open_block(&f, lsm_slice(bytes, sizeof(bytes)), NULL, &block), LSM_CORRUPT);
     }
+    memset(bytes, 0xff, sizeof(bytes));                     /* rows that need no byte: a tag, no sizes */
+    lsm_put_u16(bytes + 4, 0);
+    lsm_put_u16(bytes + 6, LSM_BLOCK_ONE_TAG | LSM_BLOCK_FIXED);
+    lsm_put_u16(bytes + 16, 0);
+    CHECK_RC(open_block(&f, lsm_slice(bytes, 18), NULL, &block), LSM_CORRUPT);
     CHECK_INT(f.largest, 0);
 }
 
 TEST(block_any_bytes_are_refused_or_hold_together)
 {
-    const uint64_t put = lsm_tag(1, LSM_KIND_PUT);
     struct hand h;
 
-    for (int round = 0; round < 30000; round++) {
-        two_rows(&h, "a", put, "b", put);
+    for (int round = 0; round < 60000; round++) {
+        two_rows_as(&h, round % 4, "a", "b", lsm_tag(1, LSM_KIND_PUT));
         for (uint64_t n = 1 + test_below(3); n; n--)
             h.bytes[test_below(h.size)] = (uint8_t)test_random();
         hand_open(&h, test_below(2) ? NULL : &by_size);     /* ASan judges */
@@ -654,10 +851,26 @@ TEST(block_builder_refuses_four_gigabytes)
 /* The bytes of version 1, for ever. */
 TEST(block_bytes_are_those_of_the_header)
 {
-    static const uint8_t expected[] = {
-        2, 0, 0, 0,  3, 0,  0, 0,  'k', 'e', 'y',  15, 0, 28, 0,
-        1, 2, 'a', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xfe, 'v', '1',
-        1, 0, 'b', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfd, 0xff,
+#define TAG1 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xfe
+#define TAG2 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfd, 0xff
+    static const uint8_t plain[] = {
+        2, 0, 0, 0,  3, 0,  0, 0,  'k', 'e', 'y',
+        1, 2, 'a', TAG1, 'v', '1',  1, 0, 'b', TAG2,
+    }, one_tag[] = {
+        2, 0, 0, 0,  3, 0,  1, 0,  'k', 'e', 'y',  TAG1,
+        1, 2, 'a', 'v', '1',  1, 0, 'b',
+    }, fixed[] = {
+        2, 0, 0, 0,  3, 0,  2, 0,  'k', 'e', 'y',  1, 2,
+        'a', TAG1, 'v', '1',  'b', TAG2, 'v', '2',
+    }, both[] = {
+        2, 0, 0, 0,  3, 0,  3, 0,  'k', 'e', 'y',  TAG1,  1, 2,
+        'a', 'v', '1',  'b', 'v', '2',
+    }, single[] = {
+        1, 0, 0, 0,  4, 0,  1, 0,  'k', 'e', 'y', 'a',  TAG1,  0, 2, 'v', '1',
+    };
+    static const struct lsm_slice expected[] = {
+        { plain, sizeof(plain) }, { one_tag, sizeof(one_tag) }, { fixed, sizeof(fixed) },
+        { both, sizeof(both) }, { single, sizeof(single) },
     };
     static struct rows rows;
     struct format_os f;
@@ -665,12 +878,20 @@ TEST(block_bytes_are_those_of_the_header)
 
     format_os_init(&f);
     lsm_buf_init(&out, &f.os);
-    rows_add(&rows, "keya", 4, lsm_tag(1, LSM_KIND_PUT), 2);
-    memcpy(rows.row[0].value, "v1", 2);
-    rows_add(&rows, "keyb", 4, lsm_tag(2, LSM_KIND_DELETE), 0);
-    build(&out, &f.os, &rows);
-    CHECK_INT(out.size, sizeof(expected));
-    CHECK_MEM(out.data, expected, sizeof(expected));
+    for (int i = 0; i < 5; i++) {
+        rows_add(&rows, "keya", 4, lsm_tag(1, LSM_KIND_PUT), 2);
+        memcpy(rows.row[0].value, "v1", 2);
+        if (i < 4) {
+            rows_add(&rows, "keyb", 4, i & 1 ? lsm_tag(1, LSM_KIND_PUT) : lsm_tag(2, LSM_KIND_DELETE),
+                     i & 2 ? 2 : 0);
+            memcpy(rows.row[1].value, "v2", rows.row[1].value_size);
+        }
+        lsm_buf_reset(&out);
+        build(&out, &f.os, &rows);
+        if (CHECK_INT(out.size, expected[i].size))
+            CHECK_MEM(out.data, expected[i].data, out.size);
+        round_trip(&rows, NULL);
+        rows_clear(&rows);
+    }
     lsm_buf_clear(&out);
-    rows_clear(&rows);
 }

@@ -134,6 +134,127 @@ TEST(merge_agrees_with_one_sorted_array)
     }
 }
 
+/* ---- the same row in several sources ---- */
+
+struct same {                   /* what a merge must show: rows, and equal ones by source */
+    struct { struct lsm_slice key; uint64_t tag; size_t source; } row[2000];
+    size_t count;
+};
+
+static bool same_at(const struct same *want, const struct lsm_iter *it, size_t i)
+{
+    size_t source;
+
+    if (!CHECK_INT(it->rc, LSM_OK) || !CHECK_INT(it->valid, i < want->count))
+        return false;
+    if (!it->valid)
+        return true;
+    memcpy(&source, it->value.data, sizeof(source));
+    return CHECK(lsm_slice_equal(it->key, want->row[i].key)) &&
+           CHECK(it->tag == want->row[i].tag) && CHECK_INT(source, want->row[i].source);
+}
+
+/* First row at or behind (key, tag), of whatever source. */
+static size_t same_find(const struct same *want, const struct lsm_comparator *cmp,
+                        struct lsm_slice key, uint64_t tag)
+{
+    size_t i = 0;
+
+    while (i < want->count &&
+           lsm_ikey_compare(cmp, want->row[i].key, want->row[i].tag, key, tag) < 0)
+        i++;
+    return i;
+}
+
+/* Each row in about `of_three` thirds of the sources, and at least in one. */
+static void check_same(size_t count, const struct lsm_comparator *cmp, enum key_kind kind,
+                       uint64_t of_three)
+{
+    static struct same want;
+    struct oracle all = { .cmp = cmp };
+    struct array_iter *arrays[5];
+    struct lsm_iter *sources[5], *it;
+    struct format_os os;
+    int open = 0;
+    size_t at;
+
+    format_os_init(&os);
+    for (size_t i = 0; i < count; i++) {
+        arrays[i] = array_new(cmp, &open);
+        sources[i] = &arrays[i]->base;
+    }
+    for (uint64_t i = test_below(120); i; i--) {
+        uint8_t bytes[96];
+
+        oracle_add(&all, oracle_random_key(kind, bytes), lsm_tag(i, LSM_KIND_PUT),
+                   lsm_slice(NULL, 0));
+    }
+    want.count = 0;
+    for (size_t r = 0; r < all.count; r++) {
+        struct lsm_slice key = oracle_key(&all.rows[r]);
+        size_t always = test_below(count);
+
+        for (size_t i = 0; i < count; i++) {
+            if (i != always && test_below(3) >= of_three)
+                continue;
+            oracle_add(&arrays[i]->o, key, all.rows[r].tag, lsm_slice(&i, sizeof(i)));
+            want.row[want.count].key = key;
+            want.row[want.count].tag = all.rows[r].tag;
+            want.row[want.count++].source = i;
+        }
+    }
+    CHECK_OK(lsm_merge_new(&os.os, cmp, sources, count, &it));
+
+    lsm_iter_first(it);
+    for (at = 0; same_at(&want, it, at) && it->valid; at++)
+        lsm_iter_next(it);
+    CHECK_INT(at, want.count);
+    lsm_iter_last(it);
+    for (at = want.count; same_at(&want, it, at ? at - 1 : want.count) && it->valid; at--)
+        lsm_iter_prev(it);
+    CHECK_INT(at, 0);
+
+    at = want.count;                            /* nowhere */
+    for (int move = 0; move < 1000 && want.count; move++) {
+        size_t r = test_below(want.count);
+        struct lsm_slice key = want.row[r].key;
+        uint64_t tag = want.row[r].tag, what = test_below(16);
+
+        if (at < want.count && what >= 4) {     /* steps; turns, also between equal rows */
+            if (what & 1) {
+                lsm_iter_next(it);
+                at++;
+            } else {
+                lsm_iter_prev(it);
+                at = at ? at - 1 : want.count;
+            }
+        } else if (what & 1) {
+            lsm_iter_seek(it, key, tag);
+            at = same_find(&want, cmp, key, tag);
+        } else {
+            lsm_iter_seek_prev(it, key, tag);
+            at = same_find(&want, cmp, key, tag - 1) - 1;       /* behind all equal ones */
+        }
+        if (!same_at(&want, it, at))
+            break;
+    }
+    lsm_iter_close(it);
+    CHECK_INT(open, 0);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&all);
+}
+
+TEST(merge_shows_the_same_row_of_several_sources_in_their_order_both_ways)
+{
+    for (int round = 0; round < 60; round++) {
+        const struct lsm_comparator *cmp = round % 3 == 2 ? &oracle_reverse : NULL;
+
+        for (int kind = 0; kind < KEY_KINDS; kind++)
+            for (size_t count = 2; count <= 5; count++)
+                check_same(count, cmp, (enum key_kind)kind, 1 + (uint64_t)round % 3);
+    }
+}
+
 TEST(merge_of_one_is_that_one_and_of_none_is_empty)
 {
     struct lsm_iter *source, *it;
