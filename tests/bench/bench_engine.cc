@@ -331,8 +331,8 @@ struct rocksdb_engine : level_engine<rocksdb::DB, rocksdb::WriteBatch, rocksdb::
 };
 
 const char rocksdb_describe[] =
-    "write_buffer_size = memory/3 (two), block_cache = memory/3, bloom 10, lz4, zstd at the bottom, 8K "
-    "blocks, dynamic levels, 2 background jobs, blob files from 1K";
+    "write_buffer_size = memory/3 (two), block_cache = memory/3, bloom 10, lz4, zstd at the bottom, "
+    "8K blocks, dynamic levels, 2 background jobs, blob files from 1K";
 
 struct lmdb_engine : engine {
     MDB_env *env = nullptr;
@@ -1262,8 +1262,8 @@ int drive(int argc, char **argv)
     if (!tsv_path.empty() && (tsv = fopen(tsv_path.c_str(), "w")) == nullptr)
         die("%s: %s", tsv_path.c_str(), strerror(errno));
 
-    printf("n = %" PRIu64 " rows of 16 + 100 bytes, %d round%s, memory = %.1f MiB each; one operation a "
-           "call, no sync, where nothing else is said\n", n, rounds, rounds > 1 ? "s" : "",
+    printf("n = %" PRIu64 " rows of 16 + 100 bytes, %d round%s, memory = %.1f MiB each; one "
+           "operation a call, no sync, where nothing else is said\n", n, rounds, rounds > 1 ? "s" : "",
            (double)memory / 1048576);
     printf("lsm: %s\nleveldb %d.%d: %s\nrocksdb %d.%d.%d: %s\nlmdb %d.%d.%d: %s\n", lsm_describe,
            leveldb::kMajorVersion, leveldb::kMinorVersion, leveldb_describe, ROCKSDB_MAJOR,
@@ -1318,7 +1318,8 @@ int drive(int argc, char **argv)
                 measured put[ENGINES];
 
                 report(*k.command == 'f' ? "  bytes written per byte, fillrandom"
-                                         : "  bytes written per byte, overwrite", "x", "less", wrote);
+                                         : "  bytes written per byte, overwrite",
+                       "x", "less", wrote);
                 for (int i = 0; i < ENGINES; i++)
                     put[i].value = m[i].p999;
                 report(*k.command == 'f' ? "  p99.9 of a put, fillrandom"
@@ -1337,8 +1338,8 @@ int drive(int argc, char **argv)
     remove_tree(dir);
     if (tsv)
         fclose(tsv);
-    printf("\nadvantage over the better LSM peer in the median row: %.2f (goal 1.5); %d rows missed\n",
-           median_of(advantages), missed);
+    printf("\nadvantage over the better LSM peer in the median row: %.2f (goal 1.5); "
+           "%d rows missed\n", median_of(advantages), missed);
     return 0;
 }
 

@@ -412,7 +412,8 @@ static bool write_rows(struct side *s, enum write_kind kind, uint64_t count, uin
     uint8_t key[KEY_SIZE], value[VALUE_SIZE];
     bool ok;
 
-    ok = prepare(s, sql[kind], &stmt) && prepare(s, "BEGIN", &begin) && prepare(s, "COMMIT", &commit);
+    ok = prepare(s, sql[kind], &stmt) && prepare(s, "BEGIN", &begin) &&
+         prepare(s, "COMMIT", &commit);
     if (kind == WRITE_INSERT && s->rows + count > s->rows_max)
         ok = fail("%s: more rows than were planned", s->name);
     s->index_is_stale = true;
@@ -577,7 +578,8 @@ static bool read_rows(struct side *s, sqlite3_stmt *stmt, uint64_t *count, uint6
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const uint8_t *key = sqlite3_column_blob(stmt, 0), *value = sqlite3_column_blob(stmt, 1);
 
-        if (sqlite3_column_bytes(stmt, 0) != KEY_SIZE || sqlite3_column_bytes(stmt, 1) != VALUE_SIZE)
+        if (sqlite3_column_bytes(stmt, 0) != KEY_SIZE ||
+            sqlite3_column_bytes(stmt, 1) != VALUE_SIZE)
             return fail("%s: a key or value of another size", s->name);
         *sum += row_sum(key, value);
         ++*count;
@@ -1038,8 +1040,8 @@ static int side_main(const char *name, const char *dir, const char *so, uint64_t
         }
         end = now_ns();
         printf("ok %" PRIu64 " %.9f %.6f %" PRIu64 " %.6f\n", s->phase_ops,
-               (double)(end - s->phase_begin) / 1e9, cpu_seconds() - s->phase_cpu, written_bytes() - written,
-               s->phase_value);
+               (double)(end - s->phase_begin) / 1e9, cpu_seconds() - s->phase_cpu,
+               written_bytes() - written, s->phase_value);
         fflush(stdout);
     }
     if (!side_close(s))
@@ -1234,7 +1236,8 @@ static void measure(struct child *sides, const char *label, const char *unit, co
                     uint64_t count, uint64_t batch, int rounds, enum judge judge, double goal,
                     double aim, struct extras *extras)
 {
-    double rate[SIDES][ROUNDS_MAX], cpu[SIDES][ROUNDS_MAX], wait[SIDES][ROUNDS_MAX], written[SIDES][ROUNDS_MAX];
+    double rate[SIDES][ROUNDS_MAX], cpu[SIDES][ROUNDS_MAX];
+    double wait[SIDES][ROUNDS_MAX], written[SIDES][ROUNDS_MAX];
     struct row *r;
 
     if (count == 0)
@@ -1298,8 +1301,8 @@ static void measure_random(void)
             rounds + 2, TIME, 1.5, 1.31, NULL);
     measure(sides, "point SELECT, autocommit", "/s", "get_autocommit", n / 5, 0, rounds, TIME, 0,
             1.22, NULL);
-    measure(sides, "point SELECT of a missing key, autocommit", "/s", "get_missing", n / 5, 0, rounds,
-            TIME, 0, 1.42, NULL);
+    measure(sides, "point SELECT of a missing key, autocommit", "/s", "get_missing", n / 5, 0,
+            rounds, TIME, 0, 1.42, NULL);
     measure(sides, "range of 100, two bounds", "/s", "range_bounds", n / 100, 100, rounds, TIME, 0,
             1.05, NULL);
     measure(sides, "ORDER BY LIMIT 100", "/s", "range_limit", n / 100, 100, rounds, TIME, 0, 1.04,
@@ -1319,8 +1322,8 @@ static void measure_random(void)
             rounds, FASTER, 0, 1.62, NULL);
     measure(sides, "delete, random, transactions of 10,000", "rows/s", "delete", n / 20, 10000,
             rounds, FASTER, 0, 1.79, NULL);
-    measure(sides, "insert, transactions of 1,000", "rows/s", "insert", n / 20, 1000, rounds, FASTER,
-            0, 0, NULL);
+    measure(sides, "insert, transactions of 1,000", "rows/s", "insert", n / 20, 1000, rounds,
+            FASTER, 0, 0, NULL);
     measure(sides, "insert, transactions of 100", "rows/s", "insert", n / 20, 100, rounds, FASTER,
             0, 8.7, NULL);
     measure(sides, "insert, autocommit, WAL NORMAL", "rows/s", "insert", n / 20, 1, rounds, FASTER,
@@ -1336,8 +1339,8 @@ static void measure_random(void)
     measure(sides, "full scan after all that", "rows/s", "scan", 0, 0, rounds, TIME, 2, 0, NULL);
     measure_value(sides, "peak memory of all of it", "MiB", "peak_memory", 0, AT_MOST,
                   MEMORY_MIB + 16);
-    measure_value(sides, "  of it counted by the store at the end", "MiB", "counted_memory", 0, AT_MOST,
-                  0);
+    measure_value(sides, "  of it counted by the store at the end", "MiB", "counted_memory", 0,
+                  AT_MOST, 0);
     for (int i = 0; i < SIDES; i++)
         child_end(&sides[i]);
 }

@@ -31,7 +31,7 @@ trap 'rm -rf "$work"' EXIT
 
 # The peers, for bench-engine only: they are not needed to build or test.
 peers() {
-    local missing= sudo= name
+    local missing="" sudo="" name
     for name in leveldb/db.h:libleveldb-dev rocksdb/db.h:librocksdb-dev lmdb.h:liblmdb-dev; do
         printf '#include <%s>\n' "${name%%:*}" | g++ -std=c++17 -E -x c++ - >/dev/null 2>&1 ||
             missing="$missing ${name#*:}"
