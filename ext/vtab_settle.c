@@ -50,7 +50,7 @@ static int checkpoint(const struct lsm_vtab_store *store)
     if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return LSM_BUSY;
     if (rc != SQLITE_OK)
-        return LSM_IOERR;
+        return (rc & 0xff) == SQLITE_IOERR ? LSM_FSYNC : LSM_IOERR;
     return log_count == done_count ? LSM_OK : LSM_BUSY;
 }
 
@@ -87,7 +87,7 @@ int lsm_vtab_settle(void *ctx, bool suspect)
     struct lsm_vtab_store *store = ctx;
     int rc = settle(store, suspect);
 
-    if (rc != LSM_OK && rc != LSM_BUSY)
+    if (rc == LSM_FSYNC)
         atomic_store(&store->settle_failed, true);
     return rc;
 }

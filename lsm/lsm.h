@@ -98,7 +98,8 @@ struct lsm_host {
      * behind the newest joint transaction that it has shown. `suspect`: an earlier
      * commit of the host may have failed in a way that makes a later sync lie;
      * only a complete checkpoint will do. LSM_OK: settled. LSM_BUSY: not now, try
-     * later. Others: failure.
+     * later. Others: failure; not tried again before the host commits anew, since a
+     * sync after one that failed lies.
      */
     int (*settle)(void *ctx, bool suspect);
 };
@@ -166,7 +167,7 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 /* ---- trees -------------------------------------------------------------- */
 
 struct lsm_tree_options {
-    uint32_t block_bytes;       /* raw size of a data block, 0 = 8 KiB; 512 .. 1 MiB */
+    uint32_t block_bytes;       /* raw size of a data block, 0 = 4 KiB; 512 .. 1 MiB */
     uint32_t filter_bits;       /* per key; 0 = 10; LSM_FILTER_NONE: no filter */
     int32_t compression_level;  /* zstd; 0 = 1; LSM_COMPRESSION_NONE: none */
     const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */

@@ -283,7 +283,7 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
         return rc;
     atomic_store(&db->next_file, 1);
     db->next_tree = 1;
-    rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, db->file_mode, apply_edit, &r);
+    rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, apply_edit, &r);
     if (rc == LSM_NOTFOUND) {
         if (!create) {
             lsm_version_unref(r.version);

@@ -115,7 +115,7 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
 
 static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tree *t)
 {
-    t->block_bytes = o && o->block_bytes ? o->block_bytes : 8192;
+    t->block_bytes = o && o->block_bytes ? o->block_bytes : 4096;
     if (t->block_bytes < 512 || t->block_bytes > 1u << 20)
         return lsm_fail(LSM_MISUSE, "block size %u is not within 512 .. 1048576", t->block_bytes);
     t->filter_bits = o && o->filter_bits ? o->filter_bits : 10;

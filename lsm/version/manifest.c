@@ -470,27 +470,11 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
                          "restore it from a copy or repair the store");
 }
 
-/*
- * Make CURRENT name the MANIFEST that was found without it. A failure does not
- * stop the opening (the disk may be full, and reading must work): the next
- * MANIFEST writes CURRENT anew, and until then this one takes no more edits.
- */
-static void heal_current(struct lsm_manifest *m, const char *name, uint32_t file_mode)
-{
-    bool decided;
-
-    /* Prevents: CURRENT names a file whose bytes or name were still only in memory. */
-    if (sync_manifest(m, name) != LSM_OK || sync_dir(m->os, m->dir) != LSM_OK ||
-        write_current(m->os, m->dir, m->number, file_mode, &decided) != LSM_OK)
-        m->failed = true;
-}
-
 int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
-                      bool read_only, uint32_t file_mode,
+                      bool read_only,
                       int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx)
 {
-    char name[LSM_FILENAME_SIZE];
-    bool heal = false, unfinished;
+    bool guessed = false, unfinished;
     uint64_t number = 0;
     int rc;
 
@@ -498,11 +482,13 @@ int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir 
     rc = read_current(os, dir, &number);
     if (rc == LSM_NOTFOUND || rc == LSM_DONE) {
         rc = guess_current(os, dir, rc == LSM_NOTFOUND, &number);
-        heal = true;
+        guessed = true;
     }
     if (rc == LSM_OK)
         rc = read_manifest(m, os, dir, number, !read_only, fn, ctx, &unfinished);
-    if (rc == LSM_OK && heal && !read_only)
-        heal_current(m, lsm_filename(name, LSM_FILE_MANIFEST, number), file_mode);
+    /* Its sync may be what failed, and a second one would lie: the next edit begins a new MANIFEST, and
+       that writes CURRENT. Until then it is found again in the same way. */
+    if (rc == LSM_OK && guessed)
+        m->failed = true;
     return rc;
 }

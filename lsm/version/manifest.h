@@ -16,7 +16,7 @@
  *
  * A CURRENT that is missing or torn is LSM_CORRUPT with a hint, but when there
  * is exactly one whole MANIFEST (nothing torn, and no other but unfinished ones
- * of lower numbers) it is used and CURRENT is written anew. That is what a crash
+ * of lower numbers) it is used; the next edit writes CURRENT anew. That is what a crash
  * in the creation of a store can leave. It can also leave less: no CURRENT and no
  * whole MANIFEST, and no file that holds data, is LSM_NOTFOUND.
  *
@@ -59,11 +59,11 @@ int lsm_manifest_create(struct lsm_manifest *m, struct lsm_os *os, struct lsm_di
  * taken for an end. On failure *m is zeroed.
  *
  * With a torn tail `failed` is set: nothing appends behind it, recovery begins a
- * new MANIFEST before it removes anything. read_only: nothing is written,
- * CURRENT is not healed. Where it cannot be healed (full disk), `failed` is set.
+ * new MANIFEST before it removes anything. The same where CURRENT did not name it:
+ * its sync may be what failed. Nothing is written.
  */
 int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
-                      bool read_only, uint32_t file_mode,
+                      bool read_only,
                       int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx);
 /* Append and sync. LSM_NOMEM and LSM_TOOBIG write nothing. Another failure latches `failed`: the
    edit may or may not be on disk. */

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     lsm_manifest_close(&m);
     fuzz_put(&p, "CURRENT", data + 1, size - 1);
 
-    rc = lsm_manifest_open(&m, p.os, p.dir, false, 0644, see, &count);
+    rc = lsm_manifest_open(&m, p.os, p.dir, false, see, &count);
     FUZZ_CHECK(rc == LSM_OK || rc == LSM_CORRUPT);
     if (rc == LSM_OK) {
         int n = (int)m.number - 1;

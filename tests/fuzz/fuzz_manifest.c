@@ -50,7 +50,7 @@ static int see(void *ctx, const struct lsm_edit *edit)
 static int open_manifest(struct fuzz_place *p, struct state *s, struct lsm_manifest *m)
 {
     FUZZ_CHECK(lsm_version_new(p->os, NULL, NULL, NULL, &s->v) == LSM_OK);
-    return lsm_manifest_open(m, p->os, p->dir, false, 0644, see, s);
+    return lsm_manifest_open(m, p->os, p->dir, false, see, s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

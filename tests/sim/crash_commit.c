@@ -95,6 +95,8 @@ static int64_t recover(struct crash *crash, const struct cm *like, struct sim *s
         cm.now = first;
         if (!cm_step(&cm, CM_CHECKPOINT) || (first.plain[0] && !cm_is_now(&cm)))
             give_up(state, "reading again", cm.why);
+        else if (!test_long() && state->hash[0] % 3)
+            result = 0;         /* the quick tier works with some */
         else if (cm_close(&cm) && cm_open(&cm, true) && cm_step(&cm, CM_SOLO) &&
                  cm_step(&cm, CM_SEVERAL) && cm_step(&cm, CM_SOLO) && cm_run(&cm, 2) &&
                  cm_is_now(&cm) && cm_close(&cm) && cm_open(&cm, false) && cm_is_now(&cm))

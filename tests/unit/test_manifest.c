@@ -26,7 +26,7 @@ static int open_manifest(struct lsm_manifest *m, struct seen *s, bool read_only)
     int answer_at = s->answer_at, answer = s->answer;
 
     *s = (struct seen){ .answer_at = answer_at, .answer = answer };
-    return lsm_manifest_open(m, fault.os, fault.dir, read_only, 0644, see, s);
+    return lsm_manifest_open(m, fault.os, fault.dir, read_only, see, s);
 }
 
 static int create(struct lsm_manifest *m, uint64_t number, uint64_t next_file)
@@ -277,7 +277,7 @@ TEST(manifest_flip_of_any_bit_but_in_the_last_edit_is_corrupt)
     fault_end();
 }
 
-TEST(current_cut_at_every_byte_or_any_bit_flipped_heals_from_the_only_manifest)
+TEST(current_cut_at_every_byte_or_any_bit_flipped_is_replaced_by_the_only_manifest)
 {
     uint8_t bytes[64], good[64], healed[64];
     struct lsm_manifest m = { 0 };
@@ -299,13 +299,12 @@ TEST(current_cut_at_every_byte_or_any_bit_flipped_heals_from_the_only_manifest)
         if (i >= size)
             bytes[(i - size) / 8] ^= (uint8_t)(1u << (i - size) % 8);
         fault_put_file("CURRENT", bytes, cut);
-        CHECK_STR(found(), "10 11");                    /* read-only: used, not healed */
+        CHECK_STR(found(), "10 11");                    /* used, and nothing written */
         CHECK_INT(fault_get_file("CURRENT", healed, sizeof(healed)), cut);
         CHECK_OK(open_manifest(&m, &s, false));
-        CHECK(!m.failed);
+        CHECK(m.failed);        /* its sync may be what failed: a new one is due */
         lsm_manifest_close(&m);
-        CHECK_INT(fault_get_file("CURRENT", healed, sizeof(healed)), size);
-        CHECK_MEM(healed, good, size);
+        CHECK_INT(fault_get_file("CURRENT", healed, sizeof(healed)), cut);
     }
     fault_end();
 }
@@ -387,18 +386,18 @@ TEST(current_that_names_a_missing_manifest_is_corrupt)
     fault_end();
 }
 
-TEST(current_that_cannot_be_healed_does_not_stop_reading)
+TEST(current_that_is_missing_does_not_stop_reading_and_the_next_manifest_replaces_it)
 {
     struct lsm_manifest m = { 0 };
     struct seen s = { 0 };
 
-    for (int at = 1; at <= 6; at++) {
+    {
         fault_begin();
         CHECK_OK(create(&m, 5, 10));
         lsm_manifest_close(&m);
         fault.real.file_remove(fault.dir, "CURRENT");
         fault.error = ENOSPC;
-        fault_arm(FAULT_WRITE | FAULT_SYNC | FAULT_DIR_SYNC | FAULT_RENAME, at);
+        fault_arm(FAULT_WRITE | FAULT_SYNC | FAULT_DIR_SYNC | FAULT_RENAME, 1);
         CHECK_OK(open_manifest(&m, &s, false));
         CHECK_INT(s.count, 1);
         CHECK(m.failed);
