@@ -216,7 +216,19 @@ static int insert_row(struct lsm_vtab_table *table, int conflict)
     return rc;
 }
 
-/* The row may have a new key; a failure leaves it as it was. */
+/* Where the innermost savepoint or statement began. */
+static uint64_t innermost_mark(const struct lsm_vtab_ctx *ctx)
+{
+    uint64_t position = ctx->mark_count ? ctx->marks[ctx->mark_count - 1].position : 0;
+
+    return position > ctx->begin_mark ? position : ctx->begin_mark;
+}
+
+/*
+ * The row may have a new key; a failure leaves it as it was. The position for
+ * that is given back at once: a transaction that spills makes a table for each
+ * stretch between positions.
+ */
 static int replace_row(struct lsm_vtab_table *table, int conflict)
 {
     struct lsm_slice old_key = lsm_vtab_buf_slice(&table->old_key);
@@ -234,6 +246,7 @@ static int replace_row(struct lsm_vtab_table *table, int conflict)
         rc = tree_delete(table, old_key);
     if (rc != SQLITE_OK)
         lsm_txn_rollback_to(table->ctx->txn, mark);
+    lsm_txn_release_mark(table->ctx->txn, innermost_mark(table->ctx));
     return rc;
 }
 

@@ -439,7 +439,8 @@ int lsm_chain_settle(struct lsm_db *db)
         lsm_db_unlock(db);
     }
     if (rc)
-        return rc;
+        return lsm_fail(rc, "%s: the database beside it could not be %s", db->path,
+                        rc == LSM_BUSY ? "checkpointed now: somebody reads or writes it" : "synced");
     atomic_fetch_add_explicit(&db->counters.settles, 1, memory_order_relaxed);
     lsm_db_lock(db);
     if (db->floor.txid < t.txid)
