@@ -891,6 +891,8 @@ struct lsm_os *lsm_os_posix_new(void)
 
 void lsm_os_posix_free(struct lsm_os *os)
 {
+    if (!os)
+        return;
     lsm_posix_mem_clear(&self(os)->mem);
     free(os);
 }
