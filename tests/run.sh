@@ -33,7 +33,7 @@ case $tier in quick | long) ;; *) echo "no such tier: $tier" >&2; exit 2 ;; esac
 export TEST_TIER=$tier
 unset MAKEFLAGS MAKELEVEL MFLAGS SAN CC       # the flavours are chosen here
 jobs=$(nproc 2>/dev/null || echo 2)
-limit=300                                   # seconds a program may take
+limit=1200                                  # seconds a program may take before it counts as hung
 [ "$tier" = long ] && limit=3600
 
 out=$(mktemp -d "${TMPDIR:-/tmp}/lsmvtab-run-XXXXXX") || exit 2
