@@ -121,7 +121,7 @@ $(BUILD)/lsmvtab.so: $(LSM_OBJ) $(EXT_OBJ) $(BUILD)/exports.map
 	@test -f "$(ZSTD)" || { echo "libzstd.a is missing (Debian: libzstd-dev)" >&2; exit 1; }
 	$(CC) -shared $(ALL_LDFLAGS) -Wl,-z,defs -Wl,-z,relro,-z,now -Wl,-z,nodynamic-undefined-weak \
 	    -Wl,--exclude-libs,ALL -Wl,--version-script=$(BUILD)/exports.map \
-	    -o $@ $(LSM_OBJ) $(EXT_OBJ) $(ZSTD)
+	    -o $@ $(LSM_OBJ) $(EXT_OBJ) $(ZSTD) -lm
 
 lsmvtab.so: build/lsmvtab.so
 	ln -sfn $< $@
