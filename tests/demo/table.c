@@ -247,7 +247,7 @@ void demo_figure_set(const struct demo *demo, const char *name, double value)
 
     if (f == NULL)
         return;
-    fprintf(f, "%s %.9g\n", name, value);
+    fprintf(f, "%s %.17g\n", name, value);
     fclose(f);
 }
 

@@ -26,8 +26,7 @@ static void sum_table(struct demo *demo, const struct demo_source *source, enum 
     demo_close(db);
 }
 
-/* Files that differ, or are gone, or are new, and were not touched since the load began (a figure is
-   rounded, so a second before). */
+/* Files that differ, or are gone, or are new, and were not touched since the load began. */
 static uint64_t count_unexplained(struct demo *demo, struct demo_source *source, uint64_t *changed)
 {
     sqlite3 *db = demo_open(demo, demo_database(DEMO_LSM), true);
@@ -46,7 +45,7 @@ static uint64_t count_unexplained(struct demo *demo, struct demo_source *source,
     while (source->next(source, row)) {
         demo_bind_row(find, row, source->column_count);
         if (!demo_step(find)) {
-            if (demo_collect_changed(row[0].data, (int64_t)since - 1))
+            if (demo_collect_changed(row[0].data, (int64_t)since))
                 ++*changed;
             else if (unexplained++ < 5)
                 printf("        differs: %s\n", (const char *)row[0].data);
@@ -63,7 +62,7 @@ static uint64_t count_unexplained(struct demo *demo, struct demo_source *source,
 
         sqlite3_bind_text(seen, 1, path, -1, SQLITE_STATIC);
         if (!demo_step(seen)) {
-            if (demo_collect_changed(path, (int64_t)since - 1))
+            if (demo_collect_changed(path, (int64_t)since))
                 ++*changed;
             else if (unexplained++ < 5)
                 printf("        not on the disk: %s\n", path);
