@@ -250,6 +250,7 @@ struct lsm_vtab_table {
     struct lsm_tree *tree;      /* NULL until the first use */
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     bool joined;                /* takes part in the ctx's transaction */
+    sqlite3_vtab_cursor *spare_cursor;  /* a closed one, for the next xOpen */
 
     /* xUpdate's own: kept from row to row */
     struct lsm_vtab_value *values;
@@ -297,6 +298,7 @@ bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan
 
 int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
 int lsm_vtab_cursor_close(sqlite3_vtab_cursor *cursor);
+void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table);
 int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *cursor, int plan_number, const char *plan_text,
                            int argc, sqlite3_value **argv);
 int lsm_vtab_cursor_next(sqlite3_vtab_cursor *cursor);

@@ -70,8 +70,14 @@ static int slice_compare(struct lsm_slice a, struct lsm_slice b)
 int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **result)
 {
     struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
-    struct cursor *cursor = sqlite3_malloc(sizeof(*cursor));
+    struct cursor *cursor = (struct cursor *)table->spare_cursor;
 
+    if (cursor) {
+        table->spare_cursor = NULL;
+        *result = &cursor->base;
+        return SQLITE_OK;
+    }
+    cursor = sqlite3_malloc(sizeof(*cursor));
     if (cursor == NULL)
         return SQLITE_NOMEM;
     memset(cursor, 0, sizeof(*cursor));
@@ -96,23 +102,60 @@ static void sorted_clear(struct cursor *cursor)
     cursor->is_sorted = false;
 }
 
-int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
+static void cursor_free(struct cursor *cursor)
 {
-    struct cursor *cursor = (struct cursor *)base;
-
-    lsm_value_release(&cursor->value);
-    if (cursor->lsm)
-        lsm_cursor_close(cursor->lsm);
-    if (cursor->holds)
-        lsm_vtab_pin_cursor_end(cursor_table(cursor)->ctx);
-    sorted_clear(cursor);
     sqlite3_free(cursor->sorted);
     sqlite3_free(cursor->spans);
     lsm_vtab_buf_clear(&cursor->span_bytes);
     lsm_vtab_range_clear(&cursor->range);
     lsm_vtab_row_clear(&cursor->row);
     sqlite3_free(cursor);
+}
+
+/* The buffers of a cursor that is worth keeping; one IN over a thousand keys is not. */
+#define SPARE_SPANS_MAX 16
+#define SPARE_BYTES_MAX 1024
+
+/* Nothing of the store: only memory, of the size that any point read takes. */
+static bool cursor_is_small(const struct cursor *cursor)
+{
+    return cursor->sorted == NULL && cursor->span_capacity <= SPARE_SPANS_MAX
+           && cursor->span_bytes.capacity <= SPARE_BYTES_MAX
+           && cursor->range.prefix.capacity <= SPARE_BYTES_MAX
+           && cursor->range.lower.capacity <= SPARE_BYTES_MAX
+           && cursor->range.upper.capacity <= SPARE_BYTES_MAX
+           && cursor->range.scratch.capacity <= SPARE_BYTES_MAX
+           && cursor->row.scratch_size <= SPARE_BYTES_MAX;
+}
+
+/* SQLite opens and closes a cursor with each statement: ten allocations of sqlite3_malloc, a sixth
+   of a point read. So the last one is kept for the next. */
+int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
+{
+    struct cursor *cursor = (struct cursor *)base;
+    struct lsm_vtab_table *table = cursor_table(cursor);
+
+    lsm_value_release(&cursor->value);
+    if (cursor->lsm)
+        lsm_cursor_close(cursor->lsm);
+    cursor->lsm = NULL;
+    if (cursor->holds)
+        lsm_vtab_pin_cursor_end(table->ctx);
+    cursor->holds = false;
+    cursor->eof = true;
+    sorted_clear(cursor);
+    if (table->spare_cursor || !cursor_is_small(cursor))
+        cursor_free(cursor);
+    else
+        table->spare_cursor = base;
     return SQLITE_OK;
+}
+
+void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table)
+{
+    if (table->spare_cursor)
+        cursor_free((struct cursor *)table->spare_cursor);
+    table->spare_cursor = NULL;
 }
 
 /* ---- spans ------------------------------------------------------------------------ */

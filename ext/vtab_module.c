@@ -20,6 +20,7 @@ static void table_free(struct lsm_vtab_table *table)
 {
     if (table == NULL)
         return;
+    lsm_vtab_cursor_free_spare(table);
     lsm_vtab_row_clear(&table->old_row);
     lsm_vtab_schema_free(table->schema);
     lsm_vtab_buf_clear(&table->key);

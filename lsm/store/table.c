@@ -23,7 +23,8 @@
 
 #define FILTER_ALIGN 64u
 #define CLOSE_AT_ONCE 16u               /* tables, when there are no descriptors */
-#define SCRATCH_KEEP (256u << 10)
+#define SCRATCH_KEEP (256u << 10)       /* by who owns it, from block to block */
+#define SCRATCH_SPARE (64u << 10)       /* in the one that is lent */
 
 /* Each last key was compared with the index when it was read. */
 static const char unstable_order[] = "the tree's comparator contradicts itself";
@@ -40,7 +41,6 @@ void lsm_table_scratch_init(struct lsm_table_scratch *s, struct lsm_os *os)
     lsm_buf_init(&s->sealed, os);
     lsm_buf_init(&s->raw, os);
     lsm_buf_init(&s->key, os);
-    lsm_buf_init(&s->key2, os);
 }
 
 void lsm_table_scratch_clear(struct lsm_table_scratch *s)
@@ -48,7 +48,40 @@ void lsm_table_scratch_clear(struct lsm_table_scratch *s)
     lsm_buf_clear(&s->sealed);
     lsm_buf_clear(&s->raw);
     lsm_buf_clear(&s->key);
-    lsm_buf_clear(&s->key2);
+}
+
+/*
+ * A reader without a scratch of its own borrows this one: a block that is not in
+ * the cache then costs no allocation but its own. Nobody waits for it; who comes
+ * second makes another, and the surplus is freed.
+ */
+static struct lsm_table_scratch *scratch_take(struct lsm_tables *ts)
+{
+    struct lsm_table_scratch *s = atomic_exchange(&ts->spare_scratch, NULL);
+
+    if (s)
+        return s;
+    s = lsm_mem_alloc(ts->os, sizeof *s);
+    if (s)
+        lsm_table_scratch_init(s, ts->os);
+    else
+        lsm_nomem();
+    return s;
+}
+
+static void scratch_put(struct lsm_tables *ts, struct lsm_table_scratch *s)
+{
+    if (s->sealed.cap > SCRATCH_SPARE || s->raw.cap > SCRATCH_SPARE || s->key.cap > SCRATCH_SPARE)
+        lsm_table_scratch_clear(s);
+    lsm_table_scratch_free(ts->os, atomic_exchange(&ts->spare_scratch, s));
+}
+
+void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s)
+{
+    if (!s)
+        return;
+    lsm_table_scratch_clear(s);
+    lsm_mem_free(os, s);
 }
 
 static int read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
@@ -109,20 +142,34 @@ int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf 
     return buf->rc;
 }
 
-/* -1, 0, 1 in *order: row i of a against row j of b. */
+/* -1, 0, 1 in *order: row i of a against row j of b. Keys are compared where they stand, for the
+   prefix's common part apart from the rest; a comparator gets them whole, as the block has them. */
 static int compare_rows(const struct lsm_table *t, const struct lsm_block *a, uint32_t i,
                         const struct lsm_block *b, uint32_t j, struct lsm_table_scratch *s,
                         int *order)
 {
-    struct lsm_slice a_key, b_key;
+    size_t common = a->prefix_size < b->prefix_size ? a->prefix_size : b->prefix_size;
+    struct lsm_slice a_key, b_key, value;
     uint64_t a_tag, b_tag;
-    int rc = lsm_table_row_key(a, i, &s->key, &a_key, &a_tag);
 
-    if (rc == LSM_OK)
-        rc = lsm_table_row_key(b, j, &s->key2, &b_key, &b_tag);
-    if (rc == LSM_OK)
-        *order = lsm_ikey_compare(t->cmp, a_key, a_tag, b_key, b_tag);
-    return rc;
+    *order = common ? memcmp(a->prefix, b->prefix, common) : 0;
+    if (*order)
+        return LSM_OK;
+    lsm_block_row(a, i, &a_key, &a_tag, &value);
+    lsm_block_row(b, j, &b_key, &b_tag, &value);
+    if (a->prefix_size > common) {
+        int rc = lsm_table_row_key(a, i, &s->key, &a_key, &a_tag);
+        if (rc)
+            return rc;
+        a_key = lsm_slice(a_key.data + common, a_key.size - common);
+    } else if (b->prefix_size > common) {
+        int rc = lsm_table_row_key(b, j, &s->key, &b_key, &b_tag);
+        if (rc)
+            return rc;
+        b_key = lsm_slice(b_key.data + common, b_key.size - common);
+    }
+    *order = lsm_ikey_compare(t->cmp, a_key, a_tag, b_key, b_tag);
+    return LSM_OK;
 }
 
 /* `block` must end with row `at` of `above` and begin behind row `before` of `above_before`
@@ -241,16 +288,17 @@ int lsm_table_read_index(struct lsm_table *t, uint32_t p, struct lsm_table_scrat
 static int check_rows(const struct lsm_table *t, const struct lsm_table_handle *h,
                       const struct lsm_block *block)
 {
+    const uint32_t step = block->tag_size ? 1 : block->count;  /* one tag stands for all rows */
     uint64_t tombstones = 0, seq_max = 0;
 
-    for (uint32_t i = 0; i < block->count; i++) {
+    for (uint32_t i = 0; i < block->count; i += step) {
         struct lsm_slice suffix, value;
         uint64_t tag;
 
         lsm_block_row(block, i, &suffix, &tag, &value);
         if (lsm_tag_kind(tag) > LSM_KIND_VLOG)
             return corrupt(t, h->off, "a row's kind has no place in a table");
-        tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE;
+        tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE ? step : 0;
         if (lsm_tag_seq(tag) > seq_max)
             seq_max = lsm_tag_seq(tag);
     }
@@ -683,12 +731,13 @@ static __attribute__((noinline)) int get_index(struct lsm_table *t, uint32_t p, 
                                                struct lsm_table_index **index,
                                                struct lsm_cache_entry **entry)
 {
-    struct lsm_table_scratch s;
+    struct lsm_table_scratch *s = scratch_take(t->tables);
     int rc;
 
-    lsm_table_scratch_init(&s, t->tables->os);
-    rc = lsm_table_get_index(t, p, no_cache, &s, index, entry);
-    lsm_table_scratch_clear(&s);
+    if (!s)
+        return LSM_NOMEM;
+    rc = lsm_table_get_index(t, p, no_cache, s, index, entry);
+    scratch_put(t->tables, s);
     return rc;
 }
 
@@ -696,12 +745,13 @@ static __attribute__((noinline)) int load_data(struct lsm_table *t, uint32_t p,
                                                const struct lsm_table_index *index, uint32_t b,
                                                bool no_cache, struct lsm_cache_entry **entry)
 {
-    struct lsm_table_scratch s;
+    struct lsm_table_scratch *s = scratch_take(t->tables);
     int rc;
 
-    lsm_table_scratch_init(&s, t->tables->os);
-    rc = lsm_table_load_data(t, p, index, b, no_cache, &s, entry);
-    lsm_table_scratch_clear(&s);
+    if (!s)
+        return LSM_NOMEM;
+    rc = lsm_table_load_data(t, p, index, b, no_cache, s, entry);
+    scratch_put(t->tables, s);
     return rc;
 }
 

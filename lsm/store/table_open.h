@@ -72,6 +72,7 @@ struct lsm_tables {
     uint8_t uuid[16];
     struct lsm_cache *cache;
     struct lsm_compressor_pool *compressors;
+    struct lsm_table_scratch *_Atomic spare_scratch;
     uint32_t open_max;
     atomic_uint open_count;             /* files held, also by tables that can no longer be found */
     atomic_bool over;                   /* more are open than open_max, all in use */
@@ -86,10 +87,11 @@ struct lsm_tables {
 
 /* Buffers of a reader that are used again. Zeroed is fine for clear. */
 struct lsm_table_scratch {
-    struct lsm_buf sealed, raw, key, key2;
+    struct lsm_buf sealed, raw, key;
 };
 void lsm_table_scratch_init(struct lsm_table_scratch *s, struct lsm_os *os);
 void lsm_table_scratch_clear(struct lsm_table_scratch *s);
+void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s);    /* NULL is fine */
 
 /* Not in any list, one reference. */
 int lsm_table_open(struct lsm_tables *tables, const struct lsm_table_meta *meta,

@@ -116,6 +116,7 @@ void lsm_tables_free(struct lsm_tables *ts)
         if (s->mutex)
             ts->os->mutex_free(s->mutex);
     }
+    lsm_table_scratch_free(ts->os, atomic_load(&ts->spare_scratch));
     assert(atomic_load(&ts->open_count) == 0);
     assert(atomic_load(&ts->kept_bytes) == 0);
     lsm_mem_free(ts->os, ts);
