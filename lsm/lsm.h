@@ -253,7 +253,14 @@ void lsm_txn_commit(struct lsm_txn *txn, bool settled);
    cannot be written the store becomes read-only and the result says so. */
 int lsm_txn_abort(struct lsm_txn *txn);
 
-/* Without a host: prepare and commit in one. */
+/*
+ * Without a host: prepare and commit in one; frees the transaction, also when it fails. Any
+ * number of threads may be in here at the same time: those that come together share one append and
+ * one sync, and when that fails each of them is told. What failed is not there, now or after a
+ * crash, unless the store says READ_ONLY: then opening it anew decides. sync: it survives a power
+ * cut when this returns; without, it survives the end of the process, and a power cut takes the
+ * newest of them. LSM_BUSY: another transaction was prepared by hand and does not end.
+ */
 int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync);
 
 /* One write, as a transaction of its own. Only for stores without a host. */

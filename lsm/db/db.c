@@ -262,6 +262,8 @@ static void db_free(struct lsm_db *db)
         os->cond_free(db->changed);
     if (db->work)
         os->cond_free(db->work);
+    if (db->committed)
+        os->cond_free(db->committed);
     if (db->mutex)
         os->mutex_free(db->mutex);
     if (db->publish)
@@ -287,7 +289,7 @@ static int new_locks(struct lsm_db *db)
 
     if (os->mutex_new(os, &db->mutex) || os->mutex_new(os, &db->publish) ||
         os->mutex_new(os, &db->info_mutex) || os->mutex_new(os, &db->obsolete_mutex) || os->mutex_new(os, &db->dead_mutex) ||
-        os->cond_new(os, &db->changed) || os->cond_new(os, &db->work))
+        os->cond_new(os, &db->changed) || os->cond_new(os, &db->work) || os->cond_new(os, &db->committed))
         return lsm_nomem();
     return LSM_OK;
 }
@@ -392,6 +394,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     db->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
     db->event = options->event;
     db->event_ctx = options->event_ctx;
+    db->commit_last = &db->commit_first;
     db->has_host = options->host != NULL;
     if (options->host)
         db->host = *options->host;

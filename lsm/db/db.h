@@ -120,7 +120,8 @@ struct lsm_snapshot {
 enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CORRUPT };
 
 struct lsm_counters {           /* statistics; relaxed atomics */
-    atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts;
+    atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
+        commit_groups;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
 };
@@ -157,6 +158,7 @@ struct lsm_db {
     uint64_t nonce_seed[2], nonce_count;    /* random at open: a system call per record is too much */
     atomic_uint_least64_t log_size;     /* of the newest log, for whoever does not hold the slot */
     struct lsm_log_end log_last;/* where the newest log ends, when has_log is false */
+    uint64_t undo_first, undo_last;     /* txids of solos that failed: no fresh log gets them */
 
     /* ---- publish mutex ---- */
     struct lsm_mutex *publish;
@@ -168,6 +170,7 @@ struct lsm_db {
     struct lsm_mutex *mutex;
     struct lsm_cond *changed;   /* log slot free, flush done, solo ended */
     struct lsm_cond *work;      /* the worker's: woken only when there is something to do */
+    struct lsm_cond *committed; /* a group is done */
     bool log_busy;
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
     struct lsm_view *view;
@@ -188,7 +191,12 @@ struct lsm_db {
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
     uint32_t txn_count, cursor_count;
-    bool writer_busy;           /* without a host: a commit is running */
+    struct lsm_commit *commit_first, **commit_last;     /* waiting for a group; commit.c */
+    uint32_t commit_count;      /* how many wait */
+    uint32_t commit_expected;   /* how many were in the last group: they may be about to come again */
+    bool commit_led;            /* a group is being committed */
+    bool commit_gathering;      /* the leader waits for commit_expected */
+    uint64_t commit_sync_us;    /* what the last group's sync took */
     uint64_t log_number_min;    /* logs below are not needed */
     atomic_uint_least64_t next_file;
     uint32_t next_tree;
@@ -281,6 +289,7 @@ int lsm_write_ready(struct lsm_db *db);
 /* The numbers (u64) of the log files from `min` on, ascending. The caller clears *out. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
 int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);    /* gives it a nonce */
+int lsm_write_sync(struct lsm_db *db);          /* the log; log slot held */
 /* Begin the next log behind the present one, which is synced first. Log slot held. */
 int lsm_write_rotate(struct lsm_db *db);
 /* An active memtable that can grow. Log slot held, locks not. */
@@ -306,10 +315,17 @@ struct lsm_txn {
     bool in_flight;             /* counted in joints_in_flight */
     bool no_spill;              /* a mark could not be remembered */
     bool solo_cancelled;        /* prepared is a solo that must be taken back */
+    bool keep_files;            /* a record that could not be taken back may name its private tables */
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };
 int lsm_txn_spill(struct lsm_txn *txn);
+/* What publishing will need, made beforehand. NULL: no memory. */
+struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn);
+/* Adopted tables and ops of the transaction; the buffers latch errors, and back what *rec points to. */
+void lsm_txn_encode(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
+                    struct lsm_buf *ops, struct lsm_record *rec);
+void lsm_txn_free(struct lsm_txn *txn);
 
 /* ---- cursor.c and get.c use these (view.c) ---- */
 /* The merged iterator over everything a reader of `tree` sees; own: transaction or NULL. */

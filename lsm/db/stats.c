@@ -68,6 +68,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("tables", table_count, "count");
     STAT("table_bytes", table_bytes, "bytes");
     STAT("rows_passed_over", COUNTER(rows_passed_over), "count");
+    STAT("commit_groups", COUNTER(commit_groups), "count");
 #undef STAT
 #undef COUNTER
     return n;

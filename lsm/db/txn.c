@@ -370,7 +370,7 @@ int lsm_txn_spill(struct lsm_txn *txn)
 
 /* ---- prepare ---- */
 
-static struct lsm_prepared *prepared_new(struct lsm_txn *txn)
+struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
     struct lsm_prepared *rec = lsm_mem_zalloc(db->os, sizeof *rec);
@@ -406,9 +406,8 @@ static struct lsm_prepared *prepared_new(struct lsm_txn *txn)
     return rec;
 }
 
-/* Encode adopted tables and ops of the transaction. */
-static void encode_body(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
-                        struct lsm_buf *ops, struct lsm_record *rec)
+void lsm_txn_encode(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
+                    struct lsm_buf *ops, struct lsm_record *rec)
 {
     for (uint32_t i = 0; i < prep->run_count; i++)
         lsm_table_meta_encode(adopted, &prep->runs[i]->meta);
@@ -425,8 +424,13 @@ static int solo_allowed(struct lsm_txn *txn, const struct lsm_prepare *how)
     struct lsm_db *db = txn->db;
     bool quiet;
 
-    if (!db->has_host)
-        return LSM_OK;
+    if (!db->has_host) {
+        lsm_db_lock(db);
+        quiet = !db->solo_in_flight;
+        lsm_db_unlock(db);
+        return quiet ? LSM_OK : lsm_fail(LSM_BUSY, "%s: another transaction is prepared and has not reached "
+                                                   "its commit or abort", db->path);
+    }
     lsm_db_lock(db);
     quiet = lsm_chain_is_quiet(db, &txn->base) && !txn->joint_once;
     lsm_db_unlock(db);
@@ -519,13 +523,13 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
         rc = lsm_write_active(db);
     if (rc)
         return rc;
-    prep = prepared_new(txn);
+    prep = lsm_txn_prepared_new(txn);
     if (!prep)
         return lsm_nomem();
 
     lsm_buf_init(&adopted, db->os);
     lsm_buf_init(&ops, db->os);
-    encode_body(txn, prep, &adopted, &ops, &rec);
+    lsm_txn_encode(txn, prep, &adopted, &ops, &rec);
     rc = adopted.rc ? adopted.rc : ops.rc;
     if (rc == LSM_OK) {
         db->os->mutex_lock(db->publish);
@@ -644,7 +648,7 @@ static struct lsm_memtable *take_spare(struct lsm_batch *batch, uint64_t batch_b
     return mem;
 }
 
-static void txn_free(struct lsm_txn *txn)
+void lsm_txn_free(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
     struct lsm_memtable *spare;
@@ -708,7 +712,7 @@ void lsm_txn_commit(struct lsm_txn *txn, bool settled)
         txn->prepared = NULL;
         lsm_prepared_free(db->os, rec);
     }
-    txn_free(txn);
+    lsm_txn_free(txn);
 }
 
 int lsm_txn_abort(struct lsm_txn *txn)
@@ -729,70 +733,8 @@ int lsm_txn_abort(struct lsm_txn *txn)
     } else if (rec) {
         disown_prepared(txn);           /* R10: decides nothing */
     }
-    while (txn->run_count && rc == LSM_OK && !txn->joint_once)
+    while (txn->run_count && rc == LSM_OK && !txn->joint_once && !txn->keep_files)
         remove_run(db, txn->runs[--txn->run_count]);
-    txn_free(txn);
+    lsm_txn_free(txn);
     return rc;
-}
-
-/* ---- without a host ---- */
-
-int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
-{
-    struct lsm_db *db = txn->db;
-    struct lsm_prepare how = { LSM_PREPARE_SOLO, sync, false };
-    struct lsm_token token;
-    int rc;
-
-    if (db->has_host)
-        return lsm_fail(LSM_MISUSE, "%s: the host decides its transactions", db->path);
-    lsm_db_lock(db);
-    while (db->writer_busy)
-        db->os->cond_wait(db->changed, db->mutex);
-    db->writer_busy = true;
-    lsm_db_unlock(db);
-    rc = lsm_txn_prepare(txn, &how, &token);
-    if (rc == LSM_OK) {
-        lsm_txn_commit(txn, true);
-    } else {
-        char why[LSM_ERROR_TEXT_SIZE];
-        lsm_error_save(why, sizeof why);
-        lsm_txn_abort(txn);
-        lsm_fail(rc, "%s", why);
-    }
-    lsm_db_lock(db);
-    db->writer_busy = false;
-    db->os->cond_broadcast(db->changed);
-    lsm_db_unlock(db);
-    return rc;
-}
-
-static int commit_one(struct lsm_db *db, struct lsm_tree *tree, bool is_put, struct lsm_slice key,
-                      struct lsm_slice value, bool sync)
-{
-    struct lsm_txn *txn;
-    int rc = lsm_txn_begin(db, NULL, &txn);
-
-    if (rc)
-        return rc;
-    rc = is_put ? lsm_txn_put(txn, tree, key, value) : lsm_txn_delete(txn, tree, key);
-    if (rc) {
-        char why[LSM_ERROR_TEXT_SIZE];
-        lsm_error_save(why, sizeof why);
-        lsm_txn_abort(txn);
-        return lsm_fail(rc, "%s", why);
-    }
-    return lsm_txn_commit_alone(txn, sync);
-}
-
-int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, struct lsm_slice value,
-               bool sync)
-{
-    return commit_one(db, tree, true, key, value, sync);
-}
-
-int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync)
-{
-    const struct lsm_slice none = { NULL, 0 };
-    return commit_one(db, tree, false, key, none, sync);
 }

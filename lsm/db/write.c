@@ -130,7 +130,8 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
             lsm_buf_put_u64(&c->aborted, rec.id.txid);
         return c->aborted.rc;
     }
-    if (rec.type == LSM_RECORD_SOLO && (is_aborted(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip)))
+    if (rec.type == LSM_RECORD_SOLO && (is_aborted(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip) ||
+                                        (rec.id.txid >= c->db->undo_first && rec.id.txid <= c->db->undo_last)))
         return LSM_OK;
     return lsm_log_append(c->to, &payload, 1);
 }
@@ -276,14 +277,19 @@ int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
-    if (sync) {
-        atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
-        rc = lsm_log_sync(&db->log);
-    }
+    if (sync)
+        rc = lsm_write_sync(db);
     /* A large record must not hold its memory for ever. */
     if (db->encode.cap > 1u << 20)
         lsm_buf_clear(&db->encode);
     return rc;
+}
+
+int lsm_write_sync(struct lsm_db *db)
+{
+    assert(db->log_busy);
+    atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
+    return lsm_log_sync(&db->log);
 }
 
 int lsm_write_rotate(struct lsm_db *db)
