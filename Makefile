@@ -54,12 +54,13 @@ LSM_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lsm/*/*.c))
 EXT_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard ext/*.c))
 CORE_OBJ := $(patsubst %.c,$(BUILD)/core/%.o,$(wildcard ext/*.c))
 
-# In tests/sim and tests/bench a file with tests or a main is a program, the others are
+# In these and in tests/bench a file with tests or a main is a program, the others are
 # parts that any test may use: libsim.a.
+SIM_DIRS := tests/sim tests/diff tests/kill
 program_has := ^TEST[(]|^int main[(]
 programs = $(shell grep -lsE '$(program_has)' $(wildcard $(1)/*.c) /dev/null)
-SIM_MAIN := $(call programs,tests/sim)
-SIM_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(SIM_MAIN),$(wildcard tests/sim/*.c)))
+SIM_MAIN := $(foreach d,$(SIM_DIRS),$(call programs,$(d)))
+SIM_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(SIM_MAIN),$(wildcard $(SIM_DIRS:%=%/*.c))))
 FUZZ_MAIN := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_MAIN := $(call programs,tests/bench)
 TEST_MAIN := $(wildcard tests/unit/*.c) $(SIM_MAIN)

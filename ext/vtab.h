@@ -56,6 +56,7 @@ struct lsm_vtab_conn {
     sqlite3_stmt *pin_stmt;     /* vtab_pin.c: makes the companion take part */
     bool pin_joined;            /* the companion will tell the end of this transaction */
     sqlite3_stmt *timeout_stmt; /* PRAGMA busy_timeout */
+    bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
 };
 
 /* How the current transaction was prepared. */
@@ -144,6 +145,9 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error);
 
 /* The stores of the process, for lsm_debug(): one line each, from sqlite3_malloc. */
 char *lsm_vtab_store_list(void);
+
+/* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if it cannot be told. */
+bool lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn);

@@ -207,6 +207,24 @@ int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn)
     return timeout_ms < 0 ? 0 : timeout_ms;
 }
 
+bool lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char *name;
+
+    if (conn->encoding_known)
+        return conn->is_utf8;
+    conn->is_utf8 = false;
+    if (lsm_vtab_sql_prepare(conn->db, &stmt, "PRAGMA encoding") == SQLITE_OK
+        && sqlite3_step(stmt) == SQLITE_ROW) {
+        name = (const char *)sqlite3_column_text(stmt, 0);
+        conn->is_utf8 = name && strcmp(name, "UTF-8") == 0;
+        conn->encoding_known = name != NULL;
+    }
+    sqlite3_finalize(stmt);
+    return conn->is_utf8;
+}
+
 /* Open the directory, waiting for another process as busy_timeout says. */
 static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const uint8_t *uuid,
                    bool create, struct lsm_db **db)

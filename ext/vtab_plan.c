@@ -98,6 +98,8 @@ static bool is_exact_term(const struct choice *choice, int part, int i)
 {
     char letter = op_letter(choice->info->aConstraint[i].op);
 
+    if (choice->schema->key[part].foreign_order && strchr("><][", letter))
+        return false;
     return letter == 'n'
            || (letter != 'g' && (lsm_vtab_range_is_exact(&choice->schema->key[part])
                                  || is_plain(choice->info, i)));
@@ -149,6 +151,9 @@ static void choose_equal(struct choice *choice)
             break;
         is_in = choice->info->aConstraint[i].op == SQLITE_INDEX_CONSTRAINT_EQ
                 && sqlite3_vtab_in(choice->info, i, -1);
+        /* SQLite would loop over it, and check what comes without the affinity of the list. */
+        if (is_in && choice->in_part >= 0 && !lsm_vtab_range_is_exact(&schema->key[part]))
+            break;
         if (is_in && choice->in_part < 0) {
             sqlite3_vtab_in(choice->info, i, 1);
             choice->in_part = part;
@@ -234,7 +239,8 @@ static bool is_ordered(const struct choice *choice, bool *desc)
         if (part < 0)
             return !is_first;   /* the whole key is ordered: rows are unique */
         if (info->aOrderBy[i].iColumn != schema->key[part].column
-            || schema->key[part].collation != LSM_VTAB_COLLATION_BINARY)
+            || schema->key[part].collation != LSM_VTAB_COLLATION_BINARY
+            || schema->key[part].foreign_order)
             return false;
         is_reversed = (info->aOrderBy[i].desc != 0) != schema->key[part].desc;
         if (is_first)

@@ -154,6 +154,35 @@ static enum lsm_vtab_fit check_equal(struct lsm_vtab_range *range, int op,
     return holds ? LSM_VTAB_FIT_EXACT : set_empty(range);
 }
 
+static bool is_above(int op)
+{
+    return op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE;
+}
+
+static bool is_below(int op)
+{
+    return op == SQLITE_INDEX_CONSTRAINT_LT || op == SQLITE_INDEX_CONSTRAINT_LE;
+}
+
+static bool is_equal(int op)
+{
+    return op == SQLITE_INDEX_CONSTRAINT_EQ || op == SQLITE_INDEX_CONSTRAINT_IS;
+}
+
+/*
+ * Text whose order is not that of its bytes here: above it may be any text and all
+ * blobs, below it any text and all numbers. True: `value` and *op are these bounds.
+ */
+static bool widen_to_text(struct lsm_vtab_value *value, int *op)
+{
+    if (value->type != SQLITE_TEXT || is_equal(*op))
+        return false;
+    *op = is_above(*op) ? SQLITE_INDEX_CONSTRAINT_GE : SQLITE_INDEX_CONSTRAINT_LT;
+    value->type = is_above(*op) ? SQLITE_TEXT : SQLITE_BLOB;
+    value->u.bytes.size = 0;
+    return true;
+}
+
 /* The comparison of stored values with `value`, neither converted any more. */
 static enum lsm_vtab_fit narrow_typed(struct lsm_vtab_range *range,
                                       const struct lsm_vtab_key_part *part, int op,
@@ -177,21 +206,6 @@ static enum lsm_vtab_fit narrow_typed(struct lsm_vtab_range *range,
         keep(range, part, false, value, true);
         return LSM_VTAB_FIT_EXACT;
     }
-}
-
-static bool is_above(int op)
-{
-    return op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE;
-}
-
-static bool is_below(int op)
-{
-    return op == SQLITE_INDEX_CONSTRAINT_LT || op == SQLITE_INDEX_CONSTRAINT_LE;
-}
-
-static bool is_equal(int op)
-{
-    return op == SQLITE_INDEX_CONSTRAINT_EQ || op == SQLITE_INDEX_CONSTRAINT_IS;
 }
 
 /*
@@ -324,6 +338,11 @@ enum lsm_vtab_fit lsm_vtab_range_narrow(struct lsm_vtab_range *range,
         rc = lsm_vtab_value_store(rhs, LSM_VTAB_AFFINITY_NUMERIC, &value);
         if (rc != SQLITE_OK)
             goto nomem;
+        if (part->foreign_order && widen_to_text(&value, &op)) {
+            if (part != range->equal_part)
+                narrow_typed(range, part, op, &value);
+            return LSM_VTAB_FIT_SUPERSET;
+        }
         return narrow_typed(range, part, op, &value);
     }
 
@@ -331,6 +350,12 @@ enum lsm_vtab_fit lsm_vtab_range_narrow(struct lsm_vtab_range *range,
     rc = lsm_vtab_value_store(rhs, part->affinity, &value);
     if (rc != SQLITE_OK)
         goto nomem;
+    if (part->foreign_order && widen_to_text(&value, &op)) {
+        /* A number may be compared with stored text as a number: below and above stay wide. */
+        if (part != range->equal_part && !(number && is_above(op)))
+            narrow_typed(range, part, op, &value);
+        return LSM_VTAB_FIT_SUPERSET;
+    }
     if (number && part->affinity == LSM_VTAB_AFFINITY_TEXT)
         return narrow_text_by_number(range, part, op, &value, known);
     if (number)

@@ -62,6 +62,7 @@ struct lsm_vtab_key_part {
     bool desc;
     enum lsm_vtab_affinity affinity;    /* both copied from the column */
     enum lsm_vtab_collation collation;
+    bool foreign_order;         /* text compares otherwise than its UTF-8 bytes: UTF-16 database */
 };
 
 /* Immutable once parsed. */

@@ -17,13 +17,22 @@
 
 /* ---- violations --------------------------------------------------------------------- */
 
+/* SQLite would keep the text of a violation that it ignores for a later error without one. */
+static bool is_ignored(const struct lsm_vtab_table *table)
+{
+    return sqlite3_vtab_on_conflict(table->ctx->conn->db) == SQLITE_IGNORE;
+}
+
 /* "UNIQUE constraint failed: t.a, t.b" */
 static int fail_unique(struct lsm_vtab_table *table)
 {
     const struct lsm_vtab_schema *schema = table->schema;
-    sqlite3_str *text = sqlite3_str_new(NULL);
+    sqlite3_str *text;
     int i;
 
+    if (is_ignored(table))
+        return SQLITE_CONSTRAINT_PRIMARYKEY;
+    text = sqlite3_str_new(NULL);
     sqlite3_str_appendall(text, "UNIQUE constraint failed: ");
     for (i = 0; i < schema->key_count; i++)
         sqlite3_str_appendf(text, "%s%s.%s", i ? ", " : "", table->name,
@@ -35,6 +44,8 @@ static int fail_unique(struct lsm_vtab_table *table)
 
 static int fail_not_null(struct lsm_vtab_table *table, int column)
 {
+    if (is_ignored(table))
+        return SQLITE_CONSTRAINT_NOTNULL;
     sqlite3_free(table->base.zErrMsg);
     table->base.zErrMsg = sqlite3_mprintf("NOT NULL constraint failed: %s.%s", table->name,
                                           table->schema->columns[column].name);

@@ -112,7 +112,7 @@ programs() {
     shift
     for source in "$@"; do
         case $source in
-        tests/sim/*) grep -qE '^(TEST\(|int main\()' "$source" || continue ;;
+        tests/sim/* | tests/diff/* | tests/kill/*) grep -qE '^(TEST\(|int main\()' "$source" || continue ;;
         esac
         [ -f "$source" ] && echo "$dir/${source%.c}"
     done
@@ -124,7 +124,7 @@ existing() {
 
 unit=(tests/unit/*.c)
 threads=(tests/unit/test_*_threads.c)
-sim=(tests/sim/*.c)
+sim=(tests/sim/*.c tests/diff/*.c tests/kill/*.c)
 fuzz=(tests/fuzz/fuzz_*.c)
 
 build plain build
