@@ -448,7 +448,7 @@ static int read_settled(struct lsm_vtab_ctx *ctx, int synchronous, bool *settled
 
 static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error)
 {
-    struct lsm_prepare how = { LSM_PREPARE_JOINT, synchronous > 0, false };
+    struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = synchronous > 0 };
     struct lsm_token token;
 
     /* Solos into the new table rest on the schema's commit: it must be on the chain. */
@@ -497,7 +497,8 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
     if (rc != SQLITE_OK)
         return rc;
     if (is_solo) {
-        struct lsm_prepare how = { LSM_PREPARE_SOLO, synchronous >= 2, synchronous >= 2 };
+        struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = synchronous >= 2,
+                                   .settle = synchronous >= 2 };
         struct lsm_token token;
 
         rc = lsm_txn_prepare(ctx->txn, &how, &token);

@@ -233,6 +233,28 @@ struct lsm_prepare {
     int kind;               /* enum lsm_prepare_kind */
     bool sync;              /* sync the log */
     bool settle;            /* the base must be settled first (a synced SOLO) */
+    uint64_t redo_room;     /* a JOINT: bytes of the host's redo area, see lsm_txn_redo; 0: none */
+};
+
+/*
+ * A JOINT need not sync the log where the host's own commit can hold its record: it is
+ * *carried*. The host sets aside an area of bytes that is as transactional as its token (it
+ * goes back when its transaction does), at most LSM_REDO_ROOM_MAX of them. After each prepare
+ * it writes what lsm_txn_redo() gives to that place of the area, in the transaction that holds
+ * the token and before the token. If it cannot, it prepares again without redo_room. When a
+ * function says LSM_STALE, the log may have lost a record that was carried: lsm_db_redo().
+ *
+ * Carried are records of at most LSM_REDO_RECORD_MAX bytes, while nothing unsynced stands in
+ * the log that no area holds, and while there is room; else the log is synced, which covers
+ * all before it, and the area is used again from its beginning.
+ */
+#define LSM_REDO_ROOM_MAX (1u << 20)
+#define LSM_REDO_RECORD_MAX (64u << 10)
+
+struct lsm_redo {
+    uint64_t off;           /* in the area */
+    struct lsm_slice bytes; /* of the transaction, until its next prepare or its end; empty: the
+                               record was not carried */
 };
 
 /*
@@ -244,6 +266,9 @@ struct lsm_prepare {
  * be settled); nothing was written, prepare as JOINT instead.
  */
 int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token);
+
+/* What the host must write for the newest prepared record. */
+void lsm_txn_redo(const struct lsm_txn *txn, struct lsm_redo *redo);
 
 /* Publish what was prepared, and free the transaction. Cannot fail. `settled`: the
    host's commit is on disk (the mode syncs the end of its commit). */
@@ -274,6 +299,15 @@ int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key
  * Cheap when the token was seen before.
  */
 int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token);
+
+/*
+ * The host's redo area as it stands beside `token`, in one snapshot of the host. What the
+ * log lacks of the transactions that the token proves is taken from it, into memory only;
+ * the next write copies it to the log. LSM_OK if nothing is lacking now (or was): try again
+ * what was LSM_STALE. LSM_STALE: the area has not what is lacking. LSM_CORRUPT: it has, and it
+ * is damaged.
+ */
+int lsm_db_redo(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area);
 
 /* ---- reading ------------------------------------------------------------ */
 

@@ -74,9 +74,14 @@ int lsm_chain_reserve(struct lsm_db *db)
 
 void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec)
 {
+    uint32_t at = db->record_count;
+
     assert(db->record_count < db->record_cap);
-    assert(db->record_count == 0 || db->records[db->record_count - 1]->id.txid < rec->id.txid);
-    db->records[db->record_count++] = rec;
+    while (at > 0 && db->records[at - 1]->id.txid > rec->id.txid)
+        at--;                   /* only one that comes from the host's redo area is not the newest */
+    memmove(&db->records[at + 1], &db->records[at], (db->record_count - at) * sizeof *db->records);
+    db->records[at] = rec;
+    db->record_count++;
 }
 
 static uint32_t find_hidden(const struct lsm_db *db, const struct lsm_token *id)
@@ -91,6 +96,33 @@ static uint32_t find_hidden(const struct lsm_db *db, const struct lsm_token *id)
             hi = mid;
     }
     return lo < db->record_count && lsm_token_equal(&db->records[lo]->id, id) ? lo : UINT32_MAX;
+}
+
+struct lsm_prepared *lsm_chain_hidden(const struct lsm_db *db, const struct lsm_token *id)
+{
+    uint32_t i = find_hidden(db, id);
+
+    return i == UINT32_MAX ? NULL : db->records[i];
+}
+
+struct lsm_token lsm_chain_newest(struct lsm_db *db)
+{
+    struct lsm_token token;
+
+    lsm_db_lock(db);
+    token = newest_link(db)->token;
+    lsm_db_unlock(db);
+    return token;
+}
+
+bool lsm_chain_has(struct lsm_db *db, const struct lsm_token *token)
+{
+    bool has;
+
+    lsm_db_lock(db);
+    has = is_in_chain(db, token);
+    lsm_db_unlock(db);
+    return has;
 }
 
 void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec)

@@ -255,7 +255,7 @@ static void lead(struct lsm_db *db)
 /* A transaction that was prepared by hand before. */
 static int commit_prepared(struct lsm_txn *txn, bool sync)
 {
-    struct lsm_prepare how = { LSM_PREPARE_SOLO, sync, false };
+    struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = sync };
     struct lsm_token token;
     int rc = lsm_txn_prepare(txn, &how, &token);
 

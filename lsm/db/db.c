@@ -247,6 +247,7 @@ static void db_free(struct lsm_db *db)
     lsm_mem_free(os, db->obsolete);
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
+    lsm_carry_free(os, db->carry.taken);
     if (db->has_log)
         lsm_log_close(&db->log);
     lsm_manifest_close(&db->manifest);
@@ -335,7 +336,7 @@ static int publish_alone(struct lsm_db *db)
         if (db->records[i]->type == LSM_RECORD_JOINT && db->records[i]->id.txid > decided.txid &&
             db->records[i]->state == LSM_RECORD_HIDDEN)
             db->read_only_why = "an undecided transaction stands in the log: only the database can decide it";
-    if (db->carried)
+    if (db->carry.flag)
         db->read_only_why = "the database holds transactions that the log may lack";
     if (db->read_only_why)
         db->read_only = true;
@@ -399,6 +400,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     if (options->host)
         db->host = *options->host;
     lsm_buf_init(&db->encode, os);
+    db->carry.last = &db->carry.taken;
     set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);
 
     const char *name = path ? path : ":memory:";
@@ -471,6 +473,10 @@ static int say_goodbye(struct lsm_db *db)
             edit.log_end_number = db->log.number;
             edit.log_end_size = db->log.size;
             edit.log_end_chain = db->log.chain;
+            lsm_db_lock(db);
+            if (db->carry.flag && lsm_carry_is_over(db))
+                edit.has |= LSM_EDIT_CARRIED;   /* false */
+            lsm_db_unlock(db);
         }
         lsm_write_edit(db, &edit, 0);
         lsm_edit_clear(&edit);

@@ -16,6 +16,7 @@
 #define LSM_DB_DB_H
 
 #include "lsm/compaction/pick.h"
+#include "lsm/db/carry.h"
 #include "lsm/format/compress.h"
 #include "lsm/format/record.h"
 #include "lsm/os/os.h"
@@ -121,7 +122,7 @@ enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CO
 
 struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
-        commit_groups;
+        commit_groups, records_carried;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
 };
@@ -148,6 +149,8 @@ struct lsm_db {
     struct lsm_cache *cache;
     struct lsm_tables *tables;
     struct lsm_counters counters;
+
+    struct lsm_carry carry;     /* carry.h says what guards it */
 
     /* ---- log slot ---- */
     struct lsm_manifest manifest;
@@ -187,7 +190,6 @@ struct lsm_db {
     bool suspect;               /* commit.md R16 */
     struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
-    bool carried;
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
     uint32_t txn_count, cursor_count;
@@ -260,6 +262,10 @@ const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ct
 int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted);
 /* Before anything is written: a new MANIFEST, then a sweep of orphans. Log slot held. */
 int lsm_recover_begin_writing(struct lsm_db *db);
+/* A record as it was read, hidden: *prep is the caller's. */
+int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct lsm_prepared **prep);
+/* What a record says beside its rows: what is decided, settled, suspect. Mutex held, or at open. */
+void lsm_recover_note(struct lsm_db *db, const struct lsm_record *rec);
 /* A snapshot edit of everything; log slot held, mutex not. */
 int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 
@@ -272,6 +278,9 @@ void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec);
 /* Room for one more hidden record and one more link, so that later steps cannot fail. Both locks held. */
 int lsm_chain_reserve(struct lsm_db *db);
 void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec);        /* publish held */
+struct lsm_prepared *lsm_chain_hidden(const struct lsm_db *db, const struct lsm_token *id);  /* publish held */
+struct lsm_token lsm_chain_newest(struct lsm_db *db);   /* the newest published joint; takes mutex */
+bool lsm_chain_has(struct lsm_db *db, const struct lsm_token *token);   /* published; takes mutex */
 void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec);     /* publish held */
 /* Settle the host's state; log slot held. */
 int lsm_chain_settle(struct lsm_db *db);
@@ -290,6 +299,10 @@ int lsm_write_ready(struct lsm_db *db);
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
 int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);    /* gives it a nonce */
 int lsm_write_sync(struct lsm_db *db);          /* the log; log slot held */
+/* The two halves of it: the record's bytes behind what `out` holds; then bytes to the log. */
+void lsm_write_encode(struct lsm_db *db, struct lsm_record *rec, struct lsm_buf *out);
+int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync);
+void lsm_write_trim(struct lsm_db *db);         /* a large record must not hold db->encode for ever */
 /* Begin the next log behind the present one, which is synced first. Log slot held. */
 int lsm_write_rotate(struct lsm_db *db);
 /* An active memtable that can grow. Log slot held, locks not. */
@@ -316,6 +329,8 @@ struct lsm_txn {
     bool no_spill;              /* a mark could not be remembered */
     bool solo_cancelled;        /* prepared is a solo that must be taken back */
     bool keep_files;            /* a record that could not be taken back may name its private tables */
+    struct lsm_buf redo;        /* what the host must write for `prepared`; empty: nothing */
+    uint64_t redo_off;
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };

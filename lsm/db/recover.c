@@ -60,7 +60,7 @@ static int apply_edit(void *ctx, const struct lsm_edit *e)
         db->memory_recorded = true;
     }
     if (e->has & LSM_EDIT_CARRIED)
-        db->carried = e->carried;
+        db->carry.flag = e->carried;
     if (e->has & LSM_EDIT_LOG_END)
         r->clean_end = (struct lsm_log_end){ e->log_end_number, e->log_end_size, e->log_end_chain };
     return LSM_OK;
@@ -72,20 +72,6 @@ static void newer_token(struct lsm_token *to, const struct lsm_token *from)
 {
     if (from->txid > to->txid)
         *to = *from;
-}
-
-static struct lsm_prepared *find_record(struct lsm_db *db, const struct lsm_token *id)
-{
-    uint32_t lo = 0, hi = db->record_count;
-
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (db->records[mid]->id.txid < id->txid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < db->record_count && lsm_token_equal(&db->records[lo]->id, id) ? db->records[lo] : NULL;
 }
 
 static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const struct lsm_record *rec)
@@ -113,6 +99,43 @@ static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const stru
     return LSM_OK;
 }
 
+void lsm_recover_note(struct lsm_db *db, const struct lsm_record *rec)
+{
+    newer_token(&db->decided, &rec->decided);
+    newer_token(&db->floor, &rec->floor);
+    if (db->txid_max < rec->id.txid)
+        db->txid_max = rec->id.txid;
+    if (rec->type == LSM_RECORD_JOINT) {
+        newer_token(&db->newest_joint, &rec->id);
+        if (!lsm_token_equal(&rec->base, &rec->decided))
+            db->suspect = true;
+    }
+}
+
+int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct lsm_prepared **out)
+{
+    struct lsm_prepared *prep = lsm_mem_zalloc(db->os, sizeof *prep);
+    int rc;
+
+    *out = NULL;
+    if (!prep)
+        return lsm_nomem();
+    lsm_buf_init(&prep->ops, db->os);
+    lsm_buf_append_slice(&prep->ops, rec->ops);
+    prep->type = rec->type;
+    prep->state = LSM_RECORD_HIDDEN;
+    prep->id = rec->id;
+    prep->base = rec->base;
+    prep->op_first = rec->op_first;
+    prep->op_max = rec->op_first + rec->op_count - 1;
+    rc = prep->ops.rc ? prep->ops.rc : read_adopted(db, prep, rec);
+    if (rc)
+        lsm_prepared_free(db->os, prep);
+    else
+        *out = prep;
+    return rc;
+}
+
 static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
 {
     struct lsm_db *db = ctx;
@@ -122,48 +145,21 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
 
     if (!lsm_record_decode(payload, db->uuid, &rec))
         return lsm_corrupt("log", off, "not a record of this store");
-    newer_token(&db->decided, &rec.decided);
-    newer_token(&db->floor, &rec.floor);
-    if (db->txid_max < rec.id.txid)
-        db->txid_max = rec.id.txid;
-    old = find_record(db, &rec.id);
-    if (rec.type == LSM_RECORD_ABORT) {
-        if (old)
-            old->state = LSM_RECORD_DEAD;
-        return LSM_OK;
-    }
-    if (rec.type == LSM_RECORD_JOINT) {
-        if (db->newest_joint.txid < rec.id.txid)
-            db->newest_joint = rec.id;
-        if (!lsm_token_equal(&rec.base, &rec.decided))
-            db->suspect = true;
-    }
-    if (old)
-        return LSM_OK;          /* a copy */
+    lsm_recover_note(db, &rec);
+    old = lsm_chain_hidden(db, &rec.id);
+    if (rec.type == LSM_RECORD_ABORT && old)
+        old->state = LSM_RECORD_DEAD;
+    if (rec.type == LSM_RECORD_ABORT || old)
+        return LSM_OK;          /* old: a copy */
     if (db->record_count && db->records[db->record_count - 1]->id.txid >= rec.id.txid)
         return lsm_corrupt("log", off, "transaction numbers do not ascend");
 
     rc = lsm_chain_reserve(db);
-    if (rc)
-        return rc;
-    prep = lsm_mem_zalloc(db->os, sizeof *prep);
-    if (!prep)
-        return lsm_nomem();
-    lsm_buf_init(&prep->ops, db->os);
-    lsm_buf_append_slice(&prep->ops, rec.ops);
-    prep->type = rec.type;
-    prep->state = LSM_RECORD_HIDDEN;
-    prep->id = rec.id;
-    prep->base = rec.base;
-    prep->op_first = rec.op_first;
-    prep->op_max = rec.op_first + rec.op_count - 1;
-    rc = prep->ops.rc ? prep->ops.rc : read_adopted(db, prep, &rec);
-    if (rc) {
-        lsm_prepared_free(db->os, prep);
-        return rc;
-    }
-    lsm_chain_add_hidden(db, prep);
-    return LSM_OK;
+    if (rc == LSM_OK)
+        rc = lsm_recover_prepared(db, &rec, &prep);
+    if (rc == LSM_OK)
+        lsm_chain_add_hidden(db, prep);
+    return rc;
 }
 
 static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
@@ -343,7 +339,7 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *e)
     e->decided = db->decided;
     e->floor = db->floor;
     e->txid = db->txid_max;
-    e->carried = db->carried;
+    e->carried = db->carry.flag;
     if (db->memory_recorded) {
         e->has |= LSM_EDIT_MEMORY;
         e->memory_bytes = db->memory_bytes;

@@ -40,6 +40,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("seeks", COUNTER(seeks), "count");
     STAT("commits_solo", COUNTER(commits_solo), "count");
     STAT("commits_joint", COUNTER(commits_joint), "count");
+    STAT("records_carried", COUNTER(records_carried), "count");
     STAT("aborts", COUNTER(aborts), "count");
     STAT("log_bytes_written", COUNTER(log_bytes), "bytes");
     STAT("log_syncs", COUNTER(log_syncs), "count");

@@ -53,7 +53,9 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
         return lsm_nomem();
     txn->db = db;
     lsm_batch_init(&txn->batch, db->os);
+    lsm_buf_init(&txn->redo, db->os);
     lsm_db_lock(db);
+    db->carry.newest_shown = db->has_host;
     /* Alone: on top of all that is committed, or the record would not count beside the host's. */
     txn->base = db->has_host ? *base : db->chain[db->chain_count - 1].token;
     db->txn_count++;
@@ -551,7 +553,8 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     txn->cut_log = db->log.number;
     txn->cut_size = db->log.size;
     txn->cut_chain = db->log.chain;
-    rc = lsm_write_append(db, &rec, how->sync);
+    rc = rec.type == LSM_RECORD_SOLO ? lsm_write_append(db, &rec, how->sync)
+                                     : lsm_carry_append(db, &rec, how, &txn->redo, &txn->redo_off);
     lsm_buf_clear(&adopted);
     lsm_buf_clear(&ops);
     prep->type = rec.type;
@@ -594,13 +597,15 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
 int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct lsm_token *token)
 {
     struct lsm_db *db = txn->db;
-    const struct lsm_prepare always = { LSM_PREPARE_JOINT, how->sync, how->settle };
+    struct lsm_prepare always = *how;
     bool even_empty = how->kind == LSM_PREPARE_JOINT_ALWAYS;
     int rc = lsm_db_usable(db);
 
+    always.kind = LSM_PREPARE_JOINT;
     if (even_empty)
         how = &always;
     *token = txn->base;
+    lsm_buf_reset(&txn->redo);
     if (rc)
         return rc;
     if (how->kind != LSM_PREPARE_SOLO && (how->kind != LSM_PREPARE_JOINT || !db->has_host))
@@ -615,6 +620,12 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
     return rc;
+}
+
+void lsm_txn_redo(const struct lsm_txn *txn, struct lsm_redo *redo)
+{
+    redo->off = txn->redo_off;
+    redo->bytes = lsm_buf_slice(&txn->redo);
 }
 
 bool lsm_txn_may_be_solo(const struct lsm_txn *txn)
@@ -661,6 +672,7 @@ void lsm_txn_free(struct lsm_txn *txn)
     lsm_mem_free(db->os, txn->runs);
     lsm_mem_free(db->os, txn->run_op_min);
     lsm_mem_free(db->os, txn->marks);
+    lsm_buf_clear(&txn->redo);
     lsm_db_lock(db);
     if (txn->in_flight)
         db->joints_in_flight--;

@@ -107,6 +107,7 @@ struct copy {
     struct lsm_log *to;
     struct lsm_buf aborted;     /* txids */
     struct lsm_token skip;      /* a solo that is being taken back: it must not come back either way */
+    const struct lsm_taken *taken;      /* the next of those that no log has */
     bool second_pass;
 };
 
@@ -116,6 +117,21 @@ static bool is_aborted(const struct copy *c, uint64_t txid)
         if (lsm_get_u64(c->aborted.data + i) == txid)
             return true;
     return false;
+}
+
+/* Write those below `txid` that no log has (R11). */
+static int copy_taken(struct copy *c, uint64_t txid)
+{
+    int rc = LSM_OK;
+
+    for (; c->taken && rc == LSM_OK; c->taken = c->taken->next) {
+        struct lsm_slice bytes = lsm_slice(c->taken->record, c->taken->size);
+        struct lsm_record rec;
+        if (!lsm_record_decode(bytes, c->db->uuid, &rec) || rec.id.txid >= txid)
+            break;
+        rc = lsm_log_append(c->to, &bytes, 1);
+    }
+    return rc;
 }
 
 static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
@@ -133,7 +149,8 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
     if (rec.type == LSM_RECORD_SOLO && (is_aborted(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip) ||
                                         (rec.id.txid >= c->db->undo_first && rec.id.txid <= c->db->undo_last)))
         return LSM_OK;
-    return lsm_log_append(c->to, &payload, 1);
+    int rc = rec.type == LSM_RECORD_ABORT ? LSM_OK : copy_taken(c, rec.id.txid);
+    return rc ? rc : lsm_log_append(c->to, &payload, 1);
 }
 
 struct log_list {
@@ -176,9 +193,9 @@ int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
     return LSM_OK;
 }
 
-static int copy_live(struct lsm_db *db, struct lsm_log *to)
+static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_taken *taken)
 {
-    struct copy c = { .db = db, .to = to };
+    struct copy c = { .db = db, .to = to, .taken = taken };
     struct lsm_buf logs;
     int rc = lsm_write_logs(db, db->log_number_min, &logs);
 
@@ -202,6 +219,8 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to)
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, copy_record, &c, &end, &prev, &torn);
         }
     }
+    if (rc == LSM_OK)
+        rc = copy_taken(&c, UINT64_MAX);
     lsm_buf_clear(&c.aborted);
     lsm_buf_clear(&logs);
     return rc;
@@ -211,13 +230,15 @@ static int begin_fresh_log(struct lsm_db *db)
 {
     struct lsm_log log;
     struct lsm_edit edit;
+    struct lsm_taken *taken;
     uint64_t number = lsm_db_new_file(db);
     char name[LSM_FILENAME_SIZE];
     int rc = lsm_log_create(&log, db->os, db->dir, db->uuid, number, NULL, db->file_mode);
 
     if (rc)
         return rc;
-    rc = copy_live(db, &log);
+    taken = lsm_carry_take(db);
+    rc = copy_live(db, &log, taken);
     if (rc == LSM_OK)
         rc = lsm_log_sync(&log);
     if (rc == LSM_OK) {
@@ -233,12 +254,15 @@ static int begin_fresh_log(struct lsm_db *db)
         lsm_edit_clear(&edit);
     }
     if (rc) {
+        lsm_carry_give_back(db, taken);
         lsm_log_close(&log);
         /* When the MANIFEST may name it, it must stay; if not, what it holds is in the old logs, too. */
         if (!db->manifest.failed)
             db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number));
         return rc;
     }
+    lsm_carry_free(db->os, taken);
+    lsm_carry_covered(db);
     if (db->has_log)
         lsm_log_close(&db->log);
     db->log = log;
@@ -254,42 +278,59 @@ int lsm_write_ready(struct lsm_db *db)
 {
     int rc = lsm_recover_begin_writing(db);
 
-    if (rc == LSM_OK && (!db->has_log || db->log.failed))
+    if (rc == LSM_OK && (!db->has_log || db->log.failed || atomic_load(&db->carry.is_pending)))
         rc = begin_fresh_log(db);
     return rc;
 }
 
-int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
+void lsm_write_encode(struct lsm_db *db, struct lsm_record *rec, struct lsm_buf *out)
 {
-    struct lsm_slice bytes;
-    int rc;
-
     assert(db->log_busy);
     db->nonce_count++;
     rec->nonce = lsm_hash64(&db->nonce_count, sizeof db->nonce_count, db->nonce_seed[0]) ^ db->nonce_seed[1];
-    lsm_buf_reset(&db->encode);
-    lsm_record_encode(&db->encode, rec, db->uuid);
-    if (db->encode.rc)
-        return db->encode.rc;
-    bytes = lsm_buf_slice(&db->encode);
-    rc = lsm_log_append(&db->log, &bytes, 1);
+    lsm_record_encode(out, rec, db->uuid);
+}
+
+int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
+{
+    int rc = lsm_log_append(&db->log, &bytes, 1);
+
     if (rc)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
-    if (sync)
-        rc = lsm_write_sync(db);
-    /* A large record must not hold its memory for ever. */
+    return sync ? lsm_write_sync(db) : LSM_OK;
+}
+
+void lsm_write_trim(struct lsm_db *db)
+{
     if (db->encode.cap > 1u << 20)
         lsm_buf_clear(&db->encode);
+}
+
+int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
+{
+    int rc;
+
+    lsm_buf_reset(&db->encode);
+    lsm_write_encode(db, rec, &db->encode);
+    rc = db->encode.rc ? db->encode.rc : lsm_write_bytes(db, lsm_buf_slice(&db->encode), sync);
+    if (rc == LSM_OK && !sync)
+        lsm_carry_bare(db);
+    lsm_write_trim(db);
     return rc;
 }
 
 int lsm_write_sync(struct lsm_db *db)
 {
+    int rc;
+
     assert(db->log_busy);
     atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
-    return lsm_log_sync(&db->log);
+    rc = lsm_log_sync(&db->log);
+    if (rc == LSM_OK)
+        lsm_carry_covered(db);
+    return rc;
 }
 
 int lsm_write_rotate(struct lsm_db *db)
@@ -302,6 +343,7 @@ int lsm_write_rotate(struct lsm_db *db)
         rc = lsm_log_sync(&db->log);    /* before the first record of the next one: no hole in the middle */
     if (rc)
         return rc;
+    lsm_carry_covered(db);
     end = lsm_log_end(&db->log);
     rc = lsm_log_create(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db), &end, db->file_mode);
     if (rc) {

@@ -519,13 +519,13 @@ static inline struct lsm_txn *begin_put(struct store *s, const struct lsm_token 
 
 static inline int prepare_joint(struct lsm_txn *txn, struct lsm_token *token)
 {
-    const struct lsm_prepare how = { LSM_PREPARE_JOINT, true, false };
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = true };
     return lsm_txn_prepare(txn, &how, token);
 }
 
 static inline int prepare_solo(struct lsm_txn *txn, bool sync, struct lsm_token *token)
 {
-    const struct lsm_prepare how = { LSM_PREPARE_SOLO, sync, sync };
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = sync, .settle = sync };
     return lsm_txn_prepare(txn, &how, token);
 }
 

@@ -530,7 +530,7 @@ static void *commit_soon(void *txn)
 
 TEST(commit_waits_for_a_transaction_that_is_prepared)
 {
-    const struct lsm_prepare how = { LSM_PREPARE_SOLO, true, false };
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = true };
     struct lsm_token token;
     struct lsm_txn *txn;
     pthread_t thread;
@@ -554,7 +554,7 @@ TEST(commit_waits_for_a_transaction_that_is_prepared)
 
 TEST(commit_does_not_wait_for_ever_for_a_transaction_that_is_prepared)
 {
-    const struct lsm_prepare how = { LSM_PREPARE_SOLO, true, false };
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = true };
     struct lsm_token token;
     struct lsm_txn *txn, *other;
 

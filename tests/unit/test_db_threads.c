@@ -44,7 +44,7 @@ static int settle(void *ctx, bool suspect)
 static bool write_all(uint64_t number, size_t size)
 {
     static _Thread_local uint8_t value[3000];
-    const struct lsm_prepare how = { LSM_PREPARE_JOINT, false, false };
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT };
     struct lsm_txn *txn;
     char key[16];
     struct lsm_token token;

@@ -1,0 +1,233 @@
+/* carry.c -- joint records that the host's own commit holds. */
+#include "lsm/db/db.h"
+
+#include <assert.h>
+
+#include "lsm/format/redo.h"
+
+/* ---- writing ---- */
+
+void lsm_carry_covered(struct lsm_db *db)
+{
+    assert(db->log_busy);
+    db->carry.bare = false;
+    db->carry.used = 0;
+}
+
+void lsm_carry_bare(struct lsm_db *db)
+{
+    assert(db->log_busy);
+    db->carry.bare = true;
+}
+
+/* R7a. What was read at open needs no word here: it stands in the fresh log, which was synced before it
+   took its first record (write.c). */
+static bool is_allowed(const struct lsm_db *db, const struct lsm_record *rec,
+                       const struct lsm_prepare *how, size_t record_size, size_t frame_size)
+{
+    uint64_t room = how->redo_room < LSM_REDO_ROOM_MAX ? how->redo_room : LSM_REDO_ROOM_MAX;
+
+    return !db->carry.bare && rec->adopted_count == 0 && record_size <= LSM_REDO_RECORD_MAX &&
+           frame_size <= room && db->carry.used <= room - frame_size;
+}
+
+/* Before the first carried record: whoever opens the log alone must know that it may lack some. */
+static int raise_flag(struct lsm_db *db)
+{
+    struct lsm_edit edit;
+    int rc;
+
+    if (db->carry.flag)
+        return LSM_OK;
+    lsm_edit_init(&edit, db->os);
+    edit.has = LSM_EDIT_CARRIED;
+    edit.carried = true;
+    rc = lsm_write_edit(db, &edit, 0);
+    lsm_edit_clear(&edit);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        db->carry.flag = true;
+        lsm_db_unlock(db);
+    }
+    return rc;
+}
+
+int lsm_carry_append(struct lsm_db *db, struct lsm_record *rec, const struct lsm_prepare *how,
+                     struct lsm_buf *redo, uint64_t *off)
+{
+    struct lsm_buf *frame = &db->encode, empty;
+    size_t record_size;
+    bool is_carried;
+    int rc;
+
+    assert(db->log_busy && rec->type == LSM_RECORD_JOINT);
+    lsm_buf_reset(redo);
+    lsm_buf_reset(frame);
+    lsm_redo_begin(frame);
+    lsm_write_encode(db, rec, frame);
+    record_size = frame->size - LSM_REDO_HEAD_SIZE;
+    lsm_redo_finish(frame);
+    if (frame->rc)
+        return frame->rc;
+
+    is_carried = is_allowed(db, rec, how, record_size, frame->size) && raise_flag(db) == LSM_OK;
+    rc = lsm_write_bytes(db, lsm_slice(frame->data + LSM_REDO_HEAD_SIZE, record_size),
+                         how->sync && !is_carried);
+    if (rc == LSM_OK && is_carried) {
+        *off = db->carry.used;
+        db->carry.used += frame->size;
+        empty = *redo;
+        *redo = *frame;
+        *frame = empty;
+        atomic_fetch_add_explicit(&db->counters.records_carried, 1, memory_order_relaxed);
+    } else if (rc == LSM_OK && !how->sync) {
+        lsm_carry_bare(db);
+    }
+    lsm_write_trim(db);
+    return rc;
+}
+
+bool lsm_carry_is_over(const struct lsm_db *db)
+{
+    /* An old reader's token, and a flush for it, say nothing of what the newest one proves. */
+    return db->carry.newest_shown && !atomic_load(&db->carry.is_pending);
+}
+
+/* ---- what the log has lost ---- */
+
+/* Walk from `token` to what is published; the records on the way that only the area has, newest first,
+   as struct lsm_slice in *lost. Publish held. */
+static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area,
+                     struct lsm_buf *lost)
+{
+    const struct lsm_token newest = lsm_chain_newest(db);
+    struct lsm_token at = *token;
+    size_t off = area.size;
+    int rc = LSM_OK;
+
+    while (rc == LSM_OK && !lsm_token_equal(&at, &newest)) {
+        const struct lsm_prepared *known = lsm_chain_hidden(db, &at);
+        struct lsm_record rec;
+        struct lsm_slice bytes;
+
+        if (known && known->type == LSM_RECORD_JOINT) {
+            at = known->base;
+            continue;
+        }
+        /* At or below what is published it is history, or another store's: nothing comes back. */
+        rc = at.txid <= newest.txid ? LSM_NOTFOUND
+                                    : lsm_redo_find(area, &at, db->uuid, &off, &bytes, &rec);
+        if (rc == LSM_OK) {
+            lsm_buf_append(lost, &bytes, sizeof bytes);
+            at = rec.base;
+            rc = lost->rc;
+        }
+    }
+    if (rc == LSM_NOTFOUND)
+        return lsm_fail(LSM_STALE, "%s: transaction %llu, on which the database's %llu rests, is "
+                                   "neither in the store nor carried by the database", db->path,
+                        (unsigned long long)at.txid, (unsigned long long)token->txid);
+    return rc;
+}
+
+/* To the hidden records, as if it had been read from a log; and to those that a fresh log begins with. */
+static int take_one(struct lsm_db *db, struct lsm_slice bytes)
+{
+    struct lsm_taken *taken;
+    struct lsm_record rec;
+    struct lsm_prepared *prep = NULL;
+    int rc = LSM_OK;
+
+    if (!lsm_record_decode(bytes, db->uuid, &rec))
+        return lsm_corrupt("redo record in the database", 0, "it changed while it was read");
+    taken = lsm_mem_alloc(db->os, sizeof *taken + bytes.size);
+    if (!taken)
+        return lsm_nomem();
+    rc = lsm_recover_prepared(db, &rec, &prep);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        rc = lsm_chain_reserve(db);
+        if (rc == LSM_OK) {
+            lsm_recover_note(db, &rec);
+            lsm_chain_add_hidden(db, prep);
+        }
+        lsm_db_unlock(db);
+    }
+    if (rc) {
+        lsm_prepared_free(db->os, prep);
+        lsm_mem_free(db->os, taken);
+        return rc;
+    }
+    taken->next = NULL;
+    taken->size = bytes.size;
+    memcpy(taken->record, bytes.data, bytes.size);
+    *db->carry.last = taken;
+    db->carry.last = &taken->next;
+    atomic_store(&db->carry.is_pending, true);
+    return LSM_OK;
+}
+
+int lsm_db_redo(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area)
+{
+    struct lsm_buf lost;
+    int rc = lsm_db_usable(db);
+
+    if (rc)
+        return rc;
+    lsm_buf_init(&lost, db->os);
+    db->os->mutex_lock(db->publish);
+    if (!lsm_chain_has(db, token))
+        rc = find_lost(db, token, area, &lost);
+    for (size_t i = lost.size / sizeof(struct lsm_slice); i-- > 0 && rc == LSM_OK;) {
+        struct lsm_slice bytes;
+        memcpy(&bytes, lost.data + i * sizeof bytes, sizeof bytes);
+        rc = take_one(db, bytes);
+    }
+    db->os->mutex_unlock(db->publish);
+    if (rc == LSM_OK && lost.size)
+        lsm_db_event(db, LSM_EVENT_INFO, "%zu transactions that the log had lost were taken from the "
+                     "database", lost.size / sizeof(struct lsm_slice));
+    lsm_buf_clear(&lost);
+    return rc;
+}
+
+/* ---- into a fresh log ---- */
+
+struct lsm_taken *lsm_carry_take(struct lsm_db *db)
+{
+    struct lsm_taken *taken;
+
+    db->os->mutex_lock(db->publish);
+    taken = db->carry.taken;
+    db->carry.taken = NULL;
+    db->carry.last = &db->carry.taken;
+    atomic_store(&db->carry.is_pending, false);
+    db->os->mutex_unlock(db->publish);
+    return taken;
+}
+
+void lsm_carry_give_back(struct lsm_db *db, struct lsm_taken *taken)
+{
+    struct lsm_taken *last = taken;
+
+    if (!taken)
+        return;
+    while (last->next)
+        last = last->next;
+    db->os->mutex_lock(db->publish);
+    last->next = db->carry.taken;       /* what came since is newer */
+    if (!last->next)
+        db->carry.last = &last->next;
+    db->carry.taken = taken;
+    atomic_store(&db->carry.is_pending, true);
+    db->os->mutex_unlock(db->publish);
+}
+
+void lsm_carry_free(struct lsm_os *os, struct lsm_taken *taken)
+{
+    while (taken) {
+        struct lsm_taken *next = taken->next;
+        lsm_mem_free(os, taken);
+        taken = next;
+    }
+}

@@ -1,0 +1,41 @@
+/*
+ * redo.h -- carried records as they stand in the host's database (commit.md R7).
+ *
+ *     area  := frame*                     each at a multiple of 64; what lies between is anything
+ *     frame := magic[8] "LSMREDO\n"  size:u32  zero:u32  record[size]  zeros to 64
+ *
+ * The area is written again from its beginning when all that is in it may go (R7b), and a
+ * transaction that was rolled back leaves a gap: so frames are looked for at every multiple of
+ * 64, and leftovers of older ones are found beside those that count. Nothing is believed but
+ * the hash that a token asks for.
+ *
+ * Threads: pure.
+ */
+#ifndef LSM_FORMAT_REDO_H
+#define LSM_FORMAT_REDO_H
+
+#include "lsm/format/record.h"
+
+#define LSM_REDO_HEAD_SIZE 16u
+#define LSM_REDO_ALIGN 64u
+
+/* Begin a frame in an empty buffer: the record is encoded behind it. */
+void lsm_redo_begin(struct lsm_buf *frame);
+/* The frame is complete: fill in the head and pad. */
+void lsm_redo_finish(struct lsm_buf *frame);
+/* The record of a frame that was finished, or begun and appended to. */
+static inline struct lsm_slice lsm_redo_record(const struct lsm_buf *frame)
+{
+    return lsm_slice(frame->data + LSM_REDO_HEAD_SIZE, frame->size - LSM_REDO_HEAD_SIZE);
+}
+
+/*
+ * Look for the record that `token` names, backwards from *off and round: a transaction's
+ * predecessor stands before it. *off is then its frame's. LSM_NOTFOUND: there is none.
+ * LSM_CORRUPT: there is one by its name, and its bytes are not what the token's hash stands
+ * for; or it is none that is ever carried.
+ */
+int lsm_redo_find(struct lsm_slice area, const struct lsm_token *token, const uint8_t uuid[16],
+                  size_t *off, struct lsm_slice *bytes, struct lsm_record *rec);
+
+#endif

@@ -1,0 +1,687 @@
+/*
+ * test_carry.c -- records that the host's own commit holds (commit.md R7, R7a, R7b, R11, R15):
+ * each rule by its number and by the crash that it prevents. The host is an area of bytes that
+ * this file writes as SQLite would: with its token, or not at all.
+ */
+#include "lsm/db/db.h"
+#include "lsm/format/redo.h"
+#include "tests/unit/disk.h"
+
+enum { ROOM = 4096 };
+
+struct area {
+    uint8_t bytes[LSM_REDO_ROOM_MAX];
+    size_t size;
+};
+
+static struct lsm_slice area_slice(const struct area *area)
+{
+    return (struct lsm_slice){ area->bytes, area->size };
+}
+
+/* What a host does between prepare and its commit. False: there was nothing to write. */
+static bool area_write(struct area *area, const struct lsm_txn *txn)
+{
+    struct lsm_redo redo;
+
+    lsm_txn_redo(txn, &redo);
+    if (!redo.bytes.size)
+        return false;
+    if (!CHECK(redo.off + redo.bytes.size <= sizeof area->bytes))
+        return false;
+    memcpy(area->bytes + redo.off, redo.bytes.data, redo.bytes.size);
+    if (area->size < redo.off + redo.bytes.size)
+        area->size = redo.off + redo.bytes.size;
+    return true;
+}
+
+static int prepare_carried(struct lsm_txn *txn, uint64_t room, struct lsm_token *token)
+{
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = true, .redo_room = room };
+
+    return lsm_txn_prepare(txn, &how, token);
+}
+
+/* One whole joint transaction that may be carried; *is_carried: it was. */
+static struct lsm_token joint_in(struct store *s, struct lsm_token base, const char *key,
+                                 struct area *area, bool *is_carried)
+{
+    struct lsm_txn *txn = begin_put(s, &base, key);
+    struct lsm_token token = base;
+
+    CHECK_OK(prepare_carried(txn, ROOM, &token));
+    *is_carried = area_write(area, txn);
+    lsm_txn_commit(txn, false);
+    return token;
+}
+
+static struct lsm_token carried(struct store *s, struct lsm_token base, const char *key,
+                                struct area *area)
+{
+    bool is_carried;
+    struct lsm_token token = joint_in(s, base, key, area, &is_carried);
+
+    CHECK(is_carried);
+    return token;
+}
+
+/* Open as a database does that shows `token` and this area. */
+static bool open_with(struct store *s, const char *path, const struct lsm_token *token,
+                      const struct area *area)
+{
+    int rc;
+
+    if (!store_open(s, path))
+        return false;
+    rc = lsm_db_publish(s->db, token);
+    if (rc == LSM_STALE && CHECK_OK(lsm_db_redo(s->db, token, area_slice(area))))
+        rc = lsm_db_publish(s->db, token);
+    return CHECK_RC(rc, LSM_OK);
+}
+
+/* ---- R7 ---- */
+
+TEST(R7_a_carried_record_survives_the_power_cut_that_takes_the_log)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+    unsigned syncs;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    syncs = disk.log_syncs;
+    k2 = carried(&s, k1, "k2", &area);
+    CHECK_INT(disk.log_syncs, syncs);
+    disk_power_cut("a", "b");
+    disk_kill("a", "c");
+    store_close(&s);
+
+    if (!open_with(&again, "b", &k2, &area))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2"));
+    CHECK_INT(count_at(&again, NULL), 2);
+    store_close(&again);
+    /* The log has it, too, when only the process died; nobody needs the area then. */
+    if (!store_open_at(&again, "c", &k2))
+        return;
+    CHECK(has(&again, "k2"));
+    store_close(&again);
+    /* The host's commit was lost as well: so is ours, though the area has it. */
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    CHECK(!has(&again, "k2"));
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7_what_the_host_could_not_write_is_prepared_again_and_synced)
+{
+    struct store s, again;
+    struct lsm_token first, second;
+    struct lsm_txn *txn;
+    struct lsm_redo redo;
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin_put(&s, &no_token, "x");
+    CHECK_OK(prepare_carried(txn, ROOM, &first));
+    lsm_txn_redo(txn, &redo);
+    CHECK(redo.bytes.size > 0);
+    CHECK_OK(prepare_joint(txn, &second));
+    lsm_txn_redo(txn, &redo);
+    CHECK_INT(redo.bytes.size, 0);
+    CHECK(second.txid > first.txid);
+    lsm_txn_commit(txn, false);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!store_open_at(&again, "b", &second))
+        return;
+    CHECK_INT(count_at(&again, NULL), 1);
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7_a_second_carried_prepare_supersedes_the_first)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token first, second;
+    struct lsm_txn *txn;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin_put(&s, &no_token, "x");
+    CHECK_OK(prepare_carried(txn, ROOM, &first));
+    CHECK(area_write(&area, txn));
+    CHECK_OK(lsm_txn_delete(txn, s.tree, text("x")));
+    CHECK_OK(lsm_txn_put(txn, s.tree, text("y"), text("value")));
+    CHECK_OK(prepare_carried(txn, ROOM, &second));
+    CHECK(area_write(&area, txn));
+    lsm_txn_commit(txn, false);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &second, &area))
+        return;
+    CHECK(!has(&again, "x") && has(&again, "y"));
+    store_close(&again);
+    disk_end();
+}
+
+/* ---- R7a ---- */
+
+TEST(R7a_no_record_is_carried_above_an_unsynced_solo)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k3;
+    bool is_carried;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "s2", false);
+    k3 = joint_in(&s, k1, "k3", &area, &is_carried);
+    CHECK(!is_carried);
+    disk_power_cut("a", "b");
+    /* The sync covered the solo: the next one is carried. */
+    carried(&s, k3, "k4", &area);
+    store_close(&s);
+    if (!open_with(&again, "b", &k3, &area))
+        return;
+    CHECK(has(&again, "s2") && has(&again, "k3"));
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7a_no_record_is_carried_above_an_unsynced_joint_without_a_row)
+{
+    static struct area area;
+    const struct lsm_prepare off = { .kind = LSM_PREPARE_JOINT };
+    struct store s, again;
+    struct lsm_token k1, k2;
+    struct lsm_txn *txn;
+    bool is_carried;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin_put(&s, &no_token, "k1");       /* synchronous=OFF */
+    CHECK_OK(lsm_txn_prepare(txn, &off, &k1));
+    lsm_txn_commit(txn, false);
+    k2 = joint_in(&s, k1, "k2", &area, &is_carried);
+    CHECK(!is_carried);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k2, &area))
+        return;
+    CHECK_INT(count_at(&again, NULL), 2);
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7a_a_record_and_all_of_them_have_bounds)
+{
+    static struct area area;
+    static uint8_t large[LSM_REDO_RECORD_MAX];
+    struct store s;
+    struct lsm_token t = no_token;
+    struct lsm_slice value = { large, sizeof large };
+    struct lsm_txn *txn;
+    uint64_t used = 0;
+    unsigned syncs;
+    bool is_carried = true;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin(&s, &t);
+    CHECK_OK(lsm_txn_put(txn, s.tree, text("x"), value));
+    CHECK_OK(prepare_carried(txn, LSM_REDO_ROOM_MAX, &t));
+    CHECK(!area_write(&area, txn));
+    lsm_txn_commit(txn, false);
+
+    syncs = disk.log_syncs;
+    for (int i = 0; is_carried && i < 100; i++) {
+        t = joint_in(&s, t, "k", &area, &is_carried);
+        if (is_carried) {
+            CHECK(area.size > used);
+            used = area.size;
+        }
+    }
+    CHECK(!is_carried);         /* the area was full */
+    CHECK_INT(disk.log_syncs, syncs + 1);
+    CHECK(used <= ROOM && used > ROOM - 512);
+    area.size = 0;
+    t = carried(&s, t, "k", &area);     /* from its beginning */
+    CHECK(area.size < 512);
+    store_close(&s);
+    disk_end();
+}
+
+TEST(R7a_what_was_read_at_open_counts_as_unsynced)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "s2", false);
+    disk_kill("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    CHECK(has(&again, "s2"));
+    bool is_carried;
+    k3 = joint_in(&again, k1, "k3", &area, &is_carried);
+    disk_power_cut("b", "c");
+    store_close(&again);
+    if (!open_with(&again, "c", &k3, &area))
+        return;
+    CHECK(has(&again, "s2") && has(&again, "k3"));
+    store_close(&again);
+    disk_end();
+}
+
+/* ---- R7b ---- */
+
+TEST(R7b_a_row_goes_only_when_a_sync_covers_its_record)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token t = no_token, at[40];
+    char key[8];
+    int n = 0;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    for (; n < 40; n++) {
+        bool is_carried;
+        snprintf(key, sizeof key, "k%02d", n);
+        t = at[n] = joint_in(&s, t, key, &area, &is_carried);
+        if (n % 7 == 6)         /* a solo that is synced covers what is below it */
+            solo(&s, t, "s", n % 14 == 6);
+        if (n % 5 == 4) {
+            /* At each of these moments nothing may be missing after a power cut. */
+            char copy[8];
+            snprintf(copy, sizeof copy, "c%02d", n);
+            disk_power_cut("a", copy);
+            if (!open_with(&again, copy, &t, &area))
+                return;
+            for (int i = 0; i <= n; i++) {
+                snprintf(key, sizeof key, "k%02d", i);
+                CHECK(has(&again, key));
+            }
+            store_close(&again);
+        }
+    }
+    store_close(&s);
+    disk_end();
+}
+
+TEST(R7b_not_because_it_was_read_at_open)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    disk_kill("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    k2 = carried(&again, k1, "k2", &area);      /* over k1's row */
+    disk_power_cut("b", "c");
+    store_close(&again);
+    if (!open_with(&again, "c", &k2, &area))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2"));
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7b_nor_after_a_sync_that_failed)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2, k3;
+    struct lsm_txn *txn;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    txn = begin_put(&s, &k1, "k2");
+    disk_fail(DISK_SYNC, 1, false, ".log");
+    CHECK_RC(prepare_joint(txn, &k2), LSM_FSYNC);
+    disk_heal();
+    CHECK_OK(lsm_txn_abort(txn));
+    k3 = carried(&s, k1, "k3", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k3, &area))
+        return;
+    CHECK(has(&again, "k1") && !has(&again, "k2") && has(&again, "k3"));
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R7b_a_commit_that_failed_and_is_there_all_the_same_keeps_its_row)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+    struct lsm_txn *txn;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin_put(&s, &no_token, "k1");
+    CHECK_OK(prepare_carried(txn, ROOM, &k1));
+    CHECK(area_write(&area, txn));
+    CHECK_OK(lsm_txn_abort(txn));       /* the host reported a failure, and shows it */
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k2, &area))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2"));
+    store_close(&again);
+    disk_end();
+}
+
+/* ---- R11 ---- */
+
+TEST(R11_records_taken_from_rows_are_copied_before_the_rows_go)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    k2 = carried(&again, k1, "k2", &area);      /* over k1's row */
+    disk_kill("b", "c");
+    disk_power_cut("b", "d");
+    store_close(&again);
+    if (!open_with(&again, "c", &k2, &area))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2"));
+    store_close(&again);
+    if (!open_with(&again, "d", &k2, &area))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2"));
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+    struct lsm_txn *txn;
+    int failed = 0;
+
+    for (int kind = 0; kind < 3; kind++)
+        for (int at = 1; at < 12; at++) {
+            static const unsigned kinds[] = { DISK_SYNC, DISK_WRITE, DISK_DIR_SYNC };
+            disk_and_host_begin();
+            area.size = 0;
+            if (!store_open(&s, "a"))
+                return;
+            k1 = carried(&s, no_token, "k1", &area);
+            disk_power_cut("a", "b");
+            store_close(&s);
+            if (!open_with(&again, "b", &k1, &area))
+                return;
+            txn = begin_put(&again, &k1, "x");
+            disk_fail(kinds[kind], at, false, kinds[kind] == DISK_DIR_SYNC ? NULL : "0");
+            if (prepare_joint(txn, &k2) != LSM_OK)
+                failed++;
+            disk_heal();
+            lsm_txn_abort(txn);
+            k2 = carried(&again, k1, "k2", &area);
+            disk_power_cut("b", "c");
+            store_close(&again);
+            if (!open_with(&again, "c", &k2, &area))
+                return;
+            CHECK(has(&again, "k1") && has(&again, "k2") && !has(&again, "x"));
+            store_close(&again);
+            disk_end();
+        }
+    CHECK(failed > 6);
+}
+
+/* ---- what is taken, and what is not (after R15) ---- */
+
+TEST(R15_only_rows_on_the_chain_above_the_root_are_taken)
+{
+    static struct area area, old;
+    struct store s, again;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    old = area;
+    k2 = carried(&s, k1, "k2", &area);
+    CHECK_OK(lsm_db_flush(s.db));
+    struct lsm_txn *txn = begin(&s, &k2);
+    CHECK_OK(lsm_txn_delete(txn, s.tree, text("k1")));
+    struct lsm_token t;
+    CHECK_OK(prepare_solo(txn, true, &t));
+    lsm_txn_commit(txn, true);
+    disk_power_cut("a", "b");
+    store_close(&s);
+
+    /* The flushed record's row is ignored: it would hide the solo on it. */
+    if (!open_with(&again, "b", &k2, &area))
+        return;
+    CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&area)));
+    CHECK(!has(&again, "k1") && has(&again, "k2"));
+    CHECK_INT(stat_of(&again, "records_carried"), 0);
+    store_close(&again);
+    /* An older database's row does not bring back what it proves. */
+    if (!store_open(&again, "b"))
+        return;
+    CHECK_RC(lsm_db_publish(again.db, &k1), LSM_STALE);
+    CHECK_RC(lsm_db_redo(again.db, &k1, area_slice(&old)), LSM_STALE);
+    CHECK_RC(lsm_db_publish(again.db, &k1), LSM_STALE);
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R15_a_chain_with_a_gap_is_not_taken_in_part)
+{
+    static struct area area, first, none;
+    struct store s, again;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    first = area;
+    k2 = carried(&s, k1, "k2", &area);
+    k3 = carried(&s, k2, "k3", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+
+    memset(area.bytes + first.size, 0, LSM_REDO_ALIGN);         /* k2's head */
+    if (!store_open(&again, "b"))
+        return;
+    CHECK_RC(lsm_db_redo(again.db, &k3, area_slice(&area)), LSM_STALE);
+    CHECK_RC(lsm_db_redo(again.db, &k3, area_slice(&none)), LSM_STALE);
+    CHECK_RC(lsm_db_publish(again.db, &k3), LSM_STALE);
+    CHECK_INT(count_at(&again, NULL), 0);
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R15_a_damaged_row_is_an_error_and_no_byte_of_it_is_believed)
+{
+    static struct area area, bad;
+    struct store s, again;
+    struct lsm_token k1;
+    int corrupt = 0, harmless = 0;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (!store_open(&again, "b"))
+        return;
+    for (size_t i = 0; i < area.size * 8; i++) {
+        bad = area;
+        bad.bytes[i / 8] ^= (uint8_t)(1 << i % 8);
+        int rc = lsm_db_redo(again.db, &k1, area_slice(&bad));
+        CHECK(rc == LSM_CORRUPT || rc == LSM_STALE || rc == LSM_OK);
+        corrupt += rc == LSM_CORRUPT;
+        harmless += rc == LSM_OK;
+        if (rc == LSM_OK) {     /* the padding; it was taken now: begin anew */
+            store_close(&again);
+            if (!store_open(&again, "b"))
+                return;
+        }
+    }
+    CHECK(corrupt > 500);
+    CHECK(harmless < 64 * 8);
+    for (size_t size = 0; size < area.size; size++) {
+        bad = area;
+        bad.size = size;
+        int rc = lsm_db_redo(again.db, &k1, area_slice(&bad));
+        CHECK(rc != LSM_OK || size + LSM_REDO_ALIGN > area.size);
+        if (rc == LSM_OK)
+            break;
+    }
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R15_another_stores_row_is_not_taken)
+{
+    static struct area mine, foreign;
+    struct store a, b, again;
+    struct lsm_token k1;
+
+    disk_and_host_begin();
+    mine.size = foreign.size = 0;
+    if (!store_open(&a, "a") || !store_open(&b, "b"))
+        return;
+    k1 = carried(&a, no_token, "k1", &mine);
+    carried(&b, no_token, "f1", &foreign);
+    disk_power_cut("a", "c");
+    disk_power_cut("b", "d");
+    store_close(&a);
+    store_close(&b);
+    if (!store_open(&again, "c"))
+        return;
+    CHECK_RC(lsm_db_redo(again.db, &k1, area_slice(&foreign)), LSM_STALE);
+    store_close(&again);
+    if (!store_open(&again, "d"))
+        return;
+    CHECK_RC(lsm_db_redo(again.db, &k1, area_slice(&mine)), LSM_CORRUPT);
+    store_close(&again);
+    disk_end();
+}
+
+/* ---- the flag ---- */
+
+static bool is_refused_alone(const char *path)
+{
+    struct lsm_options o;
+    struct lsm_txn *txn;
+    struct lsm_db *db;
+    bool refused;
+
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.no_worker = true;
+    if (!CHECK_OK(lsm_db_open(path, &o, &db)))
+        return false;
+    refused = lsm_txn_begin(db, NULL, &txn) == LSM_READONLY;
+    if (!refused)
+        lsm_txn_abort(txn);
+    CHECK_OK(lsm_db_close(db));
+    return refused;
+}
+
+TEST(R15_alone_nothing_is_written_while_the_log_may_lack_what_the_host_carries)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "s", true);            /* says that k1 is decided */
+    disk_power_cut("a", "b");
+    CHECK(!is_refused_alone("b"));
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "c");
+    CHECK(is_refused_alone("c"));
+
+    /* A reader of an older state opens it, flushes, closes cleanly: it knows nothing of k2. */
+    if (!open_with(&again, "c", &k1, &area))
+        return;
+    CHECK_OK(lsm_db_flush(again.db));
+    store_close(&again);
+    CHECK(is_refused_alone("c"));
+    /* Whoever writes after it has k2 again. */
+    if (!open_with(&again, "c", &k2, &area))
+        return;
+    CHECK(has(&again, "k2"));
+    k3 = joint(&again, k2, "k3", true);
+    solo(&again, k3, "s", true);
+    store_close(&again);
+    CHECK(!is_refused_alone("c"));
+    if (!store_open_at(&again, "c", &k3))
+        return;
+    CHECK(has(&again, "k1") && has(&again, "k2") && has(&again, "k3"));
+    store_close(&again);
+
+    /* A clean close of the one that carried it. */
+    solo(&s, k2, "s2", false);
+    store_close(&s);
+    CHECK(!is_refused_alone("a"));
+    disk_end();
+}
