@@ -105,8 +105,11 @@ struct lsm_os {
     void *(*mem_alloc)(struct lsm_os *os, size_t size);             /* NULL: none */
     void *(*mem_realloc)(struct lsm_os *os, void *p, size_t size);  /* p may be NULL */
     void (*mem_free)(struct lsm_os *os, void *p);                   /* p may be NULL */
-    uint64_t (*mem_used)(struct lsm_os *os);                        /* bytes now */
-    /* Give what is free back to the kernel. May take milliseconds. NULL: nothing to give. */
+    uint64_t (*mem_used)(struct lsm_os *os);                        /* bytes given out now */
+    /* Bytes taken from the kernel now: what is given out, and free room between it. At least what is
+       resident. NULL: not known (and mem_used may count files that live in memory). */
+    uint64_t (*mem_held)(struct lsm_os *os);
+    /* Give free room back to the kernel. May take milliseconds. NULL: nothing to give. */
     void (*mem_trim)(struct lsm_os *os);
 };
 

@@ -30,7 +30,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -154,10 +153,14 @@ static uint64_t mem_used(struct lsm_os *os)
     return atomic_load_explicit(&self(os)->mem.used, memory_order_relaxed);
 }
 
+static uint64_t mem_held(struct lsm_os *os)
+{
+    return atomic_load_explicit(&self(os)->mem.held, memory_order_relaxed);
+}
+
 static void mem_trim(struct lsm_os *os)
 {
-    (void)os;
-    malloc_trim(0);
+    lsm_posix_mem_trim(&self(os)->mem);
 }
 
 /* ---- descriptors -------------------------------------------------------- */
@@ -873,8 +876,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .wall_us = wall_us, .mono_us = mono_us, .sleep_us = sleep_us, .random = fill_random,
         .process_id = process_id, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
-        .mem_used = mem_used,
-        .mem_trim = mem_trim,
+        .mem_used = mem_used, .mem_held = mem_held, .mem_trim = mem_trim,
     };
     struct posix_os *p;
 

@@ -1,6 +1,14 @@
 /*
  * os_posix_mem.c -- see os_posix_mem.h. Each block has a head of sixteen bytes
- * that says how much it holds and where it came from.
+ * that says how much room it takes and where that came from.
+ *
+ *     span   | slot | slot | free | slot | free | free | slot |   |
+ *     page   |    |    |    |    |    |    |    |    |    |    |    |
+ *                          ^^^^             ^^^^^^^^^ whole pages of free slots: trim
+ *
+ * What is said about a span stands outside of it, so that the pages of free
+ * slots can go. `gone` has a bit for each page that the kernel has (again): of a
+ * fresh span all; `held` counts the others.
  */
 #define _GNU_SOURCE
 #include "lsm/os/os_posix_mem.h"
@@ -12,96 +20,354 @@
 #include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-#define MAP_FROM SIZE_MAX               /* let the sanitizer see every block */
+#define SLOT_FROM SIZE_MAX              /* let the sanitizer see every block */
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define MAP_FROM SIZE_MAX
+#define SLOT_FROM SIZE_MAX
 #endif
 #endif
-#ifndef MAP_FROM
-#define MAP_FROM ((size_t)128 << 10)
+#ifndef SLOT_FROM
+#define SLOT_FROM ((size_t)1025)        /* with the head; below: malloc */
 #endif
-#define PAGE 4096u
-#define SPARE_SIZE (((size_t)1 << 20) + PAGE)   /* an arena's chunk and its head */
+#define SLOT_MAX ((size_t)64 << 10)
+#define SMALL_SLOT_MAX ((size_t)8 << 10)
+#define SMALL_SPAN ((size_t)64 << 10)   /* of slots up to SMALL_SLOT_MAX */
+#define LARGE_SPAN ((size_t)256 << 10)
+#define PAGE ((size_t)4096)
+#define SLOTS_MAX 64u                   /* SMALL_SPAN / 1 KiB */
+#define CHUNK (((size_t)1 << 20) + PAGE)        /* an arena's chunk and its head */
+
+enum { FROM_MALLOC = 0, FROM_MAP = 1 }; /* else a span */
 
 struct head {
-    size_t size;                        /* of the whole block, with the head */
-    size_t is_mapped;
+    size_t size;                        /* of the room, with the head */
+    uintptr_t from;
+};
+
+struct lsm_posix_span {
+    struct lsm_posix_span *next, *prev; /* in its class's list, when it has a free slot */
+    uint8_t *base;
+    size_t size, slot_size;
+    uint32_t class_index, slot_count;
+    uint64_t free;                      /* slots */
+    uint64_t gone;                      /* pages */
 };
 
 _Static_assert(sizeof(struct head) == 16, "what follows is aligned as malloc's blocks are");
+_Static_assert(SMALL_SPAN / 1024 <= SLOTS_MAX && LARGE_SPAN / SMALL_SLOT_MAX <= SLOTS_MAX,
+               "a word has a bit for each slot");
+_Static_assert(LARGE_SPAN / PAGE <= 64, "a word has a bit for each page");
 
 static struct head *head_of(void *p)
 {
     return (struct head *)p - 1;
 }
 
+static void add(_Atomic uint64_t *count, uint64_t more)
+{
+    atomic_fetch_add_explicit(count, more, memory_order_relaxed);
+}
+
+static void subtract(_Atomic uint64_t *count, uint64_t less)
+{
+    atomic_fetch_sub_explicit(count, less, memory_order_relaxed);
+}
+
+/* ---- mappings ---- */
+
+static struct lsm_posix_spare *spare_of(struct lsm_posix_mem *m, size_t size, uint32_t *max)
+{
+    static const struct { size_t size; uint32_t max; } kinds[LSM_POSIX_SPARE_KINDS] = {
+        { SMALL_SPAN, 8 }, { LARGE_SPAN, 2 }, { CHUNK, 4 },
+    };
+
+    for (uint32_t i = 0; i < LSM_POSIX_SPARE_KINDS; i++)
+        if (kinds[i].size == size) {
+            *max = kinds[i].max;
+            return &m->spare[i];
+        }
+    return NULL;
+}
+
+/* *is_spare: its pages are there, and counted. */
+static void *map(struct lsm_posix_mem *m, size_t size, bool *is_spare)
+{
+    uint32_t max;
+    struct lsm_posix_spare *spare = spare_of(m, size, &max);
+    void *p = NULL;
+
+    if (spare) {
+        pthread_mutex_lock(&m->mutex);
+        if (spare->count)
+            p = spare->at[--spare->count];
+        pthread_mutex_unlock(&m->mutex);
+    }
+    *is_spare = p != NULL;
+    if (p)
+        return p;
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* `there` bytes of it are counted as held. Spare ones must be there completely. */
+static void unmap(struct lsm_posix_mem *m, void *p, size_t size, size_t there)
+{
+    uint32_t max;
+    struct lsm_posix_spare *spare = there == size ? spare_of(m, size, &max) : NULL;
+    bool kept = false;
+
+    if (spare) {
+        pthread_mutex_lock(&m->mutex);
+        kept = spare->count < max;
+        if (kept)
+            spare->at[spare->count++] = p;
+        pthread_mutex_unlock(&m->mutex);
+    }
+    if (kept)
+        return;
+    munmap(p, size);
+    subtract(&m->held, there);
+}
+
+static void unmap_spare(struct lsm_posix_mem *m)
+{
+    static const size_t size[LSM_POSIX_SPARE_KINDS] = { SMALL_SPAN, LARGE_SPAN, CHUNK };
+
+    pthread_mutex_lock(&m->mutex);
+    for (uint32_t i = 0; i < LSM_POSIX_SPARE_KINDS; i++)
+        while (m->spare[i].count) {
+            munmap(m->spare[i].at[--m->spare[i].count], size[i]);
+            subtract(&m->held, size[i]);
+        }
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* ---- spans ---- */
+
+static uint32_t class_of(size_t size, size_t *slot_size)
+{
+    uint32_t k = 63 - (uint32_t)__builtin_clzll(size - 1);      /* 10 .. 15 */
+    size_t step = (size_t)1 << (k - 3), steps = (size - 1) / step;      /* 8 .. 15 */
+
+    assert(size >= SLOT_FROM && size <= SLOT_MAX);
+    *slot_size = (steps + 1) * step;
+    return (k - 10) * 8 + (uint32_t)steps - 8;
+}
+
+static uint64_t bits(uint32_t from, uint32_t to)        /* [from, to), not empty */
+{
+    return (UINT64_MAX >> (64 - (to - from))) << from;
+}
+
+static void open_span(struct lsm_posix_mem_class *c, struct lsm_posix_span *span)
+{
+    span->prev = NULL;
+    span->next = c->open;
+    if (c->open)
+        c->open->prev = span;
+    c->open = span;
+}
+
+static void close_span(struct lsm_posix_mem_class *c, struct lsm_posix_span *span)
+{
+    if (span->prev)
+        span->prev->next = span->next;
+    else
+        c->open = span->next;
+    if (span->next)
+        span->next->prev = span->prev;
+}
+
+static struct lsm_posix_span *new_span(struct lsm_posix_mem *m, uint32_t class_index, size_t slot_size)
+{
+    struct lsm_posix_span *span = malloc(sizeof *span);
+    size_t size = slot_size <= SMALL_SLOT_MAX ? SMALL_SPAN : LARGE_SPAN;
+    bool is_spare;
+    void *base = span ? map(m, size, &is_spare) : NULL;
+
+    if (!base) {
+        free(span);
+        return NULL;
+    }
+    *span = (struct lsm_posix_span){ .base = base, .size = size, .slot_size = slot_size,
+                                     .class_index = class_index,
+                                     .slot_count = (uint32_t)(size / slot_size) };
+    span->free = bits(0, span->slot_count);
+    span->gone = is_spare ? 0 : bits(0, (uint32_t)(size / PAGE));
+    return span;
+}
+
+static void free_span(struct lsm_posix_mem *m, struct lsm_posix_span *span)
+{
+    size_t gone = (size_t)__builtin_popcountll(span->gone) * PAGE;
+
+    unmap(m, span->base, span->size, span->size - gone);
+    free(span);
+}
+
+static struct head *take_slot(struct lsm_posix_mem *m, size_t size)
+{
+    size_t slot_size, at;
+    uint32_t class_index = class_of(size, &slot_size), slot;
+    struct lsm_posix_mem_class *c = &m->classes[class_index];
+    struct lsm_posix_span *span;
+    struct head *head = NULL;
+
+    pthread_mutex_lock(&c->mutex);
+    span = c->open;
+    if (!span) {
+        span = new_span(m, class_index, slot_size);
+        if (span)
+            open_span(c, span);
+    }
+    if (span) {
+        slot = (uint32_t)__builtin_ctzll(span->free);
+        at = slot * slot_size;
+        span->free &= span->free - 1;
+        if (span->free == 0)
+            close_span(c, span);
+        if (span->gone) {
+            uint64_t pages = bits((uint32_t)(at / PAGE), (uint32_t)((at + slot_size - 1) / PAGE) + 1);
+            uint64_t back = span->gone & pages;
+            if (back) {
+                span->gone &= ~pages;
+                add(&m->held, (uint64_t)__builtin_popcountll(back) * PAGE);
+            }
+        }
+        head = (void *)(span->base + at);
+        *head = (struct head){ slot_size, (uintptr_t)span };
+    }
+    pthread_mutex_unlock(&c->mutex);
+    return head;
+}
+
+static void give_slot(struct lsm_posix_mem *m, struct head *head)
+{
+    struct lsm_posix_span *span = (void *)head->from;
+    struct lsm_posix_mem_class *c = &m->classes[span->class_index];
+    uint32_t slot = (uint32_t)((size_t)((uint8_t *)head - span->base) / span->slot_size);
+    bool is_empty;
+
+    pthread_mutex_lock(&c->mutex);
+    assert(!(span->free >> slot & 1));
+    if (span->free == 0)
+        open_span(c, span);
+    span->free |= UINT64_C(1) << slot;
+    is_empty = span->free == bits(0, span->slot_count) && (c->open != span || span->next);
+    if (is_empty)                       /* not the last open one: it would be wanted again at once */
+        close_span(c, span);
+    pthread_mutex_unlock(&c->mutex);
+    if (is_empty)
+        free_span(m, span);
+}
+
+static void trim_span(struct lsm_posix_mem *m, struct lsm_posix_span *span)
+{
+    uint32_t slot = 0;
+
+    while (slot < span->slot_count) {
+        uint32_t end = slot, from, to;
+        uint64_t pages;
+        while (end < span->slot_count && span->free >> end & 1)
+            end++;
+        if (end == slot) {
+            slot++;
+            continue;
+        }
+        from = (uint32_t)((slot * span->slot_size + PAGE - 1) / PAGE);
+        to = (uint32_t)((end == span->slot_count ? span->size : end * span->slot_size) / PAGE);
+        slot = end;
+        if (from >= to)
+            continue;
+        pages = bits(from, to) & ~span->gone;
+        if (pages && madvise(span->base + from * PAGE, (to - from) * PAGE, MADV_DONTNEED) == 0) {
+            span->gone |= pages;
+            subtract(&m->held, (uint64_t)__builtin_popcountll(pages) * PAGE);
+        }
+    }
+}
+
+void lsm_posix_mem_trim(struct lsm_posix_mem *m)
+{
+    for (uint32_t i = 0; i < LSM_POSIX_MEM_CLASSES; i++) {
+        struct lsm_posix_mem_class *c = &m->classes[i];
+        struct lsm_posix_span *empty = NULL;
+
+        pthread_mutex_lock(&c->mutex);
+        for (struct lsm_posix_span *span = c->open, *next; span; span = next) {
+            next = span->next;
+            if (span->free == bits(0, span->slot_count)) {
+                close_span(c, span);
+                span->next = empty;
+                empty = span;
+            } else {
+                trim_span(m, span);
+            }
+        }
+        pthread_mutex_unlock(&c->mutex);
+        while (empty) {
+            struct lsm_posix_span *span = empty;
+            empty = span->next;
+            free_span(m, span);
+        }
+    }
+    unmap_spare(m);
+}
+
 void lsm_posix_mem_init(struct lsm_posix_mem *m)
 {
     memset(m, 0, sizeof *m);
+    for (uint32_t i = 0; i < LSM_POSIX_MEM_CLASSES; i++)
+        pthread_mutex_init(&m->classes[i].mutex, NULL);
     pthread_mutex_init(&m->mutex, NULL);
 }
 
 void lsm_posix_mem_clear(struct lsm_posix_mem *m)
 {
-    while (m->spare_count)
-        munmap(m->spare[--m->spare_count], SPARE_SIZE);
+    lsm_posix_mem_trim(m);
+    for (uint32_t i = 0; i < LSM_POSIX_MEM_CLASSES; i++)
+        pthread_mutex_destroy(&m->classes[i].mutex);
     pthread_mutex_destroy(&m->mutex);
 }
 
-static struct head *map(struct lsm_posix_mem *m, size_t size)
+/* ---- blocks ---- */
+
+static struct head *take_mapped(struct lsm_posix_mem *m, size_t size)
 {
-    void *p = NULL;
+    bool is_spare;
+    struct head *head;
 
-    if (size == SPARE_SIZE) {
-        pthread_mutex_lock(&m->mutex);
-        if (m->spare_count)
-            p = m->spare[--m->spare_count];
-        pthread_mutex_unlock(&m->mutex);
-        if (p)
-            return p;
-    }
-    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static void unmap(struct lsm_posix_mem *m, struct head *head)
-{
-    size_t size = head->size;
-
-    if (size == SPARE_SIZE) {
-        bool kept = false;
-        pthread_mutex_lock(&m->mutex);
-        if (m->spare_count < LSM_POSIX_SPARE_MAX) {
-            m->spare[m->spare_count++] = head;
-            kept = true;
-        }
-        pthread_mutex_unlock(&m->mutex);
-        if (kept)
-            return;
-    }
-    munmap(head, size);
+    size = (size + PAGE - 1) / PAGE * PAGE;
+    head = map(m, size, &is_spare);
+    if (!head)
+        return NULL;
+    if (!is_spare)
+        add(&m->held, size);
+    *head = (struct head){ size, FROM_MAP };
+    return head;
 }
 
 void *lsm_posix_mem_alloc(struct lsm_posix_mem *m, size_t size)
 {
     struct head *head;
-    bool is_mapped;
 
-    if (size > SIZE_MAX - 2 * PAGE)
+    if (size > SIZE_MAX / 2)
         return NULL;
     size += sizeof *head;
-    is_mapped = size >= MAP_FROM;
-    if (is_mapped) {
-        size = (size + PAGE - 1) / PAGE * PAGE;
-        head = map(m, size);
-    } else {
+    if (size < SLOT_FROM) {
         head = malloc(size);
+        if (head) {
+            *head = (struct head){ size, FROM_MALLOC };
+            add(&m->held, size);
+        }
+    } else if (size <= SLOT_MAX) {
+        head = take_slot(m, size);
+    } else {
+        head = take_mapped(m, size);
     }
     if (!head)
         return NULL;
-    *head = (struct head){ size, is_mapped };
-    atomic_fetch_add_explicit(&m->used, size, memory_order_relaxed);
+    add(&m->used, head->size);
     return head + 1;
 }
 
@@ -112,11 +378,39 @@ void lsm_posix_mem_free(struct lsm_posix_mem *m, void *p)
     if (!p)
         return;
     head = head_of(p);
-    atomic_fetch_sub_explicit(&m->used, head->size, memory_order_relaxed);
-    if (head->is_mapped)
-        unmap(m, head);
-    else
+    subtract(&m->used, head->size);
+    if (head->from == FROM_MALLOC) {
+        subtract(&m->held, head->size);
         free(head);
+    } else if (head->from == FROM_MAP) {
+        unmap(m, head, head->size, head->size);
+    } else {
+        give_slot(m, head);
+    }
+}
+
+/* The same block with another size, without a copy of ours; NULL: it must be copied. */
+static struct head *resize(struct head *head, size_t size)
+{
+    struct head *moved;
+
+    if (head->from == FROM_MALLOC && size < SLOT_FROM) {
+        moved = realloc(head, size);
+        if (moved)
+            moved->size = size;
+        return moved;
+    }
+    if (head->from == FROM_MAP && size > SLOT_MAX) {
+        size = (size + PAGE - 1) / PAGE * PAGE;
+        moved = mremap(head, head->size, size, MREMAP_MAYMOVE);
+        if (moved == MAP_FAILED)
+            return NULL;
+        moved->size = size;
+        return moved;
+    }
+    if (head->from > FROM_MAP && size <= head->size && size > head->size / 2)
+        return head;
+    return NULL;
 }
 
 void *lsm_posix_mem_realloc(struct lsm_posix_mem *m, void *p, size_t size)
@@ -127,14 +421,15 @@ void *lsm_posix_mem_realloc(struct lsm_posix_mem *m, void *p, size_t size)
 
     if (!p)
         return lsm_posix_mem_alloc(m, size);
-    head = head_of(p);
-    before = head->size;
-    if (!head->is_mapped && size < MAP_FROM - sizeof *head) {
-        head = realloc(head, size + sizeof *head);
-        if (!head)
-            return NULL;
-        head->size = size + sizeof *head;
-        atomic_fetch_add_explicit(&m->used, head->size - before, memory_order_relaxed);
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    before = head_of(p)->size;
+    head = resize(head_of(p), size + sizeof *head);
+    if (head) {
+        if (head->from <= FROM_MAP) {
+            add(&m->used, head->size - before);
+            add(&m->held, head->size - before);
+        }
         return head + 1;
     }
     q = lsm_posix_mem_alloc(m, size);

@@ -1,8 +1,15 @@
 /*
- * os_posix_mem.h -- the allocator of the real machine: small blocks from malloc,
- * large ones from the kernel, so that a memtable that is freed is gone and does
- * not stay behind as holes in a heap. A few blocks of an arena chunk's size are
- * kept: a fresh page costs a fault, and a memtable has thousands.
+ * os_posix_mem.h -- the allocator of the real machine, one a store. Memory that
+ * the store gives up goes back to the kernel instead of staying behind as holes
+ * in a heap, whichever thread took it and whichever gives it up.
+ *
+ *     up to 1 KiB      malloc: few, short-lived or tiny
+ *     up to 64 KiB     slots in spans; a span is mapped, has slots of one size,
+ *                      and is unmapped when the last of them is free
+ *     above            mapped, and moved by the kernel when they grow
+ *
+ * A few spans and arena chunks are kept for the next use: a fresh page costs a
+ * fault, and a memtable has thousands.
  *
  * Part of os_posix.c; nothing else includes this.
  */
@@ -14,19 +21,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LSM_POSIX_SPARE_MAX 4u          /* kept, of about a mebibyte each */
+#define LSM_POSIX_MEM_CLASSES 48u       /* sizes of slots, eight to a doubling */
+#define LSM_POSIX_SPARE_KINDS 3u
+#define LSM_POSIX_SPARE_MAX 8u
 
 struct lsm_posix_mem {
-    _Atomic uint64_t used;              /* bytes given out, with heads; spare ones are not */
-    pthread_mutex_t mutex;
-    void *spare[LSM_POSIX_SPARE_MAX];
-    uint32_t spare_count;
+    _Atomic uint64_t used;              /* bytes given out, with heads and up to the slot's size */
+    _Atomic uint64_t held;              /* at least what is resident: used, free slots, spare ones */
+    struct lsm_posix_mem_class {
+        pthread_mutex_t mutex;
+        struct lsm_posix_span *open;    /* spans with a free slot */
+    } classes[LSM_POSIX_MEM_CLASSES];
+    pthread_mutex_t mutex;              /* of the spare ones; innermost */
+    struct lsm_posix_spare {
+        void *at[LSM_POSIX_SPARE_MAX];
+        uint32_t count;
+    } spare[LSM_POSIX_SPARE_KINDS];
 };
 
 void lsm_posix_mem_init(struct lsm_posix_mem *m);
-void lsm_posix_mem_clear(struct lsm_posix_mem *m);      /* the spare blocks; nothing may be in use */
+void lsm_posix_mem_clear(struct lsm_posix_mem *m);      /* nothing may be in use */
 void *lsm_posix_mem_alloc(struct lsm_posix_mem *m, size_t size);
 void *lsm_posix_mem_realloc(struct lsm_posix_mem *m, void *p, size_t size);
 void lsm_posix_mem_free(struct lsm_posix_mem *m, void *p);
+/* Give back the whole pages of free slots, and the spare ones. A system call for each stretch. */
+void lsm_posix_mem_trim(struct lsm_posix_mem *m);
 
 #endif

@@ -47,6 +47,50 @@ static void join(struct shared *s, struct lsm_thread **thread, int count)
         s->os->thread_join(thread[i]);
 }
 
+#define SLOTS 64u
+
+static void *_Atomic exchange[SLOTS];
+
+/* A block: its size, then bytes that follow from it. Another thread may free it. */
+static void swap_blocks(void *ctx)
+{
+    struct shared *s = ctx;
+    uint32_t random = 2463534242u + (uint32_t)(uintptr_t)&random;
+
+    for (int i = 0; i < 20000; i++) {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        uint32_t size = 8 + random % (random % 64 == 0 ? 200000 : 6000);
+        uint8_t *p = s->os->mem_alloc(s->os, size);
+        memcpy(p, &size, 4);
+        memset(p + 4, (int)(size * 7), size - 4);
+        p = atomic_exchange(&exchange[random >> 8 & (SLOTS - 1)], p);
+        if (p) {
+            memcpy(&size, p, 4);
+            CHECK_INT(p[4], (uint8_t)(size * 7));
+            CHECK_INT(p[size - 1], (uint8_t)(size * 7));
+            s->os->mem_free(s->os, p);
+        }
+        if (i % 4096 == 0)
+            s->os->mem_trim(s->os);
+    }
+}
+
+TEST(os_posix_memory_may_be_freed_by_another_thread)
+{
+    struct shared s;
+    struct lsm_thread *thread[THREADS];
+
+    shared_init(&s);
+    start(&s, swap_blocks, thread, THREADS);
+    join(&s, thread, THREADS);
+    for (uint32_t i = 0; i < SLOTS; i++)
+        s.os->mem_free(s.os, atomic_exchange(&exchange[i], NULL));
+    CHECK(s.os->mem_held(s.os) >= s.os->mem_used(s.os));
+    shared_clear(&s);
+}
+
 static void count_up(void *ctx)
 {
     struct shared *s = ctx;
