@@ -106,30 +106,58 @@ static void set_budget(struct lsm_db *db, uint64_t bytes)
     lsm_policy_init(&db->policy, db->memtable_bytes);
 }
 
+/* What the cache may use so that all of the store's memory stays within `room`. */
+static uint64_t cache_share(struct lsm_db *db, uint64_t room)
+{
+    uint64_t cache = lsm_cache_used(db->cache), used, held, total;
+
+    if (!db->os->mem_held) {            /* files in memory may be among what is used: add up our own */
+        total = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) + lsm_tables_memory(db->tables);
+        return total < room ? room - total : 0;
+    }
+    used = db->os->mem_used(db->os);
+    held = db->os->mem_held(db->os);
+    if (held < used)
+        held = used;                    /* counted one after the other */
+    /* Free room between used blocks: what a trim could not give back is lost until it is used again, the
+       rest can be had. */
+    if (db->memory_lost > held - used)
+        db->memory_lost = held - used;
+    if (db->os->mem_trim && held > room && held - used > db->memory_lost + db->memory_bytes / 16) {
+        db->trim_wanted = true;
+        lsm_worker_wake(db);
+    }
+    total = used + db->memory_lost;
+    if (total > room)
+        return cache > total - room ? cache - (total - room) : 0;
+    return cache + (room - total) / 16 * 15;        /* a block takes more than it is charged for */
+}
+
 void lsm_db_memory_changed(struct lsm_db *db)
 {
-    uint64_t used = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) +
-                    lsm_tables_memory(db->tables);
-    /* Three sixteenths stay free: what the allocator loses between blocks counts for the user, too. */
-    uint64_t least = db->memory_bytes / 8, room = db->memory_bytes / 16 * 13;
-    uint64_t cache = used + least < room ? room - used : least;
-
-    /* Small changes are not worth the shards' locks. */
+    /* A sixteenth stays free for what grows between two calls. */
+    uint64_t cache = cache_share(db, db->memory_bytes / 16 * 15), least = db->memory_bytes / 8;
     uint64_t step = db->memory_bytes / 64;
-    cache -= cache % step;
+
+    if (cache < least)
+        cache = least;
+    cache -= cache % step;              /* small changes are not worth the shards' locks */
     if (cache != db->cache_bytes) {
         db->cache_bytes = cache;
         lsm_cache_set_capacity(db->cache, cache);
-        /* What the cache gave up is free, but the heap still has it: the kernel must get it before the
-           memtables take as much. */
-        if (db->trim_base < cache)
-            db->trim_base = cache;
-        if (db->trim_base - cache >= db->memory_bytes / 16 && db->os->mem_trim) {
-            db->trim_base = cache;
-            db->trim_wanted = true;
-            lsm_worker_wake(db);
-        }
     }
+    if (db->trim_wanted && db->no_worker) {
+        db->os->mem_trim(db->os);
+        lsm_db_trimmed(db);
+    }
+}
+
+void lsm_db_trimmed(struct lsm_db *db)
+{
+    uint64_t used = db->os->mem_used(db->os), held = db->os->mem_held(db->os);
+
+    db->memory_lost = held > used ? held - used : 0;
+    db->trim_wanted = false;
 }
 
 int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes)

@@ -206,7 +206,7 @@ struct lsm_db {
     uint64_t memory_bytes;
     atomic_uint_least64_t memtable_bytes, batch_bytes;
     uint64_t cache_bytes;
-    uint64_t trim_base;         /* cache_bytes when memory was last given back, or more since */
+    uint64_t memory_lost;       /* free room of the allocator that the last trim could not give back */
     bool trim_wanted;
     bool memory_recorded;       /* set by the user: stands in the MANIFEST */
     atomic_uint_least64_t batch_memory; /* held by transactions now */
@@ -243,6 +243,7 @@ void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text
 int lsm_db_writable(struct lsm_db *db);         /* LSM_READONLY with the reason */
 uint64_t lsm_db_new_file(struct lsm_db *db);
 void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest does not use; mutex held */
+void lsm_db_trimmed(struct lsm_db *db);         /* free memory went back to the kernel; mutex held */
 
 /* ---- event.c ---- */
 void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...) __attribute__((format(printf, 3, 4)));

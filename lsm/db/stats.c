@@ -70,6 +70,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("table_bytes", table_bytes, "bytes");
     STAT("rows_passed_over", COUNTER(rows_passed_over), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
+    STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
 #undef STAT
 #undef COUNTER
     return n;

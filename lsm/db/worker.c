@@ -114,6 +114,26 @@ void lsm_worker_sweep(struct lsm_db *db)
     lsm_buf_clear(&old.names);
 }
 
+/* ---- memory ---- */
+
+/* What the cache gave up is free, but the process still has it: the kernel must get it before the
+   memtables take as much, also while a job runs. It takes milliseconds: without the mutex. */
+static void trim_memory(struct lsm_db *db)
+{
+    bool wanted;
+
+    lsm_db_lock(db);
+    wanted = db->trim_wanted;
+    lsm_db_unlock(db);
+    if (!wanted)
+        return;
+    db->os->mem_trim(db->os);
+    lsm_db_lock(db);
+    lsm_db_trimmed(db);
+    lsm_db_memory_changed(db);
+    lsm_db_unlock(db);
+}
+
 /* ---- flush ---- */
 
 bool lsm_worker_flush_due(const struct lsm_db *db)
@@ -151,8 +171,7 @@ static uint64_t new_file(void *ctx)
 
 static int stop_asked(void *ctx)
 {
-    struct lsm_db *db = ctx;
-    (void)db;
+    trim_memory(ctx);
     return LSM_OK;              /* a flush is finished, also at close: it is short */
 }
 
@@ -474,6 +493,7 @@ int lsm_worker_flush(struct lsm_db *db)
     lsm_view_unref(f.view);
     lsm_db_lock(db);
     db->flushing = false;
+    lsm_db_memory_changed(db);  /* the memtables are gone only now */
     db->os->cond_broadcast(db->changed);
     lsm_worker_wake(db);        /* level 0 may be due now */
     lsm_db_unlock(db);
@@ -500,6 +520,7 @@ static int compact_pause(void *ctx)
     struct lsm_db *db = run->db;
     bool stop, flush;
 
+    trim_memory(db);
     lsm_db_lock(db);
     stop = db->stop;
     flush = lsm_worker_flush_due(db) && is_quiet(db) && !db->flushing;
@@ -682,6 +703,7 @@ static int compact_once(struct lsm_db *db)
         lsm_job_clear(&job, db->os);
         lsm_db_lock(db);
         db->compacting = false;
+        lsm_db_memory_changed(db);
         db->os->cond_broadcast(db->changed);
         lsm_db_unlock(db);
     }
@@ -821,11 +843,8 @@ void lsm_worker_main(void *ctx)
             db->os->cond_wait_us(db->work, db->mutex, db->retry_us - now);
             continue;
         }
-        bool trim = db->trim_wanted;
-        db->trim_wanted = false;
         lsm_db_unlock(db);
-        if (trim)
-            db->os->mem_trim(db->os);
+        trim_memory(db);
         rc = blocked ? LSM_DONE : step(db);
         if (rc == LSM_OK)
             note_success(db);

@@ -325,6 +325,11 @@ uint64_t lsm_cache_capacity(struct lsm_cache *cache)
     return atomic_load_explicit(&cache->capacity, memory_order_relaxed);
 }
 
+uint64_t lsm_cache_used(struct lsm_cache *cache)
+{
+    return atomic_load_explicit(&cache->used, memory_order_relaxed);
+}
+
 struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file, uint64_t off)
 {
     uint64_t hash = place_hash(file, off);

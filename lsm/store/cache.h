@@ -25,6 +25,7 @@ int lsm_cache_new(struct lsm_os *os, uint64_t capacity_bytes, struct lsm_cache *
 void lsm_cache_free(struct lsm_cache *cache);           /* nothing may be pinned */
 void lsm_cache_set_capacity(struct lsm_cache *cache, uint64_t capacity_bytes);
 uint64_t lsm_cache_capacity(struct lsm_cache *cache);
+uint64_t lsm_cache_used(struct lsm_cache *cache);       /* charges of all entries */
 
 /* Pinned, or NULL. */
 struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file, uint64_t off);
