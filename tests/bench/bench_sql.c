@@ -197,6 +197,15 @@ static double cpu_seconds(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
+/* Of this thread alone. */
+static double own_cpu_seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 /* What was before is preparation. */
 static void phase_starts(struct side *s)
 {
@@ -354,12 +363,12 @@ static bool is_due(struct side *s, bool *due)
     return ok;
 }
 
-/* Wait until the worker has nothing more to do: no level is due, nothing was written and no
-   processor time used for 0.3 s; for 2 s if a level stays due. */
+/* Wait until the worker has nothing more to do: no level is due, nothing was written and none of
+   its processor time used for 0.3 s; for 2 s if a level stays due. Looking on is not counted. */
 static bool settle(struct side *s)
 {
     uint64_t begin = now_ns(), quiet_since = begin, last = 0;
-    double cpu = cpu_seconds();
+    double own = own_cpu_seconds(), cpu = cpu_seconds() - own;
 
     if (!s->is_lsm || !s->db)
         return true;
@@ -372,7 +381,8 @@ static bool settle(struct side *s)
             !stat_value(s, "compact_bytes_written", &compacted) ||
             !stat_value(s, "moves", &moves) || !is_due(s, &due))
             return false;
-        if (flushed + compacted + moves != last || cpu_seconds() - cpu > 0.005) {
+        if (flushed + compacted + moves != last ||
+            cpu_seconds() - own_cpu_seconds() - cpu > 0.005) {
             last = flushed + compacted + moves;
             quiet_since = now;
         }
@@ -380,10 +390,11 @@ static bool settle(struct side *s)
             break;
         if (now - begin > 120000000000u)
             return fail("%s: the worker is not done after two minutes", s->name);
-        cpu = cpu_seconds();
+        cpu = cpu_seconds() - own_cpu_seconds();
         nanosleep(&pause, NULL);
     }
     s->phase_value = (double)(quiet_since - begin) / 1e9;
+    s->phase_cpu += own_cpu_seconds() - own;
     return true;
 }
 
