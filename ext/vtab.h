@@ -182,6 +182,8 @@ int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **erro
 /* Read UUID and token as the connection sees them. *found false: there is no such table. */
 int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
                          struct lsm_token *token, char **error);
+/* Has the database a newer token than this connection's snapshot of it shows? */
+bool lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx);
 /* Write the token, and read it back. */
 int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
                                 char **error);

@@ -292,10 +292,15 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
     uint64_t seq;
     int rc = lsm_snapshot_open_at(ctx->store->db, token, &ctx->pin);
 
-    if (rc != LSM_OK) {
+    if (rc != LSM_OK)
         ctx->pin = NULL;
+    /* It waited for the process that had the store, with the view that it had before. */
+    if (rc == LSM_STALE && lsm_vtab_shadow_is_old(ctx))
+        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT,
+                                  "the store has gone on since this statement's transaction read: "
+                                  "end it and begin anew");
+    if (rc != LSM_OK)
         return lsm_vtab_error_engine(error, rc);
-    }
     ctx->pin_token = *token;
     seq = lsm_snapshot_seq(ctx->pin);
     if (seq < ctx->seq_viewed)

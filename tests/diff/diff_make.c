@@ -41,7 +41,7 @@ struct maker {
     bool is_utf16;
     struct diff_step step;      /* being made */
     sqlite3_str *sql;
-    bool is_ordered_update;     /* conditions that leave one plan only */
+    const struct table *updated;        /* not to be read: SQLite's one pass sees what it changed */
 };
 
 static uint64_t below(struct maker *m, uint64_t n)
@@ -250,7 +250,9 @@ static struct table *any_lsm(struct maker *m)
 
 static struct table *any_table(struct maker *m)
 {
-    return below(m, 4) ? any_lsm(m) : &m->tables[3];
+    struct table *t = below(m, 4) ? any_lsm(m) : &m->tables[3];
+
+    return t == m->updated ? &m->tables[3] : t;
 }
 
 static const char *some_collation(struct maker *m)
@@ -342,7 +344,7 @@ static void add_condition(struct maker *m, const struct table *t, const char *al
             is_turned = true;
         add_value(m, true);
         if (!is_turned)
-            add(m, " AS %s)", below(m, 2) ? "TEXT" : "REAL");
+            add(m, " AS TEXT)");        /* of what equals a REAL which is first is not said */
         add(m, "%s", some_collation(m));
     } else if (what < 9) {
         add(m, "%s.%s %sBETWEEN ", alias, name, below(m, 6) ? "" : "NOT ");
@@ -364,7 +366,7 @@ static void add_condition(struct maker *m, const struct table *t, const char *al
     } else if (what < 22) {
         add(m, "(");
         add_condition(m, t, alias, depth - 1);
-        add(m, what < 19 || m->is_ordered_update ? " AND " : " OR ");
+        add(m, what < 19 ? " AND " : " OR ");
         add_condition(m, t, alias, depth - 1);
         add(m, ")");
     } else if (what == 22) {
@@ -510,9 +512,11 @@ static void make_insert_select(struct maker *m, struct table *t)
 static void make_update_values(struct maker *m, struct table *t)
 {
     int n = 0;
-    const struct table *s = any_table(m);
+    const struct table *s;
     unsigned from = (unsigned)below(m, 5);
 
+    m->updated = t;
+    s = any_table(m);
     add(m, "UPDATE%s %s AS t SET ", below(m, 4) ? "" : some_conflict(m), t->path);
     for (int i = 0; i < t->column_count; i++) {
         const struct column *c = &t->columns[i];
@@ -540,6 +544,7 @@ static void make_update_values(struct maker *m, struct table *t)
     }
     add(m, " WHERE ");
     add_condition(m, t, "t", 2);
+    m->updated = NULL;
     m->step.flags = DIFF_CHANGES;
 }
 

@@ -258,11 +258,14 @@ static bool same(const struct answer *a, const struct answer *b, unsigned flags,
 /*
  * Another connection has committed since this transaction read. The ordinary side refuses
  * to write at all; the lsm side what would overwrite: a commit that wrote only lsm
- * tables has dirtied no page, and one that was rolled back to nothing wrote nothing.
+ * tables has dirtied no page, and one that was rolled back to nothing wrote nothing. Only
+ * an UPDATE that changes no byte is a commit on the lsm side alone.
  */
 static bool is_admitted(const struct side sides[2])
 {
-    return sides[1].answer.rc == SQLITE_BUSY_SNAPSHOT && !is_busy(sides[0].answer.rc);
+    int a = sides[0].answer.rc, b = sides[1].answer.rc;
+
+    return (b == SQLITE_BUSY_SNAPSHOT && !is_busy(a)) || (a == SQLITE_BUSY_SNAPSHOT && !is_busy(b));
 }
 
 static bool play_step(struct side sides[2], const struct diff_step *step, char *why, size_t size)
@@ -286,9 +289,10 @@ static bool play_step(struct side sides[2], const struct diff_step *step, char *
     if (!is_admitted(sides) && !same(&sides[0].answer, &sides[1].answer, step->flags, why, size))
         return false;
     /* Such a transaction cannot go on; while it is open it may hold the write lock (README, Limits). */
-    if (sides[1].answer.rc == SQLITE_BUSY_SNAPSHOT && !sides[0].answer.autocommit)
+    if (sides[0].answer.rc == SQLITE_BUSY_SNAPSHOT || sides[1].answer.rc == SQLITE_BUSY_SNAPSHOT)
         for (int i = 0; i < 2; i++)
-            exec(sides[i].conns[step->conn], "ROLLBACK");
+            if (!sides[i].answer.autocommit)
+                exec(sides[i].conns[step->conn], "ROLLBACK");
     return true;
 }
 

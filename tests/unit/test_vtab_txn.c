@@ -313,6 +313,28 @@ TEST(vtab_txn_r4_a_write_after_anothers_is_busy_snapshot)
 }
 
 /* The application reads with one statement and writes with another, without BEGIN. */
+/* A statement waits for the process that has the store; when it comes in, its own view is old. */
+TEST(R20_a_first_reader_with_an_old_view_of_a_flushed_store_is_told_to_begin_anew)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *reader;
+
+    SQL(db, "INSERT INTO p VALUES(1, 1)");
+    close_db(db);
+    reader = open_db("test.db");
+    SQL(reader, "BEGIN; SELECT * FROM p");
+    db = open_db("test.db");
+    for (int i = 0; i < 3; i++)
+        SQL(db, "BEGIN; INSERT INTO t SELECT coalesce(max(a), 0) + 1, 1 FROM t; COMMIT");
+    SQL(db, "INSERT INTO t(t) VALUES('flush')");
+    close_db(db);               /* the store is closed; nobody has it */
+    SQL_FAILS(reader, "SELECT * FROM t", SQLITE_BUSY_SNAPSHOT);
+    CHECK(strstr(sqlite3_errmsg(reader), "begin anew") != NULL);
+    SQL(reader, "COMMIT");
+    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+    close_db(reader);
+}
+
 TEST(vtab_txn_own_writes_do_not_make_an_open_cursor_stale)
 {
     sqlite3 *db = open_with_t("WAL");
