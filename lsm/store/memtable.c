@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "lsm/store/memrange.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/memtree.h"
 
@@ -33,6 +34,8 @@ struct lsm_memtable {
 
     /* the writer's; the atomics are read by others too */
     _Atomic uint64_t rows, bytes;
+    atomic_bool has_ranges;
+    uint64_t range_rows;        /* rows that are range deletes, void ones too: in no tree */
     uint32_t first, newest;     /* rows in the order they were added */
     uint32_t last_tree;         /* the tree added to last */
 };
@@ -192,8 +195,15 @@ int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_com
     if (lsm_tag_kind(tag) == LSM_KIND_VOID)
         mem->space.has_void = true;
 
-    if (!lsm_memtree_add(&mem->space, tree, &t, off))
+    if (lsm_tag_kind(tag) == LSM_KIND_RANGE_DELETE) {
+        assert(lsm_key_compare(cmp, key, value) < 0);
+        if (!lsm_memrange_add(&mem->space, tree, cmp, off, lsm_tag_seq(tag)))
+            return no_room(mem);
+        mem->range_rows++;
+        atomic_store_explicit(&mem->has_ranges, true, memory_order_release);
+    } else if (!lsm_memtree_add(&mem->space, tree, &t, off)) {
         return no_room(mem);
+    }
 
     if (mem->newest)
         row_at(mem, mem->newest)->next = off;
@@ -218,6 +228,8 @@ static bool begin(struct lsm_memtable *mem)
     atomic_store_explicit(&mem->directory, directory, memory_order_release);
     atomic_store_explicit(&mem->rows, 0, memory_order_relaxed);
     mem->first = mem->newest = mem->last_tree = 0;
+    mem->range_rows = 0;
+    atomic_store_explicit(&mem->has_ranges, false, memory_order_relaxed);
     mem->space.has_void = false;
     mem->space.leaves = mem->space.inners = (struct lsm_memslab){ 0, 0 };
     count_bytes(mem);
@@ -297,6 +309,8 @@ bool lsm_memtable_has_tree(const struct lsm_memtable *mem, uint32_t id)
     const struct lsm_memtree *tree = tree_find(mem, id);
     struct lsm_mempath path;
 
+    if (tree && lsm_memrange_count(&mem->space, tree) > 0)
+        return true;
     if (!tree || !lsm_memtree_edge(&mem->space, tree, &path, false))
         return false;
     do {
@@ -390,6 +404,43 @@ bool lsm_memtable_get(const struct lsm_memtable *mem, uint32_t id,
     *tag = row_tag_now + (seq_add << 8);
     *value = lsm_memrow_value(row);
     return true;
+}
+
+void lsm_memtable_range_at(const struct lsm_memtable *mem, uint32_t id,
+                           const struct lsm_comparator *cmp, struct lsm_slice key, uint64_t seq_max,
+                           uint64_t seq_add, struct lsm_stretch *stretch)
+{
+    const struct lsm_memtree *tree = tree_find(mem, id);
+
+    *stretch = (struct lsm_stretch){ .seq = 0 };
+    if (!tree || seq_max < seq_add)
+        return;
+    lsm_memrange_at(&mem->space, tree, cmp, key, seq_max - seq_add, stretch);
+    if (stretch->seq)
+        stretch->seq += seq_add;
+}
+
+bool lsm_memtable_has_ranges(const struct lsm_memtable *mem)
+{
+    return atomic_load_explicit(&mem->has_ranges, memory_order_acquire);
+}
+
+uint32_t lsm_memtable_range_count(const struct lsm_memtable *mem, uint32_t id)
+{
+    const struct lsm_memtree *tree = tree_find(mem, id);
+
+    return tree ? lsm_memrange_count(&mem->space, tree) : 0;
+}
+
+void lsm_memtable_range(const struct lsm_memtable *mem, uint32_t id, uint32_t i,
+                        struct lsm_slice *lo, struct lsm_slice *hi, uint64_t *seq)
+{
+    const struct lsm_memrow *row =
+        row_at(mem, lsm_memrange_row(&mem->space, tree_find(mem, id), i));
+
+    *lo = lsm_memrow_key(row);
+    *hi = lsm_memrow_value(row);
+    *seq = lsm_tag_seq(lsm_memrow_tag(row));
 }
 
 struct mem_iter {
@@ -569,8 +620,11 @@ bool lsm_memtable_next_added(const struct lsm_memtable *mem, uint32_t off,
 void lsm_memtable_void(struct lsm_memtable *mem, uint32_t off)
 {
     struct lsm_memrow *row = row_at(mem, off);
+    uint64_t tag = lsm_memrow_tag(row);
 
-    atomic_store_explicit(&row->tag, lsm_tag(lsm_tag_seq(lsm_memrow_tag(row)), LSM_KIND_VOID),
+    if (lsm_tag_kind(tag) == LSM_KIND_RANGE_DELETE)
+        lsm_memrange_cut(&mem->space, tree_find(mem, row->tree), lsm_tag_seq(tag));
+    atomic_store_explicit(&row->tag, lsm_tag(lsm_tag_seq(tag), LSM_KIND_VOID),
                           memory_order_relaxed);
     mem->space.has_void = true;
 }
@@ -606,6 +660,7 @@ int lsm_memtable_check(const struct lsm_memtable *mem)
         added++;
     if (rc == LSM_OK && added != lsm_memtable_rows(mem))
         rc = broken(0, "rows lost from the list");
+    added -= mem->range_rows;
     if (rc == LSM_OK && (mem->space.has_void ? reachable > added : reachable != added))
         rc = broken(0, "rows lost from the trees");
     return rc;

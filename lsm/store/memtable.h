@@ -13,13 +13,15 @@
  *     row (8-byte aligned) := next:u32 tree:u32 tag:u64 key_size:u32 value_size:u32 key value
  *
  * `next` links the rows in the order they were added, so that a batch can be
- * written out and undone.
+ * written out and undone. A RANGE_DELETE (value: the end) is such a row, but
+ * stands beside the tree (memrange.h): iterators and get do not see it.
  *
  * Threads: one writer at a time; any number of readers at the same time.
  */
 #ifndef LSM_STORE_MEMTABLE_H
 #define LSM_STORE_MEMTABLE_H
 
+#include "lsm/format/ranges.h"
 #include "lsm/store/iter.h"
 #include "lsm/util/arena.h"
 
@@ -30,7 +32,8 @@ void lsm_memtable_ref(struct lsm_memtable *mem);                      /* any thr
 void lsm_memtable_unref(struct lsm_memtable *mem);                    /* any thread; NULL is fine */
 
 /*
- * Add a row. (tree, key, tag) must be new. cmp is the tree's, always the same.
+ * Add a row. (tree, key, tag) must be new. cmp is the tree's, always the same. A
+ * RANGE_DELETE ends behind its key, and its seq is above those of its tree before it.
  * LSM_NOMEM: memory or offsets are used up; the memtable is as it was.
  */
 int lsm_memtable_add(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
@@ -53,7 +56,18 @@ bool lsm_memtable_get(const struct lsm_memtable *mem, uint32_t tree,
 int lsm_memtable_iter_new(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
                           uint64_t seq_add, struct lsm_iter **it);
 
-/* Has the tree a row that is not VOID? */
+/* What a range delete does at `key`, for who sees up to seq_max; seq_add as above. The keys of
+   *stretch live as long as the memtable. */
+void lsm_memtable_range_at(const struct lsm_memtable *mem, uint32_t tree,
+                           const struct lsm_comparator *cmp, struct lsm_slice key, uint64_t seq_max,
+                           uint64_t seq_add, struct lsm_stretch *stretch);
+bool lsm_memtable_has_ranges(const struct lsm_memtable *mem);          /* of any tree; cheap */
+/* Range deletes of a tree that are not VOID, and the i-th of them in the order they were added. */
+uint32_t lsm_memtable_range_count(const struct lsm_memtable *mem, uint32_t tree);
+void lsm_memtable_range(const struct lsm_memtable *mem, uint32_t tree, uint32_t i,
+                        struct lsm_slice *lo, struct lsm_slice *hi, uint64_t *seq);
+
+/* Has the tree a row or range delete that is not VOID? */
 bool lsm_memtable_has_tree(const struct lsm_memtable *mem, uint32_t tree);
 
 /* Ids of the trees that have rows (void ones too), ascending; returns how many there are, fills at

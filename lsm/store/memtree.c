@@ -712,6 +712,7 @@ uint32_t lsm_memtree_new(struct lsm_memspace *space, uint32_t id, bool has_compa
     tree->run_leaf = tree->run_high = tree->run_length = 0;
     atomic_init(&tree->rows, 0);
     atomic_init(&tree->root, root);
+    atomic_init(&tree->ranges, 0);
     return off;
 }
 

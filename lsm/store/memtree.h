@@ -58,6 +58,7 @@ struct lsm_memspace {
 struct lsm_memtree {
     uint32_t id;
     _Atomic uint32_t root;      /* offset of a node | levels of inner nodes above the leaves */
+    _Atomic uint32_t ranges;    /* memrange.h's; 0: no range was ever deleted */
     bool has_comparator;
     _Alignas(LSM_MEMTREE_LINE) _Atomic uint64_t rows;
     /* the writer's: where the last row was appended */

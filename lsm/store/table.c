@@ -542,9 +542,6 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
         return corrupt(t, footer_off, "header and footer do not agree");
 
     lsm_table_footer_decode(foot, f);
-    if (f->range_delete_size || f->range_delete_off)
-        return lsm_fail(LSM_FORMAT, "%s has range deletes, which lsmvtab " LSM_VERSION
-                        " does not know: open it with the version that wrote it", t->name);
     end = footer_off;
     if (f->top_size <= LSM_SEAL_TRAILER_SIZE || f->top_size > end - LSM_TABLE_HEADER_SIZE ||
         f->top_off != end - f->top_size)
@@ -554,14 +551,79 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
         f->properties_size > end - LSM_TABLE_HEADER_SIZE ||
         f->properties_off != end - f->properties_size)
         return corrupt(t, footer_off, "the properties cannot be where the footer says");
+    end = f->properties_off;
+    if (f->range_delete_size == 0
+            ? f->range_delete_off != 0
+            : f->range_delete_size <= LSM_SEAL_TRAILER_SIZE ||
+                  f->range_delete_size > end - LSM_TABLE_HEADER_SIZE ||
+                  f->range_delete_off != end - f->range_delete_size)
+        return corrupt(t, footer_off, "the range deletes cannot be where the footer says");
     return LSM_OK;
+}
+
+/* Where the partitions end. */
+static uint64_t data_end(const struct lsm_table *t)
+{
+    return t->footer.range_delete_size ? t->footer.range_delete_off : t->footer.properties_off;
+}
+
+int lsm_table_read_ranges(struct lsm_table *t, struct lsm_ranges **ranges)
+{
+    const struct lsm_table_meta *m = t->meta;
+    const uint64_t off = t->footer.range_delete_off;
+    struct lsm_table_scratch s;
+    struct lsm_slice payload;
+    const struct lsm_range *first, *last;
+    struct lsm_ranges *r;
+    int rc;
+
+    *ranges = NULL;
+    if ((m->range_deletes == 0) != (t->footer.range_delete_size == 0))
+        return corrupt(t, off, "the MANIFEST and the footer do not agree about range deletes");
+    if (m->range_deletes == 0)
+        return LSM_OK;
+    lsm_table_scratch_init(&s, t->tables->os);
+    rc = lsm_table_read(t, off, t->footer.range_delete_size, LSM_BLOCK_RANGE_DELETE, &s, &payload);
+    if (rc == LSM_OK)
+        rc = lsm_ranges_decode(t->tables->os, t->cmp, payload, t->name, off, &r);
+    lsm_table_scratch_clear(&s);
+    if (rc)
+        return rc;
+    first = &r->range[0];
+    last = &r->range[r->count - 1];
+    if (r->count != m->range_deletes)
+        rc = corrupt(t, off, "the range deletes are not what the MANIFEST counts");
+    else if (lsm_key_compare(t->cmp, first->lo, m->smallest) < 0 ||
+             lsm_key_compare(t->cmp, lsm_range_last(t->cmp, last->hi), m->largest) > 0)
+        rc = corrupt(t, off, "the range deletes are not within the table's keys");
+    else if (r->seq_max > LSM_SEQ_MAX - m->seq_add)
+        rc = corrupt(t, off, "the sequence added to the table is too large");
+    if (rc)
+        lsm_ranges_free(r);
+    else
+        *ranges = r;
+    return rc;
+}
+
+const struct lsm_ranges *lsm_table_ranges(const struct lsm_table *t)
+{
+    return t->ranges;
+}
+
+void lsm_table_range_at(const struct lsm_table *t, struct lsm_slice key, uint64_t seq_max,
+                        struct lsm_stretch *stretch)
+{
+    if (t->ranges)
+        lsm_ranges_at(t->ranges, t->cmp, key, seq_max, t->meta->seq_add, stretch);
+    else
+        *stretch = (struct lsm_stretch){ .seq = 0 };
 }
 
 /* A row of the top index: the partition begins at *at; *at becomes its end. */
 static int decode_part(const struct lsm_table *t, struct lsm_slice value, uint64_t *at,
                        struct lsm_table_part *part)
 {
-    const uint64_t end = t->footer.properties_off;
+    const uint64_t end = data_end(t);
     struct lsm_reader r = lsm_reader(value);
 
     part->index_off = lsm_read_varint(&r);
@@ -621,7 +683,7 @@ static int open_top(struct lsm_table *t)
         lsm_block_row(t->top, i, &suffix, &tag, &value);
         rc = decode_part(t, value, &at, &t->parts[i]);
     }
-    if (rc == LSM_OK && at != t->footer.properties_off)
+    if (rc == LSM_OK && at != data_end(t))
         rc = corrupt(t, at, "the top index does not cover the file");
     return rc;
 }
@@ -664,12 +726,15 @@ int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
         rc = lsm_table_read_frame(t, &t->footer);
     if (rc == LSM_OK)
         rc = open_top(t);
+    if (rc == LSM_OK)
+        rc = lsm_table_read_ranges(t, &t->ranges);
     if (rc) {
         lsm_table_close(t);
         return rc;
     }
     t->memory = sizeof *t + sizeof *t->meta + meta->smallest.size + meta->largest.size +
-                lsm_block_memory(t->top) + t->top->count * sizeof *t->parts;
+                lsm_block_memory(t->top) + t->top->count * sizeof *t->parts +
+                (t->ranges ? t->ranges->memory : 0);
     atomic_fetch_add(&ts->memory, t->memory);
     atomic_fetch_add(&ts->opens, 1);
     *table = t;
@@ -695,6 +760,7 @@ void lsm_table_close(struct lsm_table *t)
         lsm_cache_forget(ts->cache, t->meta->number);
     atomic_fetch_sub(&ts->memory, t->memory);
     lsm_mem_free(os, t->parts);
+    lsm_ranges_free(t->ranges);
     lsm_block_free(t->top);
     if (t->file) {
         os->file_close(t->file);

@@ -2,7 +2,7 @@
  * table.h -- an open table file: get, iterate, check. The format is stated in
  * table_writer.h.
  *
- * Opening reads header, footer and top index; index partitions, filters and
+ * Opening reads header, footer, range deletes and top index; index partitions, filters and
  * data blocks come through the block cache. Every size is checked against the
  * file before anything is allocated for it.
  *
@@ -12,6 +12,7 @@
 #define LSM_STORE_TABLE_H
 
 #include "lsm/format/compress.h"
+#include "lsm/format/ranges.h"
 #include "lsm/format/table_meta.h"
 #include "lsm/store/cache.h"
 #include "lsm/store/iter.h"
@@ -57,6 +58,13 @@ void lsm_table_unpin(struct lsm_table_pin *pin);        /* zeroed is fine */
  */
 int lsm_table_get(struct lsm_table *table, struct lsm_slice key, uint64_t hash, uint64_t seq_max,
                   bool no_cache, uint64_t *tag, struct lsm_slice *value, struct lsm_table_pin *pin);
+
+/* Its range deletes, which are in memory as long as it is open; NULL: none. seq_add is not added. */
+const struct lsm_ranges *lsm_table_ranges(const struct lsm_table *table);
+/* What they do at `key`, for who sees up to seq_max; seq_add is added. The keys of *stretch live as
+   long as the table is open. */
+void lsm_table_range_at(const struct lsm_table *table, struct lsm_slice key, uint64_t seq_max,
+                        struct lsm_stretch *stretch);
 
 /* Holds a reference on the table. Readahead doubles from 16 KiB to 256 KiB after two sequential
    blocks. no_cache: blocks are inserted cold. */

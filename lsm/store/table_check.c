@@ -20,6 +20,7 @@ struct check {
     struct lsm_table_scratch filter;    /* holds the partition's */
     struct lsm_slice filter_bytes;
     struct totals part, all;
+    struct lsm_ranges *ranges;          /* as they stand in the file now */
 };
 
 static int corrupt(const struct check *c, uint64_t off, const char *why)
@@ -107,7 +108,7 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
     const struct lsm_table *t = c->table;
     const uint64_t off = t->footer.properties_off;
     struct lsm_slice payload, name, value, last = { NULL, 0 };
-    uint32_t known = 0;
+    uint32_t known = 0, expected = c->ranges ? 9 : 8;
     struct lsm_reader r;
     int rc = lsm_table_read(c->table, off, t->footer.properties_size, LSM_BLOCK_PROPERTIES,
                             &c->filter, &payload);
@@ -127,6 +128,8 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
             ok = is_u64(value, c->all.entries);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
             ok = lsm_key_compare(t->cmp, value, largest) == 0;
+        else if (c->ranges && lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RANGE_DELETES)))
+            ok = is_u64(value, c->ranges->count);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RAW_BYTES)))
             ok = is_u64(value, c->all.raw_bytes);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)))
@@ -142,9 +145,37 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
         if (!ok)
             return corrupt(c, off, "the properties do not describe the rows");
     }
-    if (r.bad || known != 8)
+    if (r.bad || known != expected)
         return corrupt(c, off, "a property is missing");
     return LSM_OK;
+}
+
+static void set_key(struct lsm_buf *buf, struct lsm_slice key)
+{
+    lsm_buf_reset(buf);
+    lsm_buf_append_slice(buf, key);
+}
+
+/* Range deletes reach further than the rows. */
+static int add_ranges(struct check *c, struct lsm_buf *first, struct lsm_buf *last)
+{
+    const struct lsm_ranges *r = c->ranges;
+    const struct lsm_comparator *cmp = c->table->cmp;
+    struct lsm_slice lo, hi;
+
+    if (!r)
+        return LSM_OK;
+    lo = r->range[0].lo;
+    hi = lsm_range_last(cmp, r->range[r->count - 1].hi);
+    if (c->all.entries == 0 || lsm_key_compare(cmp, lo, lsm_buf_slice(first)) < 0)
+        set_key(first, lo);
+    if (c->all.entries == 0 || lsm_key_compare(cmp, hi, lsm_buf_slice(last)) > 0)
+        set_key(last, hi);
+    if (c->all.entries == 0 || r->seq_min < c->all.seq_min)
+        c->all.seq_min = r->seq_min;
+    if (r->seq_max > c->all.seq_max)
+        c->all.seq_max = r->seq_max;
+    return first->rc ? first->rc : last->rc;
 }
 
 /* The keys of the first and last row; empty slices in an empty table. */
@@ -178,10 +209,11 @@ static int check_meta(const struct check *c, struct lsm_slice smallest, struct l
     const struct lsm_table_meta *m = c->table->meta;
 
     if (m->entries != c->all.entries || m->tombstones != c->all.tombstones ||
-        m->raw_bytes != c->all.raw_bytes || m->range_deletes != 0)
+        m->raw_bytes != c->all.raw_bytes)
         return corrupt(c, 0, "the rows are not what the MANIFEST counts");
-    if (m->entries && (m->seq_min != c->all.seq_min + m->seq_add ||
-                       m->seq_max != c->all.seq_max + m->seq_add))
+    if ((m->entries || m->range_deletes) &&
+        (m->seq_min != c->all.seq_min + m->seq_add ||
+         m->seq_max != c->all.seq_max + m->seq_add))
         return corrupt(c, 0, "the sequences are not what the MANIFEST says");
     if (lsm_key_compare(c->table->cmp, m->smallest, smallest) != 0 ||
         lsm_key_compare(c->table->cmp, m->largest, largest) != 0)
@@ -201,7 +233,9 @@ static int check_frame(struct check *c)
         return rc;
     if (footer.top_off != t->footer.top_off || footer.top_size != t->footer.top_size ||
         footer.properties_off != t->footer.properties_off ||
-        footer.properties_size != t->footer.properties_size)
+        footer.properties_size != t->footer.properties_size ||
+        footer.range_delete_off != t->footer.range_delete_off ||
+        footer.range_delete_size != t->footer.range_delete_size)
         return corrupt(c, 0, "the footer changed while the table was open");
     return lsm_table_read(t, footer.top_off, footer.top_size, LSM_BLOCK_TOP_INDEX, &c->scratch,
                           &payload);
@@ -227,9 +261,14 @@ int lsm_table_check(struct lsm_table *table)
     if (rc == LSM_OK)
         rc = end_keys(&c, &first, &last);
     if (rc == LSM_OK)
+        rc = lsm_table_read_ranges(table, &c.ranges);
+    if (rc == LSM_OK)
+        rc = add_ranges(&c, &first, &last);
+    if (rc == LSM_OK)
         rc = check_properties(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
     if (rc == LSM_OK)
         rc = check_meta(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
+    lsm_ranges_free(c.ranges);
     lsm_buf_clear(&first);
     lsm_buf_clear(&last);
     lsm_table_scratch_clear(&c.scratch);

@@ -16,6 +16,7 @@
 #define LSM_TABLE_COMPARATOR "comparator"
 #define LSM_TABLE_ENTRIES "entries"
 #define LSM_TABLE_LARGEST "largest"
+#define LSM_TABLE_RANGE_DELETES "range_deletes"   /* only where there are some */
 #define LSM_TABLE_RAW_BYTES "raw_bytes"
 #define LSM_TABLE_SEQ_MAX "seq_max"
 #define LSM_TABLE_SEQ_MIN "seq_min"

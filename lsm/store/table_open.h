@@ -60,6 +60,7 @@ struct lsm_table {
     uint64_t memory;
     struct lsm_table_footer footer;
     struct lsm_block *top;
+    struct lsm_ranges *ranges;          /* NULL: none */
     struct lsm_table_part *parts;       /* top->count */
     char name[LSM_FILENAME_SIZE];
 };
@@ -111,6 +112,8 @@ int lsm_table_read_index(struct lsm_table *table, uint32_t part, struct lsm_tabl
 int lsm_table_read_data(struct lsm_table *table, uint32_t part, const struct lsm_table_index *index,
                         uint32_t b, struct lsm_table_scratch *s, struct lsm_block **block);
 void lsm_table_index_free(void *index);
+/* The range deletes as they stand in the file, checked against the meta; NULL: none. The caller frees. */
+int lsm_table_read_ranges(struct lsm_table *table, struct lsm_ranges **ranges);
 /* The key of row i, in *key until the buffer changes. LSM_NOMEM. */
 int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf *buf,
                       struct lsm_slice *key, uint64_t *tag);

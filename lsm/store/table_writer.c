@@ -62,6 +62,10 @@ struct lsm_table_writer {
     uint64_t partition_raw, raw;
     struct lsm_buf first_key, last_key;
     uint64_t last_tag;
+
+    struct lsm_buf ranges;              /* encoded */
+    struct lsm_buf range_first, range_end;      /* of the first, of the last */
+    struct run range;                   /* entries: stretches */
 };
 
 static void fail(struct lsm_table_writer *w, int rc)
@@ -232,12 +236,16 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     lsm_buf_init(&w->hashes, os);
     lsm_buf_init(&w->first_key, os);
     lsm_buf_init(&w->last_key, os);
+    lsm_buf_init(&w->ranges, os);
+    lsm_buf_init(&w->range_first, os);
+    lsm_buf_init(&w->range_end, os);
     lsm_block_builder_init(&w->data, os);
     lsm_block_builder_init(&w->index, os);
     lsm_block_builder_init(&w->top, os);
     run_reset(&w->block);
     run_reset(&w->partition);
     run_reset(&w->table);
+    run_reset(&w->range);
     lsm_table_header_encode(header, LSM_TABLE_MAGIC, uuid, number, tree);
     lsm_put_u64(header + LSM_TABLE_HEADER_SIZE - 8,
                 lsm_hash64(header, LSM_TABLE_HEADER_SIZE - 8, 0));
@@ -309,9 +317,35 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
     w->raw += size;
 }
 
+void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo, struct lsm_slice hi,
+                                const uint64_t *seqs, uint32_t count)
+{
+    const struct lsm_comparator *cmp = w->options.comparator;
+
+    if (w->rc)
+        return;
+    assert(!w->is_finished);
+    assert(count > 0);
+    if (lsm_key_compare(cmp, lo, hi) >= 0 || lo.size > LSM_KEY_SIZE_MAX ||
+        lsm_range_last(cmp, hi).size > LSM_KEY_SIZE_MAX ||
+        (w->range.entries && lsm_key_compare(cmp, lsm_buf_slice(&w->range_end), lo) > 0)) {
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: range deletes are not in order", w->name));
+        return;
+    }
+    if (w->range.entries == 0)
+        lsm_buf_append_slice(&w->range_first, lo);
+    lsm_buf_reset(&w->range_end);
+    lsm_buf_append_slice(&w->range_end, hi);
+    lsm_range_encode(&w->ranges, lo, hi, seqs, count);
+    run_add(&w->range, &(struct run){ 1, 0, seqs[count - 1], seqs[0] });
+    fail(w, w->range_first.rc);
+    fail(w, w->range_end.rc);
+    fail(w, w->ranges.rc);
+}
+
 uint64_t lsm_table_writer_size(const struct lsm_table_writer *w)
 {
-    return place(w) + lsm_block_builder_size(&w->data) + lsm_block_builder_size(&w->index);
+    return w->ranges.size + place(w) + lsm_block_builder_size(&w->data) + lsm_block_builder_size(&w->index);
 }
 
 uint64_t lsm_table_writer_entries(const struct lsm_table_writer *w)
@@ -343,6 +377,8 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
     put_property(b, LSM_TABLE_COMPARATOR, lsm_slice_str(cmp ? cmp->name : ""));
     put_property_u64(b, LSM_TABLE_ENTRIES, meta->entries);
     put_property(b, LSM_TABLE_LARGEST, meta->largest);
+    if (meta->range_deletes)
+        put_property_u64(b, LSM_TABLE_RANGE_DELETES, meta->range_deletes);
     put_property_u64(b, LSM_TABLE_RAW_BYTES, meta->raw_bytes);
     put_property_u64(b, LSM_TABLE_SEQ_MAX, meta->seq_max);
     put_property_u64(b, LSM_TABLE_SEQ_MIN, meta->seq_min);
@@ -363,6 +399,28 @@ static void put_footer(struct lsm_table_writer *w, const struct lsm_table_footer
     lsm_put_u64(bytes + LSM_TABLE_FOOTER_SIZE - 8,
                 lsm_hash64(bytes, LSM_TABLE_FOOTER_SIZE - 8, 0));
     lsm_buf_append(&w->out, bytes, sizeof bytes);
+}
+
+/* What the table covers: rows and range deletes. */
+static void set_bounds(const struct lsm_table_writer *w, struct lsm_table_meta *meta)
+{
+    const struct lsm_comparator *cmp = w->options.comparator;
+    struct run all = w->table;
+
+    run_add(&all, &w->range);
+    meta->seq_min = all.entries ? all.seq_min : 0;
+    meta->seq_max = all.seq_max;
+    meta->smallest = lsm_buf_slice(&w->first_key);
+    meta->largest = lsm_buf_slice(&w->last_key);
+    if (w->range.entries) {
+        struct lsm_slice lo = lsm_buf_slice(&w->range_first);
+        struct lsm_slice hi = lsm_range_last(cmp, lsm_buf_slice(&w->range_end));
+
+        if (w->table.entries == 0 || lsm_key_compare(cmp, lo, meta->smallest) < 0)
+            meta->smallest = lo;
+        if (w->table.entries == 0 || lsm_key_compare(cmp, hi, meta->largest) > 0)
+            meta->largest = hi;
+    }
 }
 
 static void sync_file(struct lsm_table_writer *w)
@@ -394,11 +452,14 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
     meta->entries = w->table.entries;
     meta->tombstones = w->table.tombstones;
     meta->raw_bytes = w->raw - w->table.entries * ROW_OVERHEAD;
-    meta->seq_min = w->table.entries ? w->table.seq_min : 0;
-    meta->seq_max = w->table.seq_max;
-    meta->smallest = lsm_buf_slice(&w->first_key);
-    meta->largest = lsm_buf_slice(&w->last_key);
+    meta->range_deletes = w->range.entries;
+    set_bounds(w, meta);
 
+    if (w->range.entries) {
+        put_sealed(w, lsm_buf_slice(&w->ranges), LSM_BLOCK_RANGE_DELETE, LSM_CODEC_NONE,
+                   &footer.range_delete_off, &size);
+        footer.range_delete_size = (uint32_t)size;
+    }
     put_properties(w, meta, &footer.properties_off, &size);
     footer.properties_size = (uint32_t)size;
     put_block(w, &w->top, LSM_BLOCK_TOP_INDEX, LSM_CODEC_NONE, &footer.top_off, &size);
@@ -433,5 +494,8 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
     lsm_buf_clear(&w->hashes);
     lsm_buf_clear(&w->first_key);
     lsm_buf_clear(&w->last_key);
+    lsm_buf_clear(&w->ranges);
+    lsm_buf_clear(&w->range_first);
+    lsm_buf_clear(&w->range_end);
     lsm_mem_free(os, w);
 }

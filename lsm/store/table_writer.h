@@ -12,9 +12,10 @@
  *     top_index := a block whose keys are the partitions' last keys,
  *                  values := index off,size  filter off,size (size 0: none)  blocks:varint entries:varint
  *                            tombstones:varint seq_min:varint seq_max:varint
+ *     range_delete := stretches of range deletes (format/ranges.h), within smallest and largest
  *     properties:= (name:bytes value:bytes)*     sorted; unknown names are skipped; known are
  *                  comparator (empty: bytes) entries largest raw_bytes seq_max seq_min smallest
- *                  tombstones writer      numbers as u64
+ *                  tombstones writer      numbers as u64; range_deletes (stretches) if there are some
  *     footer    := top_index off:u64 size:u32  properties off:u64 size:u32  range_delete off:u64 size:u32
  *                  header's 56 bytes again, but magic "LSMTABF\n"  and sum over the whole footer
  *
@@ -30,6 +31,7 @@
 #define LSM_STORE_TABLE_WRITER_H
 
 #include "lsm/format/block.h"
+#include "lsm/format/ranges.h"
 #include "lsm/format/seal.h"
 #include "lsm/format/table_meta.h"
 
@@ -50,6 +52,10 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
 /* Rows in order. Latches errors. */
 void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
                           struct lsm_slice value);
+/* A stretch of range deletes, in order among themselves; whenever, before finish. `seqs` descend.
+   What it covers widens smallest and largest. Latches errors. */
+void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo, struct lsm_slice hi,
+                                const uint64_t *seqs, uint32_t count);
 uint64_t lsm_table_writer_size(const struct lsm_table_writer *w);      /* bytes so far, about */
 uint64_t lsm_table_writer_entries(const struct lsm_table_writer *w);
 /* Write the rest and sync the file (not the directory). *meta's keys are owned by the writer and
