@@ -206,6 +206,15 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
 int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key,
                 struct lsm_slice value);
 int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
+/*
+ * Delete every key in [begin, end), with one operation whatever their number. An
+ * end at or before `begin` deletes nothing; NULL data in `end` is LSM_MISUSE. As
+ * any write it can be undone by lsm_txn_rollback_to(), and hides what the
+ * transaction wrote before it, not what it writes later. Tables that lie within it
+ * are dropped without being read, as soon as no snapshot needs them.
+ */
+int lsm_txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice begin,
+                         struct lsm_slice end);
 
 /* A position to which the transaction can go back. Positions grow; cheap. */
 uint64_t lsm_txn_mark(const struct lsm_txn *txn);
@@ -292,6 +301,8 @@ int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync);
 int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key,
                struct lsm_slice value, bool sync);
 int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync);
+int lsm_db_delete_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin,
+                        struct lsm_slice end, bool sync);
 
 /*
  * The host shows that `token` is committed: publish all that it proves. LSM_STALE:

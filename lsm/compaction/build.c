@@ -78,21 +78,148 @@ static bool is_cut(const struct lsm_build *b, struct output *out, struct lsm_sli
     return out->grand_bytes > b->grand_bytes_max;
 }
 
+/* ---- range deletes ---- */
+
+struct spans {
+    const struct lsm_ranges *ranges;    /* NULL: there are none */
+    uint32_t *kept;             /* by stretch: how many of its deletes stay, the newest ones */
+    uint32_t row_at;            /* first stretch that does not end before the row */
+    uint32_t out_at;            /* first that is not written, */
+    struct lsm_buf out_from;    /* or only up to here */
+    bool is_cut;
+    struct lsm_buf end;         /* scratch */
+};
+
+/* A delete that everybody sees goes where nothing older is left for it. */
+static int spans_init(struct spans *s, const struct lsm_build *b, const struct lsm_retain *retain)
+{
+    const struct lsm_ranges *r = b->ranges;
+
+    *s = (struct spans){ .ranges = r };
+    lsm_buf_init(&s->out_from, b->os);
+    lsm_buf_init(&s->end, b->os);
+    if (!r)
+        return LSM_OK;
+    s->kept = lsm_mem_alloc(b->os, r->count * sizeof *s->kept);
+    if (!s->kept)
+        return lsm_nomem();
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct lsm_range *range = &r->range[i];
+        uint64_t oldest = r->seqs[range->seq_at + range->seq_count - 1];
+
+        s->kept[i] = range->seq_count;
+        if (lsm_retain_seen_by_all(retain, oldest) && b->is_bottom_range &&
+            b->is_bottom_range(b->ctx, range->lo, range->hi))
+            s->kept[i]--;
+    }
+    return LSM_OK;
+}
+
+static void spans_clear(struct spans *s, struct lsm_os *os)
+{
+    lsm_mem_free(os, s->kept);
+    lsm_buf_clear(&s->out_from);
+    lsm_buf_clear(&s->end);
+}
+
+/* Is the row deleted for everybody? *beside: some delete stays that it stands beside, so that it must
+   keep its own sequence. Keys ascend. */
+static bool spans_hide(struct spans *s, const struct lsm_build *b, const struct lsm_retain *retain,
+                       struct lsm_slice key, uint64_t tag, bool *beside)
+{
+    const struct lsm_comparator *cmp = b->table.comparator;
+    const struct lsm_ranges *r = s->ranges;
+    const struct lsm_range *range;
+
+    *beside = false;
+    if (!r)
+        return false;
+    while (s->row_at < r->count && lsm_key_compare(cmp, r->range[s->row_at].hi, key) <= 0)
+        s->row_at++;
+    if (s->row_at == r->count)
+        return false;
+    range = &r->range[s->row_at];
+    if (lsm_key_compare(cmp, range->lo, key) > 0)
+        return false;
+    *beside = s->kept[s->row_at] > 0;
+    return lsm_retain_covered(retain, r->seqs + range->seq_at, range->seq_count, lsm_tag_seq(tag));
+}
+
+/* May a file end behind `last`? Where there is no first key behind it, no delete may reach over. */
+static bool spans_allow_cut(const struct spans *s, const struct lsm_build *b, struct lsm_slice last)
+{
+    const struct lsm_comparator *cmp = b->table.comparator;
+    uint32_t i;
+
+    if (!s->ranges || (!cmp && last.size < LSM_KEY_SIZE_MAX))
+        return true;
+    i = lsm_ranges_find(s->ranges, cmp, last);
+    return i == s->ranges->count || lsm_key_compare(cmp, s->ranges->range[i].lo, last) > 0;
+}
+
+/* Give the file what begins up to its last row (NULL: all), and leave the rest to the next one. */
+static int spans_write(struct spans *s, const struct lsm_build *b, struct lsm_table_writer *w,
+                       const struct lsm_slice *last)
+{
+    const struct lsm_comparator *cmp = b->table.comparator;
+    const struct lsm_ranges *r = s->ranges;
+
+    for (; r && s->out_at < r->count; s->out_at++) {
+        const struct lsm_range *range = &r->range[s->out_at];
+        const uint64_t *seqs = r->seqs + range->seq_at;
+        uint32_t kept = s->kept[s->out_at];
+        struct lsm_slice lo = s->is_cut ? lsm_buf_slice(&s->out_from) : range->lo;
+
+        if (last && lsm_key_compare(cmp, lo, *last) > 0)
+            return LSM_OK;
+        if (kept && last && lsm_key_compare(cmp, range->hi, *last) > 0 &&
+            !lsm_key_is_next(*last, range->hi)) {
+            lsm_buf_reset(&s->end);
+            lsm_buf_append_slice(&s->end, *last);
+            lsm_buf_put_u8(&s->end, 0);
+            if (s->end.rc)
+                return s->end.rc;
+            lsm_table_writer_add_range(w, lo, lsm_buf_slice(&s->end), seqs, kept);
+            lsm_buf_reset(&s->out_from);
+            lsm_buf_append_slice(&s->out_from, lsm_buf_slice(&s->end));
+            s->is_cut = true;
+            return s->out_from.rc;
+        }
+        if (kept)
+            lsm_table_writer_add_range(w, lo, range->hi, seqs, kept);
+        s->is_cut = false;
+    }
+    return LSM_OK;
+}
+
+static bool spans_left(struct spans *s)
+{
+    while (s->ranges && s->out_at < s->ranges->count && s->kept[s->out_at] == 0) {
+        s->out_at++;
+        s->is_cut = false;
+    }
+    return s->ranges && s->out_at < s->ranges->count;
+}
+
+/* ---- the run ---- */
+
 int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
 {
     const struct lsm_slice end = { NULL, 0 };
     struct output out = { NULL, 0, 0, 0 };
     struct lsm_retain retain;
+    struct spans spans;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
     uint64_t tag_before = 0;
-    int rc = LSM_OK;
+    int rc;
 
     lsm_retain_init(&retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
     lsm_buf_init(&last, b->os);
+    rc = spans_init(&spans, b, &retain);
 
     for (lsm_iter_first(it); it->valid && rc == LSM_OK; lsm_iter_next(it)) {
         uint64_t tag = it->tag;
-        bool keep, same;
+        bool keep, same, beside;
 
         if (++b->rows_read % PAUSE_ROWS == 0 && b->pause) {
             rc = b->pause(b->ctx);
@@ -106,8 +233,11 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
                 break;
             }
         }
+        if (spans_hide(&spans, b, &retain, it->key, tag, &beside))
+            continue;
         tag_before = tag;
-        keep = lsm_retain_row(&retain, it->key, &tag, b->is_bottom && b->is_bottom(b->ctx, it->key));
+        keep = lsm_retain_row(&retain, it->key, &tag,
+                              !beside && b->is_bottom && b->is_bottom(b->ctx, it->key));
         if (retain.key.rc) {
             rc = lsm_nomem();
             break;
@@ -116,8 +246,11 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
             continue;
         if (out.writer && is_cut(b, &out, it->key)) {
             same = lsm_key_compare(b->table.comparator, it->key, lsm_buf_slice(&last)) == 0;
-            if (!same) {
-                rc = output_finish(b, &out, it->key);
+            if (!same && spans_allow_cut(&spans, b, lsm_buf_slice(&last))) {
+                struct lsm_slice last_key = lsm_buf_slice(&last);
+                rc = spans_write(&spans, b, out.writer, &last_key);
+                if (rc == LSM_OK)
+                    rc = output_finish(b, &out, it->key);
                 if (rc)
                     break;
             }
@@ -135,7 +268,11 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
     }
     if (rc == LSM_OK)
         rc = it->rc;
+    if (rc == LSM_OK && !out.writer && spans_left(&spans))
+        rc = output_open(b, &out);
     if (out.writer) {
+        if (rc == LSM_OK)
+            rc = spans_write(&spans, b, out.writer, NULL);
         if (rc == LSM_OK)
             rc = output_finish(b, &out, end);
         else
@@ -149,6 +286,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
         lsm_build_clear(b);
     }
     lsm_buf_clear(&last);
+    spans_clear(&spans, b->os);
     lsm_retain_clear(&retain);
     return rc;
 }

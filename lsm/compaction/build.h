@@ -2,6 +2,8 @@
  * build.h -- from a sorted stream of versions to new table files: what flush and
  * compaction have in common. Rows that nobody can see are left out; a file is
  * cut at its size and before it overlaps too much of the level below its own.
+ * Range deletes are cut with the files: one that reaches over the last row k of
+ * a file goes on in the next from k ‖ 0, the first key behind it.
  *
  * Every file is synced before its meta is given out; the directory is not.
  */
@@ -23,6 +25,8 @@ struct lsm_build {
     uint32_t file_mode;
     const uint64_t *snapshots;          /* ascending */
     size_t snapshot_count;
+    /* Range deletes among the rows, fragmented with `snapshots` as limits; NULL: none. */
+    const struct lsm_ranges *ranges;
     uint64_t file_bytes;                /* cut here; 0: one file */
     const struct lsm_level *grand;      /* below the output level, for cutting; or NULL */
     uint64_t grand_bytes_max;
@@ -30,6 +34,8 @@ struct lsm_build {
     uint64_t (*new_file)(void *ctx);    /* a number that sweep leaves alone until the job ends */
     /* May an older version of a row of this key be anywhere else? Asked with ascending keys. NULL: yes. */
     bool (*is_bottom)(void *ctx, struct lsm_slice key);
+    /* May anything older than a range delete of [lo, hi) be within it, elsewhere? NULL: yes. */
+    bool (*is_bottom_range)(void *ctx, struct lsm_slice lo, struct lsm_slice hi);
     /* Should a file end before this key, for the caller's reasons? Asked with ascending keys. May be NULL. */
     bool (*cut)(void *ctx, struct lsm_slice key);
     /* Called every few thousand rows; non-zero ends the job with that code. May be NULL. */

@@ -24,6 +24,16 @@ static bool is_bottom(void *ctx, struct lsm_slice key)
     return true;
 }
 
+static bool is_bottom_range(void *ctx, struct lsm_slice lo, struct lsm_slice hi)
+{
+    struct lsm_compact *c = ctx;
+
+    for (uint32_t i = c->job->output_level + 1; i < LSM_LEVEL_COUNT_MAX; i++)
+        if (lsm_level_overlaps(&c->tree->level[i], true, c->build.table.comparator, lo, hi))
+            return false;
+    return true;
+}
+
 static uint64_t new_file(void *ctx)
 {
     struct lsm_compact *c = ctx;
@@ -48,6 +58,10 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     lsm_edit_init(&edit, c->build.os);
     for (; lower_done < job->lower_count; lower_done++) {
         const struct lsm_run *run = job->lower[lower_done];
+        /* Behind the last output its range deletes would be missing. */
+        if (!is_last && run->meta.range_deletes &&
+            lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) > 0)
+            break;
         if (!is_last && lsm_key_compare(cmp, run->meta.largest, next) >= 0)
             break;
         lsm_edit_remove_table(&edit, job->output_level, job->tree, run->meta.number);
@@ -173,15 +187,62 @@ static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
     return rc;
 }
 
+static int add_ranges(struct lsm_compact *c, struct lsm_run *const *runs, uint32_t count,
+                      struct lsm_range_set *set)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct lsm_table_meta *meta = &runs[i]->meta;
+        const struct lsm_ranges *r;
+        struct lsm_table *table;
+        int rc;
+
+        if (meta->range_deletes == 0)
+            continue;
+        rc = lsm_tables_get(c->tables, meta, c->build.table.comparator, &table);
+        if (rc)
+            return rc;
+        r = lsm_table_ranges(table);
+        for (uint32_t k = 0; k < r->count; k++)
+            for (uint32_t n = 0; n < r->range[k].seq_count; n++)
+                lsm_range_set_add(set, r->range[k].lo, r->range[k].hi,
+                                  r->seqs[r->range[k].seq_at + n] + meta->seq_add);
+        lsm_table_unref(table);
+    }
+    return LSM_OK;
+}
+
+static int gather_ranges(struct lsm_compact *c, struct lsm_ranges **ranges)
+{
+    struct lsm_range_set set;
+    int rc;
+
+    *ranges = NULL;
+    lsm_range_set_init(&set, c->build.os);
+    rc = add_ranges(c, c->job->upper, c->job->upper_count, &set);
+    if (rc == LSM_OK)
+        rc = add_ranges(c, c->job->lower, c->job->lower_count, &set);
+    if (rc == LSM_OK)
+        return lsm_range_set_finish(&set, c->build.table.comparator, c->build.snapshots,
+                                    c->build.snapshot_count, ranges);
+    lsm_range_set_clear(&set);
+    return rc;
+}
+
 int lsm_compact_run(struct lsm_compact *c)
 {
     struct lsm_build *b = &c->build;
     const struct lsm_slice end = { NULL, 0 };
+    struct lsm_ranges *ranges;
     struct lsm_iter *it;
-    int rc = open_inputs(c, &it);
+    int rc = gather_ranges(c, &ranges);
 
     if (rc)
         return rc;
+    rc = open_inputs(c, &it);
+    if (rc) {
+        lsm_ranges_free(ranges);
+        return rc;
+    }
     c->installed = 0;
     c->lower_done = 0;
     c->slice_bytes_done = 0;
@@ -191,6 +252,8 @@ int lsm_compact_run(struct lsm_compact *c)
     b->new_file = new_file;
     b->pause = take_a_break;
     b->is_bottom = is_bottom;
+    b->ranges = ranges;
+    b->is_bottom_range = is_bottom_range;
     b->cut = cut;
     b->file_done = file_done;
     b->file_bytes = c->policy->file_bytes;
@@ -198,6 +261,8 @@ int lsm_compact_run(struct lsm_compact *c)
                                                              : NULL;
     b->grand_bytes_max = c->policy->overlap_bytes_max;
     rc = lsm_build_run(b, it);
+    b->ranges = NULL;
+    lsm_ranges_free(ranges);
     lsm_iter_close(it);
     if (rc == LSM_OK)
         rc = install(c, end, true);

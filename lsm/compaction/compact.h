@@ -6,7 +6,9 @@
  * The upper side stays until the end. In between, rows stand in both levels
  * with the same content, which every reader treats as an older version; so a
  * job can be cut short by a crash, a full disk or close, keeps what it
- * installed, and never needs twice the store.
+ * installed, and never needs twice the store. A lower run's range deletes go on
+ * in an output behind its last row, so such a run is used up only when an output
+ * has passed its end.
  */
 #ifndef LSM_COMPACTION_COMPACT_H
 #define LSM_COMPACTION_COMPACT_H
@@ -16,7 +18,8 @@
 #include "lsm/store/table.h"
 
 struct lsm_compact {
-    struct lsm_build build;             /* filled by the caller but grand, is_bottom, file_done, ctx's use */
+    struct lsm_build build;             /* filled by the caller but ranges, grand, is_bottom, file_done,
+                                           ctx's use */
     const struct lsm_job *job;
     const struct lsm_tree_version *tree;
     const struct lsm_policy *policy;

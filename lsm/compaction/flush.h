@@ -8,8 +8,8 @@
 #include "lsm/compaction/pick.h"
 
 /*
- * Write the rows of `it` (one tree, newest versions first; not closed) as tables
- * and record them in `edit`. The caller has filled the build's fields but table
+ * Write the rows of `it` (one tree, newest versions first; not closed) and the
+ * range deletes `b->ranges` as tables and record them in `edit`. The caller has filled the build's fields but table
  * codec, is_bottom and grand, which are decided here: a run that overlaps
  * nothing goes as deep as pick says (not below level_max) and is compressed
  * from level 2 on. On failure `edit` is unchanged and the files are gone.

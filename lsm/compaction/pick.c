@@ -286,7 +286,8 @@ int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct 
             if (i < target)
                 upper++;
             else
-                has_tombstones |= tree->level[i].runs[k]->meta.tombstones > 0;
+                has_tombstones |= tree->level[i].runs[k]->meta.tombstones > 0 ||
+                                  tree->level[i].runs[k]->meta.range_deletes > 0;
         }
     if (upper == 0 && !has_tombstones)
         return LSM_DONE;

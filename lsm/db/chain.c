@@ -152,6 +152,11 @@ static struct lsm_tree *find_tree(struct lsm_db *db, uint32_t id, struct lsm_tre
 static int add_row(struct lsm_unit *unit, struct lsm_tree *tree, struct lsm_slice key, uint64_t tag,
                    struct lsm_slice value)
 {
+    if (lsm_tag_kind(tag) == LSM_KIND_RANGE_DELETE) {
+        int rc = lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
+        atomic_store_explicit(&unit->has_ranges, true, memory_order_release);
+        return rc;
+    }
     if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
         lsm_dead_put(tree, key);
     if (!tree->cmp)             /* a comparator may call different bytes one key */
@@ -191,6 +196,8 @@ static int copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct ls
         if (!lsm_op_decode(&r, &kind, &id, &key, &value))
             return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
         tree = find_tree(db, id, tree);
+        if (tree && kind == LSM_KIND_RANGE_DELETE && lsm_key_compare(tree->cmp, key, value) >= 0)
+            return lsm_corrupt("log", 0, "a range delete that ends before it begins");
         if (tree && !atomic_load(&tree->dropped))
             rc = add_row(to, tree, key, lsm_tag(base + op, kind), value);
     }
@@ -208,6 +215,7 @@ static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_me
     if (mem) {
         unit->mem = mem;
         unit->seq_add = base;
+        atomic_store_explicit(&unit->has_ranges, lsm_memtable_has_ranges(mem), memory_order_release);
         lsm_memtable_ref(mem);
     }
     unit->runs = rec->runs;

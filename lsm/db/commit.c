@@ -300,7 +300,8 @@ int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
     return lsm_fail(me.rc, "%s", me.why);
 }
 
-static int commit_one(struct lsm_db *db, struct lsm_tree *tree, bool is_put, struct lsm_slice key,
+/* value: of a RANGE_DELETE its end. */
+static int commit_one(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
                       struct lsm_slice value, bool sync)
 {
     struct lsm_txn *txn;
@@ -308,7 +309,12 @@ static int commit_one(struct lsm_db *db, struct lsm_tree *tree, bool is_put, str
 
     if (rc)
         return rc;
-    rc = is_put ? lsm_txn_put(txn, tree, key, value) : lsm_txn_delete(txn, tree, key);
+    if (kind == LSM_KIND_PUT)
+        rc = lsm_txn_put(txn, tree, key, value);
+    else if (kind == LSM_KIND_DELETE)
+        rc = lsm_txn_delete(txn, tree, key);
+    else
+        rc = lsm_txn_delete_range(txn, tree, key, value);
     if (rc) {
         char why[LSM_ERROR_TEXT_SIZE];
         lsm_error_save(why, sizeof why);
@@ -321,11 +327,17 @@ static int commit_one(struct lsm_db *db, struct lsm_tree *tree, bool is_put, str
 int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, struct lsm_slice value,
                bool sync)
 {
-    return commit_one(db, tree, true, key, value, sync);
+    return commit_one(db, tree, LSM_KIND_PUT, key, value, sync);
 }
 
 int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync)
 {
     const struct lsm_slice none = { NULL, 0 };
-    return commit_one(db, tree, false, key, none, sync);
+    return commit_one(db, tree, LSM_KIND_DELETE, key, none, sync);
+}
+
+int lsm_db_delete_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin,
+                        struct lsm_slice end, bool sync)
+{
+    return commit_one(db, tree, LSM_KIND_RANGE_DELETE, begin, end, sync);
 }

@@ -12,6 +12,8 @@ struct lsm_cursor {
     struct lsm_tree *tree;
     struct lsm_view *view;
     struct lsm_iter *it;
+    struct lsm_cover *cover;    /* of `it`; NULL: there are no range deletes */
+    bool saw_ranges;            /* the active memtable had some of the tree when `it` was made */
     bool has_own, no_cache;     /* how `it` was made */
     bool saw_rows;              /* the active memtable had rows of the tree when `it` was made */
     struct lsm_visible visible;
@@ -30,11 +32,21 @@ static void release(struct lsm_cursor *c)
 {
     lsm_iter_close(c->it);
     c->it = NULL;
+    lsm_cover_free(c->cover);
+    c->cover = NULL;
     lsm_view_unref(c->view);
     c->view = NULL;
     lsm_memtable_unref(c->own_mem);
     c->own_mem = NULL;
     c->valid = false;
+}
+
+static bool has_ranges(const struct lsm_view *view, const struct lsm_tree *tree)
+{
+    const struct lsm_unit *unit = view->newest;
+
+    return unit && unit->mem && atomic_load_explicit(&unit->has_ranges, memory_order_acquire) &&
+           lsm_memtable_range_count(unit->mem, tree->id) > 0;
 }
 
 /*
@@ -58,6 +70,8 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
     if (same && c->view->newest && c->view->newest->mem && !c->saw_rows &&
         lsm_memtable_tree_rows(c->view->newest->mem, tree->id))
         same = false;           /* the memtable had no rows of the tree then and was left out */
+    if (same && !c->saw_ranges && has_ranges(view, tree))
+        same = false;           /* nor range deletes */
     if (same) {
         lsm_view_unref(view);
     } else {
@@ -73,7 +87,8 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
         c->no_cache = no_cache;
         c->saw_rows = view->newest && view->newest->mem &&
                       lsm_memtable_tree_rows(view->newest->mem, tree->id) > 0;
-        rc = lsm_view_iter(db, view, tree, own, no_cache, &c->it);
+        c->saw_ranges = has_ranges(view, tree);
+        rc = lsm_view_iter(db, view, tree, own, no_cache, &c->it, &c->cover);
         if (rc) {
             c->it = NULL;
             release(c);
@@ -81,6 +96,8 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
         }
     }
     c->has_lower = c->has_upper = c->valid = false;
+    if (c->cover)
+        lsm_cover_set(c->cover, &at);
     lsm_visible_set(&c->visible, c->it, tree->cmp, at);
     return LSM_OK;
 }
@@ -200,7 +217,11 @@ static void seek_live(struct lsm_cursor *c, struct lsm_slice key)
     if (lsm_dead_skip(c->tree, v->at.seq_max, key, &c->dead_lo, &c->dead_to) &&
         !own_row_between(c, key, lsm_buf_slice(&c->dead_to)))
         from = lsm_buf_slice(&c->dead_to);
+    if (c->cover)
+        lsm_cover_passed_over(c->cover);
     lsm_visible_seek(v, from);
+    if (c->cover)
+        v->passed_over += lsm_cover_passed_over(c->cover);
     if (v->passed_over)
         atomic_fetch_add_explicit(&c->db->counters.rows_passed_over, v->passed_over, memory_order_relaxed);
     if (v->valid && v->passed_over >= DEAD_ROWS_MIN && !c->has_own)

@@ -26,6 +26,7 @@
 #include "lsm/store/memfilter.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/table.h"
+#include "lsm/version/cover.h"
 #include "lsm/version/manifest.h"
 #include "lsm/version/version.h"
 #include "lsm/version/visible.h"
@@ -40,6 +41,7 @@ struct lsm_unit {
     struct lsm_unit *older;     /* weak: a view follows it only as far as it holds references */
     struct lsm_memtable *mem;   /* or NULL */
     struct lsm_memfilter filter; /* of mem's keys; not made: says maybe */
+    atomic_bool has_ranges;     /* mem has range deletes */
     uint64_t seq_add;           /* to the rows of mem */
     struct lsm_run **runs;      /* seq_add is in their meta; newest first */
     uint32_t run_count;
@@ -123,6 +125,7 @@ enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CO
 struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
         commit_groups, records_carried;
+    atomic_uint_least64_t range_deletes, tables_dropped;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
 };
@@ -345,8 +348,10 @@ void lsm_txn_free(struct lsm_txn *txn);
 
 /* ---- cursor.c and get.c use these (view.c) ---- */
 /* The merged iterator over everything a reader of `tree` sees; own: transaction or NULL. */
+/* *cover: the range deletes that filter it, to be told who reads and freed after it; NULL: none. */
 int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
-                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it);
+                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it,
+                  struct lsm_cover **cover);
 struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
 

@@ -1,6 +1,6 @@
 /*
- * get.c -- one key: from the newest place to the oldest, the first version that
- * the reader sees decides. Sequences of the places do not interleave: own
+ * get.c -- one key: from the newest place to the oldest, the first version or
+ * range delete that the reader sees decides. Sequences of the places do not interleave: own
  * writes, units, level 0 by age, deeper levels.
  */
 #include "lsm/db/db.h"
@@ -14,6 +14,7 @@ struct search {
     uint64_t hash;
     bool has_hash, no_cache;
     struct lsm_view_point at;
+    uint64_t gone;              /* newest range delete seen in the place that is searched; 0: none */
     uint64_t tag;               /* of what was found */
     struct lsm_slice value;
     struct lsm_table_pin pin;
@@ -29,6 +30,28 @@ static uint64_t hash_of(struct search *s)
     return s->hash;
 }
 
+/* A place with range deletes was searched: is what it has of the key, and all that is older, gone?
+   Then that is what was found. */
+static int bury(struct search *s, int rc)
+{
+    if (s->gone == 0 || (rc == LSM_OK && lsm_tag_seq(s->tag) > s->gone) ||
+        (rc != LSM_OK && rc != LSM_NOTFOUND))
+        return rc;
+    lsm_table_unpin(&s->pin);
+    s->mem = NULL;
+    s->tag = lsm_tag(s->gone, LSM_KIND_DELETE);
+    return LSM_OK;
+}
+
+static void see_ranges(struct search *s, const struct lsm_memtable *mem, uint64_t seq_max,
+                       uint64_t seq_add)
+{
+    struct lsm_stretch stretch;
+
+    lsm_memtable_range_at(mem, s->tree->id, s->tree->cmp, s->key, seq_max, seq_add, &stretch);
+    s->gone = stretch.seq;
+}
+
 static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_max)
 {
     const struct lsm_table_meta *m = &run->meta;
@@ -42,16 +65,32 @@ static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_
     if (rc)
         return rc;
     rc = lsm_table_get(table, s->key, hash_of(s), seq_max, s->no_cache, &s->tag, &s->value, &s->pin);
+    if (m->range_deletes) {
+        struct lsm_stretch stretch;
+        lsm_table_range_at(table, s->key, seq_max, &stretch);
+        s->gone = stretch.seq;
+        rc = bury(s, rc);
+    }
     lsm_table_unref(table);
     return rc;
 }
 
 static int search_own(struct search *s, const struct lsm_txn *own)
 {
-    if (own->batch.mem && lsm_memtable_get(own->batch.mem, s->tree->id, s->tree->cmp, s->key, s->at.own_max,
-                                           LSM_SEQ_OWN, &s->tag, &s->value)) {
-        s->mem = own->batch.mem;
-        return LSM_OK;
+    if (own->batch.mem) {
+        struct lsm_memtable *mem = own->batch.mem;
+        int rc = LSM_NOTFOUND;
+        if (lsm_memtable_get(mem, s->tree->id, s->tree->cmp, s->key, s->at.own_max, LSM_SEQ_OWN, &s->tag,
+                             &s->value)) {
+            s->mem = mem;
+            rc = LSM_OK;
+        }
+        if (lsm_memtable_has_ranges(mem)) {
+            see_ranges(s, mem, s->at.own_max, LSM_SEQ_OWN);
+            rc = bury(s, rc);
+        }
+        if (rc == LSM_OK)
+            return rc;
     }
     for (uint32_t i = own->run_count; i-- > 0;) {
         int rc = search_run(s, own->runs[i], s->at.own_max);
@@ -68,13 +107,17 @@ static int search_view(struct search *s, const struct lsm_view *view)
     int rc;
 
     for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older) {
+        if (unit->mem && atomic_load_explicit(&unit->has_ranges, memory_order_acquire))
+            see_ranges(s, unit->mem, s->at.seq_max, unit->seq_add);
         if (unit->mem &&
             (s->tree->cmp || lsm_memfilter_may_contain(&unit->filter, s->tree->id, hash_of(s))) &&
             lsm_memtable_get(unit->mem, s->tree->id, s->tree->cmp, s->key, s->at.seq_max,
                                           unit->seq_add, &s->tag, &s->value)) {
             s->mem = unit->mem;
-            return LSM_OK;
+            return bury(s, LSM_OK);
         }
+        if (__builtin_expect(s->gone != 0, 0))
+            return bury(s, LSM_NOTFOUND);
         for (uint32_t k = 0; k < unit->run_count; k++) {
             rc = search_run(s, unit->runs[k], s->at.seq_max);
             if (rc != LSM_NOTFOUND)

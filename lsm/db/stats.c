@@ -69,6 +69,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("tables", table_count, "count");
     STAT("table_bytes", table_bytes, "bytes");
     STAT("rows_passed_over", COUNTER(rows_passed_over), "count");
+    STAT("range_deletes", COUNTER(range_deletes), "count");
+    STAT("tables_dropped", COUNTER(tables_dropped), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
 #undef STAT

@@ -231,6 +231,19 @@ int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice 
     return write_one(txn, tree, LSM_KIND_DELETE, key, none);
 }
 
+int lsm_txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice begin,
+                         struct lsm_slice end)
+{
+    if (!end.data)
+        return lsm_fail(LSM_MISUSE, "delete range: it has no end");
+    if (end.size > LSM_KEY_SIZE_MAX)
+        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", end.size, LSM_KEY_SIZE_MAX);
+    if (begin.size <= LSM_KEY_SIZE_MAX && lsm_key_compare(tree->cmp, begin, end) >= 0)
+        return LSM_OK;
+    atomic_fetch_add_explicit(&txn->db->counters.range_deletes, 1, memory_order_relaxed);
+    return write_one(txn, tree, LSM_KIND_RANGE_DELETE, begin, end);
+}
+
 /* ---- spilling ---- */
 
 /* Rows of one tree with op numbers in [from, to): what a private table gets. */
@@ -246,6 +259,37 @@ static bool stretch_has(const struct stretch *s)
     return op >= s->from && op < s->to;
 }
 
+/* The range deletes with op numbers in [from, to): nobody can go back to between them. */
+static int spill_ranges(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
+                        struct lsm_ranges **ranges)
+{
+    const struct lsm_memtable *mem = txn->batch.mem;
+    uint32_t count = lsm_memtable_range_count(mem, tree->id);
+    struct lsm_range_set set;
+
+    lsm_range_set_init(&set, txn->db->os);
+    for (uint32_t i = 0; i < count; i++) {
+        struct lsm_slice lo, hi;
+        uint64_t op;
+
+        lsm_memtable_range(mem, tree->id, i, &lo, &hi, &op);
+        if (op >= from && op < to)
+            lsm_range_set_add(&set, lo, hi, op);
+    }
+    return lsm_range_set_finish(&set, tree->cmp, NULL, 0, ranges);
+}
+
+static bool is_deleted(const struct lsm_ranges *ranges, const struct lsm_tree *tree,
+                       struct lsm_slice key, uint64_t tag)
+{
+    struct lsm_stretch at;
+
+    if (!ranges)
+        return false;
+    lsm_ranges_at(ranges, tree->cmp, key, LSM_SEQ_MAX, 0, &at);
+    return at.seq > lsm_tag_seq(tag);
+}
+
 static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compressor *compressor,
                          uint64_t from, uint64_t to)
 {
@@ -254,6 +298,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = 10, .codec = LSM_CODEC_NONE };
     struct lsm_table_meta meta;
     struct lsm_run *run = NULL;
+    struct lsm_ranges *ranges;
     struct lsm_tree *tree;
     struct stretch s = { .from = from, .to = to };
     int rc;
@@ -264,11 +309,22 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     options.comparator = tree->cmp;
     options.block_bytes = tree->block_bytes;
     options.filter_bits = tree->filter_bits;
-    rc = lsm_memtable_iter_new(txn->batch.mem, tree_id, tree->cmp, 0, &s.it);
+    rc = spill_ranges(txn, tree, from, to, &ranges);
     if (rc)
         return rc;
+    rc = lsm_memtable_iter_new(txn->batch.mem, tree_id, tree->cmp, 0, &s.it);
+    if (rc) {
+        lsm_ranges_free(ranges);
+        return rc;
+    }
+    if (ranges)
+        rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
+                                   compressor, db->file_mode, &w);
+    for (uint32_t i = 0; rc == LSM_OK && ranges && i < ranges->count; i++)
+        lsm_table_writer_add_range(w, ranges->range[i].lo, ranges->range[i].hi,
+                                   ranges->seqs + ranges->range[i].seq_at, ranges->range[i].seq_count);
     for (lsm_iter_first(s.it); s.it->valid && rc == LSM_OK; lsm_iter_next(s.it)) {
-        if (!stretch_has(&s))
+        if (!stretch_has(&s) || is_deleted(ranges, tree, s.it->key, s.it->tag))
             continue;
         if (!w)
             rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
@@ -294,6 +350,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     }
     lsm_table_writer_close(w);
     lsm_iter_close(s.it);
+    lsm_ranges_free(ranges);
     return rc;
 }
 

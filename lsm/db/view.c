@@ -123,23 +123,33 @@ struct level_ctx {
     bool no_cache;
 };
 
+/* cover: gets the table's range deletes; or NULL. */
 static int open_run(struct lsm_db *db, const struct lsm_run *run, struct lsm_tree *tree, bool no_cache,
-                    struct lsm_iter **it)
+                    struct lsm_cover *cover, struct lsm_iter **it)
 {
     struct lsm_table *table;
     int rc = lsm_tables_get(db->tables, &run->meta, tree->cmp, &table);
 
     if (rc)
         return rc;
-    rc = lsm_table_iter_new(table, no_cache, it);
+    if (cover && run->meta.range_deletes)
+        rc = lsm_cover_add_table(cover, table, run->meta.seq_add);
+    if (rc == LSM_OK)
+        rc = lsm_table_iter_new(table, no_cache, it);
     lsm_table_unref(table);
     return rc;
+}
+
+static int open_cover(void *ctx, const struct lsm_run *run, struct lsm_table **table)
+{
+    struct lsm_tree *tree = ctx;
+    return lsm_tables_get(tree->db->tables, &run->meta, tree->cmp, table);
 }
 
 static int level_open(void *ctx, uint32_t i, struct lsm_iter **it)
 {
     struct level_ctx *l = ctx;
-    return open_run(l->db, l->level->runs[i], l->tree, l->no_cache, it);
+    return open_run(l->db, l->level->runs[i], l->tree, l->no_cache, NULL, it);
 }
 
 static uint32_t level_find(void *ctx, struct lsm_slice key)
@@ -154,10 +164,11 @@ static void level_close(void *ctx)
     lsm_mem_free(l->db->os, l);
 }
 
-struct sources {
+struct sources {                /* from the newest to the oldest */
     struct lsm_os *os;
     struct lsm_iter **list;
     size_t count, cap;
+    struct lsm_cover *cover;    /* NULL: no range delete so far */
 };
 
 static int sources_room(struct sources *s)
@@ -173,8 +184,35 @@ static int sources_room(struct sources *s)
     return LSM_OK;
 }
 
+/* There are range deletes: from here on places are filtered. */
+static int need_cover(struct sources *s, const struct lsm_comparator *cmp)
+{
+    if (!s->cover)
+        s->cover = lsm_cover_new(s->os, cmp);
+    return s->cover ? LSM_OK : lsm_nomem();
+}
+
+/* How many places had range deletes before the one that is being added. */
+static uint32_t covered(const struct sources *s)
+{
+    return s->cover ? lsm_cover_count(s->cover) : 0;
+}
+
+/* The source that was opened counts. newer: covered() before it. */
+static int take(struct sources *s, uint32_t newer)
+{
+    int rc = LSM_OK;
+
+    if (covered(s) > 0)
+        rc = lsm_cover_filter(s->cover, newer, covered(s) > newer, &s->list[s->count]);
+    if (rc == LSM_OK)
+        s->count++;
+    return rc;
+}
+
 static int add_mem(struct sources *s, struct lsm_memtable *mem, struct lsm_tree *tree, uint64_t seq_add)
 {
+    uint32_t newer = covered(s);
     int rc;
 
     if (!mem)
@@ -182,61 +220,78 @@ static int add_mem(struct sources *s, struct lsm_memtable *mem, struct lsm_tree 
     if (lsm_memtable_tree_rows(mem, tree->id) == 0 && seq_add != LSM_SEQ_OWN)
         return LSM_OK;          /* rows that come later are not for this reader */
     rc = sources_room(s);
+    if (rc == LSM_OK && lsm_memtable_has_ranges(mem) && lsm_memtable_range_count(mem, tree->id)) {
+        rc = need_cover(s, tree->cmp);
+        if (rc == LSM_OK)
+            rc = lsm_cover_add_memtable(s->cover, mem, tree->id, seq_add);
+    }
     if (rc == LSM_OK)
         rc = lsm_memtable_iter_new(mem, tree->id, tree->cmp, seq_add, &s->list[s->count]);
+    return rc ? rc : take(s, newer);
+}
+
+static int add_run(struct sources *s, struct lsm_db *db, struct lsm_tree *tree, struct lsm_run *run,
+                   bool no_cache)
+{
+    uint32_t newer = covered(s);
+    int rc;
+
+    if (run->meta.tree != tree->id)
+        return LSM_OK;
+    rc = sources_room(s);
+    if (rc == LSM_OK && run->meta.range_deletes)
+        rc = need_cover(s, tree->cmp);
     if (rc == LSM_OK)
-        s->count++;
-    return rc;
+        rc = open_run(db, run, tree, no_cache, s->cover, &s->list[s->count]);
+    return rc ? rc : take(s, newer);
 }
 
 static int add_runs(struct sources *s, struct lsm_db *db, struct lsm_tree *tree,
                     struct lsm_run *const *runs, uint32_t count, bool no_cache)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (runs[i]->meta.tree != tree->id)
-            continue;
-        int rc = sources_room(s);
-        if (rc == LSM_OK)
-            rc = open_run(db, runs[i], tree, no_cache, &s->list[s->count]);
-        if (rc)
-            return rc;
-        s->count++;
-    }
-    return LSM_OK;
+    int rc = LSM_OK;
+
+    for (uint32_t i = 0; i < count && rc == LSM_OK; i++)
+        rc = add_run(s, db, tree, runs[i], no_cache);
+    return rc;
 }
 
 static int add_level(struct sources *s, struct lsm_db *db, struct lsm_tree *tree,
                      const struct lsm_level *level, bool no_cache)
 {
     struct level_ctx *ctx = lsm_mem_alloc(db->os, sizeof *ctx);
+    uint32_t newer = covered(s);
     int rc = ctx ? sources_room(s) : lsm_nomem();
 
+    if (rc == LSM_OK && level->range_deletes) {
+        const struct lsm_cover_level how = { tree, open_cover };
+        rc = need_cover(s, tree->cmp);
+        if (rc == LSM_OK)
+            rc = lsm_cover_add_level(s->cover, level, &how);
+    }
     if (rc) {
         lsm_mem_free(db->os, ctx);
         return rc;
     }
     *ctx = (struct level_ctx){ db, tree, level, no_cache };
     struct lsm_level_source source = { ctx, level_open, level_find, level->count, level_close };
-    rc = lsm_level_iter_new(db->os, &source, &s->list[s->count]);
-    if (rc)
-        lsm_mem_free(db->os, ctx);
-    else
-        s->count++;
-    return rc;
+    rc = lsm_level_iter_new(db->os, &source, &s->list[s->count]);      /* frees ctx if it fails */
+    return rc ? rc : take(s, newer);
 }
 
 int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
-                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it)
+                  const struct lsm_txn *own, bool no_cache, struct lsm_iter **it,
+                  struct lsm_cover **cover)
 {
-    struct sources s = { db->os, NULL, 0, 0 };
+    struct sources s = { db->os, NULL, 0, 0, NULL };
     const struct lsm_tree_version *tv = lsm_version_tree(view->version, tree->id);
     const struct lsm_unit *unit = view->newest;
     int rc = LSM_OK;
 
     if (own) {
         rc = add_mem(&s, own->batch.mem, tree, LSM_SEQ_OWN);
-        if (rc == LSM_OK)
-            rc = add_runs(&s, db, tree, own->runs, own->run_count, no_cache);
+        for (uint32_t i = own->run_count; i-- > 0 && rc == LSM_OK;)     /* oldest first */
+            rc = add_run(&s, db, tree, own->runs[i], no_cache);
     }
     for (uint32_t i = 0; i < view->unit_count && rc == LSM_OK; i++, unit = unit->older) {
         rc = add_mem(&s, unit->mem, tree, unit->seq_add);
@@ -253,6 +308,11 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
     else
         while (s.count)
             lsm_iter_close(s.list[--s.count]);
+    if (rc) {
+        lsm_cover_free(s.cover);
+        s.cover = NULL;
+    }
+    *cover = s.cover;
     lsm_mem_free(db->os, s.list);
     return rc;
 }

@@ -211,6 +211,20 @@ static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_
     b->pause = stop_asked;
 }
 
+static void gather_ranges(const struct lsm_unit *unit, const struct lsm_tree *tree,
+                          struct lsm_range_set *set)
+{
+    uint32_t count = lsm_memtable_range_count(unit->mem, tree->id);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct lsm_slice lo, hi;
+        uint64_t seq;
+
+        lsm_memtable_range(unit->mem, tree->id, i, &lo, &hi, &seq);
+        lsm_range_set_add(set, lo, hi, seq + unit->seq_add);
+    }
+}
+
 /* One tree's rows in units [from, to) of the view, counted from the newest. */
 static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uint32_t to, uint32_t level_max,
                       struct lsm_compressor *compressor)
@@ -220,9 +234,13 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     const struct lsm_tree_version *tv = lsm_version_tree(f->view->version, tree->id);
     const struct lsm_unit *unit = f->view->newest;
     struct lsm_iter **sources = lsm_mem_alloc(db->os, (to - from) * sizeof *sources), *it;
+    struct lsm_ranges *ranges = NULL;
+    struct lsm_range_set set;
     struct lsm_build *b;
     size_t count = 0;
     int rc = sources ? LSM_OK : lsm_nomem();
+
+    lsm_range_set_init(&set, db->os);
 
     for (uint32_t i = 0; i < to && rc == LSM_OK; i++, unit = unit->older) {
         if (i < from || !unit->mem)
@@ -230,7 +248,11 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
         rc = lsm_memtable_iter_new(unit->mem, tree->id, tree->cmp, unit->seq_add, &sources[count]);
         if (rc == LSM_OK)
             count++;
+        gather_ranges(unit, tree, &set);
     }
+    if (rc == LSM_OK)
+        rc = lsm_range_set_finish(&set, tree->cmp, f->snapshots, f->snapshot_count, &ranges);
+    lsm_range_set_clear(&set);
     if (rc == LSM_OK) {
         rc = lsm_merge_new(db->os, tree->cmp, sources, count, &it);
         count = 0;
@@ -238,14 +260,19 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     while (count)
         lsm_iter_close(sources[--count]);
     lsm_mem_free(db->os, sources);
-    if (rc)
+    if (rc) {
+        lsm_ranges_free(ranges);
         return rc;
+    }
     rc = add_build(f, &b);
     if (rc == LSM_OK) {
         fill_build(db, b, tree, compressor, f->snapshots, f->snapshot_count);
+        b->ranges = ranges;
         rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->codec, &f->edit);
+        b->ranges = NULL;
         atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written, memory_order_relaxed);
     }
+    lsm_ranges_free(ranges);
     lsm_iter_close(it);
     return rc;
 }

@@ -29,6 +29,7 @@ void lsm_tables_free(struct lsm_tables *tables);        /* nothing may be in use
    LSM_CORRUPT: missing, of another size, of another store, damaged. The caller unrefs it. */
 int lsm_tables_get(struct lsm_tables *tables, const struct lsm_table_meta *meta,
                    const struct lsm_comparator *cmp, struct lsm_table **table);
+void lsm_table_ref(struct lsm_table *table);
 void lsm_table_unref(struct lsm_table *table);          /* NULL is fine */
 /* The file is obsolete: close it when its last user is gone, forget its blocks. */
 void lsm_tables_forget(struct lsm_tables *tables, uint64_t number);

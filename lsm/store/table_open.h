@@ -127,9 +127,4 @@ int lsm_table_load_data(struct lsm_table *table, uint32_t part, const struct lsm
                         uint32_t b, bool no_cache, struct lsm_table_scratch *s,
                         struct lsm_cache_entry **entry);
 
-static inline void lsm_table_ref(struct lsm_table *table)
-{
-    atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
-}
-
 #endif

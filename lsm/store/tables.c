@@ -250,6 +250,11 @@ int lsm_tables_get(struct lsm_tables *ts, const struct lsm_table_meta *meta,
     return LSM_OK;
 }
 
+void lsm_table_ref(struct lsm_table *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+}
+
 void lsm_table_unref(struct lsm_table *t)
 {
     struct lsm_tables *ts;

@@ -523,9 +523,9 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
     int rc = LSM_OK;
 
     assert(removed_count <= old->count);
-    *level = (struct lsm_level){ .bytes = old->bytes };
+    *level = (struct lsm_level){ .bytes = old->bytes, .range_deletes = old->range_deletes };
     if (count == 0) {
-        level->bytes = 0;
+        level->bytes = level->range_deletes = 0;
         return LSM_OK;
     }
     if (count > UINT32_MAX)
@@ -543,6 +543,7 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
 
         for (; rc == LSM_OK && at < stop; at++) {
             if (r < removed_count && removed[r].index == at) {
+                level->range_deletes -= removed[r].run->meta.range_deletes;
                 level->bytes -= removed[r++].run->meta.size_bytes;
                 continue;
             }
@@ -555,6 +556,7 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
 
             rc = put_run(array, added[a].run, is_sorted, added[a].cmp);
             level->bytes += added[a].run->meta.size_bytes;
+            level->range_deletes += added[a].run->meta.range_deletes;
             left_is_new = is_sorted;
             a++;
         }

@@ -35,6 +35,7 @@ struct lsm_level {
     struct lsm_run **runs;              /* in an array that versions share; NULL when count is 0 */
     uint32_t count;
     uint64_t bytes;                     /* of their files */
+    uint64_t range_deletes;             /* stretches in them */
 };
 
 struct lsm_tree_version {

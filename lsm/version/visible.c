@@ -225,6 +225,21 @@ static uint64_t stratum_of(const struct lsm_retain *r, uint64_t seq)
     return lo < r->snapshot_count ? r->snapshots[lo] : UINT64_MAX;
 }
 
+bool lsm_retain_covered(const struct lsm_retain *r, const uint64_t *seqs, uint32_t count, uint64_t seq)
+{
+    uint64_t stratum = stratum_of(r, seq);
+
+    for (uint32_t i = 0; i < count && seqs[i] > seq; i++)
+        if (stratum_of(r, seqs[i]) == stratum)
+            return true;
+    return false;
+}
+
+bool lsm_retain_seen_by_all(const struct lsm_retain *r, uint64_t seq)
+{
+    return r->snapshot_count == 0 || seq <= r->snapshots[0];
+}
+
 bool lsm_retain_row(struct lsm_retain *r, struct lsm_slice key, uint64_t *tag, bool is_bottom)
 {
     uint64_t seq = lsm_tag_seq(*tag), stratum = stratum_of(r, seq);
@@ -239,8 +254,7 @@ bool lsm_retain_row(struct lsm_retain *r, struct lsm_slice key, uint64_t *tag, b
     }
     r->stratum = stratum;
 
-    bool seen_by_all = r->snapshot_count == 0 || seq <= r->snapshots[0];
-    if (is_bottom && seen_by_all) {
+    if (is_bottom && lsm_retain_seen_by_all(r, seq)) {
         if (lsm_tag_kind(*tag) == LSM_KIND_DELETE)
             return false;       /* and what is older is in the same stratum: dropped above */
         *tag = lsm_tag(0, lsm_tag_kind(*tag));

@@ -75,6 +75,11 @@ struct lsm_retain {
 void lsm_retain_init(struct lsm_retain *r, struct lsm_os *os, const struct lsm_comparator *cmp,
                      const uint64_t *snapshots, size_t snapshot_count);
 void lsm_retain_clear(struct lsm_retain *r);
+/* Is a row of `seq` hidden by one of these range deletes (descending, at most one between two
+   snapshots) from everybody who would see it? */
+bool lsm_retain_covered(const struct lsm_retain *r, const uint64_t *seqs, uint32_t count, uint64_t seq);
+/* Does everybody see what has this seq? */
+bool lsm_retain_seen_by_all(const struct lsm_retain *r, uint64_t seq);
 /*
  * Rows in order. False: nobody can see this row any more. `is_bottom`: no older
  * version of the key can be elsewhere; then a tombstone that every snapshot sees

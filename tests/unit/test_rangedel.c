@@ -1,0 +1,370 @@
+/*
+ * test_rangedel.c -- range deletes through the whole store: random puts,
+ * deletes and range deletes in transactions with positions to go back to, with
+ * snapshots, held cursors, spills, flushes, compactions and reopening, against
+ * plain arrays; then what they promise one by one.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lsm/lsm.h"
+#include "lsm/os/os.h"
+#include "tests/test.h"
+
+#define KEYS 500
+#define VALUE_MAX 1200
+
+struct rows {
+    bool has[KEYS];
+    unsigned stamp[KEYS];       /* what the value is made of */
+};
+
+/* Going on would only crash. */
+#define REQUIRE(cond) do { if (!CHECK(cond)) { printf("%s\n", lsm_error_text()); return; } } while (0)
+
+static struct lsm_slice key_of(int i)
+{
+    static char buf[8][24];
+    static int at;
+    char *p = buf[at++ % 8];
+    int n = snprintf(p, 24, "k%05d%s", i * 7, i % 3 ? "" : "-longer-than-8");
+
+    return (struct lsm_slice){ (uint8_t *)p, (size_t)n };
+}
+
+static struct lsm_slice value_of(unsigned stamp, char buf[VALUE_MAX])
+{
+    unsigned size = stamp * 7919u % VALUE_MAX;
+
+    for (unsigned i = 0; i < size; i++)
+        buf[i] = (char)(stamp * 31 + i * (i % 5));
+    return (struct lsm_slice){ (uint8_t *)buf, size };
+}
+
+static bool same(struct lsm_slice a, struct lsm_slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static int backwards(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    size_t n = a.size < b.size ? a.size : b.size;
+    int c = memcmp(b.data, a.data, n);
+
+    (void)ctx;
+    return c ? c : a.size < b.size ? 1 : a.size > b.size ? -1 : 0;
+}
+
+static const struct lsm_comparator reverse = { "reverse", NULL, backwards };
+
+/* ---- comparing ---- */
+
+static bool stands(struct lsm_cursor *c, const struct rows *o, int i)
+{
+    char vb[VALUE_MAX];
+
+    return same(lsm_cursor_key(c), key_of(i)) && same(lsm_cursor_value(c), value_of(o->stamp[i], vb));
+}
+
+/* The next key that is there from i on, in direction d of the numbers; -1: none. */
+static int next_in(const struct rows *o, int i, int d)
+{
+    for (; i >= 0 && i < KEYS; i += d)
+        if (o->has[i])
+            return i;
+    return -1;
+}
+
+static bool wrong(const char *what, int i, int rc)
+{
+    printf("  %s at %d: %s %s\n", what, i, lsm_code_name(rc), rc ? lsm_error_text() : "");
+    return false;
+}
+
+/* d: 1, or -1 for a tree in reverse order. */
+static bool cursor_agrees(struct lsm_cursor *c, const struct rows *o, int d, bool whole)
+{
+    int first = d > 0 ? 0 : KEYS - 1, i, rc;
+
+    if (whole) {
+        i = next_in(o, first, d);
+        for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c)) {
+            if (i < 0 || !stands(c, o, i))
+                return wrong("forward", i, rc);
+            i = next_in(o, i + d, d);
+        }
+        if (rc != LSM_DONE || i >= 0)
+            return wrong("forward's end", i, rc);
+        i = next_in(o, KEYS - 1 - first, -d);
+        for (rc = lsm_cursor_last(c); rc == LSM_OK; rc = lsm_cursor_prev(c)) {
+            if (i < 0 || !stands(c, o, i))
+                return wrong("backward", i, rc);
+            i = next_in(o, i - d, -d);
+        }
+        if (rc != LSM_DONE || i >= 0)
+            return wrong("backward's end", i, rc);
+    }
+    for (int k = 0; k < 8; k++) {               /* anywhere, then a few steps either way */
+        int at = (int)test_below(KEYS);
+        bool up = test_below(2);
+
+        i = next_in(o, at, up ? d : -d);
+        rc = up ? lsm_cursor_seek(c, key_of(at)) : lsm_cursor_seek_prev(c, key_of(at));
+        for (int steps = 0; steps < 6; steps++) {
+            if ((rc == LSM_OK) != (i >= 0) || (rc && rc != LSM_DONE) || (i >= 0 && !stands(c, o, i)))
+                return wrong(up ? "after a seek" : "after a seek back", at, rc);
+            if (i < 0)
+                break;
+            bool next = test_below(2);
+            rc = next ? lsm_cursor_next(c) : lsm_cursor_prev(c);
+            i = next_in(o, i + (next ? d : -d), next ? d : -d);
+        }
+    }
+    return true;
+}
+
+static bool agrees(struct lsm_tree *tree, const struct lsm_read *read, const struct rows *o, int d,
+                   bool whole)
+{
+    struct lsm_cursor *c;
+    int rc = lsm_cursor_open(tree, read, &c);
+
+    if (rc)
+        return wrong("open", 0, rc);
+    if (!cursor_agrees(c, o, d, whole))
+        return false;
+    if (test_below(4) == 0) {                   /* within bounds */
+        int lo = (int)test_below(KEYS), hi = lo + (int)test_below((uint64_t)(KEYS - lo)), i;
+        if (d > 0)
+            lsm_cursor_set_bounds(c, key_of(lo), key_of(hi));
+        else
+            lsm_cursor_set_bounds(c, key_of(hi), key_of(lo));
+        i = d > 0 ? next_in(o, lo, 1) : next_in(o, hi, -1);
+        for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c)) {
+            if (i < 0 || !stands(c, o, i))
+                return wrong("within bounds", i, rc);
+            i = next_in(o, i + d, d);
+        }
+        if (rc != LSM_DONE || (i >= 0 && (d > 0 ? i < hi : i > lo)))
+            return wrong("the bound", i, rc);
+    }
+    lsm_cursor_close(c);
+    for (int i = (int)test_below(whole ? 1 : 40); i < KEYS; i += whole ? 1 : 37) {
+        char vb[VALUE_MAX];
+        struct lsm_value v;
+        rc = lsm_tree_get(tree, read, key_of(i), &v);
+        if (rc != (o->has[i] ? LSM_OK : LSM_NOTFOUND) ||
+            (rc == LSM_OK && !same(v.bytes, value_of(o->stamp[i], vb))))
+            return wrong(o->has[i] ? "get of what is there" : "get of what is not", i, rc);
+        lsm_value_release(&v);
+    }
+    return true;
+}
+
+/* ---- the random store ---- */
+
+static int open_db(struct lsm_os *os, bool worker, struct lsm_db **db)
+{
+    struct lsm_options o;
+
+    lsm_options_init(&o);
+    o.create_if_missing = true;
+    o.os = os;
+    o.memory_bytes = 1 << 20;
+    o.no_worker = !worker;
+    return lsm_db_open("/db", &o, db);
+}
+
+static void delete_range(struct rows *o, int lo, int hi)
+{
+    for (int i = lo; i < hi; i++)
+        o->has[i] = false;
+}
+
+/* lo < hi as numbers; a tree in reverse order has them the other way round. */
+static int txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, int d, int lo, int hi)
+{
+    if (d > 0)
+        return lsm_txn_delete_range(txn, tree, key_of(lo), key_of(hi));
+    return lsm_txn_delete_range(txn, tree, key_of(hi - 1), key_of(lo - 1));
+}
+
+#define HELD 4
+
+struct world {
+    struct lsm_db *db;
+    struct lsm_tree *tree;
+    int d;
+    struct rows now;
+    struct { struct lsm_snapshot *snapshot; struct rows rows; } snap[HELD];
+    struct { struct lsm_cursor *cursor; struct rows rows; } held[HELD];
+    unsigned stamps;
+};
+
+static void let_go(struct world *w)
+{
+    for (int i = 0; i < HELD; i++) {
+        lsm_cursor_close(w->held[i].cursor);
+        w->held[i].cursor = NULL;
+        lsm_snapshot_close(w->snap[i].snapshot);
+        w->snap[i].snapshot = NULL;
+    }
+}
+
+/* One transaction of up to `ops` writes. */
+static bool transaction(struct world *w, int ops)
+{
+    static struct rows own, marked[6];
+    uint64_t marks[6];
+    int marks_count = 0, rc = LSM_OK;
+    struct lsm_txn *txn;
+    char vb[VALUE_MAX];
+
+    if (!CHECK_OK(lsm_txn_begin(w->db, NULL, &txn)))
+        return false;
+    own = w->now;
+    for (int i = 0; i < ops && rc == LSM_OK; i++) {
+        uint64_t what = test_below(100);
+        int k = (int)test_below(KEYS);
+        struct lsm_read read = { NULL, txn, false };
+
+        if (what < 60) {
+            own.has[k] = true;
+            own.stamp[k] = ++w->stamps;
+            rc = lsm_txn_put(txn, w->tree, key_of(k), value_of(own.stamp[k], vb));
+        } else if (what < 75) {
+            own.has[k] = false;
+            rc = lsm_txn_delete(txn, w->tree, key_of(k));
+        } else if (what < 88) {
+            int hi = 1 + (int)test_below(test_below(4) ? 20 : KEYS);
+            int lo = k ? k : 1;
+            hi = lo + hi < KEYS ? lo + hi : KEYS;
+            delete_range(&own, lo, hi);
+            rc = txn_delete_range(txn, w->tree, w->d, lo, hi);
+        } else if (what < 92) {
+            if (marks_count == 6)
+                marks_count = 0;
+            marks[marks_count] = lsm_txn_mark(txn);
+            marked[marks_count++] = own;
+        } else if (what < 95) {
+            if (marks_count) {
+                int m = (int)test_below((uint64_t)marks_count);
+                lsm_txn_rollback_to(txn, marks[m]);
+                own = marked[m];
+                marks_count = m + 1;
+            }
+        } else if (what < 98) {
+            if (!CHECK(agrees(w->tree, &read, &own, w->d, test_below(10) == 0)))
+                return false;
+        } else {
+            struct lsm_value v;
+            rc = lsm_tree_get(w->tree, &read, key_of(k), &v);
+            if (!CHECK_INT(rc, own.has[k] ? LSM_OK : LSM_NOTFOUND))
+                return false;
+            lsm_value_release(&v);
+            rc = LSM_OK;
+        }
+    }
+    if (!CHECK_OK(rc))
+        return false;
+    if (test_below(8) == 0)
+        return CHECK_OK(lsm_txn_abort(txn));
+    w->now = own;
+    return CHECK_OK(lsm_txn_commit_alone(txn, false));
+}
+
+static bool one_step(struct world *w, struct lsm_os *os, bool reopens)
+{
+    uint64_t what = test_below(100);
+    int i = (int)test_below(HELD), rc;
+
+    if (what < 45)
+        return transaction(w, 1 + (int)test_below(test_below(10) ? 12 : 500));
+    if (what < 55) {
+        if (w->snap[i].snapshot) {
+            struct lsm_read read = { w->snap[i].snapshot, NULL, false };
+            bool ok = CHECK(agrees(w->tree, &read, &w->snap[i].rows, w->d, true));
+            lsm_snapshot_close(w->snap[i].snapshot);
+            w->snap[i].snapshot = NULL;
+            return ok;
+        }
+        w->snap[i].rows = w->now;
+        return CHECK_OK(lsm_snapshot_open(w->db, &w->snap[i].snapshot));
+    }
+    if (what < 63) {
+        struct lsm_read read = { NULL, NULL, test_below(2) };
+        if (w->held[i].cursor && test_below(2)) {
+            if (!CHECK(cursor_agrees(w->held[i].cursor, &w->held[i].rows, w->d, true)))
+                return false;
+            if (test_below(2)) {
+                lsm_cursor_close(w->held[i].cursor);
+                w->held[i].cursor = NULL;
+                return true;
+            }
+        }
+        w->held[i].rows = w->now;
+        return CHECK_OK(w->held[i].cursor ? lsm_cursor_reopen(w->held[i].cursor, w->tree, &read)
+                                          : lsm_cursor_open(w->tree, &read, &w->held[i].cursor));
+    }
+    if (what < 73)
+        return CHECK(agrees(w->tree, NULL, &w->now, w->d, test_below(3) == 0));
+    if (what < 83)
+        return CHECK_OK(lsm_db_flush(w->db));
+    if (what < 86)
+        return CHECK_OK(lsm_db_compact(w->db, test_below(2) ? w->tree : NULL));
+    if (what < 97) {
+        rc = lsm_db_step(w->db);
+        return CHECK(rc == LSM_OK || rc == LSM_DONE);
+    }
+    if (what < 98)
+        return CHECK_OK(lsm_db_check(w->db));
+    if (!reopens)
+        return true;
+    let_go(w);
+    if (!CHECK_OK(lsm_db_close(w->db)) || !CHECK_OK(open_db(os, false, &w->db)))
+        return false;
+    return CHECK_OK(lsm_tree_find(w->db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, &w->tree));
+}
+
+static void random_store(int rounds, int steps, bool in_reverse)
+{
+    static struct world w;
+
+    for (int round = 0; round < rounds; round++) {
+        struct lsm_os *base = lsm_os_posix_new(), *os = lsm_os_mem_new(base);
+        struct lsm_tree_options options;
+        bool ok = true;
+        int step;
+
+        memset(&w, 0, sizeof w);
+        w.d = in_reverse ? -1 : 1;
+        lsm_tree_options_init(&options);
+        options.block_bytes = 512;
+        options.comparator = in_reverse ? &reverse : NULL;
+        REQUIRE(open_db(os, false, &w.db) == LSM_OK);
+        REQUIRE(lsm_tree_create(w.db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, &options, &w.tree) ==
+                LSM_OK);
+        for (step = 0; step < steps && ok; step++)
+            ok = one_step(&w, os, !in_reverse);
+        ok = ok && CHECK(agrees(w.tree, NULL, &w.now, w.d, true)) && CHECK_OK(lsm_db_check(w.db));
+        if (!ok) {
+            printf("  round %d step %d\n", round, step);
+            exit(1);
+        }
+        let_go(&w);
+        CHECK_OK(lsm_db_close(w.db));
+        lsm_os_mem_free(os);
+        lsm_os_posix_free(base);
+    }
+}
+
+TEST(range_deletes_agree_with_arrays)
+{
+    random_store(test_long() ? 200 : 12, 250, false);
+}
+
+TEST(range_deletes_agree_with_arrays_in_a_users_order)
+{
+    random_store(test_long() ? 60 : 4, 250, true);
+}
