@@ -3,8 +3,8 @@
  *
  * To add [lo, hi)@seq: split at lo and at hi, drop what lies between, join with
  * a node for lo (seq holds from there on) and one for hi (what held there
- * before). Every node on the way is copied, none is changed once the map's root
- * is in the history, which is published by its count.
+ * before). Every node on the way is copied once, none is changed when the map's
+ * root is in the history, which is published by its count.
  *
  * Threads: one writer. Readers load the history and its count with acquire.
  */
@@ -57,6 +57,7 @@ struct writer {
     struct lsm_memspace *space;
     const struct lsm_comparator *cmp;
     bool failed;
+    uint32_t first;             /* node made for this delete: it and what is above may be changed */
 };
 
 static uint32_t node_new(struct writer *w, struct node node)
@@ -75,14 +76,24 @@ static uint32_t node_new(struct writer *w, struct node node)
         node.priority = (x ^ x >> 13) | 1;
     }
     *node_at(w->space, off) = node;
+    if (!w->first)
+        w->first = off;
     return off;
+}
+
+/* The node itself if nobody else knows it, else a copy. Offsets of small allocations only grow. */
+static uint32_t own(struct writer *w, uint32_t off)
+{
+    if (w->first && off >= w->first)
+        return off;
+    return node_new(w, *node_at(w->space, off));
 }
 
 /* Keys before `key` to *below, the others to *rest. */
 static void split(struct writer *w, uint32_t t, struct lsm_slice key, uint32_t *below, uint32_t *rest)
 {
     while (t) {
-        uint32_t copy = node_new(w, *node_at(w->space, t));
+        uint32_t copy = own(w, t);
 
         if (!copy)
             break;
@@ -107,7 +118,7 @@ static uint32_t join(struct writer *w, uint32_t a, uint32_t b)
 
     while (a && b) {
         bool left = node_at(w->space, a)->priority > node_at(w->space, b)->priority;
-        uint32_t copy = node_new(w, *node_at(w->space, left ? a : b));
+        uint32_t copy = own(w, left ? a : b);
 
         if (!copy)
             return 0;
@@ -188,7 +199,7 @@ bool lsm_memrange_add(struct lsm_memspace *space, struct lsm_memtree *tree,
                       const struct lsm_comparator *cmp, uint32_t row, uint64_t seq)
 {
     struct lsm_memranges *ranges = grow(space, tree);
-    struct writer w = { space, cmp, false };
+    struct writer w = { space, cmp, false, 0 };
     uint32_t count, root;
 
     if (!ranges)

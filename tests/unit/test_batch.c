@@ -96,7 +96,7 @@ TEST(batch_agrees_with_a_list_of_ops_that_is_cut)
                 struct op *op = &ops[count];
                 struct lsm_slice key = oracle_random_key(kind, op->key);
 
-                op->kind = (enum lsm_kind)(test_below(4));
+                op->kind = (enum lsm_kind)(test_below(LSM_KIND_RANGE_DELETE));
                 op->tree = (uint32_t)test_below(3) * 200;
                 op->key_size = key.size;
                 op->value_size = op->kind == LSM_KIND_DELETE ? 0 : test_below(80);

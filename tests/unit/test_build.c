@@ -129,7 +129,7 @@ TEST(build_cuts_before_a_file_overlaps_too_much_of_the_level_below)
     struct lsm_iter *it;
     struct lsm_run grand[10];
     struct lsm_run *list[10];
-    struct lsm_level level = { list, 10, 0 };
+    struct lsm_level level = { .runs = list, .count = 10 };
     static char lo[10][16], hi[10][16];
 
     setup();

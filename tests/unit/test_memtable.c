@@ -64,7 +64,7 @@ static void compare_with_array(enum key_kind kind, const struct lsm_comparator *
                          value = random_value(value_bytes);
         uint64_t seq =
             test_below(2) ? (uint64_t)i + 1 : ((uint64_t)i * shuffle & 0xffff) << 20 | (uint64_t)i;
-        uint64_t tag = lsm_tag(seq, (enum lsm_kind)test_below(LSM_KIND_VOID));
+        uint64_t tag = lsm_tag(seq, (enum lsm_kind)test_below(LSM_KIND_RANGE_DELETE));
 
         if (!CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, value)))
             break;
@@ -508,4 +508,98 @@ TEST(memtable_rows_in_order_fill_their_nodes)
     CHECK(lsm_memtable_bytes(mem) < ROWS * (ROW + 15) + (2 << 20));    /* 192 / 15 + 256 / 225 */
     lsm_memtable_unref(mem);
     CHECK_INT(os.used, 0);
+}
+
+/* ---- range deletes ---- */
+
+static struct lsm_slice letter(char *c)
+{
+    return lsm_slice(c, 1);
+}
+
+TEST(memtable_range_deletes_show_each_reader_its_own)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+
+    for (int round = 0; round < (test_long() ? 500 : 60); round++) {
+        struct { char lo, hi; uint64_t seq; uint32_t off; } raw[200];
+        uint64_t add = test_below(2) * 1000, seq = 0;
+        struct lsm_memtable *mem;
+        int count = 0, live = 0;
+
+        CHECK_OK(lsm_memtable_new(os, &mem));
+        CHECK(!lsm_memtable_has_ranges(mem));
+        for (int i = 0; i < 200; i++) {
+            if (test_below(20) == 0 && live) {          /* go back: the newest few are undone */
+                int kept = (int)test_below((uint64_t)live);
+                for (int k = kept; k < live; k++)
+                    lsm_memtable_void(mem, raw[k].off);
+                live = kept;
+                count = kept;
+            } else {
+                raw[count].lo = (char)('a' + test_below(25));
+                raw[count].hi = (char)(raw[count].lo + 1 + (char)test_below((uint64_t)('z' - raw[count].lo)));
+                raw[count].seq = seq += 1 + test_below(3);
+                CHECK_OK(lsm_memtable_add(mem, 7, NULL, letter(&raw[count].lo),
+                                          lsm_tag(seq, LSM_KIND_RANGE_DELETE), letter(&raw[count].hi)));
+                raw[count].off = lsm_memtable_newest(mem);
+                live = ++count;
+            }
+            uint64_t at = test_below(seq + 2);
+            for (char c = 'a'; c <= 'z'; c++) {
+                struct lsm_stretch s;
+                uint64_t want = 0;
+                for (int k = 0; k < live; k++)
+                    if (raw[k].lo <= c && c < raw[k].hi && raw[k].seq <= at)
+                        want = raw[k].seq;
+                lsm_memtable_range_at(mem, 7, NULL, letter(&c), at + add, add, &s);
+                if (!CHECK_INT(s.seq, want ? want + add : 0) ||
+                    !CHECK((!s.lo.data || *s.lo.data <= c) && (!s.hi.data || *s.hi.data > c)))
+                    return;
+            }
+        }
+        CHECK_INT(lsm_memtable_range_count(mem, 7), live);
+        CHECK_INT(lsm_memtable_range_count(mem, 8), 0);
+        CHECK_INT(lsm_memtable_has_tree(mem, 7), live > 0);
+        for (int k = 0; k < live; k++) {
+            struct lsm_slice lo, hi;
+            uint64_t s;
+            lsm_memtable_range(mem, 7, (uint32_t)k, &lo, &hi, &s);
+            CHECK(*lo.data == raw[k].lo && *hi.data == raw[k].hi && s == raw[k].seq);
+        }
+        CHECK_OK(lsm_memtable_check(mem));
+        lsm_memtable_unref(mem);
+    }
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+/* A log that is trimmed again and again: no more than a few hundred bytes each, however many. */
+TEST(memtable_range_deletes_that_grow_cost_n_log_n)
+{
+    enum { COUNT = 50000 };
+    struct lsm_os *os = lsm_os_posix_new();
+    struct lsm_memtable *mem;
+    uint8_t zero[8] = { 0 }, key[8];
+
+    CHECK_OK(lsm_memtable_new(os, &mem));
+    for (uint64_t i = 1; i <= COUNT; i++) {
+        lsm_put_be64(key, i);
+        CHECK_OK(lsm_memtable_add(mem, 1, NULL, lsm_slice(zero, 8), lsm_tag(i, LSM_KIND_RANGE_DELETE),
+                                  lsm_slice(key, 8)));
+    }
+    CHECK(lsm_memtable_bytes(mem) < COUNT * UINT64_C(300));
+    lsm_memtable_unref(mem);
+    CHECK_OK(lsm_memtable_new(os, &mem));
+    for (uint64_t i = 1; i <= COUNT; i++) {             /* side by side, in an order that jumps */
+        lsm_put_be64(key, i * 7919 % COUNT * 2);
+        uint8_t end[8];
+        lsm_put_be64(end, i * 7919 % COUNT * 2 + 1);
+        CHECK_OK(lsm_memtable_add(mem, 1, NULL, lsm_slice(key, 8), lsm_tag(i, LSM_KIND_RANGE_DELETE),
+                                  lsm_slice(end, 8)));
+    }
+    printf("  %u bytes a range delete\n", (unsigned)(lsm_memtable_bytes(mem) / COUNT));
+    CHECK(lsm_memtable_bytes(mem) < COUNT * UINT64_C(3000));
+    lsm_memtable_unref(mem);
+    lsm_os_posix_free(os);
 }
