@@ -75,6 +75,7 @@ struct lsm_tree;        /* an ordered key space in it; owned by the store */
 struct lsm_snapshot;    /* a state that can be read again and again */
 struct lsm_txn;         /* a transaction: private writes until it commits */
 struct lsm_cursor;
+struct lsm_backup;      /* a moment of a store that is held until it is copied */
 struct lsm_os;          /* the operating system seam, lsm/os/os.h */
 
 /*
@@ -392,6 +393,33 @@ int lsm_db_step(struct lsm_db *db);
 int lsm_db_check(struct lsm_db *db);
 /* Stay within another budget from now on; recorded in the store. */
 int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
+
+/* ---- backup ------------------------------------------------------------- */
+
+struct lsm_backup_info {
+    uint64_t tables, linked, copied;    /* table files; how they got there */
+    uint64_t bytes, bytes_written;      /* of the copy; of it what is not shared with the original */
+};
+
+/*
+ * Copy the store as it is now to the new directory `path`, while others go on
+ * writing: tables by hard links (they never change), or byte by byte where that
+ * cannot be. The copy is synced and opens by itself; until it is whole no open
+ * takes it for a store. LSM_EXISTS: something is at `path`. After a failure nothing
+ * is left there. A store in memory is copied to disk. info may be NULL.
+ */
+int lsm_db_backup(struct lsm_db *db, const char *path, struct lsm_backup_info *info);
+
+/*
+ * The same in steps, for a host whose own copy must be of the same moment: begin
+ * while it keeps its writers out, with its newest committed token; from then on
+ * they may go on. In the copy `token` is committed and settled; what was prepared
+ * after it is not there. LSM_BUSY: a solo is between prepare and commit: try again.
+ * LSM_CONFLICT: the token is not the newest. The store cannot be closed before end.
+ */
+int lsm_backup_begin(struct lsm_db *db, const struct lsm_token *token, struct lsm_backup **backup);
+int lsm_backup_write(struct lsm_backup *backup, const char *path, struct lsm_backup_info *info);
+void lsm_backup_end(struct lsm_backup *backup);         /* NULL is fine */
 
 #define LSM_LEVEL_COUNT_MAX 8
 

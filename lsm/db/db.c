@@ -416,6 +416,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     db->os = os;
     db->own_os = own_os;
     db->own_mem_os = own_mem;
+    db->disk_os = !own_mem ? os : own_os ? own_os : options->os;
     db->fork_generation = os->fork_generation(os);
     db->read_only = options->read_only;
     db->wait_for_token = options->wait_for_token;
@@ -530,9 +531,10 @@ int lsm_db_close(struct lsm_db *db)
     if (db->os->fork_generation(db->os) != db->fork_generation)
         return LSM_OK;          /* not ours: its memory goes with the child, its files are the parent's */
     lsm_db_lock(db);
-    if (db->txn_count || db->cursor_count || db->oldest_snapshot) {
-        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors%s are still open", db->path,
-                          db->txn_count, db->cursor_count, db->oldest_snapshot ? " and snapshots" : "");
+    if (db->txn_count || db->cursor_count || db->oldest_snapshot || db->backups) {
+        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors%s%s are still open", db->path,
+                          db->txn_count, db->cursor_count, db->oldest_snapshot ? ", snapshots" : "",
+                          db->backups ? " and a backup" : "");
         lsm_db_unlock(db);
         return rc;
     }

@@ -133,6 +133,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
 struct lsm_db {
     struct lsm_os *os;
     struct lsm_os *own_os, *own_mem_os; /* freed at close */
+    struct lsm_os *disk_os;     /* where copies of the store go: os, but for a store in memory */
     struct lsm_dir *dir;
     struct lsm_file *lock_file;
     char *path;
@@ -203,6 +204,7 @@ struct lsm_db {
     bool commit_gathering;      /* the leader waits for commit_expected */
     uint64_t commit_sync_us;    /* what the last group's sync took */
     uint64_t log_number_min;    /* logs below are not needed */
+    struct lsm_backup *backups; /* that hold logs */
     atomic_uint_least64_t next_file;
     uint32_t next_tree;
     uint64_t seq_flushed;       /* newest sequence in tables */
@@ -316,6 +318,10 @@ int lsm_write_active_locked(struct lsm_db *db);         /* the same with publish
    current, without the `drop_units` oldest units. Log slot held. On failure nothing has changed in
    memory, but the edit may be on disk: files that it names must stay. */
 int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units);
+
+/* ---- backup.c ---- */
+/* `log_min`, or the oldest log that a backup holds. Mutex held. */
+uint64_t lsm_backup_log_min(const struct lsm_db *db, uint64_t log_min);
 
 /* ---- txn.c ---- */
 struct lsm_txn {

@@ -102,7 +102,7 @@ void lsm_worker_sweep(struct lsm_db *db)
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     bool sure = db->writing_begun && !db->manifest.failed;
-    old.log_min = db->log_number_min;
+    old.log_min = lsm_backup_log_min(db, db->log_number_min);
     old.manifest = db->manifest.number;
     lsm_db_unlock(db);
     if (sure && db->os->dir_list(db->dir, collect_old, &old) == 0)

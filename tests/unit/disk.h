@@ -44,6 +44,7 @@ static struct disk {
     const char *fail_name;      /* only of files whose name has this in it */
     unsigned seen[8];           /* calls by kind (its bit number) */
     unsigned log_syncs, log_writes;
+    int link_error;             /* what a link answers; 0: it is made */
     /* Called before every sync of a file; it takes itself off before it does anything. */
     void (*hook)(const char *name);
 } disk;
@@ -257,6 +258,16 @@ static inline int disk_remove(struct lsm_dir *dir, const char *name)
     return error;
 }
 
+static inline int disk_link(struct lsm_dir *dir, const char *name, struct lsm_dir *to, const char *to_name)
+{
+    struct disk_name *known = disk_find(disk.live, disk_dir_id(dir), name);
+    int error = disk.link_error ? disk.link_error : disk.real.file_link(dir, name, to, to_name);
+
+    if (error == 0)
+        disk_add(disk.live, disk_dir_id(to), to_name, known->file);
+    return error;
+}
+
 static inline void *disk_alloc(struct lsm_os *os, size_t size)
 {
     return disk_fails(DISK_MEMORY, "memory") ? NULL : disk.real.mem_alloc(os, size);
@@ -285,6 +296,7 @@ static inline void disk_begin(void)
     disk.os->file_truncate = disk_truncate;
     disk.os->file_rename = disk_rename;
     disk.os->file_remove = disk_remove;
+    disk.os->file_link = disk_link;
     disk.os->mem_alloc = disk_alloc;
     disk.os->mem_realloc = disk_realloc;
 }
