@@ -184,6 +184,9 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
                          struct lsm_token *token, char **error);
 /* Has the database a newer token than this connection's snapshot of it shows? */
 bool lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx);
+/* The same of another connection's main database, which has no module of ours. */
+int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token,
+                              char **error);
 /* Write the token, and read it back. */
 int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
                                 char **error);
@@ -326,5 +329,6 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
 int lsm_vtab_module_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_stat_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_func_register(struct lsm_vtab_conn *conn);
+int lsm_vtab_backup_register(struct lsm_vtab_conn *conn);
 
 #endif

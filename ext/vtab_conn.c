@@ -232,8 +232,8 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
     struct lsm_host host = { store, lsm_vtab_settle };
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     struct lsm_options options;
-    uint64_t dev, ino;
-    uint32_t mode;
+    struct lsm_vtab_file file;
+    struct lsm_owner owner;
     bool is_readonly = sqlite3_db_readonly(ctx->conn->db, ctx->schema) == 1;
     int left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
     int pause_ms = 1;
@@ -248,8 +248,11 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
     options.no_worker = machine->no_worker;
     options.memory_bytes = machine->memory_bytes;
     if (!store->in_memory
-        && machine->file_info(machine->ctx, store->db_path, &dev, &ino, &mode) == 0)
-        options.file_mode = mode & 0666;
+        && machine->file_info(machine->ctx, store->db_path, &file) == 0) {
+        owner = (struct lsm_owner){ file.uid, file.gid };
+        options.owner = &owner;
+        options.file_mode = file.mode & 0666;
+    }
 
     for (;;) {
         rc = lsm_db_open(store->in_memory ? NULL : store->path, &options, db);
@@ -311,17 +314,16 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
     struct lsm_db *db = NULL;
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     sqlite3_vfs *vfs = NULL;
-    uint64_t dev, ino;
-    uint32_t mode;
+    struct lsm_vtab_file file;
     int rc;
 
     if (ctx->db_path[0] == '\0')
         return open_in_memory(ctx, uuid, error);
-    if (machine->file_info(machine->ctx, ctx->db_path, &dev, &ino, &mode) != 0)
+    if (machine->file_info(machine->ctx, ctx->db_path, &file) != 0)
         return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", ctx->db_path);
     rc = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
     if (rc == SQLITE_OK)
-        rc = registry_get(ctx->db_path, vfs->zName, dev, ino, &store);
+        rc = registry_get(ctx->db_path, vfs->zName, file.dev, file.ino, &store);
     if (rc != SQLITE_OK)
         return rc;
     if (store->db == NULL) {

@@ -13,17 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int real_file_info(void *ctx, const char *path, uint64_t *dev, uint64_t *ino,
-                          uint32_t *mode)
+static int real_file_info(void *ctx, const char *path, struct lsm_vtab_file *file)
 {
     struct stat info;
 
     (void)ctx;
     if (stat(path, &info) != 0)
         return errno;
-    *dev = info.st_dev;
-    *ino = info.st_ino;
-    *mode = info.st_mode;
+    *file = (struct lsm_vtab_file){ info.st_dev, info.st_ino, info.st_mode, info.st_uid, info.st_gid };
     return 0;
 }
 
@@ -45,9 +42,38 @@ static int real_file_sync(void *ctx, const char *path, bool is_dir)
     return error;
 }
 
+static int real_file_create(void *ctx, const char *path, const struct lsm_vtab_file *like)
+{
+    int error = 0;
+    int fd;
+
+    (void)ctx;
+    do {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno;
+    /* The owner first: giving a file away takes bits of its mode. */
+    if ((geteuid() == 0 && fchown(fd, like->uid, like->gid) != 0)
+        || fchmod(fd, like->mode & 0666) != 0)
+        error = errno;
+    close(fd);          /* new and empty: SQLite has no lock on it yet */
+    if (error)
+        unlink(path);
+    return error;
+}
+
+static int real_file_remove(void *ctx, const char *path)
+{
+    (void)ctx;
+    return unlink(path) ? errno : 0;
+}
+
 static const struct lsm_vtab_machine real = {
     .file_info = real_file_info,
     .file_sync = real_file_sync,
+    .file_create = real_file_create,
+    .file_remove = real_file_remove,
 };
 
 static const struct lsm_vtab_machine *machine = &real;

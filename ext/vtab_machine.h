@@ -12,15 +12,25 @@
 struct lsm_os;
 struct lsm_db;
 
+/* Which file it is, and whose. */
+struct lsm_vtab_file {
+    uint64_t dev, ino;
+    uint32_t mode, uid, gid;
+};
+
 struct lsm_vtab_machine {
     struct lsm_os *os;          /* the engine's; NULL: the real one */
     bool no_worker;             /* maintenance only where a test steps it */
     uint64_t memory_bytes;      /* of a store; 0: the engine's default */
     void *ctx;
     /* An errno value or 0. */
-    int (*file_info)(void *ctx, const char *path, uint64_t *dev, uint64_t *ino, uint32_t *mode);
+    int (*file_info)(void *ctx, const char *path, struct lsm_vtab_file *file);
     /* Sync a file or a directory; not through a link. A file that is not there needs none. */
     int (*file_sync)(void *ctx, const char *path, bool is_dir);
+    /* Make an empty file with the permissions of `like`, and its owner if we are root. EEXIST: something
+       has this name, be it a link. */
+    int (*file_create)(void *ctx, const char *path, const struct lsm_vtab_file *like);
+    int (*file_remove)(void *ctx, const char *path);
 };
 
 const struct lsm_vtab_machine *lsm_vtab_machine(void);

@@ -172,17 +172,17 @@ static void data_encode(uint8_t data[DATA_SIZE], const uint8_t uuid[LSM_VTAB_UUI
     put_u64(data + 56, XXH3_64bits(data, 56));
 }
 
-static int data_decode(struct lsm_vtab_ctx *ctx, const uint8_t *data, int size,
+static int data_decode(const char *schema, const uint8_t *data, int size,
                        uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token, char **error)
 {
     if (size != DATA_SIZE || data == NULL || memcmp(data, data_magic, 8) != 0
         || get_u64(data + 56) != XXH3_64bits(data, 56))
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
-                                  "the row of %s.lsmvtab_store is damaged", ctx->schema);
+                                  "the row of %s.lsmvtab_store is damaged", schema);
     if (data[10] || data[11] || data[12] || data[13])
         return lsm_vtab_error_set(error, SQLITE_NOTADB,
                                   "%s.lsmvtab_store was written by a newer lsmvtab: update it",
-                                  ctx->schema);
+                                  schema);
     memcpy(uuid, data + 16, LSM_VTAB_UUID_SIZE);
     token->txid = get_u64(data + 32);
     memcpy(token->hash, data + 40, 16);
@@ -214,7 +214,7 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
     rc = sqlite3_step(ctx->token_stmt);
     if (rc == SQLITE_ROW) {
         *found = true;
-        rc = data_decode(ctx, sqlite3_column_blob(ctx->token_stmt, 0),
+        rc = data_decode(ctx->schema, sqlite3_column_blob(ctx->token_stmt, 0),
                          sqlite3_column_bytes(ctx->token_stmt, 0), uuid, token, error);
     } else if (rc == SQLITE_DONE) {
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.lsmvtab_store is gone",
@@ -266,6 +266,25 @@ bool lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx)
     sqlite3_finalize(stmt);
     sqlite3_close(db);
     return is_old;
+}
+
+int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token,
+                              char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = lsm_vtab_sql_prepare(db, &stmt, "SELECT data FROM main.lsmvtab_store WHERE id = 1");
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        rc = data_decode("main", sqlite3_column_blob(stmt, 0), sqlite3_column_bytes(stmt, 0), uuid,
+                         token, error);
+    else if (rc == SQLITE_DONE)
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of main.lsmvtab_store is gone");
+    else
+        rc = lsm_vtab_error_sqlite(error, db, "reading lsmvtab_store");
+    sqlite3_finalize(stmt);
+    return rc;
 }
 
 /* The blob interface leaves changes() and last_insert_rowid() alone. */

@@ -118,6 +118,11 @@ enum lsm_event_kind {
     LSM_EVENT_ERROR = 2     /* the store became read-only, bytes are corrupt */
 };
 
+/* A user and a group of the system. */
+struct lsm_owner {
+    uint32_t uid, gid;
+};
+
 struct lsm_options {
     bool create_if_missing;     /* else LSM_NOTFOUND */
     bool error_if_exists;       /* LSM_EXISTS */
@@ -128,6 +133,10 @@ struct lsm_options {
     uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;
                                    0 = 64 MiB; at least 1 MiB */
     uint32_t file_mode;         /* permissions of new files, 0 = 0644; directories get x for r */
+    const struct lsm_owner *owner;  /* copied; whose new files are when root makes them. A directory that
+                                   belongs to somebody but him, root or the process' own user, or that
+                                   others may write to although file_mode does not say so, is refused
+                                   (LSM_CANTOPEN). NULL: nobody asks */
     const uint8_t *uuid;        /* 16 bytes the store must have (LSM_MISMATCH), or NULL */
     const struct lsm_host *host; /* copied; NULL: the store alone decides */
     struct lsm_os *os;          /* NULL: the real one; else it must outlive the store */

@@ -469,7 +469,9 @@ int lsm_backup_write(struct lsm_backup *b, const char *path, struct lsm_backup_i
     lsm_buf_init(&c.marks, db->os);
     lsm_buf_init(&c.made, db->os);
     lsm_buf_init(&c.bytes, db->os);
-    rc = write_all(&c);
+    if (db->has_owner && c.to_os->dir_give)
+        error = c.to_os->dir_give(c.to, db->owner.uid, db->owner.gid, true);
+    rc = error ? lsm_fail_os(error, "give to the database's owner", path) : write_all(&c);
     if (rc) {
         lsm_error_save(why, sizeof why);
         remove_made(&c, path);

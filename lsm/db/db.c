@@ -323,6 +323,30 @@ static int new_locks(struct lsm_db *db)
     return LSM_OK;
 }
 
+/* Who may put files into the directory decides what is read out of it. */
+static int check_directory(struct lsm_db *db, bool created)
+{
+    struct lsm_file_info info;
+    int error = 0;
+
+    if (!db->has_owner)
+        return LSM_OK;
+    if (db->os->dir_give)
+        error = db->os->dir_give(db->dir, db->owner.uid, db->owner.gid, created);
+    if (error)
+        return lsm_fail_os(error, "give to the database's owner", db->path);
+    error = db->os->dir_info(db->dir, &info);
+    if (error)
+        return lsm_fail_os(error, "stat", db->path);
+    if (!info.is_own && info.uid != 0 && info.uid != db->owner.uid)
+        return lsm_fail(LSM_CANTOPEN, "%s: the directory belongs to user %u, neither to the database's owner "
+                                      "nor to this process' (chown it if that is right)", db->path, info.uid);
+    if ((info.mode & 0002) && !(db->file_mode & 0002))
+        return lsm_fail(LSM_CANTOPEN, "%s: everybody may write in the directory, but not in the database "
+                                      "(chmod o-w it)", db->path);
+    return LSM_OK;
+}
+
 static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *created)
 {
     uint32_t mode = db->file_mode, dir_mode = mode | ((mode & 0444) >> 2);
@@ -335,7 +359,9 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         return rc == LSM_IOERR ? lsm_fail(LSM_CANTOPEN, "%s: the store's directory cannot be opened",
                                           db->path) : rc;
     }
-    rc = take_lock(db, o->create_if_missing);
+    rc = check_directory(db, *created);
+    if (rc == LSM_OK)
+        rc = take_lock(db, o->create_if_missing);
     if (rc == LSM_OK)
         rc = lsm_compressor_pool_new(db->os, &db->compressors);
     if (rc == LSM_OK)
@@ -422,6 +448,9 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     db->wait_for_token = options->wait_for_token;
     db->no_worker = options->no_worker;
     db->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
+    db->has_owner = options->owner != NULL;
+    if (options->owner)
+        db->owner = *options->owner;
     db->event = options->event;
     db->event_ctx = options->event_ctx;
     db->commit_last = &db->commit_first;

@@ -143,6 +143,8 @@ struct lsm_db {
     bool has_host, read_only, wait_for_token, no_worker;
     const char *read_only_why;  /* NULL: it was asked for */
     uint32_t file_mode;
+    bool has_owner;
+    struct lsm_owner owner;
     void (*event)(void *ctx, int kind, const char *text);
     void *event_ctx;
     struct lsm_file *info_log;

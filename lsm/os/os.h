@@ -41,6 +41,7 @@ struct lsm_file_info {
     uint64_t dev, ino;
     uint32_t mode, nlink, uid, gid;
     bool is_file, is_dir;
+    bool is_own;                /* it belongs to the user that this process acts as */
 };
 
 struct lsm_os {
@@ -56,6 +57,9 @@ struct lsm_os {
     /* Each entry but . and ..; stops at fn's first non-zero result and returns it. */
     int (*dir_list)(struct lsm_dir *dir, int (*fn)(void *ctx, const char *name), void *ctx);
     int (*dir_remove)(struct lsm_os *os, const char *path);     /* must be empty */
+    /* Files made in it from now on belong to this user and group, and so does the directory `itself`.
+       Only root may give files away: for others nothing changes. NULL: no such thing here. */
+    int (*dir_give)(struct lsm_dir *dir, uint32_t uid, uint32_t gid, bool itself);
 
     /* ---- files ---- */
 

@@ -56,6 +56,9 @@ struct posix_os {
 struct lsm_dir {
     struct lsm_os *os;
     int fd;
+    bool gives;                 /* new files away, to */
+    uid_t uid;
+    gid_t gid;
 };
 
 struct lsm_file {
@@ -212,6 +215,7 @@ static void fill_info(const struct stat *st, struct lsm_file_info *info)
         .gid = st->st_gid,
         .is_file = S_ISREG(st->st_mode),
         .is_dir = S_ISDIR(st->st_mode),
+        .is_own = st->st_uid == geteuid(),
     };
 }
 
@@ -294,7 +298,7 @@ static int dir_open(struct lsm_os *os, const char *path, bool create, uint32_t m
 
 out:
     if (rc == 0) {
-        *dir = (struct lsm_dir){ os, fd };
+        *dir = (struct lsm_dir){ .os = os, .fd = fd };
         *out = dir;
         if (created)
             *created = made;
@@ -370,6 +374,16 @@ static int dir_remove(struct lsm_os *os, const char *path)
     return unlinkat(AT_FDCWD, path, AT_REMOVEDIR) ? errno : 0;
 }
 
+static int dir_give(struct lsm_dir *dir, uint32_t uid, uint32_t gid, bool itself)
+{
+    if (geteuid() != 0)
+        return 0;
+    dir->gives = true;
+    dir->uid = uid;
+    dir->gid = gid;
+    return itself && fchown(dir->fd, uid, gid) ? errno : 0;
+}
+
 /* ---- files -------------------------------------------------------------- */
 
 /* Refuse what is no plain file of ours: a device, a directory, and for writing a second
@@ -387,8 +401,9 @@ static int check_opened(int fd, bool write)
     return 0;
 }
 
-static int open_file(int at, const char *name, int flags, uint32_t mode, int *out)
+static int open_file(const struct lsm_dir *dir, const char *name, int flags, uint32_t mode, int *out)
 {
+    int at = dir->fd;
     bool write = (flags & (LSM_OPEN_WRITE | LSM_OPEN_CREATE | LSM_OPEN_CREATE_SHARED)) != 0;
     int how = (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     bool created = false;
@@ -411,6 +426,9 @@ static int open_file(int at, const char *name, int flags, uint32_t mode, int *ou
         return rc;
 
     rc = check_opened(fd, write);
+    /* The owner first: giving a file away takes bits of its mode. */
+    if (rc == 0 && created && dir->gives && fchown(fd, dir->uid, dir->gid))
+        rc = errno;
     if (rc == 0 && created && fchmod(fd, (mode_t)mode))     /* the umask has no say */
         rc = errno;
     if (rc) {
@@ -439,7 +457,7 @@ static int file_open(struct lsm_dir *dir, const char *name, int flags, uint32_t 
     *file = (struct lsm_file){ .os = dir->os, .fd = -1 };
 
     must(pthread_mutex_lock(&fork_mutex));
-    rc = open_file(dir->fd, name, flags, mode, &file->fd);
+    rc = open_file(dir, name, flags, mode, &file->fd);
     if (rc == 0) {
         file->next = fork_files;
         if (fork_files)
@@ -863,6 +881,7 @@ struct lsm_os *lsm_os_posix_new(void)
     static const struct lsm_os calls = {
         .dir_open = dir_open, .dir_close = dir_close, .dir_sync = dir_sync,
         .dir_info = dir_info, .dir_list = dir_list, .dir_remove = dir_remove,
+        .dir_give = dir_give,
         .file_open = file_open, .file_close = file_close, .file_read = file_read,
         .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
         .file_allocate = file_allocate, .file_info = file_info, .file_rename = file_rename,

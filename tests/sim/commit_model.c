@@ -69,17 +69,33 @@ static bool want(struct cm *cm, int conn, int rc, int wanted, const char *what)
 
 /* ---- the machine --------------------------------------------------------------- */
 
-static int file_info(void *ctx, const char *path, uint64_t *dev, uint64_t *ino, uint32_t *mode)
+static int file_info(void *ctx, const char *path, struct lsm_vtab_file *file)
 {
     struct sim_disk *disk = ((struct sim *)ctx)->disk;
     int error = sim_disk_fault(disk, SIM_INFO);
 
     if (error)
         return error;
-    *dev = 1;
-    *ino = sim_disk_find(disk, path);
-    *mode = 0644;
-    return *ino ? 0 : ENOENT;
+    *file = (struct lsm_vtab_file){ .dev = 1, .ino = sim_disk_find(disk, path), .mode = 0644 };
+    return file->ino ? 0 : ENOENT;
+}
+
+static int file_create(void *ctx, const char *path, const struct lsm_vtab_file *like)
+{
+    struct sim_disk *disk = ((struct sim *)ctx)->disk;
+    const char *name;
+    uint32_t dir = sim_disk_parent(disk, path, &name), ino;
+
+    return dir ? sim_create(disk, dir, name, like->mode, &ino) : ENOENT;
+}
+
+static int file_remove(void *ctx, const char *path)
+{
+    struct sim_disk *disk = ((struct sim *)ctx)->disk;
+    const char *name;
+    uint32_t dir = sim_disk_parent(disk, path, &name);
+
+    return dir ? sim_unlink(disk, dir, name) : ENOENT;
 }
 
 static int file_sync(void *ctx, const char *path, bool is_dir)
@@ -436,7 +452,8 @@ void cm_init(struct cm *cm, struct sim *sim, struct cm_history *history, const c
     cm->sim = sim;
     cm->machine = (struct lsm_vtab_machine){ .os = sim_lsm_os(sim), .no_worker = true,
                                              .memory_bytes = 1 << 20, .ctx = sim,
-                                             .file_info = file_info, .file_sync = file_sync };
+                                             .file_info = file_info, .file_sync = file_sync,
+                                             .file_create = file_create, .file_remove = file_remove };
     cm->journal = journal;
     cm->sync[0] = sync_a;
     cm->sync[1] = sync_b;
