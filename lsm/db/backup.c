@@ -70,15 +70,15 @@ static int note_all(struct lsm_backup *b, const struct lsm_token *token)
     struct lsm_db *db = b->db;
     int rc = LSM_OK;
 
-    /* Records that only a redo row holds must stand in a log. */
-    if (db->carried && !db->read_only)
+    /* Records that only the host holds must stand in a log. */
+    if (atomic_load(&db->carry.is_pending) && !db->read_only)
         rc = lsm_write_ready(db);
     if (rc)
         return rc;
     lsm_db_lock(db);
     b->token = db->chain[db->chain_count - 1].token;
     b->root = db->root;
-    b->carried = db->carried;
+    b->carried = db->carry.flag;
     b->log_min = db->log_number_min;
     b->view = db->view;
     atomic_fetch_add(&b->view->refs, 1);
@@ -221,13 +221,15 @@ static int choose(struct copy *c)
     while (!lsm_token_equal(&at, &c->b->root)) {
         link = find_mark(c, &at);
         if (!link) {
-            if (c->b->carried)          /* the host's rows have it */
+            if (c->b->carried)          /* the host has it, and its copy too */
                 break;
             return lsm_corrupt("log", 0, "a committed transaction's record is missing");
         }
         link->keep = true;
         at = link->base;
     }
+    if (lsm_token_equal(&at, &c->b->root))
+        c->b->edit.carried = false;
     for (size_t i = 0; i < count; i++) {
         if (m[i].type != LSM_RECORD_SOLO || m[i].dead)
             continue;
