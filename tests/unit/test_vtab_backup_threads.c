@@ -141,7 +141,7 @@ static void run_mode(const char *mode, const char *sync, int rounds)
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
         CHECK_INT(writers[i].failures, 0);
-        CHECK(writers[i].count > rounds);
+        CHECK(writers[i].count > 0);
     }
     CHECK_INT(value_of(db, "SELECT count(*) FROM jl"), writers[0].count);
     CHECK_INT(value_of(db, "SELECT count(*) FROM s"), writers[1].count);
