@@ -495,6 +495,7 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
         rc = insert(table, argv + 2, conflict, text);
     else
         rc = update(table, argv[0], argv[1], argv + 2, conflict, text);
+    lsm_vtab_buf_trim(&table->row);
     *rowid = sqlite3_last_insert_rowid(db);     /* SQLite takes it as the new one */
     return rc;
 }

@@ -17,6 +17,7 @@
 SQLITE_EXTENSION_INIT3
 
 #define TWO_63 9223372036854775808.0
+#define BUF_KEEP ((size_t)1 << 20)      /* more is not kept for the next row */
 
 /* ---- owned bytes ---------------------------------------------------------- */
 
@@ -33,6 +34,12 @@ void lsm_vtab_buf_clear(struct lsm_vtab_buf *buf)
 
     sqlite3_free(buf->data);
     lsm_vtab_buf_init(buf, size_max);
+}
+
+void lsm_vtab_buf_trim(struct lsm_vtab_buf *buf)
+{
+    if (buf->capacity > BUF_KEEP)
+        lsm_vtab_buf_clear(buf);
 }
 
 void lsm_vtab_buf_reset(struct lsm_vtab_buf *buf)
@@ -53,9 +60,9 @@ static bool buf_grow(struct lsm_vtab_buf *buf, size_t more)
         return true;
 
     capacity = buf->capacity < 64 ? 64 : buf->capacity;
-    while (capacity < need)
-        capacity = capacity > buf->size_max / 2 ? buf->size_max : capacity * 2;
-    if (capacity < need)
+    while (capacity < need && capacity < BUF_KEEP)
+        capacity *= 2;
+    if (capacity < need)                /* a large value is most of its row */
         capacity = need;
     data = sqlite3_realloc64(buf->data, capacity);
     if (!data) {

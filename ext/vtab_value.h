@@ -58,6 +58,7 @@ struct lsm_vtab_buf {
 
 void lsm_vtab_buf_init(struct lsm_vtab_buf *buf, size_t size_max);
 void lsm_vtab_buf_clear(struct lsm_vtab_buf *buf);      /* frees; usable again */
+void lsm_vtab_buf_trim(struct lsm_vtab_buf *buf);       /* frees what a large value took, bytes and all */
 void lsm_vtab_buf_reset(struct lsm_vtab_buf *buf);      /* empty, rc SQLITE_OK, memory kept */
 /* Room for `more` bytes behind size; the place to write them, or NULL with rc latched. */
 uint8_t *lsm_vtab_buf_reserve(struct lsm_vtab_buf *buf, size_t more);

@@ -45,15 +45,14 @@ static int append_member(struct lsm_db *db, struct lsm_commit *m)
 {
     struct lsm_record rec = { .type = LSM_RECORD_SOLO, .base = m->txn->base };
     struct lsm_prepared *prep = lsm_txn_prepared_new(m->txn);
-    struct lsm_buf adopted, ops;
+    struct lsm_buf adopted;
     int rc;
 
     if (!prep)
         return lsm_nomem();
     lsm_buf_init(&adopted, db->os);
-    lsm_buf_init(&ops, db->os);
-    lsm_txn_encode(m->txn, prep, &adopted, &ops, &rec);
-    rc = adopted.rc ? adopted.rc : ops.rc;
+    lsm_txn_encode(m->txn, prep, &adopted, &rec);
+    rc = adopted.rc;
     if (rc == LSM_OK) {
         lsm_db_lock(db);
         rec.id.txid = ++db->txid_max;
@@ -63,7 +62,6 @@ static int append_member(struct lsm_db *db, struct lsm_commit *m)
         rc = lsm_write_append(db, &rec, false);
     }
     lsm_buf_clear(&adopted);
-    lsm_buf_clear(&ops);
     if (rc) {
         lsm_prepared_free(db->os, prep);
         return rc;

@@ -349,9 +349,10 @@ struct lsm_txn {
 int lsm_txn_spill(struct lsm_txn *txn);
 /* What publishing will need, made beforehand. NULL: no memory. */
 struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn);
-/* Adopted tables and ops of the transaction; the buffers latch errors, and back what *rec points to. */
-void lsm_txn_encode(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
-                    struct lsm_buf *ops, struct lsm_record *rec);
+/* Adopted tables and ops of the transaction; the buffer latches errors and backs what *rec points to, as
+   does the transaction. */
+void lsm_txn_encode(struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
+                    struct lsm_record *rec);
 void lsm_txn_free(struct lsm_txn *txn);
 
 /* ---- cursor.c and get.c use these (view.c) ---- */

@@ -152,6 +152,8 @@ void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
         give_up_run(txn, txn->runs[--txn->run_count]);
     cancel_prepared(txn);
     lsm_batch_rollback(&txn->batch, mark);
+    if (txn->batch.live_count == 0)     /* rows that were taken back use up memory, too */
+        lsm_batch_reset(&txn->batch, txn->batch.op_next);
     lsm_txn_release_mark(txn, mark);
     forget_memory(txn, before);
 }
@@ -381,8 +383,13 @@ int lsm_txn_spill(struct lsm_txn *txn)
     uint64_t before = lsm_batch_bytes(&txn->batch), from = txn->batch.op_first;
     int rc, error;
 
-    if (!txn->batch.mem || txn->batch.live_count == 0)
+    if (!txn->batch.mem)
         return LSM_OK;
+    if (txn->batch.live_count == 0) {
+        lsm_batch_reset(&txn->batch, txn->batch.op_next);
+        forget_memory(txn, before);
+        return LSM_OK;
+    }
     rc = lsm_write_begin(db);   /* orphans are swept before there are private tables */
     if (rc)
         return rc;
@@ -465,16 +472,26 @@ struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn)
     return rec;
 }
 
-void lsm_txn_encode(const struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
-                    struct lsm_buf *ops, struct lsm_record *rec)
+static void put_ops(void *batch, struct lsm_buf *out)
+{
+    uint32_t count;
+
+    lsm_batch_encode(batch, out, &count);
+}
+
+void lsm_txn_encode(struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
+                    struct lsm_record *rec)
 {
     for (uint32_t i = 0; i < prep->run_count; i++)
         lsm_table_meta_encode(adopted, &prep->runs[i]->meta);
-    if (prep->mem)
-        lsm_batch_encode(&txn->batch, ops, &rec->op_count);
+    if (prep->mem) {
+        rec->op_count = (uint32_t)txn->batch.live_count;
+        rec->put_ops = put_ops;         /* straight into the record: they may be large */
+        rec->put_ops_ctx = &txn->batch;
+        rec->ops_size = txn->batch.live_bytes;
+    }
     rec->adopted = lsm_buf_slice(adopted);
     rec->adopted_count = prep->run_count;
-    rec->ops = lsm_buf_slice(ops);
     rec->op_first = txn->batch.op_first;
 }
 
@@ -566,7 +583,7 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     struct lsm_db *db = txn->db;
     struct lsm_prepared *prep;
     struct lsm_record rec = { .base = txn->base };
-    struct lsm_buf adopted, ops;
+    struct lsm_buf adopted;
     int rc = lsm_db_writable(db);
 
     if (rc == LSM_OK && txn->prepared && txn->prepared->type == LSM_RECORD_SOLO) {
@@ -587,9 +604,8 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
         return lsm_nomem();
 
     lsm_buf_init(&adopted, db->os);
-    lsm_buf_init(&ops, db->os);
-    lsm_txn_encode(txn, prep, &adopted, &ops, &rec);
-    rc = adopted.rc ? adopted.rc : ops.rc;
+    lsm_txn_encode(txn, prep, &adopted, &rec);
+    rc = adopted.rc;
     if (rc == LSM_OK) {
         db->os->mutex_lock(db->publish);
         lsm_db_lock(db);
@@ -603,7 +619,6 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     }
     if (rc) {
         lsm_buf_clear(&adopted);
-        lsm_buf_clear(&ops);
         lsm_prepared_free(db->os, prep);
         return rc;
     }
@@ -613,7 +628,6 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     rc = rec.type == LSM_RECORD_SOLO ? lsm_write_append(db, &rec, how->sync)
                                      : lsm_carry_append(db, &rec, how, &txn->redo, &txn->redo_off);
     lsm_buf_clear(&adopted);
-    lsm_buf_clear(&ops);
     prep->type = rec.type;
     prep->id = rec.id;
 

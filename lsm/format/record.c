@@ -68,7 +68,10 @@ void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_
     lsm_buf_put_varint(out, rec->adopted_count);
     lsm_buf_append_slice(out, rec->adopted);
     lsm_buf_put_varint(out, rec->op_first ? rec->op_first : 1);
-    lsm_buf_append_slice(out, rec->ops);
+    if (rec->put_ops && lsm_buf_reserve(out, rec->ops_size) == LSM_OK)
+        rec->put_ops(rec->put_ops_ctx, out);
+    else
+        lsm_buf_append_slice(out, rec->ops);
 
     if (out->rc == LSM_OK && rec->type != LSM_RECORD_ABORT) {
         hash_record(out->data + start, out->size - start, uuid, rec->id.hash);

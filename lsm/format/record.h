@@ -41,6 +41,10 @@ struct lsm_record {
     struct lsm_slice adopted;   /* encoded metas, adopted_count of them */
     uint32_t adopted_count;
     struct lsm_slice ops;       /* encoded ops */
+    /* When set, encode asks it for the ops instead, of about ops_size bytes. */
+    void (*put_ops)(void *ctx, struct lsm_buf *out);
+    void *put_ops_ctx;
+    uint64_t ops_size;
 };
 
 /* Append the record to `out` and set rec->id.hash. ABORT keeps the id it is given. */

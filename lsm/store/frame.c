@@ -97,9 +97,17 @@ uint64_t lsm_frame_encode(uint8_t *p, const struct lsm_slice *parts, size_t part
     }
     assert(size > 0 && size <= LSM_FRAME_PAYLOAD_MAX);
     memset(payload + size, 0, lsm_frame_size(size) - LSM_FRAME_HEAD_SIZE - size);
+    return lsm_frame_encode_head(p, lsm_slice(payload, size), base, off, synced, chain);
+}
 
-    chain = next_chain(chain, payload, (uint32_t)size);
-    lsm_put_u32(p + SIZE, (uint32_t)size);
+uint64_t lsm_frame_encode_head(uint8_t p[LSM_FRAME_HEAD_SIZE], struct lsm_slice payload, uint64_t base, uint64_t off,
+                               uint64_t synced, uint64_t chain)
+{
+    assert(off % 8 == 0 && synced <= off);
+    assert(payload.size > 0 && payload.size <= LSM_FRAME_PAYLOAD_MAX);
+
+    chain = next_chain(chain, payload.data, (uint32_t)payload.size);
+    lsm_put_u32(p + SIZE, (uint32_t)payload.size);
     lsm_put_u64(p + SYNCED, synced);
     lsm_put_u64(p + CHECK, chain);
     lsm_put_u32(p + MARK, head_mark(p, base, off));

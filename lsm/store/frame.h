@@ -71,6 +71,10 @@ static inline uint64_t lsm_frame_size(uint64_t payload_size)
 uint64_t lsm_frame_encode(uint8_t *p, const struct lsm_slice *parts, size_t part_count,
                           uint64_t base, uint64_t off, uint64_t synced, uint64_t chain);
 
+/* The same for one payload that stays where it is: its head. Zeros to a multiple of 8 follow it. */
+uint64_t lsm_frame_encode_head(uint8_t head[LSM_FRAME_HEAD_SIZE], struct lsm_slice payload, uint64_t base,
+                               uint64_t off, uint64_t synced, uint64_t chain);
+
 /* ---- reading ---- */
 
 struct lsm_frame_reader {

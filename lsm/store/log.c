@@ -120,12 +120,53 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
         log->reserved = UINT64_MAX;
 }
 
+/* A large payload is not copied. Its head comes last: until then nothing says that there is a frame. */
+static int write_large(struct lsm_log *log, struct lsm_slice payload, uint64_t *chain)
+{
+    static const uint8_t zeros[8];
+    struct lsm_os *os = log->os;
+    uint8_t head[LSM_FRAME_HEAD_SIZE];
+    uint64_t at = log->size + sizeof head;
+    size_t pad = (size_t)(lsm_frame_size(payload.size) - sizeof head - payload.size);
+    int error;
+
+    reserve_room(log, at + payload.size + pad);
+    error = os->file_write(log->file, payload.data, payload.size, at);
+    if (error == 0 && pad)
+        error = os->file_write(log->file, zeros, pad, at + payload.size);
+    *chain = lsm_frame_encode_head(head, payload, log->base, log->size, log->synced, log->chain);
+    return error ? error : os->file_write(log->file, head, sizeof head, log->size);
+}
+
+/* One write. LSM_NOMEM: nothing was written. */
+static int write_joined(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count, size_t size,
+                        uint64_t *chain, int *error)
+{
+    uint8_t *frame, *own = NULL;
+
+    if (size <= SCRATCH_KEEP) {
+        lsm_buf_reset(&log->scratch);
+        if (lsm_buf_reserve(&log->scratch, size) != LSM_OK)
+            return LSM_NOMEM;
+        frame = log->scratch.data;
+    } else {
+        own = frame = lsm_mem_alloc(log->os, size);
+        if (!own)
+            return lsm_nomem();
+    }
+    *chain = lsm_frame_encode(frame, parts, part_count, log->base, log->size, log->synced, log->chain);
+    reserve_room(log, log->size + size);
+    *error = log->os->file_write(log->file, frame, size, log->size);
+    if (own)
+        lsm_mem_free(log->os, own);
+    return LSM_OK;
+}
+
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count)
 {
     char name[LSM_FILENAME_SIZE];
-    uint64_t payload_size = 0, size, chain;
-    uint8_t *frame, *own = NULL;
-    int error;
+    uint64_t payload_size = 0, size, chain = 0;
+    int error = 0, rc;
 
     check_log(log);
     if (log->failed)
@@ -142,22 +183,13 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
         return lsm_fail(LSM_TOOBIG, "%s is full: flush, so that a new log begins",
                         lsm_filename(name, LSM_FILE_LOG, log->number));
 
-    if (size <= SCRATCH_KEEP) {
-        lsm_buf_reset(&log->scratch);
-        if (lsm_buf_reserve(&log->scratch, (size_t)size) != LSM_OK)
-            return LSM_NOMEM;
-        frame = log->scratch.data;
+    if (part_count == 1 && size > SCRATCH_KEEP) {
+        error = write_large(log, parts[0], &chain);
     } else {
-        own = frame = lsm_mem_alloc(log->os, (size_t)size);
-        if (!own)
-            return lsm_nomem();
+        rc = write_joined(log, parts, part_count, (size_t)size, &chain, &error);
+        if (rc)
+            return rc;
     }
-    chain = lsm_frame_encode(frame, parts, part_count, log->base, log->size, log->synced,
-                             log->chain);
-    reserve_room(log, log->size + size);
-    error = log->os->file_write(log->file, frame, (size_t)size, log->size);
-    if (own)
-        lsm_mem_free(log->os, own);
     if (error) {
         log->failed = true;
         return lsm_fail_os(error, "write", lsm_filename(name, LSM_FILE_LOG, log->number));

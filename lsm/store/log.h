@@ -51,7 +51,7 @@ struct lsm_log {
 int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
                    const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
                    uint32_t mode);
-/* One write. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
+/* One write, of large ones several. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
    `failed`; LSM_NOMEM and LSM_TOOBIG write nothing and leave the log as it was. */
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count);
 /* LSM_FSYNC latches `failed`. */

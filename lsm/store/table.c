@@ -84,6 +84,15 @@ void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s)
     lsm_mem_free(os, s);
 }
 
+/* A merge has a scratch for each table: what a large value took must not stay beside its block. */
+static void scratch_trim(struct lsm_table_scratch *s)
+{
+    if (s->sealed.cap > SCRATCH_KEEP)
+        lsm_buf_clear(&s->sealed);
+    if (s->raw.cap > SCRATCH_KEEP)
+        lsm_buf_clear(&s->raw);
+}
+
 static int read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
 {
     struct lsm_os *os = t->tables->os;
@@ -105,10 +114,6 @@ int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_bl
 
     if (size < LSM_SEAL_TRAILER_SIZE)
         return corrupt(t, off, "a block is shorter than its trailer");
-    if (s->sealed.cap > SCRATCH_KEEP && s->sealed.cap / 4 > size)
-        lsm_buf_clear(&s->sealed);      /* a large value has passed */
-    if (s->raw.cap > SCRATCH_KEEP && s->raw.cap / 16 > size)
-        lsm_buf_clear(&s->raw);
     lsm_buf_reset(&s->sealed);
     rc = lsm_buf_reserve(&s->sealed, size);
     if (rc)
@@ -319,6 +324,7 @@ int lsm_table_read_data(struct lsm_table *t, uint32_t p, const struct lsm_table_
     rc = lsm_table_read(t, h->off, h->size, LSM_BLOCK_DATA, s, &payload);
     if (rc == LSM_OK)
         rc = lsm_block_new(t->tables->os, payload, t->cmp, t->name, h->off, block);
+    scratch_trim(s);
     if (rc)
         return rc;
     rc = check_place(t, h->off, *block, index->block, b, before, b ? b - 1 : p - 1, s);

@@ -139,6 +139,8 @@ static void put_block(struct lsm_table_writer *w, struct lsm_block_builder *b,
     lsm_buf_reset(&w->payload);
     fail(w, lsm_block_builder_finish(b, &w->payload));
     fail(w, w->payload.rc);
+    if (b->rows.cap > 4 * WRITE_SIZE)   /* a large value: not three times at once */
+        lsm_buf_clear(&b->rows);
     put_sealed(w, lsm_buf_slice(&w->payload), kind, codec, off, size);
     if (w->payload.cap > 4 * WRITE_SIZE)
         lsm_buf_clear(&w->payload);

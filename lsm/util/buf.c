@@ -7,6 +7,7 @@
 #include "lsm/util/coding.h"
 
 #define CAP_MIN 64
+#define DOUBLE_MAX ((size_t)1 << 20)
 
 static void check_buf(const struct lsm_buf *b)
 {
@@ -38,8 +39,10 @@ int lsm_buf_reserve(struct lsm_buf *b, size_t more)
     if (more > SIZE_MAX / 2 - b->size)
         return b->rc = lsm_nomem();
 
-    while (cap - b->size < more)
+    while (cap - b->size < more && cap < DOUBLE_MAX)
         cap *= 2;
+    if (cap - b->size < more)           /* large: an eighth at a time, the kernel moves it without a copy */
+        cap = b->size + more + (b->cap ? b->size / 8 : 0);
     data = b->os->mem_realloc(b->os, b->data, cap);
     if (!data)
         return b->rc = lsm_nomem();
