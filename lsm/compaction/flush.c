@@ -104,7 +104,8 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
     if (level > level_max)
         level = level_max;
 
-    b->table.codec = lsm_level_codec(level, codec_deep);
+    b->table.codec = codec_deep;
+    b->table.level = lsm_level_effort(level, b->table.level);
     b->file_bytes = level == 0 ? 0 : policy->file_bytes;
     b->grand = NULL;
     /* In level 0 runs of the same flush, and adopted tables, may hold older versions that the tree's

@@ -11,18 +11,23 @@
  * Write the rows of `it` (one tree, newest versions first; not closed) and the
  * range deletes `b->ranges` as tables and record them in `edit`. The caller has filled the build's fields but table
  * codec, is_bottom and grand, which are decided here: a run that overlaps
- * nothing goes as deep as pick says (not below level_max) and is compressed
- * from level 2 on. On failure `edit` is unchanged and the files are gone.
+ * nothing goes as deep as pick says (not below level_max), upper levels with little effort.
+ * On failure `edit` is unchanged and the files are gone.
  * The metas stay in the build: clear it after the edit is applied.
  */
 int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tree_version *tree,
                    const struct lsm_policy *policy, uint32_t level_max, int codec_deep,
                    struct lsm_edit *edit);
 
-/* Codec of a level: nothing on 0 and 1, which are rewritten soonest. */
-static inline int lsm_level_codec(uint32_t level, int codec_deep)
+/*
+ * zstd's level on a level of the tree: 0 and 1 are rewritten soonest, so they get
+ * little of the processor; but what they hold is written and kept as well.
+ */
+
+#define LSM_EFFORT_UPPER (-3)
+static inline int lsm_level_effort(uint32_t level, int deep)
 {
-    return level >= 2 ? codec_deep : LSM_CODEC_NONE;
+    return level >= 2 || deep < LSM_EFFORT_UPPER ? deep : LSM_EFFORT_UPPER;
 }
 
 #endif

@@ -656,7 +656,8 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     if (rc == LSM_OK) {
         c.tree = lsm_version_tree(version, tree->id);
         fill_build(db, &c.build, tree, compressor, snapshots, snapshot_count);
-        c.build.table.codec = lsm_level_codec(job->output_level, tree->codec);
+        c.build.table.codec = tree->codec;
+        c.build.table.level = lsm_level_effort(job->output_level, tree->level);
         rc = lsm_compact_run(&c);
         lsm_compressor_put(db->compressors, compressor);
     }

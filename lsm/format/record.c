@@ -5,7 +5,8 @@
  *
  *       0  type:u8 flags:u8 zero:u16 op_count:u32      16  hash[16]
  *       8  txid:u64                                    32  nonce:u64
- *      40  base, decided, floor: txid:u64 hash[16]    112  adopted tables, op_first, ops
+ *      40  base, decided, floor: txid:u64 hash[16], those that the flags do not give;
+ *          adopted tables, op_first, ops
  *
  * The hash covers all from the nonce on; what stands before the hash is its
  * seed, so that no bit of a record can change unnoticed. An ABORT has another
@@ -47,9 +48,20 @@ static struct lsm_token read_token(struct lsm_reader *r)
     return token;
 }
 
+/* Nearly every record repeats what a flag can say: without a host all three tokens are zero. */
+static unsigned token_flags(const struct lsm_record *rec)
+{
+    static const struct lsm_token zero;
+
+    return (lsm_token_equal(&rec->base, &zero) ? LSM_RECORD_BASE_ZERO : 0) |
+           (lsm_token_equal(&rec->decided, &rec->base) ? LSM_RECORD_DECIDED_BASE : 0) |
+           (lsm_token_equal(&rec->floor, &rec->decided) ? LSM_RECORD_FLOOR_DECIDED : 0);
+}
+
 void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_t uuid[16])
 {
     size_t start = out->size;
+    unsigned flags = token_flags(rec);
 
     assert(rec->type >= LSM_RECORD_SOLO && rec->type <= LSM_RECORD_ABORT);
     assert(rec->op_first > 0 || rec->adopted_count == 0);
@@ -57,14 +69,17 @@ void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_
         assert(rec->op_count == 0 && rec->adopted_count == 0);
 
     lsm_buf_put_u8(out, rec->type);
-    lsm_buf_put_u8(out, 0);
+    lsm_buf_put_u8(out, (uint8_t)flags);
     lsm_buf_put_u16(out, 0);
     lsm_buf_put_u32(out, rec->op_count);
     put_token(out, &rec->id);
     lsm_buf_put_u64(out, rec->nonce);
-    put_token(out, &rec->base);
-    put_token(out, &rec->decided);
-    put_token(out, &rec->floor);
+    if (!(flags & LSM_RECORD_BASE_ZERO))
+        put_token(out, &rec->base);
+    if (!(flags & LSM_RECORD_DECIDED_BASE))
+        put_token(out, &rec->decided);
+    if (!(flags & LSM_RECORD_FLOOR_DECIDED))
+        put_token(out, &rec->floor);
     lsm_buf_put_varint(out, rec->adopted_count);
     lsm_buf_append_slice(out, rec->adopted);
     lsm_buf_put_varint(out, rec->op_first ? rec->op_first : 1);
@@ -125,10 +140,11 @@ bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct ls
     rec->op_count = lsm_read_u32(&r);
     rec->id = read_token(&r);
     rec->nonce = lsm_read_u64(&r);
-    rec->base = read_token(&r);
-    rec->decided = read_token(&r);
-    rec->floor = read_token(&r);
-    if (r.bad || flags != 0 || zero != 0)
+    if (!(flags & LSM_RECORD_BASE_ZERO))
+        rec->base = read_token(&r);
+    rec->decided = flags & LSM_RECORD_DECIDED_BASE ? rec->base : read_token(&r);
+    rec->floor = flags & LSM_RECORD_FLOOR_DECIDED ? rec->decided : read_token(&r);
+    if (r.bad || flags != token_flags(rec) || zero != 0)
         return false;
 
     switch (rec->type) {

@@ -4,10 +4,12 @@
  *
  *     record  := type:u8  flags:u8  zero:u16  op_count:u32
  *                txid:u64  hash[16]  nonce:u64
- *                base token  decided token  floor token      (txid:u64 hash[16] each)
+ *                [base token]  [decided token]  [floor token]      (txid:u64 hash[16] each)
  *                adopted_count:varint  table_meta*           private tables of a large transaction
  *                op_first:varint  op*
  *     op      := kind:u8  tree:varint  key:bytes  value:bytes (no value for DELETE)
+ *     flags    = BASE_ZERO, DECIDED_BASE (decided is base), FLOOR_DECIDED: that token is left
+ *                out; each is set whenever it is true
  *     ABORT   :  txid and hash name the SOLO that it takes back; no ops
  *     hash     = XXH3-128 over everything behind it, seeded by the store's uuid and everything
  *                before it (type, flags, zero, op_count, txid)
@@ -22,6 +24,11 @@
 #include "lsm/format/table_meta.h"
 
 enum lsm_record_type { LSM_RECORD_SOLO = 1, LSM_RECORD_JOINT = 2, LSM_RECORD_ABORT = 3 };
+
+#define LSM_RECORD_BASE_ZERO 1u         /* flags */
+#define LSM_RECORD_DECIDED_BASE 2u
+#define LSM_RECORD_FLOOR_DECIDED 4u
+#define LSM_RECORD_SIZE_MIN 42u         /* a record without tokens, tables and ops */
 
 static inline bool lsm_token_equal(const struct lsm_token *a, const struct lsm_token *b)
 {

@@ -4,7 +4,6 @@
 #include "lsm/format/redo.h"
 #include "lsm/util/coding.h"
 
-#define RECORD_SIZE_MIN 112u            /* record.c: the fixed part */
 #define TXID_AT 8u
 #define HASH_AT 16u
 
@@ -23,7 +22,7 @@ void lsm_redo_finish(struct lsm_buf *frame)
     static const uint8_t zeros[LSM_REDO_ALIGN];
     size_t size = frame->size;
 
-    assert(size >= LSM_REDO_HEAD_SIZE + RECORD_SIZE_MIN);
+    assert(size >= LSM_REDO_HEAD_SIZE + LSM_RECORD_SIZE_MIN);
     lsm_buf_append(frame, zeros, (LSM_REDO_ALIGN - size % LSM_REDO_ALIGN) % LSM_REDO_ALIGN);
     if (frame->rc)
         return;
@@ -38,10 +37,10 @@ static bool is_frame_of(const uint8_t *p, size_t left, const struct lsm_token *t
     const uint8_t *record = p + LSM_REDO_HEAD_SIZE;
     uint32_t size;
 
-    if (left < LSM_REDO_HEAD_SIZE + RECORD_SIZE_MIN || memcmp(p, magic, sizeof magic) != 0)
+    if (left < LSM_REDO_HEAD_SIZE + LSM_RECORD_SIZE_MIN || memcmp(p, magic, sizeof magic) != 0)
         return false;
     size = lsm_get_u32(p + 8);
-    return size >= RECORD_SIZE_MIN && size <= LSM_REDO_RECORD_MAX &&
+    return size >= LSM_RECORD_SIZE_MIN && size <= LSM_REDO_RECORD_MAX &&
            size <= left - LSM_REDO_HEAD_SIZE && lsm_get_u64(record + TXID_AT) == token->txid &&
            memcmp(record + HASH_AT, token->hash, sizeof token->hash) == 0;
 }

@@ -212,6 +212,55 @@ TEST(record_with_a_right_hash_and_wrong_counts_is_refused)
     sample_clear(&s);
 }
 
+TEST(record_leaves_out_the_tokens_that_repeat)
+{
+    for (unsigned flags = 0; flags < 8; flags++) {
+        struct lsm_record got;
+        struct sample s;
+        size_t left_out = 0;
+
+        sample_init(&s, LSM_RECORD_JOINT, false);
+        lsm_buf_reset(&s.out);
+        s.rec.base = flags & LSM_RECORD_BASE_ZERO ? (struct lsm_token){ 0 } : token(70, 1);
+        s.rec.decided = flags & LSM_RECORD_DECIDED_BASE ? s.rec.base : token(60, 2);
+        s.rec.floor = flags & LSM_RECORD_FLOOR_DECIDED ? s.rec.decided : token(50, 3);
+        lsm_record_encode(&s.out, &s.rec, uuid);
+        CHECK_OK(s.out.rc);
+        for (unsigned bit = 1; bit < 8; bit *= 2)
+            left_out += flags & bit ? 24 : 0;
+        CHECK(s.out.size == LSM_RECORD_SIZE_MIN + 72 - left_out + s.ops.size);
+        CHECK(s.out.data[1] == flags);
+        CHECK(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+        CHECK(lsm_token_equal(&got.base, &s.rec.base));
+        CHECK(lsm_token_equal(&got.decided, &s.rec.decided));
+        CHECK(lsm_token_equal(&got.floor, &s.rec.floor));
+        sample_clear(&s);
+    }
+}
+
+TEST(record_in_another_form_than_the_one_that_is_written_is_refused)
+{
+    struct lsm_record got;
+    struct lsm_buf bytes;
+    struct sample s;
+
+    sample_init(&s, LSM_RECORD_SOLO, false);        /* flags 0; now its floor twice: as if it were decided's */
+    s.rec.floor = s.rec.decided;
+    lsm_buf_reset(&s.out);
+    lsm_record_encode(&s.out, &s.rec, uuid);
+    lsm_buf_init(&bytes, &s.f.os);
+    lsm_buf_append(&bytes, s.out.data, 88);
+    lsm_buf_append(&bytes, s.out.data + 64, 24);
+    lsm_buf_append(&bytes, s.out.data + 88, s.out.size - 88);
+    rehash(bytes.data, bytes.size);                 /* FLOOR_DECIDED, and the token all the same */
+    CHECK(!lsm_record_decode(lsm_buf_slice(&bytes), uuid, &got));
+    bytes.data[1] = 0;
+    rehash(bytes.data, bytes.size);
+    CHECK(!lsm_record_decode(lsm_buf_slice(&bytes), uuid, &got));
+    lsm_buf_clear(&bytes);
+    sample_clear(&s);
+}
+
 static bool decodes_with_op_first(uint64_t op_first, bool adopts)
 {
     struct lsm_record got;
