@@ -146,7 +146,8 @@ void lsm_db_memory_changed(struct lsm_db *db)
         db->cache_bytes = cache;
         lsm_cache_set_capacity(db->cache, cache);
     }
-    if (db->trim_wanted && db->no_worker) {
+    /* The worker does it when it comes to it; whoever sees the whole budget held does not wait for that. */
+    if (db->trim_wanted && (db->no_worker || db->os->mem_held(db->os) > db->memory_bytes)) {
         db->os->mem_trim(db->os);
         lsm_db_trimmed(db);
     }
@@ -347,6 +348,16 @@ static int check_directory(struct lsm_db *db, bool created)
     return LSM_OK;
 }
 
+/* A quarter of the descriptors, for each store: the rest is the host's, the program's and for writing. */
+static uint32_t open_tables_max(struct lsm_os *os)
+{
+    uint32_t limit = os->file_limit ? os->file_limit(os) : UINT32_MAX;
+
+    if (limit / 4 >= OPEN_TABLES_MAX)
+        return OPEN_TABLES_MAX;
+    return limit / 4 > 4 ? limit / 4 : 4;
+}
+
 static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *created)
 {
     uint32_t mode = db->file_mode, dir_mode = mode | ((mode & 0444) >> 2);
@@ -372,7 +383,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     if (rc == LSM_OK && !*created && o->error_if_exists && !db->writing_begun)
         rc = lsm_fail(LSM_EXISTS, "%s: there is a store already", db->path);
     if (rc == LSM_OK)
-        rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, OPEN_TABLES_MAX,
+        rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, open_tables_max(db->os),
                             &db->tables);
     return rc;
 }

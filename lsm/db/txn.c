@@ -191,6 +191,21 @@ void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree)
 
 /* ---- writes ---- */
 
+/* Rows of this size may be spilled for the sake of the others: less would be a file for a few rows. */
+#define SPILL_MIN (UINT64_C(64) << 10)
+
+/* Its own share is used up; or all transactions together have twice that. */
+static bool must_spill(const struct lsm_txn *txn, uint64_t own, uint64_t more)
+{
+    const struct lsm_db *db = txn->db;
+
+    if (own == 0 || txn->no_spill)
+        return false;
+    return own + more > db->batch_bytes ||
+           (txn->batch.live_bytes >= SPILL_MIN && atomic_load_explicit(&db->batch_memory, memory_order_relaxed) + more >
+                                    2 * db->batch_bytes);
+}
+
 static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
                      struct lsm_slice value)
 {
@@ -201,7 +216,7 @@ static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind k
         return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", key.size, LSM_KEY_SIZE_MAX);
     if (value.size > LSM_VALUE_SIZE_MAX)
         return lsm_fail(LSM_TOOBIG, "value of %zu bytes: the limit is %u", value.size, LSM_VALUE_SIZE_MAX);
-    if (before && before + key.size + value.size > txn->db->batch_bytes && !txn->no_spill) {
+    if (must_spill(txn, before, key.size + value.size)) {
         rc = lsm_txn_spill(txn);
         if (rc)
             return rc;

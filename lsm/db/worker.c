@@ -19,7 +19,7 @@
 
 #define RETRY_US 1000000u               /* after a failure */
 #define QUIET_WAIT_US 20000u            /* how often an undecided store is looked at */
-#define THROTTLE_WAIT_US 5000000u       /* then the writer goes on: memory before a dead lock */
+#define THROTTLE_WAIT_US 30000000u      /* then the writer goes on: better than a dead lock */
 #define SLICE_BYTES (UINT64_C(64) << 20)
 
 /* ---- obsolete tables ---- */

@@ -868,6 +868,16 @@ static uint64_t process_id(struct lsm_os *os)
     return (uint64_t)getpid();
 }
 
+static uint32_t file_limit(struct lsm_os *os)
+{
+    struct rlimit limit;
+
+    (void)os;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > UINT32_MAX)
+        return UINT32_MAX;
+    return (uint32_t)limit.rlim_cur;
+}
+
 static uint32_t fork_generation(struct lsm_os *os)
 {
     (void)os;
@@ -893,7 +903,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .cond_wait_us = cond_wait_us, .cond_broadcast = cond_broadcast,
         .thread_start = thread_start, .thread_join = thread_join,
         .wall_us = wall_us, .mono_us = mono_us, .sleep_us = sleep_us, .random = fill_random,
-        .process_id = process_id, .fork_generation = fork_generation,
+        .process_id = process_id, .file_limit = file_limit, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
         .mem_used = mem_used, .mem_held = mem_held, .mem_trim = mem_trim,
     };
