@@ -2,6 +2,9 @@
  * cursor.c -- a cursor pins a view, so that files and memtables stay, and reads
  * it as of one sequence. Opened again while the view is the same, it keeps its
  * iterators.
+ *
+ * A move that goes past many rows without finding one looks from time to time
+ * whether somebody knows where the next row is (dead.c), and tells what it finds.
  */
 #include "lsm/db/db.h"
 
@@ -21,12 +24,17 @@ struct lsm_cursor {
     bool has_lower, has_upper;
     bool valid;
     uint64_t dead_epoch;        /* before the view point was taken */
+    struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
     bool own_runs;
-    struct lsm_buf dead_lo, dead_to;
+    struct lsm_buf dead_from;   /* where the stretch begins that is being walked; going back, its end */
+    struct lsm_dead_edge dead_edge;
+    struct lsm_buf dead_key;    /* scratch */
 };
 
-#define DEAD_ROWS_MIN 64u       /* so many rows passed over are worth remembering */
+#define DEAD_ROWS_MIN 16u       /* so many rows passed over are worth remembering, */
+#define DEAD_ROWS_MORE 2u       /* so many behind a stretch that is known */
+#define DEAD_ROWS_LOOK 32u      /* after so many: does somebody know? */
 
 static void release(struct lsm_cursor *c)
 {
@@ -38,6 +46,8 @@ static void release(struct lsm_cursor *c)
     c->view = NULL;
     lsm_memtable_unref(c->own_mem);
     c->own_mem = NULL;
+    lsm_own_dead_unref(c->own_dead.own);
+    c->own_dead.own = NULL;
     c->valid = false;
 }
 
@@ -95,6 +105,8 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
             return rc;
         }
     }
+    if (own)
+        lsm_own_dead_reader(own, at.seq_max, &c->own_dead);
     c->has_lower = c->has_upper = c->valid = false;
     if (c->cover)
         lsm_cover_set(c->cover, &at);
@@ -118,8 +130,9 @@ int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct l
     lsm_visible_init(&c->visible, db->os);
     lsm_buf_init(&c->lower, db->os);
     lsm_buf_init(&c->upper, db->os);
-    lsm_buf_init(&c->dead_lo, db->os);
-    lsm_buf_init(&c->dead_to, db->os);
+    lsm_buf_init(&c->dead_from, db->os);
+    lsm_buf_init(&c->dead_edge.key, db->os);
+    lsm_buf_init(&c->dead_key, db->os);
     rc = attach(c, tree, read);
     if (rc) {
         lsm_visible_clear(&c->visible);
@@ -151,8 +164,9 @@ void lsm_cursor_close(struct lsm_cursor *c)
     lsm_visible_clear(&c->visible);
     lsm_buf_clear(&c->lower);
     lsm_buf_clear(&c->upper);
-    lsm_buf_clear(&c->dead_lo);
-    lsm_buf_clear(&c->dead_to);
+    lsm_buf_clear(&c->dead_from);
+    lsm_buf_clear(&c->dead_edge.key);
+    lsm_buf_clear(&c->dead_key);
     lsm_mem_free(db->os, c);
     lsm_db_lock(db);
     db->cursor_count--;
@@ -168,6 +182,244 @@ int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct l
     lsm_buf_append_slice(&c->lower, lower);
     lsm_buf_append_slice(&c->upper, upper);
     return c->lower.rc ? c->lower.rc : c->upper.rc;
+}
+
+/* ---- stretches without a row ---- */
+
+static void set(struct lsm_buf *buf, struct lsm_slice bytes)
+{
+    lsm_buf_reset(buf);
+    lsm_buf_append_slice(buf, bytes);
+}
+
+static void fail(struct lsm_visible *v, int rc)
+{
+    v->valid = v->paused = false;
+    v->rc = rc;
+}
+
+/* The smallest key above this one, in the order of bytes. */
+static struct lsm_slice successor(struct lsm_buf *buf, struct lsm_slice key)
+{
+    set(buf, key);
+    lsm_buf_put_u8(buf, 0);
+    return lsm_buf_slice(buf);
+}
+
+/* Has the cursor's own transaction a put in [from, to), or from `from` on? */
+static bool own_put_between(const struct lsm_cursor *c, struct lsm_slice from, struct lsm_slice to, bool to_end)
+{
+    struct lsm_iter *it;
+    bool found = false;
+
+    if (c->own_runs)
+        return true;
+    if (!c->own_mem || lsm_memtable_tree_rows(c->own_mem, c->tree->id) == 0)
+        return false;
+    if (lsm_memtable_iter_new(c->own_mem, c->tree->id, c->tree->cmp, 0, &it))
+        return true;
+    for (lsm_iter_seek(it, from, LSM_TAG_MAX); it->valid && !found; lsm_iter_next(it)) {
+        if (!to_end && lsm_key_compare(c->tree->cmp, it->key, to) >= 0)
+            break;
+        found = lsm_tag_kind(it->tag) != LSM_KIND_DELETE;
+    }
+    found |= it->rc != LSM_OK;
+    lsm_iter_close(it);
+    return found;
+}
+
+/*
+ * Is it known that there is no row from key on (back: below key, or below the end)?
+ * Then dead_edge is where that stretch ends. What everybody knows becomes the
+ * transaction's own knowledge, so that its rows are looked through once.
+ */
+static bool skip(struct lsm_cursor *c, bool back, struct lsm_slice key, bool key_at_end)
+{
+    struct lsm_dead_edge *edge = &c->dead_edge;
+    struct lsm_slice lo, hi;
+
+    if (!c->has_own)
+        return lsm_dead_skip(c->tree, c->visible.at.seq_max, back, key, key_at_end, edge);
+    if (lsm_own_dead_skip(&c->own_dead, c->tree, back, key, key_at_end, edge))
+        return true;
+    if (!lsm_dead_skip(c->tree, c->visible.at.seq_max, back, key, key_at_end, edge))
+        return false;
+    lo = back ? lsm_buf_slice(&edge->key) : key;
+    hi = back ? key : lsm_buf_slice(&edge->key);
+    if (own_put_between(c, lo, hi, back ? key_at_end : edge->at_end))
+        return false;
+    lsm_own_dead_learn(&c->own_dead, c->tree, lo, hi, back ? key_at_end : edge->at_end);
+    return true;
+}
+
+/* The source went past `passed_over` rows: there is no row in [lo, hi), or from lo on. */
+static void learn(struct lsm_cursor *c, struct lsm_slice lo, struct lsm_slice hi, bool to_end)
+{
+    struct lsm_visible *v = &c->visible;
+
+    if (!to_end && lsm_key_compare(c->tree->cmp, lo, hi) >= 0)
+        return;
+    if (c->has_own)
+        lsm_own_dead_learn(&c->own_dead, c->tree, lo, hi, to_end);
+    /* What its own range deletes hide is not seen on the way. */
+    if (!v->passed_own && !(c->has_own && c->cover))
+        lsm_dead_learn(c->tree, c->dead_epoch, v->at.seq_max, lo, hi, to_end);
+}
+
+static void count_passed(struct lsm_cursor *c, uint64_t *passed)
+{
+    uint64_t n = c->visible.passed_over + (c->cover ? lsm_cover_passed_over(c->cover) : 0);
+
+    *passed += n;
+    if (n)
+        atomic_fetch_add_explicit(&c->db->counters.rows_passed_over, n, memory_order_relaxed);
+}
+
+/*
+ * A move forward has begun; dead_from is where it began, if has_from: no row is
+ * between there and the source. `jumped`: it began at the end of a stretch. Bring
+ * the move to its end.
+ */
+static void finish_forward(struct lsm_cursor *c, bool has_from, bool jumped)
+{
+    struct lsm_visible *v = &c->visible;
+    uint64_t passed = 0, passed_min = jumped ? DEAD_ROWS_MORE : DEAD_ROWS_MIN;
+
+    for (;;) {
+        count_passed(c, &passed);
+        if (!v->paused)
+            break;
+        struct lsm_slice key = v->it->key;
+        bool outside = c->has_upper && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0;
+        if (!has_from && !outside && !c->tree->cmp) {
+            /* The row of this key may be the one that the cursor stood on. */
+            successor(&c->dead_from, key);
+            has_from = c->dead_from.rc == LSM_OK;
+            passed = 0;
+        }
+        if (outside || skip(c, false, key, false)) {
+            if (has_from && passed >= passed_min)
+                learn(c, lsm_buf_slice(&c->dead_from), key, false);
+            v->paused = false;
+            if (outside || c->dead_edge.at_end)
+                return;
+            set(&c->dead_from, lsm_buf_slice(&c->dead_edge.key));
+            has_from = c->dead_from.rc == LSM_OK;
+            passed = 0;
+            passed_min = DEAD_ROWS_MORE;
+            lsm_visible_seek(v, lsm_buf_slice(&c->dead_edge.key));
+        } else {
+            lsm_visible_resume(v);
+        }
+    }
+    if (has_from && passed >= passed_min && v->rc == LSM_OK)
+        learn(c, lsm_buf_slice(&c->dead_from), v->valid ? v->key : lsm_slice(NULL, 0), !v->valid);
+}
+
+/* Forward to the first row at or after key. */
+static void seek_live(struct lsm_cursor *c, struct lsm_slice key)
+{
+    struct lsm_visible *v = &c->visible;
+    bool jumped = false;
+
+    v->pause_after = DEAD_ROWS_LOOK;
+    while (skip(c, false, key, false)) {
+        jumped = true;
+        if (c->dead_edge.at_end) {
+            v->valid = v->paused = false;
+            return;
+        }
+        set(&c->dead_key, lsm_buf_slice(&c->dead_edge.key));
+        if (c->dead_key.rc) {
+            fail(v, c->dead_key.rc);
+            return;
+        }
+        key = lsm_buf_slice(&c->dead_key);
+    }
+    set(&c->dead_from, key);
+    lsm_visible_seek(v, key);
+    finish_forward(c, c->dead_from.rc == LSM_OK, jumped);
+}
+
+/*
+ * The same for a move backward: dead_from is above the rows that were passed, or
+ * from_end: nothing was above them. Only in the order of bytes, where every key has
+ * a successor.
+ */
+static void finish_backward(struct lsm_cursor *c, bool has_from, bool from_end, bool jumped)
+{
+    struct lsm_visible *v = &c->visible;
+    uint64_t passed = 0, passed_min = jumped ? DEAD_ROWS_MORE : DEAD_ROWS_MIN;
+
+    for (;;) {
+        count_passed(c, &passed);
+        if (!v->paused)
+            break;
+        bool outside = c->has_lower && lsm_key_compare(NULL, v->it->key, lsm_buf_slice(&c->lower)) < 0;
+        struct lsm_slice above = successor(&c->dead_key, v->it->key);
+        if (c->dead_key.rc) {
+            v->pause_after = 0;
+            lsm_visible_resume(v);
+            continue;
+        }
+        if (!has_from) {
+            set(&c->dead_from, above);
+            has_from = c->dead_from.rc == LSM_OK;
+            passed = 0;
+        }
+        if (outside || skip(c, true, above, false)) {
+            if (has_from && passed >= passed_min)
+                learn(c, above, lsm_buf_slice(&c->dead_from), from_end);
+            v->paused = false;
+            if (outside || c->dead_edge.key.size == 0)
+                return;
+            set(&c->dead_from, lsm_buf_slice(&c->dead_edge.key));
+            has_from = c->dead_from.rc == LSM_OK;
+            from_end = false;
+            passed = 0;
+            passed_min = DEAD_ROWS_MORE;
+            lsm_visible_seek_before(v, lsm_buf_slice(&c->dead_edge.key));
+        } else {
+            lsm_visible_resume(v);
+        }
+    }
+    if (has_from && passed >= passed_min && v->rc == LSM_OK) {
+        struct lsm_slice lo = { (const uint8_t *)"", 0 };
+
+        if (v->valid)
+            lo = successor(&c->dead_key, v->key);
+        if (!v->valid || c->dead_key.rc == LSM_OK)
+            learn(c, lo, lsm_buf_slice(&c->dead_from), from_end);
+    }
+}
+
+/* Backward to the last row below key, or (at_end) to the last one. */
+static void seek_live_before(struct lsm_cursor *c, struct lsm_slice key, bool at_end)
+{
+    struct lsm_visible *v = &c->visible;
+    bool jumped = false;
+
+    v->pause_after = DEAD_ROWS_LOOK;
+    while (skip(c, true, key, at_end)) {
+        jumped = true;
+        at_end = false;
+        set(&c->dead_key, lsm_buf_slice(&c->dead_edge.key));
+        if (c->dead_key.rc) {
+            fail(v, c->dead_key.rc);
+            return;
+        }
+        key = lsm_buf_slice(&c->dead_key);
+        if (key.size == 0) {
+            v->valid = v->paused = false;
+            return;
+        }
+    }
+    set(&c->dead_from, key);
+    if (at_end)
+        lsm_visible_last(v);
+    else
+        lsm_visible_seek_before(v, key);
+    finish_backward(c, c->dead_from.rc == LSM_OK, at_end, jumped);
 }
 
 /* ---- moves ---- */
@@ -189,53 +441,17 @@ static int stand(struct lsm_cursor *c, bool forward)
     return LSM_OK;
 }
 
-/* Has the cursor's own transaction a row in [from, to)? */
-static bool own_row_between(const struct lsm_cursor *c, struct lsm_slice from, struct lsm_slice to)
-{
-    struct lsm_iter *it;
-    bool found = true;
-
-    if (c->own_runs)
-        return true;
-    if (!c->own_mem || lsm_memtable_tree_rows(c->own_mem, c->tree->id) == 0)
-        return false;
-    if (lsm_memtable_iter_new(c->own_mem, c->tree->id, c->tree->cmp, 0, &it))
-        return true;
-    lsm_iter_seek(it, from, LSM_TAG_MAX);
-    if (!it->rc)
-        found = it->valid && lsm_key_compare(c->tree->cmp, it->key, to) < 0;
-    lsm_iter_close(it);
-    return found;
-}
-
-/* Forward to the first row at or after key, past what is known to be dead (dead.c). */
-static void seek_live(struct lsm_cursor *c, struct lsm_slice key)
-{
-    struct lsm_visible *v = &c->visible;
-    struct lsm_slice from = key;
-
-    if (lsm_dead_skip(c->tree, v->at.seq_max, key, &c->dead_lo, &c->dead_to) &&
-        !own_row_between(c, key, lsm_buf_slice(&c->dead_to)))
-        from = lsm_buf_slice(&c->dead_to);
-    if (c->cover)
-        lsm_cover_passed_over(c->cover);
-    lsm_visible_seek(v, from);
-    if (c->cover)
-        v->passed_over += lsm_cover_passed_over(c->cover);
-    if (v->passed_over)
-        atomic_fetch_add_explicit(&c->db->counters.rows_passed_over, v->passed_over, memory_order_relaxed);
-    if (v->valid && v->passed_over >= DEAD_ROWS_MIN && !c->has_own)
-        lsm_dead_learn(c->tree, c->dead_epoch, v->at.seq_max, key, v->key);
-}
-
 int lsm_cursor_first(struct lsm_cursor *c)
 {
     if (c->has_lower)
         seek_live(c, lsm_buf_slice(&c->lower));
     else if (!c->tree->cmp)     /* nothing is below the empty key */
         seek_live(c, (struct lsm_slice){ (const uint8_t *)"", 0 });
-    else
+    else {
+        c->visible.pause_after = DEAD_ROWS_LOOK;
         lsm_visible_first(&c->visible);
+        finish_forward(c, false, false);
+    }
     return stand(c, true);
 }
 
@@ -253,21 +469,30 @@ int lsm_cursor_seek_prev(struct lsm_cursor *c, struct lsm_slice key)
     if (c->has_upper && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0)
         return lsm_cursor_last(c);
     atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
-    lsm_visible_seek_prev(&c->visible, key);
+    c->visible.pause_after = 0;
+    if (c->tree->cmp) {
+        lsm_visible_seek_prev(&c->visible, key);
+    } else {
+        struct lsm_slice above = successor(&c->dead_key, key);
+
+        if (c->dead_key.rc)
+            return c->dead_key.rc;
+        seek_live_before(c, above, false);
+    }
     return stand(c, false);
 }
 
 int lsm_cursor_last(struct lsm_cursor *c)
 {
-    struct lsm_slice upper = lsm_buf_slice(&c->upper);
+    const struct lsm_slice none = { NULL, 0 };
 
-    if (!c->has_upper) {
+    c->visible.pause_after = 0;
+    if (c->tree->cmp && c->has_upper)
+        lsm_visible_seek_before(&c->visible, lsm_buf_slice(&c->upper));
+    else if (c->tree->cmp)
         lsm_visible_last(&c->visible);
-        return stand(c, false);
-    }
-    lsm_visible_seek_prev(&c->visible, upper);
-    if (c->visible.valid && lsm_key_compare(c->tree->cmp, c->visible.key, upper) == 0)
-        lsm_visible_prev(&c->visible);  /* upper is exclusive */
+    else
+        seek_live_before(c, c->has_upper ? lsm_buf_slice(&c->upper) : none, !c->has_upper);
     return stand(c, false);
 }
 
@@ -275,7 +500,10 @@ int lsm_cursor_next(struct lsm_cursor *c)
 {
     if (!c->valid)
         return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+    c->visible.pause_after = DEAD_ROWS_LOOK;
     lsm_visible_next(&c->visible);
+    if (c->visible.paused)
+        finish_forward(c, false, false);
     return stand(c, true);
 }
 
@@ -283,7 +511,10 @@ int lsm_cursor_prev(struct lsm_cursor *c)
 {
     if (!c->valid)
         return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+    c->visible.pause_after = c->tree->cmp ? 0 : DEAD_ROWS_LOOK;
     lsm_visible_prev(&c->visible);
+    if (c->visible.paused)
+        finish_backward(c, false, false, false);
     return stand(c, false);
 }
 

@@ -17,6 +17,7 @@
 
 #include "lsm/compaction/pick.h"
 #include "lsm/db/carry.h"
+#include "lsm/db/dead.h"
 #include "lsm/format/compress.h"
 #include "lsm/format/record.h"
 #include "lsm/os/os.h"
@@ -69,12 +70,6 @@ void lsm_view_unref(struct lsm_view *view);
 uint64_t lsm_view_memory(const struct lsm_view *view);  /* of its memtables */
 
 /* ---- the parts of a store ---- */
-
-struct lsm_dead {               /* dead.c; dead_mutex */
-    atomic_bool known;
-    struct lsm_buf lo, hi;
-    uint64_t seq;
-};
 
 struct lsm_tree {
     struct lsm_db *db;
@@ -343,6 +338,7 @@ struct lsm_txn {
     bool keep_files;            /* a record that could not be taken back may name its private tables */
     struct lsm_buf redo;        /* what the host must write for `prepared`; empty: nothing */
     uint64_t redo_off;
+    struct lsm_own_dead *own_dead;      /* NULL until a cursor reads its writes */
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };
@@ -363,19 +359,6 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
                   struct lsm_cover **cover);
 struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
-
-/* ---- dead.c: stretches without a row ---- */
-uint64_t lsm_dead_epoch(const struct lsm_db *db);       /* before a reader takes its view point */
-/* Lies `key` in a stretch that a reader at `seq` may skip? Then it is [*lo, *to). */
-bool lsm_dead_skip(struct lsm_tree *tree, uint64_t seq, struct lsm_slice key, struct lsm_buf *lo,
-                   struct lsm_buf *to);
-/* A reader at `seq`, whose epoch was `epoch`, saw no row in [lo, hi). */
-void lsm_dead_learn(struct lsm_tree *tree, uint64_t epoch, uint64_t seq, struct lsm_slice lo,
-                    struct lsm_slice hi);
-void lsm_dead_publish(struct lsm_db *db, bool begins);  /* around every publishing; publish held */
-void lsm_dead_put(struct lsm_tree *tree, struct lsm_slice key);         /* is being published */
-void lsm_dead_forget_all(struct lsm_db *db);            /* mutex held */
-void lsm_dead_clear(struct lsm_tree *tree);
 
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */

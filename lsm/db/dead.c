@@ -1,59 +1,206 @@
 /*
- * dead.c -- a stretch of keys of a tree that is known to hold nothing but
- * tombstones: a queue's head. A seek into it goes to its end at once; without
+ * dead.c -- stretches of keys that are known to hold nothing but tombstones, and
+ * rows under them: a queue's head. A seek into one goes to its end at once; without
  * that, looking at the head of a queue walks everything that was ever deleted in
  * front of it (20 us become milliseconds after 100,000 deletes).
  *
- *     dead [lo, hi) as of seq:  no reader at seq or later sees a row in it,
- *                               until a put into it is published
+ *     [lo, hi) since s     no reader at s or later sees a row in it
  *
- * A reader learns it by walking over many rows that it may not see. It may only
- * tell what it learned if nothing was being published when it began, nor has been
- * since: a put on its way looked only at the stretches that were known then. The
- * epoch says so: odd while something is published, two more afterwards.
+ * A reader learns one by walking over many rows that it may not see. There are two
+ * memories: a tree's is for everybody and counts in sequences; a transaction's is
+ * for its own cursors, who see their own tombstones too, and counts in ops.
  *
- * Threads: any; db->dead_mutex, innermost.
+ * For everybody. A put that is published cuts the stretch that it falls into. A
+ * reader may only tell what it learned if nothing was being published when it
+ * began, nor has been since: a put on its way looked only at the stretches that
+ * were known then. The epoch says so: odd while something is published, two more
+ * afterwards. A transaction's reader tells everybody when it passed no own row.
+ *
+ * For a transaction. All its readers see the same published rows (others are left
+ * out: `seq`). A put of its own cuts. What is learned must be true for all ops so
+ * far, and is used by readers who see at least those that it was learned from.
+ * Going back to a mark undoes deletes: stretches that rest on them go, and a reader
+ * opened before (`generation`) counts no longer, since it may still see what is gone.
  */
 #include "lsm/db/db.h"
 
 #include <assert.h>
 
-static bool is_inside(const struct lsm_tree *tree, struct lsm_slice key)
-{
-    const struct lsm_dead *d = &tree->dead;
+/* ---- lists ---- */
 
-    return lsm_key_compare(tree->cmp, key, lsm_buf_slice(&d->lo)) >= 0 &&
-           lsm_key_compare(tree->cmp, key, lsm_buf_slice(&d->hi)) < 0;
+static void stretch_clear(struct lsm_dead_stretch *s)
+{
+    lsm_buf_clear(&s->lo);
+    lsm_buf_clear(&s->hi);
 }
+
+static void list_remove(struct lsm_dead_list *list, uint32_t i)
+{
+    struct lsm_dead_stretch gone = list->stretch[i];
+
+    list->stretch[i] = list->stretch[--list->count];
+    list->stretch[list->count] = gone;          /* keeps its memory */
+}
+
+static struct lsm_dead_list *list_new(struct lsm_os *os, const struct lsm_comparator *cmp)
+{
+    struct lsm_dead_list *list = lsm_mem_zalloc(os, sizeof *list);
+
+    if (!list)
+        return NULL;
+    list->os = os;
+    list->cmp = cmp;
+    for (uint32_t i = 0; i < LSM_DEAD_MAX; i++) {
+        lsm_buf_init(&list->stretch[i].lo, os);
+        lsm_buf_init(&list->stretch[i].hi, os);
+    }
+    return list;
+}
+
+static void list_free(struct lsm_dead_list *list)
+{
+    if (!list)
+        return;
+    for (uint32_t i = 0; i < LSM_DEAD_MAX; i++)
+        stretch_clear(&list->stretch[i]);
+    lsm_mem_free(list->os, list);
+}
+
+static void set(struct lsm_buf *buf, struct lsm_slice bytes)
+{
+    lsm_buf_reset(buf);
+    lsm_buf_append_slice(buf, bytes);
+}
+
+static int compare_lo(const struct lsm_dead_list *list, const struct lsm_dead_stretch *s, struct lsm_slice key)
+{
+    return lsm_key_compare(list->cmp, key, lsm_buf_slice(&s->lo));
+}
+
+/* Of the key (the end, which is above all keys) with hi: < 0 is inside. */
+static int compare_hi(const struct lsm_dead_list *list, const struct lsm_dead_stretch *s, struct lsm_slice key,
+                      bool key_at_end)
+{
+    if (s->to_end || key_at_end)
+        return s->to_end == key_at_end ? 0 : s->to_end ? -1 : 1;
+    return lsm_key_compare(list->cmp, key, lsm_buf_slice(&s->hi));
+}
+
+static bool list_skip(struct lsm_dead_list *list, uint64_t since_max, bool back, struct lsm_slice key,
+                      bool key_at_end, struct lsm_dead_edge *edge)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct lsm_dead_stretch *s = &list->stretch[i];
+        int lo = key_at_end ? 1 : compare_lo(list, s, key);
+
+        if (s->since > since_max || (back ? lo <= 0 : lo < 0))
+            continue;
+        int hi = compare_hi(list, s, key, key_at_end);
+        if (back ? hi > 0 : hi >= 0)
+            continue;
+        set(&edge->key, lsm_buf_slice(back ? &s->lo : &s->hi));
+        edge->at_end = !back && s->to_end;
+        s->used = ++list->clock;
+        return edge->key.rc == LSM_OK;
+    }
+    return false;
+}
+
+/* Put [lo, hi) and what it touches into one stretch; the one used longest ago makes room. */
+static void list_add(struct lsm_dead_list *list, struct lsm_slice lo, struct lsm_slice hi, bool to_end,
+                     uint64_t since)
+{
+    struct lsm_dead_stretch *to = NULL;
+    uint32_t oldest = 0;
+
+    for (uint32_t i = 0; i < list->count;) {
+        struct lsm_dead_stretch *s = &list->stretch[i];
+        bool apart = compare_hi(list, s, lo, false) > 0 || (!to_end && compare_lo(list, s, hi) < 0);
+
+        if (apart) {
+            if (s->used < list->stretch[oldest].used)
+                oldest = i;
+            i++;
+            continue;
+        }
+        if (!to) {              /* it grows */
+            to = s;
+            if (compare_lo(list, to, lo) < 0)
+                set(&to->lo, lo);
+            if (compare_hi(list, to, hi, to_end) > 0) {
+                set(&to->hi, hi);
+                to->to_end = to_end;
+            }
+            i++;
+        } else {                /* and takes in another one */
+            if (compare_lo(list, to, lsm_buf_slice(&s->lo)) < 0)
+                set(&to->lo, lsm_buf_slice(&s->lo));
+            if (compare_hi(list, to, lsm_buf_slice(&s->hi), s->to_end) > 0) {
+                set(&to->hi, lsm_buf_slice(&s->hi));
+                to->to_end = s->to_end;
+            }
+            if (s->since > to->since)
+                to->since = s->since;
+            list_remove(list, i);
+        }
+        if (since > to->since)
+            to->since = since;
+    }
+    if (!to) {
+        to = list->count < LSM_DEAD_MAX ? &list->stretch[list->count++] : &list->stretch[oldest];
+        set(&to->lo, lo);
+        set(&to->hi, hi);
+        to->to_end = to_end;
+        to->since = since;
+    }
+    to->used = ++list->clock;
+    if (to->lo.rc || to->hi.rc)
+        list_remove(list, (uint32_t)(to - list->stretch));
+}
+
+/* A row comes at key: what is before it stays dead, what is behind it is forgotten. */
+static void list_cut(struct lsm_dead_list *list, struct lsm_slice key)
+{
+    for (uint32_t i = 0; i < list->count;) {
+        struct lsm_dead_stretch *s = &list->stretch[i];
+        int lo = compare_lo(list, s, key);
+
+        if (lo < 0 || compare_hi(list, s, key, false) >= 0) {
+            i++;
+            continue;
+        }
+        set(&s->hi, key);
+        s->to_end = false;
+        if (lo == 0 || s->hi.rc)
+            list_remove(list, i);
+        else
+            i++;
+    }
+}
+
+/* ---- known to everybody ---- */
 
 uint64_t lsm_dead_epoch(const struct lsm_db *db)
 {
     return atomic_load(&db->dead_epoch);
 }
 
-bool lsm_dead_skip(struct lsm_tree *tree, uint64_t seq, struct lsm_slice key, struct lsm_buf *lo,
-                   struct lsm_buf *to)
+bool lsm_dead_skip(struct lsm_tree *tree, uint64_t seq, bool back, struct lsm_slice key, bool key_at_end,
+                   struct lsm_dead_edge *edge)
 {
     struct lsm_db *db = tree->db;
-    struct lsm_dead *d = &tree->dead;
-    bool skip = false;
+    bool skip;
 
-    if (!atomic_load_explicit(&d->known, memory_order_relaxed))
+    if (!atomic_load_explicit(&tree->dead.known, memory_order_relaxed))
         return false;
     db->os->mutex_lock(db->dead_mutex);
-    if (atomic_load(&d->known) && seq >= d->seq && is_inside(tree, key)) {
-        lsm_buf_reset(to);
-        lsm_buf_append_slice(to, lsm_buf_slice(&d->hi));
-        lsm_buf_reset(lo);
-        lsm_buf_append_slice(lo, lsm_buf_slice(&d->lo));
-        skip = to->rc == LSM_OK && lo->rc == LSM_OK;
-    }
+    skip = atomic_load(&tree->dead.known) && list_skip(tree->dead.list, seq, back, key, key_at_end, edge);
     db->os->mutex_unlock(db->dead_mutex);
     return skip;
 }
 
 void lsm_dead_learn(struct lsm_tree *tree, uint64_t epoch, uint64_t seq, struct lsm_slice lo,
-                    struct lsm_slice hi)
+                    struct lsm_slice hi, bool to_end)
 {
     struct lsm_db *db = tree->db;
     struct lsm_dead *d = &tree->dead;
@@ -61,21 +208,14 @@ void lsm_dead_learn(struct lsm_tree *tree, uint64_t epoch, uint64_t seq, struct 
     db->os->mutex_lock(db->dead_mutex);
     /* An old snapshot says nothing about what was put since. */
     if (epoch % 2 == 0 && atomic_load(&db->dead_epoch) == epoch && seq == atomic_load(&db->seq_published)) {
-        /* What was known and touches the new stretch stays known. */
-        bool grows = atomic_load(&d->known) &&
-                     lsm_key_compare(tree->cmp, lo, lsm_buf_slice(&d->hi)) <= 0 &&
-                     lsm_key_compare(tree->cmp, lo, lsm_buf_slice(&d->lo)) >= 0;
-        if (!grows) {
-            lsm_buf_reset(&d->lo);
-            lsm_buf_append_slice(&d->lo, lo);
+        if (!d->list)
+            d->list = list_new(db->os, tree->cmp);
+        if (d->list) {
+            if (!atomic_load(&d->known))
+                d->list->count = 0;
+            list_add(d->list, lo, hi, to_end, seq);
+            atomic_store(&d->known, d->list->count > 0);
         }
-        if (!grows || lsm_key_compare(tree->cmp, hi, lsm_buf_slice(&d->hi)) > 0) {
-            lsm_buf_reset(&d->hi);
-            lsm_buf_append_slice(&d->hi, hi);
-        }
-        if (!grows || seq > d->seq)
-            d->seq = seq;
-        atomic_store(&d->known, d->lo.rc == LSM_OK && d->hi.rc == LSM_OK);
     }
     db->os->mutex_unlock(db->dead_mutex);
 }
@@ -98,19 +238,215 @@ void lsm_dead_put(struct lsm_tree *tree, struct lsm_slice key)
     if (!atomic_load(&tree->dead.known))
         return;
     db->os->mutex_lock(db->dead_mutex);
-    if (atomic_load(&tree->dead.known) && is_inside(tree, key))
-        atomic_store(&tree->dead.known, false);
+    if (atomic_load(&tree->dead.known)) {
+        list_cut(tree->dead.list, key);
+        atomic_store(&tree->dead.known, tree->dead.list->count > 0);
+    }
     db->os->mutex_unlock(db->dead_mutex);
 }
 
 void lsm_dead_forget_all(struct lsm_db *db)
 {
+    db->os->mutex_lock(db->dead_mutex);
     for (uint32_t i = 0; i < db->tree_count; i++)
         atomic_store(&db->trees[i]->dead.known, false);
+    db->os->mutex_unlock(db->dead_mutex);
 }
 
 void lsm_dead_clear(struct lsm_tree *tree)
 {
-    lsm_buf_clear(&tree->dead.lo);
-    lsm_buf_clear(&tree->dead.hi);
+    list_free(tree->dead.list);
+    tree->dead.list = NULL;
+    atomic_store(&tree->dead.known, false);
+}
+
+/* ---- known to a transaction ---- */
+
+struct own_tree {
+    struct own_tree *next;
+    const struct lsm_tree *tree;
+    struct lsm_dead_list *list;
+};
+
+struct lsm_own_dead {           /* all of it: dead_mutex */
+    struct lsm_db *db;
+    uint32_t refs;              /* the transaction's and its readers' */
+    bool ended;
+    uint64_t generation;        /* grows when something is undone */
+    uint64_t seq;               /* the readers' view point, of the first who learned */
+    bool has_seq;
+    uint64_t op_now;            /* the newest op */
+    struct own_tree *trees;
+};
+
+static struct own_tree *own_find(const struct lsm_own_dead *own, const struct lsm_tree *tree)
+{
+    struct own_tree *t = own->trees;
+
+    while (t && t->tree != tree)
+        t = t->next;
+    return t;
+}
+
+static void own_free(struct lsm_own_dead *own)
+{
+    struct lsm_os *os = own->db->os;
+
+    while (own->trees) {
+        struct own_tree *t = own->trees;
+
+        own->trees = t->next;
+        list_free(t->list);
+        lsm_mem_free(os, t);
+    }
+    lsm_mem_free(os, own);
+}
+
+static struct lsm_own_dead *own_new(const struct lsm_txn *txn)
+{
+    struct lsm_own_dead *own = lsm_mem_zalloc(txn->db->os, sizeof *own);
+
+    if (own) {
+        own->db = txn->db;
+        own->refs = 1;
+        own->op_now = txn->batch.op_next - 1;
+    }
+    return own;
+}
+
+void lsm_own_dead_reader(const struct lsm_txn *txn, uint64_t seq, struct lsm_own_reader *reader)
+{
+    struct lsm_txn *t = (struct lsm_txn *)txn;
+    struct lsm_db *db = txn->db;
+
+    *reader = (struct lsm_own_reader){ .seq = seq, .op = txn->batch.op_next - 1 };
+    if (!t->own_dead)
+        t->own_dead = own_new(txn);
+    if (!t->own_dead)
+        return;
+    reader->own = t->own_dead;
+    db->os->mutex_lock(db->dead_mutex);
+    reader->generation = reader->own->generation;
+    reader->own->refs++;
+    db->os->mutex_unlock(db->dead_mutex);
+}
+
+void lsm_own_dead_unref(struct lsm_own_dead *own)
+{
+    bool last;
+
+    if (!own)
+        return;
+    struct lsm_db *db = own->db;
+    db->os->mutex_lock(db->dead_mutex);
+    last = --own->refs == 0;
+    db->os->mutex_unlock(db->dead_mutex);
+    if (last)
+        own_free(own);
+}
+
+/* dead_mutex held. */
+static bool counts(const struct lsm_own_reader *r)
+{
+    return !r->own->ended && r->own->generation == r->generation && (!r->own->has_seq || r->own->seq == r->seq);
+}
+
+bool lsm_own_dead_skip(const struct lsm_own_reader *reader, struct lsm_tree *tree, bool back,
+                       struct lsm_slice key, bool key_at_end, struct lsm_dead_edge *edge)
+{
+    struct lsm_db *db = tree->db;
+    bool skip = false;
+
+    if (!reader->own)
+        return false;
+    db->os->mutex_lock(db->dead_mutex);
+    if (counts(reader)) {
+        struct own_tree *t = own_find(reader->own, tree);
+
+        skip = t && list_skip(t->list, reader->op, back, key, key_at_end, edge);
+    }
+    db->os->mutex_unlock(db->dead_mutex);
+    return skip;
+}
+
+static struct own_tree *own_add(struct lsm_own_dead *own, const struct lsm_tree *tree)
+{
+    struct own_tree *t = lsm_mem_zalloc(own->db->os, sizeof *t);
+
+    if (t)
+        t->list = list_new(own->db->os, tree->cmp);
+    if (!t || !t->list) {
+        lsm_mem_free(own->db->os, t);
+        return NULL;
+    }
+    t->tree = tree;
+    t->next = own->trees;
+    own->trees = t;
+    return t;
+}
+
+void lsm_own_dead_learn(const struct lsm_own_reader *reader, struct lsm_tree *tree, struct lsm_slice lo,
+                        struct lsm_slice hi, bool to_end)
+{
+    struct lsm_own_dead *own = reader->own;
+    struct lsm_db *db = tree->db;
+
+    if (!own)
+        return;
+    db->os->mutex_lock(db->dead_mutex);
+    if (counts(reader) && reader->op == own->op_now) {
+        struct own_tree *t = own_find(own, tree);
+
+        if (!t)
+            t = own_add(own, tree);
+        if (t)
+            list_add(t->list, lo, hi, to_end, reader->op);
+        own->seq = reader->seq;
+        own->has_seq = true;
+    }
+    db->os->mutex_unlock(db->dead_mutex);
+}
+
+void lsm_own_dead_write(struct lsm_own_dead *own, struct lsm_tree *tree, bool is_put, struct lsm_slice key,
+                        uint64_t op)
+{
+    struct lsm_db *db = tree->db;
+
+    if (!own)
+        return;
+    db->os->mutex_lock(db->dead_mutex);
+    own->op_now = op;
+    if (is_put) {
+        struct own_tree *t = own_find(own, tree);
+
+        if (t)
+            list_cut(t->list, key);
+    }
+    db->os->mutex_unlock(db->dead_mutex);
+}
+
+void lsm_own_dead_undo(struct lsm_own_dead *own, const struct lsm_tree *tree, uint64_t mark)
+{
+    if (!own)
+        return;
+    struct lsm_db *db = own->db;
+    db->os->mutex_lock(db->dead_mutex);
+    own->generation++;
+    for (struct own_tree *t = own->trees; t; t = t->next)
+        for (uint32_t i = 0; (!tree || t->tree == tree) && i < t->list->count;)
+            if (tree || t->list->stretch[i].since >= mark)
+                list_remove(t->list, i);
+            else
+                i++;
+    db->os->mutex_unlock(db->dead_mutex);
+}
+
+void lsm_own_dead_end(struct lsm_own_dead *own)
+{
+    if (!own)
+        return;
+    own->db->os->mutex_lock(own->db->dead_mutex);
+    own->ended = true;
+    own->db->os->mutex_unlock(own->db->dead_mutex);
+    lsm_own_dead_unref(own);
 }

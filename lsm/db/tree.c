@@ -72,8 +72,6 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
     lsm_buf_init(&tree->name, db->os);
     lsm_buf_append_slice(&tree->name, t->name);
     lsm_pick_state_init(&tree->pick, db->os);
-    lsm_buf_init(&tree->dead.lo, db->os);
-    lsm_buf_init(&tree->dead.hi, db->os);
     tree->block_bytes = t->block_bytes;
     tree->filter_bits = t->filter_bits;
     tree->codec = t->compression_level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;

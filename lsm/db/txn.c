@@ -154,6 +154,7 @@ void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
     lsm_batch_rollback(&txn->batch, mark);
     if (txn->batch.live_count == 0)     /* rows that were taken back use up memory, too */
         lsm_batch_reset(&txn->batch, txn->batch.op_next);
+    lsm_own_dead_undo(txn->own_dead, NULL, mark);
     lsm_txn_release_mark(txn, mark);
     forget_memory(txn, before);
 }
@@ -187,6 +188,7 @@ void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree)
     txn->run_count = kept;
     cancel_prepared(txn);
     lsm_batch_discard_tree(&txn->batch, tree->id);
+    lsm_own_dead_undo(txn->own_dead, tree, 0);
 }
 
 /* ---- writes ---- */
@@ -223,6 +225,9 @@ static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind k
         before = lsm_batch_bytes(&txn->batch);
     }
     rc = lsm_batch_add(&txn->batch, kind, tree->id, tree->cmp, key, value);
+    if (rc == LSM_OK)
+        lsm_own_dead_write(txn->own_dead, tree, kind != LSM_KIND_DELETE && kind != LSM_KIND_RANGE_DELETE,
+                           key, txn->batch.op_next - 1);
     after = lsm_batch_bytes(&txn->batch);
     if (after != before) {
         atomic_fetch_add_explicit(&txn->db->batch_memory, after - before, memory_order_relaxed);
@@ -753,6 +758,7 @@ void lsm_txn_free(struct lsm_txn *txn)
     atomic_fetch_sub(&db->batch_memory, lsm_batch_bytes(&txn->batch));
     spare = take_spare(&txn->batch, db->batch_bytes);
     lsm_batch_clear(&txn->batch);
+    lsm_own_dead_end(txn->own_dead);
     for (uint32_t i = 0; i < txn->run_count; i++)
         lsm_run_unref(txn->runs[i]);
     lsm_mem_free(db->os, txn->runs);

@@ -18,14 +18,20 @@ void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os)
     lsm_buf_init(&v->value_buf, os);
 }
 
+static void begin(struct lsm_visible *v, bool backward)
+{
+    v->backward = backward;
+    v->valid = v->skip = v->paused = v->passed_own = false;
+}
+
 void lsm_visible_set(struct lsm_visible *v, struct lsm_iter *it, const struct lsm_comparator *cmp,
                      struct lsm_view_point at)
 {
     v->it = it;
     v->cmp = cmp;
     v->at = at;
-    v->valid = false;
-    v->backward = false;
+    v->pause_after = 0;
+    begin(v, false);
     v->rc = LSM_OK;
 }
 
@@ -50,17 +56,26 @@ static void keep(struct lsm_buf *buf, struct lsm_slice bytes)
     lsm_buf_append_slice(buf, bytes);
 }
 
-/* Stand on the first visible row at or after the source's position. skip: key_buf is a key whose
-   further versions are hidden. */
-static void settle_forward(struct lsm_visible *v, bool skip)
+static void pass_over(struct lsm_visible *v)
+{
+    v->passed_over++;
+    v->passed_own |= lsm_tag_seq(v->it->tag) > LSM_SEQ_OWN;
+}
+
+/* Stand on the first visible row at or after the source's position. */
+static void settle_forward(struct lsm_visible *v)
 {
     struct lsm_iter *it = v->it;
+    uint64_t pause_at = v->pause_after ? v->pause_after : UINT64_MAX;
 
-    v->passed_over = 0;
-    for (; it->valid; lsm_iter_next(it), v->passed_over++) {
+    for (v->passed_over = 0; it->valid; pass_over(v), lsm_iter_next(it)) {
+        if (v->passed_over == pause_at) {
+            v->paused = true;
+            return;
+        }
         if (!lsm_view_sees(&v->at, it->tag))
             continue;
-        if (skip && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0)
+        if (v->skip && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0)
             continue;
         if (lsm_tag_kind(it->tag) == LSM_KIND_DELETE) {
             keep(&v->key_buf, it->key);
@@ -68,7 +83,7 @@ static void settle_forward(struct lsm_visible *v, bool skip)
                 stop(v, v->key_buf.rc);
                 return;
             }
-            skip = true;
+            v->skip = true;
             continue;
         }
         v->key = it->key;
@@ -85,26 +100,31 @@ static void settle_forward(struct lsm_visible *v, bool skip)
 static void settle_backward(struct lsm_visible *v)
 {
     struct lsm_iter *it = v->it;
+    uint64_t pause_at = v->pause_after ? v->pause_after : UINT64_MAX;
     bool found = false;         /* key_buf is the key being looked at, its best version kept */
     uint64_t tag = 0;
 
-    while (it->valid) {
-        if (lsm_view_sees(&v->at, it->tag)) {
-            bool same = found && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0;
-            if (found && !same && lsm_tag_kind(tag) != LSM_KIND_DELETE)
-                break;
-            if (!same)
-                keep(&v->key_buf, it->key);
-            tag = it->tag;
-            if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
-                keep(&v->value_buf, it->value);
-            found = true;
-            if (v->key_buf.rc || v->value_buf.rc) {
-                stop(v, LSM_NOMEM);
-                return;
-            }
+    for (v->passed_over = 0; it->valid; pass_over(v), lsm_iter_prev(it)) {
+        bool same = found && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0;
+
+        if (!same && v->passed_over >= pause_at && (!found || lsm_tag_kind(tag) == LSM_KIND_DELETE)) {
+            v->paused = true;
+            return;
         }
-        lsm_iter_prev(it);
+        if (!lsm_view_sees(&v->at, it->tag))
+            continue;
+        if (found && !same && lsm_tag_kind(tag) != LSM_KIND_DELETE)
+            break;
+        if (!same)
+            keep(&v->key_buf, it->key);
+        tag = it->tag;
+        if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
+            keep(&v->value_buf, it->value);
+        found = true;
+        if (v->key_buf.rc || v->value_buf.rc) {
+            stop(v, LSM_NOMEM);
+            return;
+        }
     }
     if (it->rc) {
         stop(v, it->rc);
@@ -120,29 +140,39 @@ static void settle_backward(struct lsm_visible *v)
     v->valid = true;
 }
 
+void lsm_visible_resume(struct lsm_visible *v)
+{
+    assert(v->paused);
+    v->paused = false;
+    if (v->backward)
+        settle_backward(v);
+    else
+        settle_forward(v);
+}
+
 void lsm_visible_first(struct lsm_visible *v)
 {
     if (v->rc)
         return;
-    v->backward = false;
+    begin(v, false);
     lsm_iter_first(v->it);
-    settle_forward(v, false);
+    settle_forward(v);
 }
 
 void lsm_visible_seek(struct lsm_visible *v, struct lsm_slice key)
 {
     if (v->rc)
         return;
-    v->backward = false;
+    begin(v, false);
     lsm_iter_seek(v->it, key, LSM_TAG_MAX);
-    settle_forward(v, false);
+    settle_forward(v);
 }
 
 void lsm_visible_last(struct lsm_visible *v)
 {
     if (v->rc)
         return;
-    v->backward = true;
+    begin(v, true);
     lsm_iter_last(v->it);
     settle_backward(v);
 }
@@ -151,18 +181,29 @@ void lsm_visible_seek_prev(struct lsm_visible *v, struct lsm_slice key)
 {
     if (v->rc)
         return;
-    v->backward = true;
+    begin(v, true);
     lsm_iter_seek_prev(v->it, key, 0);
+    settle_backward(v);
+}
+
+/* No row has LSM_TAG_MAX, so what is found has a smaller key. */
+void lsm_visible_seek_before(struct lsm_visible *v, struct lsm_slice key)
+{
+    if (v->rc)
+        return;
+    begin(v, true);
+    lsm_iter_seek_prev(v->it, key, LSM_TAG_MAX);
     settle_backward(v);
 }
 
 void lsm_visible_next(struct lsm_visible *v)
 {
+    bool was_backward = v->backward;
+
     assert(v->valid);
-    v->valid = false;
-    if (v->backward) {
+    begin(v, false);
+    if (was_backward) {
         /* The source stands before the current key, whose bytes are in key_buf. */
-        v->backward = false;
         lsm_iter_seek(v->it, lsm_buf_slice(&v->key_buf), LSM_TAG_MAX);
     } else {
         keep(&v->key_buf, v->key);
@@ -172,23 +213,24 @@ void lsm_visible_next(struct lsm_visible *v)
         }
         lsm_iter_next(v->it);
     }
-    settle_forward(v, true);
+    v->skip = true;
+    settle_forward(v);
 }
 
 void lsm_visible_prev(struct lsm_visible *v)
 {
+    bool was_backward = v->backward;
+
     assert(v->valid);
-    v->valid = false;
-    if (!v->backward) {
-        /* Go before every version of the current key: the last row below (key, newest tag). */
-        v->backward = true;
+    begin(v, true);
+    if (!was_backward) {
+        /* Go before every version of the current key. */
         keep(&v->key_buf, v->key);
         if (v->key_buf.rc) {
             stop(v, v->key_buf.rc);
             return;
         }
         lsm_iter_seek_prev(v->it, lsm_buf_slice(&v->key_buf), LSM_TAG_MAX);
-        /* No row has LSM_TAG_MAX, so what is found has a smaller key. */
     }
     settle_backward(v);
 }

@@ -46,7 +46,15 @@ struct lsm_visible {
     struct lsm_slice key, value;
     uint64_t tag;               /* the kind tells a value from a handle */
     struct lsm_buf key_buf, value_buf;
-    uint64_t passed_over;       /* rows that the last forward move went past */
+    /*
+     * A move that goes past `pause_after` rows without finding one (0: any number) stops
+     * for a moment: `paused`, not valid, `it` on a row that was not looked at. The reader
+     * may know where a row comes; else it lets the move go on.
+     */
+    uint32_t pause_after;
+    bool paused, skip;          /* skip: key_buf is a key whose further versions are hidden */
+    bool passed_own;            /* a row of the reader's transaction was among those */
+    uint64_t passed_over;       /* rows that the last move went past, since it began or went on */
 };
 
 void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os);
@@ -58,6 +66,9 @@ void lsm_visible_first(struct lsm_visible *v);
 void lsm_visible_last(struct lsm_visible *v);
 void lsm_visible_seek(struct lsm_visible *v, struct lsm_slice key);
 void lsm_visible_seek_prev(struct lsm_visible *v, struct lsm_slice key);
+void lsm_visible_seek_before(struct lsm_visible *v, struct lsm_slice key);     /* last row < key */
+/* Go on with the move that paused. */
+void lsm_visible_resume(struct lsm_visible *v);
 void lsm_visible_next(struct lsm_visible *v);
 void lsm_visible_prev(struct lsm_visible *v);
 
