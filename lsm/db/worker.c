@@ -860,6 +860,7 @@ static void note_success(struct lsm_db *db)
 void lsm_worker_main(void *ctx)
 {
     struct lsm_db *db = ctx;
+    bool rested = true;
 
     lsm_db_lock(db);
     while (!db->stop) {
@@ -879,6 +880,11 @@ void lsm_worker_main(void *ctx)
         else if (rc != LSM_DONE && rc != LSM_BUSY)
             note_failure(db, rc);
         lsm_db_lock(db);
+        if (rc == LSM_OK)
+            rested = false;
+        /* What the last trim could not give back may be free by now: the cache can have it. */
+        if (rc != LSM_OK && !rested && db->os->mem_trim && db->memory_lost > db->memory_bytes / 32)
+            rested = db->trim_wanted = true;
         if (rc == LSM_OK || db->stop || db->trim_wanted)
             continue;
         if (lsm_worker_flush_due(db))
