@@ -146,11 +146,12 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error);
 /* The stores of the process, for lsm_debug(): one line each, from sqlite3_malloc. */
 char *lsm_vtab_store_list(void);
 
-/* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if it cannot be told. */
-bool lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn);
+/* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if an authorizer
+   keeps it secret. A code of SQLite's. */
+int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
 
-/* PRAGMA busy_timeout of the connection, in milliseconds. */
-int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn);
+/* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
+int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
 
 /* ---- vtab_settle.c ------------------------------------------------------- */
 
