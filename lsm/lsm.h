@@ -11,7 +11,8 @@
  * that made the call.
  *
  * Threads: a store, its trees and its snapshots may be used by any thread at
- * any time. A transaction, a batch and a cursor belong to one thread at a time.
+ * any time. A transaction, a batch of writes and a cursor belong to one thread at a
+ * time, and may go from one to another.
  */
 #ifndef LSM_H
 #define LSM_H
@@ -105,11 +106,23 @@ struct lsm_host {
     int (*settle)(void *ctx, bool suspect);
 };
 
-/* A user's order of keys. All functions must be pure. */
+/*
+ * A user's order of keys. Its functions must be pure, and may be called by any
+ * thread. A tree that was made with one can only be read with it: give it again in
+ * lsm_options.comparators whenever the store is opened. An order that changes needs
+ * another name. It may call different bytes one key; the newest row decides which
+ * of them is kept.
+ */
 struct lsm_comparator {
-    const char *name;   /* recorded in the tree and checked when it is opened */
+    const char *name;   /* 1 .. LSM_NAME_SIZE_MAX bytes; recorded in the tree, checked when it is opened */
     void *ctx;
     int (*compare)(void *ctx, struct lsm_slice a, struct lsm_slice b);
+    /* Of a key, the same for all keys that compare as equal: then the tree can have filters. NULL: it has
+       none, since bytes that differ may be one key. */
+    uint64_t (*hash)(void *ctx, struct lsm_slice key);
+    /* The first key after all that begin with `prefix`, for lsm_cursor_set_prefix(): write at most
+       LSM_KEY_SIZE_MAX bytes and return how many; SIZE_MAX: there is none. NULL: no prefixes. */
+    size_t (*prefix_end)(void *ctx, struct lsm_slice prefix, uint8_t *end);
 };
 
 enum lsm_event_kind {
@@ -123,20 +136,29 @@ struct lsm_owner {
     uint32_t uid, gid;
 };
 
+/* Values that are out of range or contradict each other are LSM_MISUSE, and the text says which. */
 struct lsm_options {
     bool create_if_missing;     /* else LSM_NOTFOUND */
-    bool error_if_exists;       /* LSM_EXISTS */
-    bool read_only;             /* writes nothing at all, not even LOCK */
+    bool error_if_exists;       /* LSM_EXISTS; only with create_if_missing */
+    bool read_only;             /* writes nothing at all, not even LOCK; not with create_if_missing */
+    bool paranoid_checks;       /* open every table when the store is opened, and read back every table
+                                   that is written before anything refers to it. Sums are always
+                                   checked, with or without. */
     bool no_worker;             /* maintenance only where lsm_db_step() is called */
     bool wait_for_token;        /* the host will say with lsm_db_publish() what is committed;
-                                   until then nothing above the settled floor is visible */
+                                   until then nothing above the settled floor is visible; only with
+                                   a host */
     uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;
                                    0 = 64 MiB; at least 1 MiB */
-    uint32_t file_mode;         /* permissions of new files, 0 = 0644; directories get x for r */
+    uint32_t file_mode;         /* permissions of new files within 0666, 0 = 0644; directories get x for r */
     const struct lsm_owner *owner;  /* copied; whose new files are when root makes them. A directory that
                                    belongs to somebody but him, root or the process' own user, or that
                                    others may write to although file_mode does not say so, is refused
                                    (LSM_CANTOPEN). NULL: nobody asks */
+    /* Those of all trees in the store; others do no harm. The array is copied, what it points to must
+       outlive the store. A tree whose comparator is missing: LSM_MISMATCH, named in the text. */
+    const struct lsm_comparator *const *comparators;
+    size_t comparator_count;
     const uint8_t *uuid;        /* 16 bytes the store must have (LSM_MISMATCH), or NULL */
     const struct lsm_host *host; /* copied; NULL: the store alone decides */
     struct lsm_os *os;          /* NULL: the real one; else it must outlive the store */
@@ -176,15 +198,20 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 
 /* ---- trees -------------------------------------------------------------- */
 
-struct lsm_tree_options {
-    uint32_t block_bytes;       /* raw size of a data block, 0 = 4 KiB; 512 .. 1 MiB */
-    uint32_t filter_bits;       /* per key; 0 = 10; LSM_FILTER_NONE: no filter */
-    int32_t compression_level;  /* zstd; 0 = 1; LSM_COMPRESSION_NONE: none */
-    const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */
-};
-
 #define LSM_FILTER_NONE 0xffffffffu
 #define LSM_COMPRESSION_NONE INT32_MIN
+#define LSM_LEVEL_COUNT_MAX 8
+
+/* Recorded when a tree is made. Values out of range are LSM_MISUSE, and the text says which. */
+struct lsm_tree_options {
+    uint32_t block_bytes;       /* raw size of a data block, 0 = 4 KiB; 512 .. 1 MiB */
+    uint32_t filter_bits;       /* per key; 0 = 10; at most 32; LSM_FILTER_NONE: no filter */
+    int32_t compression_level;  /* zstd, -7 .. 22; 0 = 1; LSM_COMPRESSION_NONE: none */
+    /* By level of the tree, when one is not enough. 0: little effort (-3 at most) on levels 0 and
+       1, which are rewritten soonest, and compression_level below. */
+    int32_t level_compression[LSM_LEVEL_COUNT_MAX];
+    const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */
+};
 
 void lsm_tree_options_init(struct lsm_tree_options *options);
 
@@ -195,6 +222,11 @@ int lsm_tree_create(struct lsm_db *db, struct lsm_slice name,
 /* Find a tree: LSM_NOTFOUND if there is none. The pointer lives as long as the store
    is open, also after a drop. */
 int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tree);
+
+/* Find a tree, or create it with these options. Of a tree that exists, only the comparator is compared:
+   LSM_MISMATCH names both. */
+int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
+                  struct lsm_tree **tree);
 
 /* Drop a tree and give its space back when no reader needs it. Durable when it returns. */
 int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree);
@@ -313,6 +345,45 @@ int lsm_db_put(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key,
 int lsm_db_delete(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice key, bool sync);
 int lsm_db_delete_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin,
                         struct lsm_slice end, bool sync);
+/* Bring everything that was committed without a sync to disk. */
+int lsm_db_sync(struct lsm_db *db);
+
+/*
+ * A batch of writes, put together beforehand and applied at once: private to its owner, and
+ * nothing is read or locked until it is written. It can be written again, or to another
+ * transaction. One thread at a time. Free it before its store is closed.
+ */
+struct lsm_writes;
+
+enum lsm_write_kind { LSM_WRITE_PUT = 1, LSM_WRITE_DELETE = 2 };
+
+struct lsm_write {              /* one of them; keys and values are the batch's */
+    int kind;                   /* enum lsm_write_kind */
+    struct lsm_tree *tree;
+    struct lsm_slice key, value;
+};
+
+int lsm_writes_new(struct lsm_db *db, struct lsm_writes **writes);
+void lsm_writes_free(struct lsm_writes *writes);        /* NULL is fine */
+/* key and value are copied. LSM_TOOBIG and LSM_NOMEM leave the batch as it was. */
+int lsm_writes_put(struct lsm_writes *writes, struct lsm_tree *tree, struct lsm_slice key,
+                   struct lsm_slice value);
+int lsm_writes_delete(struct lsm_writes *writes, struct lsm_tree *tree, struct lsm_slice key);
+/* Append all of another batch of the same store (LSM_MISUSE), or of itself. */
+int lsm_writes_append(struct lsm_writes *writes, const struct lsm_writes *more);
+uint64_t lsm_writes_count(const struct lsm_writes *writes);
+uint64_t lsm_writes_bytes(const struct lsm_writes *writes);     /* encoded, as the log will have them */
+/* A position, and back to it: what came later is forgotten. 0 is the beginning. */
+uint64_t lsm_writes_mark(const struct lsm_writes *writes);
+int lsm_writes_rollback_to(struct lsm_writes *writes, uint64_t mark);   /* LSM_MISUSE: no such position */
+void lsm_writes_clear(struct lsm_writes *writes);       /* keeps its memory */
+/* Call fn for each, in order; stops at its first non-zero result and returns that. */
+int lsm_writes_each(const struct lsm_writes *writes, int (*fn)(void *ctx, const struct lsm_write *write),
+                    void *ctx);
+/* Apply all of it, or nothing: as a transaction of its own (only without a host; see
+   lsm_txn_commit_alone), or within one. LSM_NOTFOUND: one of its trees was dropped. */
+int lsm_db_write(struct lsm_db *db, const struct lsm_writes *writes, bool sync);
+int lsm_txn_write(struct lsm_txn *txn, const struct lsm_writes *writes);
 
 /*
  * The host shows that `token` is committed: publish all that it proves. LSM_STALE:
@@ -348,7 +419,8 @@ struct lsm_read {
     bool no_cache;              /* blocks read do not displace others: for a full scan */
 };
 
-/* A value found: bytes that stay until it is released. */
+/* A value found: bytes where the engine has them, in a block or a memtable, that stay until it is
+   released. Release it before the store is closed; it holds memory of the budget. Any thread may. */
 struct lsm_value {
     struct lsm_slice bytes;
     void *pin[3];               /* the engine's */
@@ -357,6 +429,14 @@ struct lsm_value {
 /* LSM_NOTFOUND leaves *value empty. `read` may be NULL. */
 int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_slice key,
                  struct lsm_value *value);
+/*
+ * Many keys of one state: looked up in the order of the tree, whatever order they come in, with
+ * tables and places kept from one to the next. codes[i] and values[i] are what lsm_tree_get() gives
+ * for keys[i]; release all of values. LSM_OK: every code is LSM_OK or LSM_NOTFOUND; else the first
+ * failure in the order of the tree, and the keys behind it have the same code.
+ */
+int lsm_tree_get_many(struct lsm_tree *tree, const struct lsm_read *read, const struct lsm_slice *keys,
+                      size_t count, struct lsm_value *values, int *codes);
 void lsm_value_release(struct lsm_value *value);        /* zeroed or released: fine */
 
 /*
@@ -384,6 +464,12 @@ int lsm_cursor_next(struct lsm_cursor *cursor);
 int lsm_cursor_prev(struct lsm_cursor *cursor);
 /* lower is inclusive, upper exclusive; copied; before the first move. */
 int lsm_cursor_set_bounds(struct lsm_cursor *cursor, struct lsm_slice lower, struct lsm_slice upper);
+/* Bounds that only keys which begin with `prefix` are within; an empty prefix: none. LSM_MISUSE: the
+   tree's comparator has no prefix_end. */
+int lsm_cursor_set_prefix(struct lsm_cursor *cursor, struct lsm_slice prefix);
+/* Keep the value of the row that the cursor stands on beyond its next move and its end. Nothing is
+   copied when the cursor came forward. LSM_MISUSE, LSM_NOMEM. */
+int lsm_cursor_pin(struct lsm_cursor *cursor, struct lsm_value *value);
 bool lsm_cursor_valid(const struct lsm_cursor *cursor);
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *cursor);
 struct lsm_slice lsm_cursor_value(const struct lsm_cursor *cursor);
@@ -429,8 +515,6 @@ int lsm_db_backup(struct lsm_db *db, const char *path, struct lsm_backup_info *i
 int lsm_backup_begin(struct lsm_db *db, const struct lsm_token *token, struct lsm_backup **backup);
 int lsm_backup_write(struct lsm_backup *backup, const char *path, struct lsm_backup_info *info);
 void lsm_backup_end(struct lsm_backup *backup);         /* NULL is fine */
-
-#define LSM_LEVEL_COUNT_MAX 8
 
 struct lsm_level_stats {
     uint64_t files, bytes, raw_bytes, entries, tombstones;

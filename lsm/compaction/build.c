@@ -47,7 +47,10 @@ static int output_finish(struct lsm_build *b, struct output *out, struct lsm_sli
     if (rc == LSM_OK) {
         meta.created_us = b->os->wall_us(b->os);
         b->bytes_written += meta.size_bytes;
-        rc = keep_meta(b, &meta);
+        if (b->verify)
+            rc = b->verify(b->verify_ctx, b->table.comparator, &meta);
+        if (rc == LSM_OK)
+            rc = keep_meta(b, &meta);
         if (rc) {               /* finished but unknown to anybody */
             char name[LSM_FILENAME_SIZE];
             b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, out->number));

@@ -40,6 +40,9 @@ struct lsm_build {
     bool (*cut)(void *ctx, struct lsm_slice key);
     /* Called every few thousand rows; non-zero ends the job with that code. May be NULL. */
     int (*pause)(void *ctx);
+    /* Read a complete file back, before anything refers to it. May be NULL. */
+    int (*verify)(void *ctx, const struct lsm_comparator *cmp, const struct lsm_table_meta *meta);
+    void *verify_ctx;
     /* A file is complete and the next row's key is `next` (no data: the end). May be NULL. */
     int (*file_done)(void *ctx, struct lsm_slice next);
 

@@ -81,8 +81,8 @@ static int find_bounds(const struct lsm_build *b, struct lsm_iter *it, struct ls
 }
 
 int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tree_version *tree,
-                   const struct lsm_policy *policy, uint32_t level_max, int codec_deep,
-                   struct lsm_edit *edit)
+                   const struct lsm_policy *policy, uint32_t level_max,
+                   const int32_t compression[LSM_LEVEL_COUNT_MAX], struct lsm_edit *edit)
 {
     struct bottom bottom = { tree, b->table.comparator, b->ctx, b->new_file, b->pause };
     struct lsm_buf lo, hi;
@@ -104,8 +104,7 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
     if (level > level_max)
         level = level_max;
 
-    b->table.codec = codec_deep;
-    b->table.level = lsm_level_effort(level, b->table.level);
+    lsm_table_options_at(&b->table, level, compression);
     b->file_bytes = level == 0 ? 0 : policy->file_bytes;
     b->grand = NULL;
     /* In level 0 runs of the same flush, and adopted tables, may hold older versions that the tree's

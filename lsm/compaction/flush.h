@@ -11,13 +11,14 @@
  * Write the rows of `it` (one tree, newest versions first; not closed) and the
  * range deletes `b->ranges` as tables and record them in `edit`. The caller has filled the build's fields but table
  * codec, is_bottom and grand, which are decided here: a run that overlaps
- * nothing goes as deep as pick says (not below level_max), upper levels with little effort.
+ * nothing goes as deep as pick says (not below level_max) and is compressed as
+ * `compression` says for that level (zstd's level or LSM_COMPRESSION_NONE).
  * On failure `edit` is unchanged and the files are gone.
  * The metas stay in the build: clear it after the edit is applied.
  */
 int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tree_version *tree,
-                   const struct lsm_policy *policy, uint32_t level_max, int codec_deep,
-                   struct lsm_edit *edit);
+                   const struct lsm_policy *policy, uint32_t level_max,
+                   const int32_t compression[LSM_LEVEL_COUNT_MAX], struct lsm_edit *edit);
 
 /*
  * zstd's level on a level of the tree: 0 and 1 are rewritten soonest, so they get
@@ -28,6 +29,14 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
 static inline int lsm_level_effort(uint32_t level, int deep)
 {
     return level >= 2 || deep < LSM_EFFORT_UPPER ? deep : LSM_EFFORT_UPPER;
+}
+
+/* What the tree's compression says for this level. */
+static inline void lsm_table_options_at(struct lsm_table_options *options, uint32_t level,
+                                        const int32_t compression[LSM_LEVEL_COUNT_MAX])
+{
+    options->level = compression[level];
+    options->codec = options->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
 }
 
 #endif

@@ -159,8 +159,8 @@ static int add_row(struct lsm_unit *unit, struct lsm_tree *tree, struct lsm_slic
     }
     if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
         lsm_dead_put(tree, key);
-    if (!tree->cmp)             /* a comparator may call different bytes one key */
-        lsm_memfilter_add(&unit->filter, tree->id, lsm_filter_hash(key));
+    if (lsm_filter_is_possible(tree->cmp))
+        lsm_memfilter_add(&unit->filter, tree->id, lsm_filter_key_hash(tree->cmp, key));
     return lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
 }
 

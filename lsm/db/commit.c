@@ -339,3 +339,24 @@ int lsm_db_delete_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_sli
 {
     return commit_one(db, tree, LSM_KIND_RANGE_DELETE, begin, end, sync);
 }
+
+int lsm_db_sync(struct lsm_db *db)
+{
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK)
+        rc = lsm_db_writable(db);
+    if (rc)
+        return rc;
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    lsm_db_unlock(db);
+    if (db->has_log && db->log.failed)
+        rc = lsm_write_ready(db);       /* a fresh log, synced, with all that counts */
+    else if (db->has_log)
+        rc = lsm_write_sync(db);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}

@@ -184,6 +184,38 @@ int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct l
     return c->lower.rc ? c->lower.rc : c->upper.rc;
 }
 
+int lsm_cursor_set_prefix(struct lsm_cursor *c, struct lsm_slice prefix)
+{
+    const struct lsm_comparator *cmp = c->tree->cmp;
+    size_t size = prefix.size;
+
+    lsm_buf_reset(&c->lower);
+    lsm_buf_reset(&c->upper);
+    c->has_lower = c->has_upper = prefix.size > 0;
+    if (prefix.size == 0)
+        return LSM_OK;
+    lsm_buf_append_slice(&c->lower, prefix);
+    if (cmp) {
+        if (!cmp->prefix_end) {
+            c->has_lower = c->has_upper = false;
+            return lsm_fail(LSM_MISUSE, "comparator \"%.100s\" says nothing about prefixes", cmp->name);
+        }
+        if (lsm_buf_reserve(&c->upper, LSM_KEY_SIZE_MAX))
+            return LSM_NOMEM;
+        size = cmp->prefix_end(cmp->ctx, prefix, c->upper.data);
+        c->has_upper = size <= LSM_KEY_SIZE_MAX;
+        c->upper.size = c->has_upper ? size : 0;
+        return c->lower.rc;
+    }
+    while (size && prefix.data[size - 1] == 0xff)       /* they have no successor of that length */
+        size--;
+    c->has_upper = size > 0;
+    lsm_buf_append(&c->upper, prefix.data, size);
+    if (size && !c->upper.rc)
+        c->upper.data[size - 1]++;
+    return c->lower.rc ? c->lower.rc : c->upper.rc;
+}
+
 /* ---- stretches without a row ---- */
 
 static void set(struct lsm_buf *buf, struct lsm_slice bytes)
@@ -531,4 +563,20 @@ struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
 struct lsm_slice lsm_cursor_value(const struct lsm_cursor *c)
 {
     return c->visible.value;
+}
+
+int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
+{
+    struct lsm_iter_pin pin;
+    struct lsm_slice bytes;
+
+    memset(value, 0, sizeof *value);
+    if (!c->valid)
+        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+    bytes = lsm_cursor_value(c);
+    if (!c->visible.backward && bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
+        lsm_value_set(value, bytes, &pin);
+        return LSM_OK;
+    }
+    return lsm_value_copy(c->db->os, value, bytes);
 }

@@ -10,13 +10,8 @@
 #include "lsm/format/filename.h"
 
 #define MEMORY_DEFAULT (UINT64_C(64) << 20)
-#define MEMORY_MIN (UINT64_C(1) << 20)
+#define MEMORY_MIN (UINT64_C(1) << 20)          /* as in options.c */
 #define OPEN_TABLES_MAX 256u
-
-void lsm_options_init(struct lsm_options *options)
-{
-    memset(options, 0, sizeof *options);
-}
 
 void lsm_db_lock(struct lsm_db *db)
 {
@@ -273,6 +268,7 @@ static void db_free(struct lsm_db *db)
     for (uint32_t i = 0; i < db->tree_count; i++)
         lsm_tree_free(db->trees[i]);
     lsm_mem_free(os, db->trees);
+    lsm_mem_free(os, db->comparators);
     lsm_mem_free(os, db->obsolete);
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
@@ -385,6 +381,8 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     if (rc == LSM_OK)
         rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, open_tables_max(db->os),
                             &db->tables);
+    if (rc == LSM_OK)
+        rc = lsm_paranoid_open(db);
     return rc;
 }
 
@@ -437,6 +435,9 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
         lsm_options_init(&defaults);
         options = &defaults;
     }
+    rc = lsm_options_check(path, options);
+    if (rc)
+        return rc;
     os = options->os;
     if (!os)
         os = own_os = lsm_os_posix_new();
@@ -458,7 +459,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     db->read_only = options->read_only;
     db->wait_for_token = options->wait_for_token;
     db->no_worker = options->no_worker;
-    db->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
+    db->paranoid = options->paranoid_checks;
+    db->file_mode = options->file_mode ? options->file_mode : 0644;
     db->has_owner = options->owner != NULL;
     if (options->owner)
         db->owner = *options->owner;
@@ -478,6 +480,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     rc = db->path ? new_locks(db) : lsm_nomem();
     if (rc == LSM_OK && os->random(os, db->nonce_seed, sizeof db->nonce_seed))
         rc = lsm_fail(LSM_IOERR, "the machine gives no random bytes");
+    if (rc == LSM_OK)
+        rc = lsm_options_keep(db, options);
     if (rc == LSM_OK) {
         memcpy(db->path, name, size);
         if (path) {
@@ -571,10 +575,10 @@ int lsm_db_close(struct lsm_db *db)
     if (db->os->fork_generation(db->os) != db->fork_generation)
         return LSM_OK;          /* not ours: its memory goes with the child, its files are the parent's */
     lsm_db_lock(db);
-    if (db->txn_count || db->cursor_count || db->oldest_snapshot || db->backups) {
-        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors%s%s are still open", db->path,
-                          db->txn_count, db->cursor_count, db->oldest_snapshot ? ", snapshots" : "",
-                          db->backups ? " and a backup" : "");
+    if (db->txn_count || db->cursor_count || db->writes_count || db->oldest_snapshot || db->backups) {
+        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors, %u batches%s%s are still open", db->path,
+                          db->txn_count, db->cursor_count, db->writes_count,
+                          db->oldest_snapshot ? ", snapshots" : "", db->backups ? " and a backup" : "");
         lsm_db_unlock(db);
         return rc;
     }

@@ -76,10 +76,11 @@ struct lsm_tree {
     uint32_t id;
     struct lsm_buf name;
     uint32_t block_bytes, filter_bits;  /* filter_bits 0: none */
-    int codec, level;
+    int32_t compression_level;
+    int32_t level_compression[LSM_LEVEL_COUNT_MAX];     /* as recorded */
+    int32_t compression[LSM_LEVEL_COUNT_MAX];           /* of each level: zstd's, or LSM_COMPRESSION_NONE */
     const struct lsm_comparator *cmp;
     struct lsm_buf cmp_name;    /* empty: bytes */
-    bool cmp_missing;           /* made with a comparator that was not given: cannot be read */
     atomic_bool dropped;
     struct lsm_pick_state pick; /* worker only */
     struct lsm_dead dead;
@@ -135,7 +136,9 @@ struct lsm_db {
     uint32_t fork_generation;
     uint8_t uuid[16];
     struct lsm_host host;
-    bool has_host, read_only, wait_for_token, no_worker;
+    bool has_host, read_only, wait_for_token, no_worker, paranoid;
+    const struct lsm_comparator **comparators;  /* that were given at open */
+    size_t comparator_count;
     const char *read_only_why;  /* NULL: it was asked for */
     uint32_t file_mode;
     bool has_owner;
@@ -193,7 +196,7 @@ struct lsm_db {
     bool token_seen;            /* the host has shown a token since the open */
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
-    uint32_t txn_count, cursor_count;
+    uint32_t txn_count, cursor_count, writes_count;
     struct lsm_commit *commit_first, **commit_last;     /* waiting for a group; commit.c */
     uint32_t commit_count;      /* how many wait */
     uint32_t commit_expected;   /* how many were in the last group: they may be about to come again */
@@ -247,6 +250,13 @@ uint64_t lsm_db_new_file(struct lsm_db *db);
 void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest does not use; mutex held */
 void lsm_db_trimmed(struct lsm_db *db);         /* free memory went back to the kernel; mutex held */
 
+/* ---- options.c ---- */
+int lsm_options_check(const char *path, const struct lsm_options *options);    /* LSM_MISUSE */
+int lsm_options_keep(struct lsm_db *db, const struct lsm_options *options);    /* the comparators */
+int lsm_paranoid_open(struct lsm_db *db);       /* opens every table if that was asked for; at open */
+/* Read a table back that was just written. ctx: db. */
+int lsm_paranoid_table(void *ctx, const struct lsm_comparator *cmp, const struct lsm_table_meta *meta);
+
 /* ---- event.c ---- */
 void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void lsm_db_event_close(struct lsm_db *db);
@@ -259,6 +269,9 @@ struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id);        /* mutex
 int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t); /* at open */
 void lsm_tree_free(struct lsm_tree *tree);
 int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit);         /* living trees; mutex held */
+int lsm_comparator_check(const struct lsm_comparator *cmp);     /* LSM_MISUSE */
+/* LSM_MISMATCH if a living tree's comparator was not given. At open. */
+int lsm_tree_check_comparators(const struct lsm_db *db);
 const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ctx: db; mutex held */
 
 /* ---- recover.c ---- */
@@ -359,6 +372,10 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
                   struct lsm_cover **cover);
 struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
+
+/* Values that outlive what they were read with (get.c). The pin's reference goes to the value. */
+void lsm_value_set(struct lsm_value *value, struct lsm_slice bytes, const struct lsm_iter_pin *pin);
+int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice bytes);
 
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */

@@ -7,7 +7,18 @@
 
 #include "lsm/format/filter.h"
 
+#define KEPT_TABLES 16u                 /* slots, by number */
+
+/* What one search of many leaves for the next, which is for a key behind it. */
+struct places {
+    struct lsm_table *table[KEPT_TABLES];
+    uint64_t number[KEPT_TABLES];       /* with what is added to its sequences, as one table is two then */
+    uint64_t seq_add[KEPT_TABLES];
+    uint32_t level_at[LSM_LEVEL_COUNT_MAX];     /* no run before it has a key that is still to come */
+};
+
 struct search {
+    struct places *places;      /* NULL: a single key */
     struct lsm_db *db;
     struct lsm_tree *tree;
     struct lsm_slice key;
@@ -24,7 +35,7 @@ struct search {
 static uint64_t hash_of(struct search *s)
 {
     if (!s->has_hash) {
-        s->hash = lsm_filter_hash(s->key);
+        s->hash = lsm_filter_key_hash(s->tree->cmp, s->key);
         s->has_hash = true;
     }
     return s->hash;
@@ -52,16 +63,40 @@ static void see_ranges(struct search *s, const struct lsm_memtable *mem, uint64_
     s->gone = stretch.seq;
 }
 
+/* *keep: it stays the places'. */
+static int get_table(struct search *s, const struct lsm_table_meta *m, struct lsm_table **table, bool *keep)
+{
+    struct places *places = s->places;
+    uint32_t slot = (uint32_t)(m->number % KEPT_TABLES);
+    int rc;
+
+    *keep = places != NULL;
+    if (places && places->table[slot] && places->number[slot] == m->number &&
+        places->seq_add[slot] == m->seq_add) {
+        *table = places->table[slot];
+        return LSM_OK;
+    }
+    rc = lsm_tables_get(s->db->tables, m, s->tree->cmp, table);
+    if (rc || !places)
+        return rc;
+    lsm_table_unref(places->table[slot]);
+    places->table[slot] = *table;
+    places->number[slot] = m->number;
+    places->seq_add[slot] = m->seq_add;
+    return LSM_OK;
+}
+
 static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_max)
 {
     const struct lsm_table_meta *m = &run->meta;
     struct lsm_table *table;
+    bool keep;
     int rc;
 
     if (m->tree != s->tree->id || lsm_key_compare(s->tree->cmp, s->key, m->smallest) < 0 ||
         lsm_key_compare(s->tree->cmp, s->key, m->largest) > 0)
         return LSM_NOTFOUND;
-    rc = lsm_tables_get(s->db->tables, m, s->tree->cmp, &table);
+    rc = get_table(s, m, &table, &keep);
     if (rc)
         return rc;
     rc = lsm_table_get(table, s->key, hash_of(s), seq_max, s->no_cache, &s->tag, &s->value, &s->pin);
@@ -71,8 +106,25 @@ static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_
         s->gone = stretch.seq;
         rc = bury(s, rc);
     }
-    lsm_table_unref(table);
+    if (!keep)
+        lsm_table_unref(table);
     return rc;
+}
+
+/* The run of a sorted level that may have the key; level->count: none. */
+static uint32_t find_run(struct search *s, const struct lsm_level *level, uint32_t number)
+{
+    uint32_t at;
+
+    if (level->count == 0)
+        return 0;
+    if (!s->places)
+        return lsm_level_find(level, s->tree->cmp, s->key);
+    at = s->places->level_at[number];
+    if (at < level->count && lsm_key_compare(s->tree->cmp, level->runs[at]->meta.largest, s->key) < 0)
+        at = lsm_level_find(level, s->tree->cmp, s->key);
+    s->places->level_at[number] = at;
+    return at;
 }
 
 static int search_own(struct search *s, const struct lsm_txn *own)
@@ -110,7 +162,7 @@ static int search_view(struct search *s, const struct lsm_view *view)
         if (unit->mem && atomic_load_explicit(&unit->has_ranges, memory_order_acquire))
             see_ranges(s, unit->mem, s->at.seq_max, unit->seq_add);
         if (unit->mem &&
-            (s->tree->cmp || lsm_memfilter_may_contain(&unit->filter, s->tree->id, hash_of(s))) &&
+            (!lsm_filter_is_possible(s->tree->cmp) || lsm_memfilter_may_contain(&unit->filter, s->tree->id, hash_of(s))) &&
             lsm_memtable_get(unit->mem, s->tree->id, s->tree->cmp, s->key, s->at.seq_max,
                                           unit->seq_add, &s->tag, &s->value)) {
             s->mem = unit->mem;
@@ -133,7 +185,7 @@ static int search_view(struct search *s, const struct lsm_view *view)
     }
     for (uint32_t i = 1; i < LSM_LEVEL_COUNT_MAX; i++) {
         const struct lsm_level *level = &tv->level[i];
-        uint32_t k = level->count ? lsm_level_find(level, s->tree->cmp, s->key) : 0;
+        uint32_t k = find_run(s, level, i);
         if (k == level->count)
             continue;
         rc = search_run(s, level->runs[k], s->at.seq_max);
@@ -143,8 +195,34 @@ static int search_view(struct search *s, const struct lsm_view *view)
     return LSM_NOTFOUND;
 }
 
-/* What keeps a value's bytes: a block (entry, cache) or a memtable. */
+/* What keeps a value's bytes: a block (entry, cache), a memtable, or memory of their own (cache is the
+   os then, and there is no entry). */
 enum { PIN_ENTRY, PIN_CACHE, PIN_MEMTABLE };
+
+static int get_one(struct search *s, const struct lsm_view *view, const struct lsm_txn *own,
+                   struct lsm_value *value)
+{
+    int rc = own ? search_own(s, own) : LSM_NOTFOUND;
+
+    if (rc == LSM_NOTFOUND)
+        rc = search_view(s, view);
+    if (rc == LSM_OK && lsm_tag_kind(s->tag) == LSM_KIND_DELETE) {
+        lsm_table_unpin(&s->pin);
+        rc = LSM_NOTFOUND;
+    }
+    if (rc)
+        return rc;
+    atomic_fetch_add_explicit(&s->db->counters.get_hits, 1, memory_order_relaxed);
+    value->bytes = s->value;
+    if (s->mem) {
+        lsm_memtable_ref(s->mem);
+        value->pin[PIN_MEMTABLE] = s->mem;
+    } else {
+        value->pin[PIN_ENTRY] = s->pin.entry;
+        value->pin[PIN_CACHE] = s->pin.cache;
+    }
+    return LSM_OK;
+}
 
 int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_slice key,
                  struct lsm_value *value)
@@ -161,35 +239,141 @@ int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_
     s.no_cache = read && read->no_cache;
     view = lsm_view_current(db);
     lsm_view_point(db, read, &s.at);
-    rc = read && read->txn ? search_own(&s, read->txn) : LSM_NOTFOUND;
-    if (rc == LSM_NOTFOUND)
-        rc = search_view(&s, view);
-    if (rc == LSM_OK && lsm_tag_kind(s.tag) == LSM_KIND_DELETE) {
-        lsm_table_unpin(&s.pin);
-        rc = LSM_NOTFOUND;
-    }
-    if (rc == LSM_OK) {
-        atomic_fetch_add_explicit(&db->counters.get_hits, 1, memory_order_relaxed);
-        value->bytes = s.value;
-        if (s.mem) {
-            lsm_memtable_ref(s.mem);
-            value->pin[PIN_MEMTABLE] = s.mem;
-        } else {
-            value->pin[PIN_ENTRY] = s.pin.entry;
-            value->pin[PIN_CACHE] = s.pin.cache;
-        }
-    }
+    rc = get_one(&s, view, read ? read->txn : NULL, value);
     lsm_view_unref(view);
     return rc;
 }
 
+/* ---- many ---- */
+
+struct wanted {
+    uint64_t prefix;
+    size_t index;
+};
+
+static bool is_before(const struct lsm_tree *tree, const struct lsm_slice *keys, const struct wanted *a,
+                      const struct wanted *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix;
+    return lsm_key_compare(tree->cmp, keys[a->index], keys[b->index]) < 0;
+}
+
+/* Heap sort: in place, and never slow. */
+static void sift(const struct lsm_tree *tree, const struct lsm_slice *keys, struct wanted *w, size_t i,
+                 size_t count)
+{
+    struct wanted moved = w[i];
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && is_before(tree, keys, &w[child], &w[child + 1]))
+            child++;
+        if (!is_before(tree, keys, &moved, &w[child]))
+            break;
+        w[i] = w[child];
+        i = child;
+    }
+    w[i] = moved;
+}
+
+/* The order in which to look; NULL: as they come, which is ascending already, or there is no memory. */
+static struct wanted *sort_keys(struct lsm_tree *tree, const struct lsm_slice *keys, size_t count,
+                                bool *ascending)
+{
+    struct wanted *w;
+
+    *ascending = true;
+    for (size_t i = 1; i < count && *ascending; i++)
+        *ascending = lsm_key_compare(tree->cmp, keys[i - 1], keys[i]) <= 0;
+    if (*ascending || count > SIZE_MAX / sizeof *w)
+        return NULL;
+    w = lsm_mem_alloc(tree->db->os, count * sizeof *w);
+    if (!w)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        w[i] = (struct wanted){ tree->cmp ? 0 : lsm_slice_prefix(keys[i]), i };
+    for (size_t i = count / 2; i-- > 0;)
+        sift(tree, keys, w, i, count);
+    for (size_t n = count; n-- > 1;) {
+        struct wanted largest = w[0];
+        w[0] = w[n];
+        w[n] = largest;
+        sift(tree, keys, w, 0, n);
+    }
+    *ascending = true;
+    return w;
+}
+
+int lsm_tree_get_many(struct lsm_tree *tree, const struct lsm_read *read, const struct lsm_slice *keys,
+                      size_t count, struct lsm_value *values, int *codes)
+{
+    struct lsm_db *db = tree->db;
+    struct places places = { .level_at = { 0 } };
+    struct lsm_view_point at;
+    struct lsm_view *view;
+    struct wanted *order;
+    bool ascending;
+    int failed = lsm_db_usable(db);
+
+    for (size_t i = 0; i < count; i++) {
+        memset(&values[i], 0, sizeof values[i]);
+        codes[i] = failed;
+    }
+    if (failed || count == 0)
+        return failed;
+    order = sort_keys(tree, keys, count, &ascending);
+    atomic_fetch_add_explicit(&db->counters.gets, count, memory_order_relaxed);
+    view = lsm_view_current(db);
+    lsm_view_point(db, read, &at);
+    for (size_t i = 0; i < count; i++) {
+        size_t k = order ? order[i].index : i;
+        struct search s = { .db = db, .tree = tree, .key = keys[k], .at = at,
+                            .no_cache = read && read->no_cache, .places = ascending ? &places : NULL };
+        codes[k] = failed ? failed : get_one(&s, view, read ? read->txn : NULL, &values[k]);
+        if (codes[k] != LSM_OK && codes[k] != LSM_NOTFOUND)
+            failed = codes[k];
+    }
+    for (uint32_t i = 0; i < KEPT_TABLES; i++)
+        lsm_table_unref(places.table[i]);
+    lsm_view_unref(view);
+    lsm_mem_free(db->os, order);
+    return failed;
+}
+
+/* ---- values ---- */
+
+void lsm_value_set(struct lsm_value *value, struct lsm_slice bytes, const struct lsm_iter_pin *pin)
+{
+    value->bytes = bytes;
+    value->pin[PIN_MEMTABLE] = pin->mem;
+    value->pin[PIN_ENTRY] = pin->entry;
+    value->pin[PIN_CACHE] = pin->cache;
+}
+
+int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice bytes)
+{
+    uint8_t *copy = lsm_mem_alloc(os, bytes.size ? bytes.size : 1);
+
+    if (!copy)
+        return lsm_nomem();
+    if (bytes.size)
+        memcpy(copy, bytes.data, bytes.size);
+    *value = (struct lsm_value){ { copy, bytes.size }, { [PIN_CACHE] = os } };
+    return LSM_OK;
+}
+
 void lsm_value_release(struct lsm_value *value)
 {
-    if (value->pin[PIN_MEMTABLE])
+    if (value->pin[PIN_MEMTABLE]) {
         lsm_memtable_unref(value->pin[PIN_MEMTABLE]);
-    if (value->pin[PIN_ENTRY]) {
+    } else if (value->pin[PIN_ENTRY]) {
         struct lsm_table_pin pin = { value->pin[PIN_CACHE], value->pin[PIN_ENTRY] };
         lsm_table_unpin(&pin);
+    } else if (value->pin[PIN_CACHE]) {
+        lsm_mem_free(value->pin[PIN_CACHE], (void *)value->bytes.data);
     }
     memset(value, 0, sizeof *value);
 }

@@ -30,6 +30,13 @@ static int apply_edit(void *ctx, const struct lsm_edit *e)
         rc = lsm_tree_restore(db, &lsm_edit_trees(e)[i]);
     if (rc == LSM_OK)
         rc = lsm_version_apply(r->version, e, &next);
+    if (rc == LSM_CORRUPT) {    /* tables in an order that is not known look so */
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        rc = lsm_tree_check_comparators(db);
+        if (rc == LSM_OK)
+            rc = lsm_fail(LSM_CORRUPT, "%s", why);
+    }
     if (rc)
         return rc;
     lsm_version_unref(r->version);
@@ -300,6 +307,8 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
         if (uuid_wanted && memcmp(uuid_wanted, db->uuid, 16) != 0)
             rc = lsm_fail(LSM_MISMATCH, "%s: the store belongs to another database", db->path);
     }
+    if (rc == LSM_OK)
+        rc = lsm_tree_check_comparators(db);
     if (rc == LSM_OK)
         rc = first_version(db, r.version);
     lsm_version_unref(r.version);

@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+#include "lsm/compaction/flush.h"
+
 void lsm_tree_options_init(struct lsm_tree_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -29,6 +31,14 @@ const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id)
 {
     struct lsm_tree *tree = lsm_tree_by_id(ctx, id);
     return tree ? tree->cmp : NULL;
+}
+
+int lsm_comparator_check(const struct lsm_comparator *cmp)
+{
+    if (!cmp || !cmp->compare || !cmp->name || !cmp->name[0] || strlen(cmp->name) > LSM_NAME_SIZE_MAX)
+        return lsm_fail(LSM_MISUSE, "a comparator needs a compare function and a name of 1 to %u bytes",
+                        LSM_NAME_SIZE_MAX);
+    return LSM_OK;
 }
 
 static struct lsm_tree *by_name(struct lsm_db *db, struct lsm_slice name)
@@ -74,11 +84,13 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
     lsm_pick_state_init(&tree->pick, db->os);
     tree->block_bytes = t->block_bytes;
     tree->filter_bits = t->filter_bits;
-    tree->codec = t->compression_level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
-    tree->level = t->compression_level;
+    tree->compression_level = t->compression_level;
+    memcpy(tree->level_compression, t->level_compression, sizeof tree->level_compression);
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+        tree->compression[l] = t->level_compression[l] ? t->level_compression[l]
+                               : lsm_level_effort(l, t->compression_level);
     lsm_buf_init(&tree->cmp_name, db->os);
     lsm_buf_append_slice(&tree->cmp_name, t->comparator);
-    tree->cmp_missing = t->comparator.size > 0;
     atomic_init(&tree->dropped, false);
     if (tree->name.rc || tree->cmp_name.rc) {
         lsm_tree_free(tree);
@@ -92,7 +104,38 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
 
 int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t)
 {
-    return add_tree(db, t, NULL);
+    struct lsm_tree *tree;
+    int rc = add_tree(db, t, &tree);
+
+    for (size_t i = 0; i < db->comparator_count && rc == LSM_OK && t->comparator.size; i++)
+        if (lsm_slice_equal(lsm_slice_str(db->comparators[i]->name), t->comparator))
+            tree->cmp = db->comparators[i];
+    return rc;
+}
+
+/* A name for a text: what does not print becomes a question mark. */
+static const char *shown(struct lsm_slice name, char text[LSM_NAME_SIZE_MAX + 1])
+{
+    for (size_t i = 0; i < name.size; i++)
+        text[i] = name.data[i] >= 0x20 && name.data[i] < 0x7f ? (char)name.data[i] : '?';
+    text[name.size] = 0;
+    return text;
+}
+
+int lsm_tree_check_comparators(const struct lsm_db *db)
+{
+    char name[LSM_NAME_SIZE_MAX + 1], comparator[LSM_NAME_SIZE_MAX + 1];
+
+    for (uint32_t i = 0; i < db->tree_count; i++) {
+        const struct lsm_tree *tree = db->trees[i];
+        if (tree->cmp || tree->cmp_name.size == 0 || atomic_load(&tree->dropped))
+            continue;
+        return lsm_fail(LSM_MISMATCH, "%.100s: tree \"%.100s\" is ordered by comparator \"%.100s\", which was "
+                        "not given (lsm_options.comparators)", db->path,
+                        shown(lsm_buf_slice(&tree->name), name),
+                        shown(lsm_buf_slice(&tree->cmp_name), comparator));
+    }
+    return LSM_OK;
 }
 
 int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
@@ -103,12 +146,19 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
             continue;
         struct lsm_edit_tree t = {
             tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
-            tree->codec == LSM_CODEC_NONE ? LSM_COMPRESSION_NONE : tree->level,
-            lsm_buf_slice(&tree->cmp_name)      /* also when it was not given this time */
+            tree->compression_level, lsm_buf_slice(&tree->cmp_name), { 0 }
         };
+        memcpy(t.level_compression, tree->level_compression, sizeof t.level_compression);
         lsm_edit_add_tree(edit, &t);
     }
     return edit->rc;
+}
+
+static int check_compression(int32_t level)
+{
+    if (level != LSM_COMPRESSION_NONE && (level < -7 || level > 22))
+        return lsm_fail(LSM_MISUSE, "compression level %d is not within -7 .. 22", level);
+    return LSM_OK;
 }
 
 static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tree *t)
@@ -122,18 +172,28 @@ static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tre
     if (t->filter_bits > 32)
         return lsm_fail(LSM_MISUSE, "%u filter bits per key are more than 32", t->filter_bits);
     t->compression_level = o && o->compression_level ? o->compression_level : 1;
-    if (t->compression_level != LSM_COMPRESSION_NONE &&
-        (t->compression_level < -7 || t->compression_level > 22))
-        return lsm_fail(LSM_MISUSE, "compression level %d is not within -7 .. 22", t->compression_level);
-    if (o && o->comparator)
+    if (check_compression(t->compression_level))
+        return LSM_MISUSE;
+    for (uint32_t l = 0; o && l < LSM_LEVEL_COUNT_MAX; l++) {
+        if (check_compression(o->level_compression[l]))
+            return LSM_MISUSE;
+        t->level_compression[l] = o->level_compression[l];
+    }
+    if (o && o->comparator) {
+        if (lsm_comparator_check(o->comparator))
+            return LSM_MISUSE;
         t->comparator = lsm_slice_str(o->comparator->name);
+        if (!o->comparator->hash && o->filter_bits && o->filter_bits != LSM_FILTER_NONE)
+            return lsm_fail(LSM_MISUSE, "filters for comparator \"%.100s\" need its hash function",
+                            o->comparator->name);
+    }
     return LSM_OK;
 }
 
 int lsm_tree_create(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
                     struct lsm_tree **tree)
 {
-    struct lsm_edit_tree t = { 0, name, 0, 0, 0, { NULL, 0 } };
+    struct lsm_edit_tree t = { .name = name };
     struct lsm_edit edit;
     int rc = lsm_db_usable(db);
 
@@ -166,7 +226,6 @@ int lsm_tree_create(struct lsm_db *db, struct lsm_slice name, const struct lsm_t
         rc = add_tree(db, &t, tree);
         if (rc == LSM_OK) {
             (*tree)->cmp = options ? options->comparator : NULL;
-            (*tree)->cmp_missing = false;
             db->next_tree = t.id + 1;
         }
         lsm_db_unlock(db);
@@ -197,10 +256,29 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
     lsm_db_unlock(db);
     if (!*tree)
         return lsm_fail(LSM_NOTFOUND, "%s: there is no tree of this name", db->path);
-    if ((*tree)->cmp_missing)
-        return lsm_fail(LSM_MISMATCH, "%s: the tree was made with a comparator that was not given",
-                        db->path);
     return LSM_OK;
+}
+
+int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
+                  struct lsm_tree **tree)
+{
+    const struct lsm_comparator *cmp = options ? options->comparator : NULL;
+    char own[LSM_NAME_SIZE_MAX + 1];
+    int rc = lsm_tree_find(db, name, tree);
+
+    if (rc == LSM_NOTFOUND) {
+        rc = lsm_tree_create(db, name, options, tree);
+        if (rc == LSM_EXISTS)   /* another thread was faster */
+            rc = lsm_tree_find(db, name, tree);
+    }
+    if (rc == LSM_OK && !lsm_slice_equal(lsm_buf_slice(&(*tree)->cmp_name),
+                                         lsm_slice_str(cmp ? cmp->name : ""))) {
+        rc = lsm_fail(LSM_MISMATCH, "%.100s: the tree is ordered by %.100s, not by %.100s", db->path,
+                      (*tree)->cmp ? shown(lsm_buf_slice(&(*tree)->cmp_name), own) : "its bytes",
+                      cmp ? cmp->name : "its bytes");
+        *tree = NULL;
+    }
+    return rc;
 }
 
 int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree)

@@ -360,8 +360,13 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
         rc = lsm_table_writer_finish(w, &meta);
     if (rc == LSM_OK && w) {
         meta.created_us = db->os->wall_us(db->os);
+        if (db->paranoid) {
+            rc = lsm_paranoid_table(db, tree->cmp, &meta);
+            lsm_tables_forget(db->tables, meta.number); /* opened without what comes next */
+        }
         meta.seq_add = LSM_SEQ_OWN;     /* seen as its own rows until it is published */
-        rc = lsm_run_new(db->os, &meta, &run);
+        if (rc == LSM_OK)
+            rc = lsm_run_new(db->os, &meta, &run);
         if (rc == LSM_OK) {
             txn->run_op_min[txn->run_count] = from;
             txn->runs[txn->run_count++] = run;

@@ -200,7 +200,6 @@ static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_
     b->tree = tree->id;
     b->table.block_bytes = tree->block_bytes;
     b->table.filter_bits = tree->filter_bits;
-    b->table.level = tree->level;
     b->table.comparator = tree->cmp;
     b->compressor = compressor;
     b->file_mode = db->file_mode;
@@ -209,6 +208,8 @@ static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_
     b->ctx = db;
     b->new_file = new_file;
     b->pause = stop_asked;
+    b->verify = db->paranoid ? lsm_paranoid_table : NULL;
+    b->verify_ctx = db;
 }
 
 static void gather_ranges(const struct lsm_unit *unit, const struct lsm_tree *tree,
@@ -268,7 +269,7 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     if (rc == LSM_OK) {
         fill_build(db, b, tree, compressor, f->snapshots, f->snapshot_count);
         b->ranges = ranges;
-        rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->codec, &f->edit);
+        rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->compression, &f->edit);
         b->ranges = NULL;
         atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written, memory_order_relaxed);
     }
@@ -656,8 +657,7 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     if (rc == LSM_OK) {
         c.tree = lsm_version_tree(version, tree->id);
         fill_build(db, &c.build, tree, compressor, snapshots, snapshot_count);
-        c.build.table.codec = tree->codec;
-        c.build.table.level = lsm_level_effort(job->output_level, tree->level);
+        lsm_table_options_at(&c.build.table, job->output_level, tree->compression);
         rc = lsm_compact_run(&c);
         lsm_compressor_put(db->compressors, compressor);
     }

@@ -19,6 +19,17 @@
 /* The hash of a key, computed once per get for all filters. */
 uint64_t lsm_filter_hash(struct lsm_slice key);
 
+/* Of a tree with this comparator: one without a hash of its own has no filters, since it may call
+   different bytes one key. */
+static inline bool lsm_filter_is_possible(const struct lsm_comparator *cmp)
+{
+    return !cmp || cmp->hash;
+}
+static inline uint64_t lsm_filter_key_hash(const struct lsm_comparator *cmp, struct lsm_slice key)
+{
+    return !cmp ? lsm_filter_hash(key) : cmp->hash ? cmp->hash(cmp->ctx, key) : 0;
+}
+
 /* Append the filter of `count` hashes to `out` (latches errors). */
 void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count, uint32_t bits_per_key);
 

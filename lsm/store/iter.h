@@ -13,6 +13,14 @@
 
 struct lsm_iter;
 
+/* What keeps a row's bytes in place after the iterator has moved or closed: a memtable, or a block in
+   the cache. A reference, which the receiver gives back. */
+struct lsm_iter_pin {
+    struct lsm_memtable *mem;
+    struct lsm_cache *cache;
+    struct lsm_cache_entry *entry;
+};
+
 struct lsm_iter_methods {
     void (*first)(struct lsm_iter *it);
     void (*last)(struct lsm_iter *it);
@@ -21,6 +29,8 @@ struct lsm_iter_methods {
     void (*next)(struct lsm_iter *it);
     void (*prev)(struct lsm_iter *it);
     void (*close)(struct lsm_iter *it);         /* releases and frees */
+    /* Pin the value of the row that it stands on. False: it cannot be (or NULL). */
+    bool (*pin)(struct lsm_iter *it, struct lsm_iter_pin *pin);
 };
 
 struct lsm_iter {
@@ -38,6 +48,10 @@ static inline void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key, uint
 static inline void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key, uint64_t tag) { it->methods->seek_prev(it, key, tag); }
 static inline void lsm_iter_next(struct lsm_iter *it) { it->methods->next(it); }
 static inline void lsm_iter_prev(struct lsm_iter *it) { it->methods->prev(it); }
+static inline bool lsm_iter_pin(struct lsm_iter *it, struct lsm_iter_pin *pin)
+{
+    return it->methods->pin && it->methods->pin(it, pin);
+}
 static inline void lsm_iter_close(struct lsm_iter *it) { if (it) it->methods->close(it); }
 
 #endif

@@ -570,12 +570,21 @@ static void mem_iter_close(struct lsm_iter *base)
     lsm_mem_free(os, it);
 }
 
+static bool mem_iter_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
+{
+    struct lsm_memtable *mem = ((struct mem_iter *)base)->mem;
+
+    lsm_memtable_ref(mem);
+    *pin = (struct lsm_iter_pin){ .mem = mem };
+    return true;
+}
+
 int lsm_memtable_iter_new(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
                           uint64_t seq_add, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
         mem_iter_first, mem_iter_last, mem_iter_seek, mem_iter_seek_prev,
-        mem_iter_next, mem_iter_prev, mem_iter_close
+        mem_iter_next, mem_iter_prev, mem_iter_close, mem_iter_pin
     };
     struct mem_iter *it = lsm_mem_zalloc(mem->os, sizeof(*it));
 

@@ -853,7 +853,7 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
     if (p == t->top->count)
         return LSM_NOTFOUND;
     part = &t->parts[p];
-    if (part->filter_size && !t->cmp && !filter_passes(t, part, hash, no_cache))
+    if (part->filter_size && lsm_filter_is_possible(t->cmp) && !filter_passes(t, part, hash, no_cache))
         return LSM_NOTFOUND;
 
     index = atomic_load_explicit(&part->index, memory_order_acquire);

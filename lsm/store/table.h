@@ -54,7 +54,7 @@ void lsm_table_unpin(struct lsm_table_pin *pin);        /* zeroed is fine */
 
 /*
  * The newest row of `key` with seq <= seq_max (meta's seq_add added).
- * LSM_NOTFOUND: none. `hash` is lsm_filter_hash(key). A damaged filter is
+ * LSM_NOTFOUND: none. `hash` is lsm_filter_key_hash(). A damaged filter is
  * reported to the store's counters and the block is read.
  */
 int lsm_table_get(struct lsm_table *table, struct lsm_slice key, uint64_t hash, uint64_t seq_max,

@@ -53,7 +53,8 @@ static int check_block(struct check *c, const struct lsm_table_part *part,
             c->part.seq_min = seq;
         if (seq > c->part.seq_max)
             c->part.seq_max = seq;
-        if (part->filter_size && !lsm_filter_may_contain(c->filter_bytes, lsm_filter_hash(key)))
+        if (part->filter_size && lsm_filter_is_possible(c->table->cmp) &&
+            !lsm_filter_may_contain(c->filter_bytes, lsm_filter_key_hash(c->table->cmp, key)))
             return corrupt(c, part->filter_off, "a filter denies a key that is there");
     }
     return LSM_OK;

@@ -353,8 +353,20 @@ static void iter_close(struct lsm_iter *base)
     lsm_mem_free(os, it);
 }
 
+static bool iter_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    struct lsm_cache *cache = it->table->tables->cache;
+
+    if (!it->block_entry)
+        return false;
+    lsm_cache_pin(cache, it->block_entry);
+    *pin = (struct lsm_iter_pin){ .cache = cache, .entry = it->block_entry };
+    return true;
+}
+
 static const struct lsm_iter_methods methods = {
-    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close
+    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin
 };
 
 int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **iter)

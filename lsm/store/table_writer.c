@@ -10,8 +10,8 @@
  * A block is cut before the row that would take it over its size, so that a
  * large value stands alone and its neighbours can be read without it.
  *
- * A tree with a comparator gets no filter: keys that it holds for equal need
- * not have equal bytes.
+ * A tree with a comparator gets no filter unless that hashes, too: keys that it
+ * holds for equal need not have equal bytes.
  *
  * Threads: one at a time.
  */
@@ -219,7 +219,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     w->dir = dir;
     w->compressor = compressor;
     w->options = *options;
-    if (options->comparator)
+    if (!lsm_filter_is_possible(options->comparator))
         w->options.filter_bits = 0;
     memcpy(w->uuid, uuid, 16);
     w->number = number;
@@ -281,7 +281,7 @@ static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_
     }
     w->last_tag = tag;
     if (w->options.filter_bits && (c != 0 || w->hashes.size == 0)) {
-        uint64_t hash = lsm_filter_hash(key);
+        uint64_t hash = lsm_filter_key_hash(w->options.comparator, key);
         lsm_buf_append(&w->hashes, &hash, sizeof hash);
     }
     fail(w, w->first_key.rc);

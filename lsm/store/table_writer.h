@@ -25,7 +25,8 @@
  *
  * A partition (up to 64 data blocks with its filter and index) is the unit that
  * can be copied without decoding. Data blocks are compressed as asked; nothing
- * else is. A tree with a comparator has no filters: they tell bytes apart.
+ * else is. Filters hold lsm_filter_key_hash(): a tree with a comparator that does
+ * not hash has none.
  */
 #ifndef LSM_STORE_TABLE_WRITER_H
 #define LSM_STORE_TABLE_WRITER_H

@@ -7,6 +7,7 @@
  *      6 decided token               7 floor token   8 txid      9 memory_bytes
  *     10 carried:u8  11 log_end := number size chain:u64
  *     16 tree   := id block_bytes filter_bits level:u32 name:bytes comparator:bytes
+ *                  level_compression:u32[8]?
  *     17 drop   := id
  *     18 add    := level table_meta
  *     19 remove := level tree number
@@ -30,6 +31,8 @@ enum {
     TAG_EMPTY = 127,
     TAG_SKIP_MIN = 128
 };
+static const int32_t no_levels[LSM_LEVEL_COUNT_MAX];
+
 #define TAG_ONCE_MAX TAG_LOG_END        /* tag t is has-bit t - 1 */
 
 _Static_assert(1 << (TAG_NEXT_FILE - 1) == LSM_EDIT_NEXT_FILE, "tags and has-bits go together");
@@ -174,6 +177,9 @@ void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out)
         lsm_buf_put_u32(&field, (uint32_t)trees[i].compression_level);
         lsm_buf_put_bytes(&field, trees[i].name);
         lsm_buf_put_bytes(&field, trees[i].comparator);
+        if (memcmp(trees[i].level_compression, no_levels, sizeof no_levels) != 0)
+            for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+                lsm_buf_put_u32(&field, (uint32_t)trees[i].level_compression[l]);
         put_field(out, TAG_TREE, &field);
     }
     for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
@@ -258,6 +264,8 @@ static const char *read_tree(struct lsm_edit *e, struct lsm_reader *r)
     tree.compression_level = (int32_t)lsm_read_u32(r);
     tree.name = lsm_read_bytes(r);
     tree.comparator = lsm_read_bytes(r);
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX && lsm_reader_left(r); l++)
+        tree.level_compression[l] = (int32_t)lsm_read_u32(r);
     if (r->bad)
         return NULL;            /* the caller sees it */
     if (tree.name.size > LSM_NAME_SIZE_MAX || tree.comparator.size > LSM_NAME_SIZE_MAX)

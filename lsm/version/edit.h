@@ -20,6 +20,8 @@ struct lsm_edit_tree {          /* a tree that is created, or (in a snapshot) ex
     uint32_t block_bytes, filter_bits;
     int32_t compression_level;
     struct lsm_slice comparator;        /* its name; empty: bytes */
+    /* By level, as in lsm_tree_options; all 0: not written. */
+    int32_t level_compression[LSM_LEVEL_COUNT_MAX];
 };
 
 enum lsm_edit_has {

@@ -274,6 +274,13 @@ static void merge_prev(struct lsm_iter *base)
     play_winner(m);
 }
 
+static bool merge_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
+{
+    struct merge *m = (struct merge *)base;
+
+    return lsm_iter_pin(m->source[m->loser[0]].it, pin);
+}
+
 static void merge_close(struct lsm_iter *base)
 {
     struct merge *m = (struct merge *)base;
@@ -305,7 +312,7 @@ static void empty_close(struct lsm_iter *base)
 static int empty_new(struct lsm_os *os, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close
+        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL
     };
     struct empty *e = lsm_mem_zalloc(os, sizeof(*e));
 
@@ -321,7 +328,8 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
                   size_t count, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        merge_first, merge_last, merge_seek, merge_seek_prev, merge_next, merge_prev, merge_close
+        merge_first, merge_last, merge_seek, merge_seek_prev, merge_next, merge_prev, merge_close,
+        merge_pin
     };
     struct merge *m;
     size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(uint32_t));
@@ -487,11 +495,17 @@ static void level_close(struct lsm_iter *base)
     lsm_mem_free(l->os, l);
 }
 
+static bool level_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
+{
+    return lsm_iter_pin(((struct level *)base)->run, pin);
+}
+
 int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source,
                        struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        level_first, level_last, level_seek, level_seek_prev, level_next, level_prev, level_close
+        level_first, level_last, level_seek, level_seek_prev, level_next, level_prev, level_close,
+        level_pin
     };
     struct level *l = lsm_mem_zalloc(os, sizeof(*l));
 

@@ -168,7 +168,7 @@ static inline int compare_reverse(void *ctx, struct lsm_slice a, struct lsm_slic
     return lsm_slice_compare(b, a);
 }
 
-static const struct lsm_comparator oracle_reverse = { "reverse", NULL, compare_reverse };
+static const struct lsm_comparator oracle_reverse = { .name = "reverse", .compare = compare_reverse };
 
 /* ---- moves -------------------------------------------------------------- */
 

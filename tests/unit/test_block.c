@@ -22,7 +22,7 @@ static int reverse_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
     (void)ctx;
     return lsm_slice_compare(b, a);
 }
-static const struct lsm_comparator reverse = { "reverse", NULL, reverse_compare };
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = reverse_compare };
 
 /* Shorter keys first: an order in which the first and the last key say nothing of those between. */
 static int size_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
@@ -32,7 +32,7 @@ static int size_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
         return a.size < b.size ? -1 : 1;
     return lsm_slice_compare(a, b);
 }
-static const struct lsm_comparator by_size = { "by size", NULL, size_compare };
+static const struct lsm_comparator by_size = { .name = "by size", .compare = size_compare };
 
 static const struct lsm_comparator *sort_cmp;
 static int row_compare(const void *a, const void *b)

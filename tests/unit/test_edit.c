@@ -121,6 +121,7 @@ static void check_equal(const struct lsm_edit *a, const struct lsm_edit *b)
             CHECK(x->id == y->id && x->block_bytes == y->block_bytes);
             CHECK(x->filter_bits == y->filter_bits);
             CHECK_INT(x->compression_level, y->compression_level);
+            CHECK_MEM(x->level_compression, y->level_compression, sizeof x->level_compression);
             CHECK(lsm_slice_equal(x->name, y->name));
             CHECK(lsm_slice_equal(x->comparator, y->comparator));
         }

@@ -468,7 +468,7 @@ TEST(memtable_iterator_finds_all_that_was_there_while_rows_are_added)
 TEST(memtable_void_rows_do_not_pile_up)
 {
     uint64_t compared = 0;
-    struct lsm_comparator cmp = { "counting", &compared, compare_reverse };
+    struct lsm_comparator cmp = { .name = "counting", .ctx = &compared, .compare = compare_reverse };
     struct lsm_slice key = lsm_slice_str("the one that is tried again and again"), value;
     struct format_os os;
     struct lsm_memtable *mem;

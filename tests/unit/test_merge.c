@@ -77,7 +77,7 @@ static void array_close(struct lsm_iter *it)
 static struct array_iter *array_new(const struct lsm_comparator *cmp, int *open)
 {
     static const struct lsm_iter_methods methods = {
-        array_first, array_last, array_seek, array_seek_prev, array_next, array_prev, array_close
+        array_first, array_last, array_seek, array_seek_prev, array_next, array_prev, array_close, NULL
     };
     struct array_iter *a = calloc(1, sizeof(*a));
 
@@ -357,7 +357,7 @@ TEST(merge_compares_once_for_a_row_of_a_run)
     enum { SOURCES = 8, ROWS = 8000 };
     for (int runs = 0; runs < 2; runs++) {
         uint64_t compared = 0, before;
-        struct lsm_comparator cmp = { "counting", &compared, compare_reverse };
+        struct lsm_comparator cmp = { .name = "counting", .ctx = &compared, .compare = compare_reverse };
         struct array_iter *arrays[SOURCES];
         struct lsm_iter *sources[SOURCES], *it;
         struct format_os os;

@@ -1,0 +1,267 @@
+/*
+ * test_tree.c -- trees with orders of the user's, over flushes, compactions and
+ * reopening; compression by level.
+ */
+#include "tests/unit/disk.h"
+
+static int backward(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    size_t n = a.size < b.size ? a.size : b.size;
+    int c = n ? memcmp(b.data, a.data, n) : 0;
+
+    (void)ctx;
+    return c ? c : a.size < b.size ? 1 : a.size > b.size ? -1 : 0;
+}
+
+/* Numbers by value, however they are written: "7", "007" are one key. */
+static int by_number(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    long x = strtol((const char *)a.data, NULL, 10), y = strtol((const char *)b.data, NULL, 10);
+
+    (void)ctx;
+    return x < y ? -1 : x > y;
+}
+
+static atomic_int hashes;
+
+static uint64_t number_hash(void *ctx, struct lsm_slice key)
+{
+    (void)ctx;
+    atomic_fetch_add(&hashes, 1);
+    return (uint64_t)strtol((const char *)key.data, NULL, 10) * 0x9e3779b97f4a7c15u;
+}
+
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = backward };
+static const struct lsm_comparator number = { .name = "number", .compare = by_number };
+static const struct lsm_comparator hashed = { .name = "hashed", .compare = by_number, .hash = number_hash };
+static const struct lsm_comparator *const all[] = { &reverse, &number, &hashed };
+
+static struct lsm_db *open_with(const char *path, size_t comparators, int rc)
+{
+    struct lsm_options o;
+    struct lsm_db *db;
+
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.no_worker = true;
+    o.create_if_missing = true;
+    o.memory_bytes = 1 << 20;
+    o.comparators = all;
+    o.comparator_count = comparators;
+    CHECK_RC(lsm_db_open(path, &o, &db), rc);
+    return db;
+}
+
+static struct lsm_slice key_of(int n, char key[16])
+{
+    snprintf(key, 16, "%0*d", (int)(1 + test_below(9)), n);
+    return (struct lsm_slice){ (const uint8_t *)key, strlen(key) + 1 };        /* strtol needs the zero */
+}
+
+static bool values[1000];
+
+static void check_numbers(struct lsm_tree *tree)
+{
+    struct lsm_value value;
+    struct lsm_cursor *c;
+    char key[16];
+    int next = 0, rc;
+
+    for (int n = 0; n < 1000; n++) {
+        if (CHECK_INT(lsm_tree_get(tree, NULL, key_of(n, key), &value), values[n] ? LSM_OK : LSM_NOTFOUND) &&
+            values[n])
+            CHECK(value.bytes.size == sizeof n && memcmp(value.bytes.data, &n, sizeof n) == 0);
+        lsm_value_release(&value);
+    }
+    if (!CHECK_OK(lsm_cursor_open(tree, NULL, &c)))
+        return;
+    for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c)) {
+        while (next < 1000 && !values[next])
+            next++;
+        CHECK_INT(strtol((const char *)lsm_cursor_key(c).data, NULL, 10), next);
+        next++;
+    }
+    CHECK_INT(rc, LSM_DONE);
+    while (next < 1000 && !values[next])
+        next++;
+    CHECK_INT(next, 1000);
+    lsm_cursor_close(c);
+}
+
+/* Rows stay in the log, in level 0 and below when the store is closed. */
+static void live_with(const struct lsm_comparator *cmp)
+{
+    struct lsm_tree_options t;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+    char key[16];
+
+    disk_begin();
+    memset(values, 0, sizeof values);
+    lsm_tree_options_init(&t);
+    t.comparator = cmp;
+    for (int life = 0; life < 8 && !test_state.failures; life++) {
+        db = open_with("a", 3, LSM_OK);
+        if (!db || !CHECK_OK(lsm_tree_open(db, text("numbers"), &t, &tree)))
+            return;
+        check_numbers(tree);
+        for (int i = 0; i < 300; i++) {
+            int n = (int)test_below(1000);
+            if (test_below(3)) {
+                CHECK_OK(lsm_db_put(db, tree, key_of(n, key),
+                                    (struct lsm_slice){ (uint8_t *)&n, sizeof n }, false));
+                values[n] = true;
+            } else {
+                CHECK_OK(lsm_db_delete(db, tree, key_of(n, key), false));
+                values[n] = false;
+            }
+            if (i == 100 && life % 3)
+                CHECK_OK(lsm_db_flush(db));
+            if (i == 200 && life % 4 == 2)
+                CHECK_OK(lsm_db_compact(db, tree));
+        }
+        check_numbers(tree);
+        CHECK_OK(lsm_db_check(db));
+        CHECK_OK(lsm_db_close(db));
+    }
+    disk_end();
+}
+
+TEST(tree_in_an_order_of_its_own_survives_reopening)
+{
+    live_with(&number);
+}
+
+TEST(tree_with_a_hash_of_its_own_has_filters_that_never_deny_a_key)
+{
+    atomic_store(&hashes, 0);
+    live_with(&hashed);
+    CHECK(atomic_load(&hashes) > 3000);
+}
+
+/* A store with a tree in reverse: rows in the log, and in tables if asked. */
+static void make_reverse(const char *path, bool in_tables)
+{
+    struct lsm_db *db = open_with(path, 3, LSM_OK);
+    struct lsm_tree_options t;
+    struct lsm_tree *tree;
+    char key[16];
+
+    lsm_tree_options_init(&t);
+    t.comparator = &reverse;
+    CHECK_OK(lsm_tree_create(db, text("upside down"), &t, &tree));
+    for (int i = 0; i < 100; i++) {
+        CHECK_OK(lsm_db_put(db, tree, key_of(i, key), text("v"), false));
+        if (i == 50 && in_tables) {
+            CHECK_OK(lsm_db_flush(db));
+            CHECK_OK(lsm_db_compact(db, tree));
+        }
+    }
+    CHECK_OK(lsm_db_close(db));
+}
+
+TEST(tree_without_its_comparator_is_an_error_that_names_it_and_changes_nothing)
+{
+    struct lsm_db *db;
+    struct lsm_tree *tree;
+
+    disk_begin();
+    for (int in_tables = 0; in_tables < 2; in_tables++) {
+        char path[4] = { (char)('a' + in_tables), 0 };
+        make_reverse(path, in_tables);
+        uint64_t sum = disk_sum(path);
+        db = open_with(path, 0, LSM_MISMATCH);
+        CHECK(!db);
+        CHECK(strstr(lsm_error_text(), "\"reverse\"") && strstr(lsm_error_text(), "\"upside down\""));
+        CHECK_INT(disk_sum(path), sum);
+        db = open_with(path, 1, LSM_OK);
+        CHECK_OK(lsm_tree_find(db, text("upside down"), &tree));
+        CHECK_OK(lsm_db_check(db));
+        CHECK_OK(lsm_db_close(db));
+    }
+    disk_end();
+}
+
+TEST(tree_opened_with_another_comparator_is_an_error_that_names_both)
+{
+    struct lsm_tree_options t;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+
+    disk_begin();
+    make_reverse("a", false);
+    db = open_with("a", 3, LSM_OK);
+    lsm_tree_options_init(&t);
+    t.comparator = &number;
+    CHECK_RC(lsm_tree_open(db, text("upside down"), &t, &tree), LSM_MISMATCH);
+    CHECK(!tree && strstr(lsm_error_text(), "reverse") && strstr(lsm_error_text(), "number"));
+    CHECK_RC(lsm_tree_open(db, text("upside down"), NULL, &tree), LSM_MISMATCH);
+    CHECK(strstr(lsm_error_text(), "its bytes"));
+    t.comparator = &reverse;
+    CHECK_OK(lsm_tree_open(db, text("upside down"), &t, &tree));
+    CHECK_OK(lsm_tree_open(db, text("bytes"), NULL, &tree));
+    CHECK_RC(lsm_tree_open(db, text("bytes"), &t, &tree), LSM_MISMATCH);
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
+TEST(tree_that_was_dropped_needs_its_comparator_no_more)
+{
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+
+    disk_begin();
+    make_reverse("a", false);
+    db = open_with("a", 3, LSM_OK);
+    CHECK_OK(lsm_tree_find(db, text("upside down"), &tree));
+    CHECK_OK(lsm_tree_drop(db, tree));
+    CHECK_OK(lsm_db_close(db));
+    db = open_with("a", 0, LSM_OK);
+    if (db)
+        CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
+/* ---- compression ---- */
+
+static uint64_t bytes_at_level(struct lsm_tree *tree, uint32_t level, uint64_t *raw)
+{
+    struct lsm_tree_stats stats;
+
+    CHECK_OK(lsm_tree_stats(tree, &stats));
+    *raw = stats.level[level].raw_bytes;
+    return stats.level[level].bytes;
+}
+
+TEST(tree_compresses_each_level_as_it_was_told_also_after_reopening)
+{
+    static uint8_t value[1000];
+    struct lsm_tree_options t;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+    uint64_t bytes, raw;
+    char key[16];
+
+    disk_begin();
+    for (int kind = 0; kind < 3; kind++) {
+        char path[4] = { (char)('a' + kind), 0 };
+        lsm_tree_options_init(&t);
+        if (kind == 1)
+            t.level_compression[2] = LSM_COMPRESSION_NONE;
+        if (kind == 2)
+            t.compression_level = LSM_COMPRESSION_NONE, t.level_compression[2] = 3;
+        db = open_with(path, 0, LSM_OK);
+        CHECK_OK(lsm_tree_create(db, text("t"), &t, &tree));
+        CHECK_OK(lsm_db_close(db));
+        db = open_with(path, 0, LSM_OK);
+        CHECK_OK(lsm_tree_find(db, text("t"), &tree));
+        for (int i = 0; i < 100; i++)
+            CHECK_OK(lsm_db_put(db, tree, key_of(i, key), (struct lsm_slice){ value, sizeof value }, false));
+        CHECK_OK(lsm_db_flush(db));     /* nothing is below: straight to level 2 */
+        bytes = bytes_at_level(tree, 2, &raw);
+        CHECK(raw >= 100 * sizeof value);
+        CHECK_INT(bytes < raw / 4, kind != 1);
+        CHECK_OK(lsm_db_close(db));
+    }
+    disk_end();
+}
