@@ -574,7 +574,7 @@ int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
     if (!c->valid)
         return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
     bytes = lsm_cursor_value(c);
-    if (!c->visible.backward && bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
+    if (bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
         lsm_value_set(value, bytes, &pin);
         return LSM_OK;
     }

@@ -69,6 +69,8 @@ static void random_edit(struct lsm_edit *e)
             .comparator = lsm_slice(key_bytes, test_below(17)),
         };
 
+        for (int l = 0; l < LSM_LEVEL_COUNT_MAX && n % 2; l++)
+            tree.level_compression[l] = (int32_t)test_random();
         lsm_edit_add_tree(e, &tree);
     }
     for (uint64_t n = test_below(4); n; n--)

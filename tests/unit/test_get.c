@@ -3,8 +3,7 @@
  * were read with, against a sorted array; in the order of bytes and in orders of
  * the user's.
  */
-#include "lsm/os/os.h"
-#include "tests/test.h"
+#include "tests/unit/disk.h"
 
 #define KEYS 4000
 #define KEY_SIZE 12
@@ -73,11 +72,6 @@ static struct model {
     struct row rows[KEYS];
     int count;
 } m;
-
-static struct lsm_slice text(const char *s)
-{
-    return (struct lsm_slice){ (const uint8_t *)s, strlen(s) };
-}
 
 static int order(const char *a, const char *b)
 {
@@ -251,6 +245,55 @@ TEST(get_many_agrees_with_a_sorted_array_in_an_order_that_calls_different_bytes_
 TEST(get_many_agrees_with_a_sorted_array_in_reverse)
 {
     compare_get_many(&backward_order);
+}
+
+/* A level of many runs, and level 0 above it; with the memory for the sorting and without. */
+TEST(get_many_finds_keys_in_every_run_of_a_level_also_without_memory_to_sort_them)
+{
+    static char names[3000][8];
+    static struct lsm_slice keys[3000];
+    static struct lsm_value values[3000];
+    static int codes[3000];
+    static uint8_t value[300];
+    struct lsm_tree_stats stats;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int i = 0; i < 3000; i++) {
+        snprintf(names[i], sizeof names[i], "%05d", i);
+        for (size_t b = 0; b < sizeof value; b++)
+            value[b] = (uint8_t)test_random();
+        if (i % 10)
+            CHECK_OK(lsm_db_put(s.db, s.tree, text(names[i]), (struct lsm_slice){ value, sizeof value }, false));
+        if (i % 600 == 0)
+            CHECK_OK(lsm_db_flush(s.db));
+    }
+    CHECK_OK(lsm_db_compact(s.db, s.tree));
+    CHECK_OK(lsm_tree_stats(s.tree, &stats));
+    CHECK(stats.level[stats.level_count - 1].files > 4);
+    for (int i = 0; i < 3000; i += 100)
+        CHECK_OK(lsm_db_put(s.db, s.tree, text(names[i]), text("new"), false));
+    CHECK_OK(lsm_db_flush(s.db));
+    for (int round = 0; round < 6; round++) {
+        int wanted = round ? 1500 : 3000;
+        for (int i = 0; i < wanted; i++)
+            keys[i] = text(names[round == 0 ? i : (int)test_below(3000)]);
+        if (round % 2)
+            disk_fail(DISK_MEMORY, 1, false, NULL);
+        CHECK_OK(lsm_tree_get_many(s.tree, NULL, keys, (size_t)wanted, values, codes));
+        disk_heal();
+        for (int i = 0; i < wanted; i++) {
+            int n = atoi((const char *)keys[i].data);
+            if (CHECK_INT(codes[i], n % 10 && n % 100 ? LSM_OK : n % 100 ? LSM_NOTFOUND : LSM_OK) &&
+                codes[i] == LSM_OK)
+                CHECK_INT(values[i].bytes.size, n % 100 ? sizeof value : 3);
+            lsm_value_release(&values[i]);
+        }
+    }
+    store_close(&s);
+    disk_end();
 }
 
 TEST(get_many_sees_the_transactions_own_writes)

@@ -261,6 +261,11 @@ TEST(tree_compresses_each_level_as_it_was_told_also_after_reopening)
         bytes = bytes_at_level(tree, 2, &raw);
         CHECK(raw >= 100 * sizeof value);
         CHECK_INT(bytes < raw / 4, kind != 1);
+        CHECK_OK(lsm_db_put(db, tree, key_of(1, key), (struct lsm_slice){ value, sizeof value }, false));
+        CHECK_OK(lsm_db_compact(db, tree));
+        bytes = bytes_at_level(tree, 2, &raw);
+        CHECK(raw >= 100 * sizeof value);
+        CHECK_INT(bytes < raw / 4, kind != 1);
         CHECK_OK(lsm_db_close(db));
     }
     disk_end();
