@@ -17,7 +17,7 @@ static int reverse_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
     (void)ctx;
     return lsm_slice_compare(b, a);
 }
-static const struct lsm_comparator reverse = { "reverse", NULL, reverse_compare };
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = reverse_compare };
 
 #define REQUIRE(cond) do { if (!(cond)) abort(); } while (0)
 

@@ -621,8 +621,8 @@ static int compare_backwards(void *ctx, struct lsm_slice a, struct lsm_slice b)
     return lsm_slice_compare(b, a);
 }
 
-static const struct lsm_comparator backwards = { "backwards", NULL, compare_backwards };
-static const struct lsm_comparator sideways = { "sideways", NULL, compare_backwards };
+static const struct lsm_comparator backwards = { .name = "backwards", .compare = compare_backwards };
+static const struct lsm_comparator sideways = { .name = "sideways", .compare = compare_backwards };
 
 TEST(table_follows_a_comparator_and_checks_its_name)
 {

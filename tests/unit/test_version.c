@@ -40,7 +40,7 @@ static int compare_reverse(void *ctx, struct lsm_slice a, struct lsm_slice b)
     return lsm_slice_compare(b, a);
 }
 
-static const struct lsm_comparator reverse = { "reverse", NULL, compare_reverse };
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = compare_reverse };
 
 static const struct lsm_comparator *comparator(void *ctx, uint32_t tree)
 {
