@@ -273,6 +273,7 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
         rc = lsm_db_open(store->in_memory ? NULL : store->path, &options, db);
         if (is_readonly && !options.read_only && (rc == LSM_READONLY || rc == LSM_CANTOPEN)) {
             options.read_only = true;
+            options.create_if_missing = false;
             continue;
         }
         if (rc != LSM_BUSY || left_ms <= 0)

@@ -146,8 +146,7 @@ struct lsm_options {
                                    checked, with or without. */
     bool no_worker;             /* maintenance only where lsm_db_step() is called */
     bool wait_for_token;        /* the host will say with lsm_db_publish() what is committed;
-                                   until then nothing above the settled floor is visible; only with
-                                   a host */
+                                   until then nothing above the settled floor is visible */
     uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;
                                    0 = 64 MiB; at least 1 MiB */
     uint32_t file_mode;         /* permissions of new files within 0666, 0 = 0644; directories get x for r */

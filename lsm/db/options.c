@@ -29,17 +29,12 @@ int lsm_options_check(const char *path, const struct lsm_options *o)
                         (unsigned long long)o->memory_bytes, (unsigned long long)MEMORY_MIN);
     if (o->file_mode & ~0666u)
         return lsm_fail(LSM_MISUSE, "%s: file_mode %o is not within 0666", path, o->file_mode);
-    if (o->file_mode && (o->file_mode & 0600) != 0600)
-        return lsm_fail(LSM_MISUSE, "%s: with file_mode %o the owner could not read and write", path,
-                        o->file_mode);
     if (o->read_only && o->create_if_missing)
         return refuse(path, "read_only and create_if_missing contradict each other");
     if (o->read_only && in_memory)
         return refuse(path, "a store in memory that is read_only would stay empty");
     if (o->error_if_exists && !o->create_if_missing)
         return refuse(path, "error_if_exists without create_if_missing leaves nothing that could be opened");
-    if (o->wait_for_token && !o->host)
-        return refuse(path, "wait_for_token without a host: nobody could say what is committed");
     if (o->host && !o->host->settle)
         return refuse(path, "a host needs a settle function");
     if (o->comparator_count && !o->comparators)

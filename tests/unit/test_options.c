@@ -59,10 +59,6 @@ TEST(options_that_contradict_each_other_are_refused_with_a_reason)
     refused(&o, "a", "memory_bytes 1000");
     o = fresh(), o.file_mode = 04755;
     refused(&o, "a", "file_mode 4755");
-    o = fresh(), o.file_mode = 0444;
-    refused(&o, "a", "file_mode 444");
-    o = fresh(), o.wait_for_token = true;
-    refused(&o, "a", "wait_for_token without a host");
     o = fresh(), o.host = &no_settle;
     refused(&o, "a", "settle function");
     o = fresh(), o.comparators = twice, o.comparator_count = 2;

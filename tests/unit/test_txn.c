@@ -1081,7 +1081,7 @@ TEST(txn_read_only_store_refuses_every_write_and_leaves_no_trace)
     int files = disk_count("b", "");
     lsm_options_init(&o);
     o.os = disk.os;
-    o.read_only = o.create_if_missing = o.wait_for_token = true;
+    o.read_only = o.wait_for_token = true;
     o.host = &the_host;
     if (!CHECK_OK(lsm_db_open("b", &o, &s.db)))
         return;
