@@ -354,12 +354,12 @@ int lsm_db_sync(struct lsm_db *db);
  */
 struct lsm_writes;
 
-enum lsm_write_kind { LSM_WRITE_PUT = 1, LSM_WRITE_DELETE = 2 };
+enum lsm_write_kind { LSM_WRITE_PUT = 1, LSM_WRITE_DELETE = 2, LSM_WRITE_DELETE_RANGE = 3 };
 
 struct lsm_write {              /* one of them; keys and values are the batch's */
     int kind;                   /* enum lsm_write_kind */
     struct lsm_tree *tree;
-    struct lsm_slice key, value;
+    struct lsm_slice key, value;        /* of a range: its begin and its end */
 };
 
 int lsm_writes_new(struct lsm_db *db, struct lsm_writes **writes);
@@ -368,6 +368,9 @@ void lsm_writes_free(struct lsm_writes *writes);        /* NULL is fine */
 int lsm_writes_put(struct lsm_writes *writes, struct lsm_tree *tree, struct lsm_slice key,
                    struct lsm_slice value);
 int lsm_writes_delete(struct lsm_writes *writes, struct lsm_tree *tree, struct lsm_slice key);
+/* As lsm_txn_delete_range; an empty range adds nothing. */
+int lsm_writes_delete_range(struct lsm_writes *writes, struct lsm_tree *tree, struct lsm_slice begin,
+                            struct lsm_slice end);
 /* Append all of another batch of the same store (LSM_MISUSE), or of itself. */
 int lsm_writes_append(struct lsm_writes *writes, const struct lsm_writes *more);
 uint64_t lsm_writes_count(const struct lsm_writes *writes);

@@ -84,6 +84,18 @@ int lsm_writes_delete(struct lsm_writes *w, struct lsm_tree *tree, struct lsm_sl
     return add(w, LSM_KIND_DELETE, tree, key, none);
 }
 
+int lsm_writes_delete_range(struct lsm_writes *w, struct lsm_tree *tree, struct lsm_slice begin,
+                            struct lsm_slice end)
+{
+    if (!end.data)
+        return lsm_fail(LSM_MISUSE, "delete range: it has no end");
+    if (end.size > LSM_KEY_SIZE_MAX)
+        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", end.size, LSM_KEY_SIZE_MAX);
+    if (begin.size <= LSM_KEY_SIZE_MAX && lsm_key_compare(tree->cmp, begin, end) >= 0)
+        return LSM_OK;
+    return add(w, LSM_KIND_RANGE_DELETE, tree, begin, end);
+}
+
 int lsm_writes_append(struct lsm_writes *w, const struct lsm_writes *more)
 {
     size_t before = w->ops.size, size = more->ops.size;
@@ -156,7 +168,8 @@ int lsm_writes_each(const struct lsm_writes *w, int (*fn)(void *ctx, const struc
             one.tree = lsm_tree_by_id(w->db, id);
             lsm_db_unlock(w->db);
         }
-        one.kind = kind == LSM_KIND_DELETE ? LSM_WRITE_DELETE : LSM_WRITE_PUT;
+        one.kind = kind == LSM_KIND_DELETE ? LSM_WRITE_DELETE
+                   : kind == LSM_KIND_RANGE_DELETE ? LSM_WRITE_DELETE_RANGE : LSM_WRITE_PUT;
         rc = fn(ctx, &one);
     }
     return rc;
@@ -168,6 +181,8 @@ static int write_to_txn(void *ctx, const struct lsm_write *one)
 
     if (atomic_load(&one->tree->dropped))
         return lsm_fail(LSM_NOTFOUND, "%s: a tree of the batch was dropped", txn->db->path);
+    if (one->kind == LSM_WRITE_DELETE_RANGE)
+        return lsm_txn_delete_range(txn, one->tree, one->key, one->value);
     return one->kind == LSM_WRITE_DELETE ? lsm_txn_delete(txn, one->tree, one->key)
                                          : lsm_txn_put(txn, one->tree, one->key, one->value);
 }

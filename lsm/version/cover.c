@@ -352,6 +352,11 @@ static void filter_prev(struct lsm_iter *base)
     settle(f, true);
 }
 
+static bool filter_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
+{
+    return lsm_iter_pin(((struct filter *)base)->it, pin);
+}
+
 static void filter_close(struct lsm_iter *base)
 {
     struct filter *f = (struct filter *)base;
@@ -366,7 +371,7 @@ int lsm_cover_filter(struct lsm_cover *c, uint32_t newer_count, bool has_own, st
 {
     static const struct lsm_iter_methods methods = {
         filter_first, filter_last, filter_seek, filter_seek_prev, filter_next, filter_prev,
-        filter_close
+        filter_close, filter_pin
     };
     struct filter *f = lsm_mem_zalloc(c->os, sizeof *f);
 

@@ -56,7 +56,7 @@ static int backwards(void *ctx, struct lsm_slice a, struct lsm_slice b)
     return c ? c : a.size < b.size ? 1 : a.size > b.size ? -1 : 0;
 }
 
-static const struct lsm_comparator reverse = { "reverse", NULL, backwards };
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = backwards };
 
 /* ---- comparing ---- */
 

@@ -24,7 +24,7 @@ static int backwards(void *ctx, struct lsm_slice a, struct lsm_slice b)
     return lsm_slice_compare(b, a);
 }
 
-static const struct lsm_comparator reverse = { "reverse", NULL, backwards };
+static const struct lsm_comparator reverse = { .name = "reverse", .compare = backwards };
 
 static uint64_t newest(const struct raw *raw, int count, int key, uint64_t seq_max)
 {

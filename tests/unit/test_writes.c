@@ -171,6 +171,29 @@ TEST(writes_can_be_appended_to_themselves_and_written_again)
     disk_end();
 }
 
+TEST(writes_delete_ranges_in_their_place_among_the_others)
+{
+    struct lsm_writes *w;
+    struct store s;
+
+    disk_begin();
+    if (!open_two(&s, "a"))
+        return;
+    CHECK_OK(lsm_writes_new(s.db, &w));
+    CHECK_OK(lsm_writes_put(w, s.tree, text("a"), text("v")));
+    CHECK_OK(lsm_writes_put(w, s.tree, text("b"), text("v")));
+    CHECK_OK(lsm_writes_delete_range(w, s.tree, text("a"), text("c")));
+    CHECK_OK(lsm_writes_put(w, s.tree, text("b1"), text("v")));
+    CHECK_OK(lsm_writes_delete_range(w, s.tree, text("z"), text("a")));
+    CHECK_INT(lsm_writes_count(w), 4);
+    CHECK_RC(lsm_writes_delete_range(w, s.tree, text("z"), (struct lsm_slice){ NULL, 0 }), LSM_MISUSE);
+    CHECK_OK(lsm_db_write(s.db, w, true));
+    CHECK(!has(&s, "a") && !has(&s, "b") && has(&s, "b1"));
+    lsm_writes_free(w);
+    store_close(&s);
+    disk_end();
+}
+
 TEST(writes_are_all_there_or_none)
 {
     struct lsm_writes *w;
