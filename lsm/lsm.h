@@ -131,6 +131,27 @@ enum lsm_event_kind {
     LSM_EVENT_ERROR = 2     /* the store became read-only, bytes are corrupt */
 };
 
+enum lsm_event_what {
+    LSM_EVENT_TEXT = 0,     /* only the text says */
+    LSM_EVENT_FLUSH_BEGIN = 1, LSM_EVENT_FLUSH_END = 2,
+    LSM_EVENT_COMPACTION_BEGIN = 3, LSM_EVENT_COMPACTION_END = 4,
+    LSM_EVENT_STALL_BEGIN = 5, LSM_EVENT_STALL_END = 6,     /* writers are slowed down */
+    LSM_EVENT_STATE = 7     /* lsm_db_state() is another one now, because of code */
+};
+
+/* Something happened. Later versions append fields. Valid during the call. */
+struct lsm_event {
+    int kind;                   /* enum lsm_event_kind */
+    int what;                   /* enum lsm_event_what */
+    const char *text;           /* one line for people */
+    int code;                   /* of an end: how it went; of STATE: the failure. LSM_OK: fine */
+    uint32_t tree, level, output_level;     /* of a compaction; tree is a number that stays the same */
+    uint64_t tables_in, tables_out;
+    uint64_t bytes_in, bytes_out;   /* a flush takes in memory, a compaction table bytes */
+    uint64_t rows_in, rows_out;     /* of a compaction that ended */
+    uint64_t duration_us;       /* of an end; of a stall's: how long writers waited altogether */
+};
+
 /* A user and a group of the system. */
 struct lsm_owner {
     uint32_t uid, gid;
@@ -161,7 +182,9 @@ struct lsm_options {
     const uint8_t *uuid;        /* 16 bytes the store must have (LSM_MISMATCH), or NULL */
     const struct lsm_host *host; /* copied; NULL: the store alone decides */
     struct lsm_os *os;          /* NULL: the real one; else it must outlive the store */
-    void (*event)(void *ctx, int kind, const char *text);   /* any thread; NULL: none */
+    /* Told what happens, by any thread, also by several at the same time, and during calls into the
+       store: it must be quick and must not call back into the store. NULL: nobody. */
+    void (*event)(void *ctx, const struct lsm_event *event);
     void *event_ctx;
 };
 
@@ -535,10 +558,26 @@ int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats);
 struct lsm_stat {
     const char *name;
     uint64_t value;
-    const char *unit;           /* "bytes", "count", "us" */
+    const char *unit;           /* "bytes", "count", "us", "percent" */
 };
 /* Fill at most `count`; returns how many there are. */
 size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count);
+/*
+ * How long operations took, since the store was opened. Of gets and seeks one in 32
+ * is timed. Quantiles are upper bounds of the buckets that they fall in, at most a
+ * quarter too large.
+ */
+struct lsm_latency {
+    const char *name;           /* "get", "seek", "commit", "sync", "flush", "compaction", "stall" */
+    uint64_t count;             /* that were timed */
+    uint64_t total_us, p50_us, p99_us, p999_us, max_us;
+};
+/* Fill at most `count`; returns how many there are. */
+size_t lsm_db_latencies(struct lsm_db *db, struct lsm_latency *latencies, size_t count);
+/* A statistic by its name ("puts", "get_p99_us"), or a text: "stats" (all of them, one a line),
+   "levels" (of every tree), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
+   size that it takes. LSM_NOTFOUND: no such property. */
+int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size, size_t *needed);
 /* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why (text valid until the next call on this thread). */
 const char *lsm_db_state(struct lsm_db *db, const char **why);
 

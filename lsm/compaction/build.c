@@ -5,7 +5,8 @@
 
 #include "lsm/format/filename.h"
 
-#define PAUSE_ROWS 4096u
+#define PAUSE_ROWS 4096u                /* or */
+#define PAUSE_BYTES (UINT64_C(1) << 20)
 
 struct output {
     struct lsm_table_writer *writer;
@@ -47,6 +48,7 @@ static int output_finish(struct lsm_build *b, struct output *out, struct lsm_sli
     if (rc == LSM_OK) {
         meta.created_us = b->os->wall_us(b->os);
         b->bytes_written += meta.size_bytes;
+        b->count_all++;
         if (b->verify)
             rc = b->verify(b->verify_ctx, b->table.comparator, &meta);
         if (rc == LSM_OK)
@@ -213,7 +215,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
     struct lsm_retain retain;
     struct spans spans;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
-    uint64_t tag_before = 0;
+    uint64_t tag_before = 0, worked = 0;
     int rc;
 
     lsm_retain_init(&retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
@@ -224,7 +226,10 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
         uint64_t tag = it->tag;
         bool keep, same, beside;
 
-        if (++b->rows_read % PAUSE_ROWS == 0 && b->pause) {
+        b->rows_read++;
+        worked += it->key.size + it->value.size + PAUSE_BYTES / PAUSE_ROWS;
+        if (worked >= PAUSE_BYTES && b->pause) {
+            worked = 0;
             rc = b->pause(b->ctx);
             if (rc)
                 break;

@@ -38,7 +38,7 @@ struct lsm_build {
     bool (*is_bottom_range)(void *ctx, struct lsm_slice lo, struct lsm_slice hi);
     /* Should a file end before this key, for the caller's reasons? Asked with ascending keys. May be NULL. */
     bool (*cut)(void *ctx, struct lsm_slice key);
-    /* Called every few thousand rows; non-zero ends the job with that code. May be NULL. */
+    /* Called every MiB or few thousand rows; non-zero ends the job with that code. May be NULL. */
     int (*pause)(void *ctx);
     /* Read a complete file back, before anything refers to it. May be NULL. */
     int (*verify)(void *ctx, const struct lsm_comparator *cmp, const struct lsm_table_meta *meta);
@@ -49,7 +49,7 @@ struct lsm_build {
     /* ---- results ---- */
     struct lsm_table_meta **metas;      /* owned; created by lsm_table_meta_copy */
     size_t count, cap;
-    uint64_t bytes_written, rows_read, rows_written;
+    uint64_t bytes_written, rows_read, rows_written, count_all;     /* also after lsm_build_clear */
 };
 
 /* Drain `it` (not closed). On failure the files made so far are removed. */

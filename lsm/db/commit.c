@@ -266,6 +266,7 @@ int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
 {
     struct lsm_db *db = txn->db;
     struct lsm_commit me = { .txn = txn, .sync = sync };
+    uint64_t begun = db->os->mono_us(db->os);
 
     if (db->has_host)
         return lsm_fail(LSM_MISUSE, "%s: the host decides its transactions", db->path);
@@ -290,6 +291,7 @@ int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
                 lead(db);
         lsm_db_unlock(db);
     }
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_COMMIT], db->os->mono_us(db->os) - begun);
     if (me.rc == LSM_OK) {
         lsm_txn_free(txn);
         return LSM_OK;

@@ -487,20 +487,38 @@ int lsm_cursor_first(struct lsm_cursor *c)
     return stand(c, true);
 }
 
+/* Some are timed: 0 if this one is not. */
+static uint64_t begin_seek(struct lsm_cursor *c)
+{
+    uint64_t n = atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
+    return n % LSM_LATENCY_SAMPLE ? 0 : c->db->os->mono_us(c->db->os);
+}
+
+static void end_seek(struct lsm_cursor *c, uint64_t begun)
+{
+    if (begun)
+        lsm_histogram_add(&c->db->counters.latency[LSM_LATENCY_SEEK], c->db->os->mono_us(c->db->os) - begun);
+}
+
 int lsm_cursor_seek(struct lsm_cursor *c, struct lsm_slice key)
 {
+    uint64_t begun;
+
     if (c->has_lower && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->lower)) < 0)
         return lsm_cursor_first(c);
-    atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
+    begun = begin_seek(c);
     seek_live(c, key);
+    end_seek(c, begun);
     return stand(c, true);
 }
 
 int lsm_cursor_seek_prev(struct lsm_cursor *c, struct lsm_slice key)
 {
+    uint64_t begun;
+
     if (c->has_upper && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0)
         return lsm_cursor_last(c);
-    atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
+    begun = begin_seek(c);
     c->visible.pause_after = 0;
     if (c->tree->cmp) {
         lsm_visible_seek_prev(&c->visible, key);
@@ -511,6 +529,7 @@ int lsm_cursor_seek_prev(struct lsm_cursor *c, struct lsm_slice key)
             return c->dead_key.rc;
         seek_live_before(c, above, false);
     }
+    end_seek(c, begun);
     return stand(c, false);
 }
 

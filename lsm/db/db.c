@@ -43,7 +43,9 @@ void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text
     }
     lsm_db_unlock(db);
     if (changed)
-        lsm_db_event(db, health >= LSM_HEALTH_READ_ONLY ? LSM_EVENT_ERROR : LSM_EVENT_WARNING, "%s", text);
+        lsm_db_tell(db, &(struct lsm_event){
+            .kind = health >= LSM_HEALTH_READ_ONLY ? LSM_EVENT_ERROR : LSM_EVENT_WARNING,
+            .what = LSM_EVENT_STATE, .code = code }, "%s", text);
 }
 
 int lsm_db_writable(struct lsm_db *db)
@@ -269,6 +271,7 @@ static void db_free(struct lsm_db *db)
         lsm_tree_free(db->trees[i]);
     lsm_mem_free(os, db->trees);
     lsm_mem_free(os, db->comparators);
+    lsm_mem_free(os, db->counters.latency);
     lsm_mem_free(os, db->obsolete);
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
@@ -477,7 +480,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     const char *name = path ? path : ":memory:";
     size_t size = strlen(name) + 1;
     db->path = lsm_mem_alloc(os, size);
-    rc = db->path ? new_locks(db) : lsm_nomem();
+    db->counters.latency = lsm_mem_zalloc(os, LSM_LATENCY_COUNT * sizeof *db->counters.latency);
+    rc = db->path && db->counters.latency ? new_locks(db) : lsm_nomem();
     if (rc == LSM_OK && os->random(os, db->nonce_seed, sizeof db->nonce_seed))
         rc = lsm_fail(LSM_IOERR, "the machine gives no random bytes");
     if (rc == LSM_OK)

@@ -27,6 +27,7 @@
 #include "lsm/store/memfilter.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/table.h"
+#include "lsm/util/histogram.h"
 #include "lsm/version/cover.h"
 #include "lsm/version/manifest.h"
 #include "lsm/version/version.h"
@@ -118,12 +119,21 @@ struct lsm_snapshot {
 
 enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CORRUPT };
 
+enum lsm_latency_of {           /* names: stats.c */
+    LSM_LATENCY_GET, LSM_LATENCY_SEEK, LSM_LATENCY_COMMIT, LSM_LATENCY_SYNC, LSM_LATENCY_FLUSH,
+    LSM_LATENCY_COMPACTION, LSM_LATENCY_STALL, LSM_LATENCY_COUNT
+};
+
+#define LSM_LATENCY_SAMPLE 32u  /* of gets and seeks one in so many is timed */
+
 struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
+    atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
+    struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
 
 struct lsm_db {
@@ -143,7 +153,7 @@ struct lsm_db {
     uint32_t file_mode;
     bool has_owner;
     struct lsm_owner owner;
-    void (*event)(void *ctx, int kind, const char *text);
+    void (*event)(void *ctx, const struct lsm_event *event);
     void *event_ctx;
     struct lsm_file *info_log;
     uint64_t info_log_size;
@@ -223,6 +233,11 @@ struct lsm_db {
     /* worker */
     struct lsm_thread *worker;
     bool stop, flush_wanted, flushing, compacting;
+    /* throttle.c: what writers owe and pay */
+    atomic_uint_least64_t pace_bytes;   /* put into batches since the last look */
+    uint64_t pace_owed_ns, pace_paid_us;
+    uint64_t flush_ns_per_kib;          /* how long a flush takes, measured */
+    bool stalling;
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
@@ -259,6 +274,9 @@ int lsm_paranoid_table(void *ctx, const struct lsm_comparator *cmp, const struct
 
 /* ---- event.c ---- */
 void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* One with figures, but for its text. A beginning goes to the callback only, not to LOG. */
+void lsm_db_tell(struct lsm_db *db, const struct lsm_event *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void lsm_db_event_close(struct lsm_db *db);
 #define LSM_TIME_TEXT_SIZE 40
 /* "2026-11-21 11:13:32.007", UTC */
@@ -385,8 +403,13 @@ int lsm_snapshot_open_seq(struct lsm_db *db, uint64_t seq, struct lsm_snapshot *
 /* ---- worker.c ---- */
 void lsm_worker_main(void *db);
 void lsm_worker_wake(struct lsm_db *db);        /* mutex held */
+bool lsm_worker_is_quiet(struct lsm_db *db);    /* mutex held */
+
+/* ---- throttle.c ---- */
 /* What the writer must wait for, as a delay. Mutex held; may release and take it. */
-void lsm_worker_throttle(struct lsm_db *db);
+void lsm_throttle(struct lsm_db *db);
+/* A flush of so many bytes of memtables took so long. Mutex held. */
+void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
 bool lsm_worker_flush_due(const struct lsm_db *db);     /* mutex held */
 int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
 void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */

@@ -50,23 +50,22 @@ static void open_info_log(struct lsm_db *db)
         db->info_log_size = info.size;
 }
 
-void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...)
+/* To the callback, and to LOG if it is worth a line there. */
+static void tell(struct lsm_db *db, struct lsm_event event, bool log, const char *format, va_list ap)
 {
     char text[LSM_ERROR_TEXT_SIZE], line[LSM_ERROR_TEXT_SIZE + 64];
     char time[LSM_TIME_TEXT_SIZE];
     int n;
-    va_list ap;
 
-    va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
-    va_end(ap);
+    event.text = text;
     if (db->event)
-        db->event(db->event_ctx, kind, text);
-    if (!db->writing_begun || db->read_only)
+        db->event(db->event_ctx, &event);
+    if (!log || !db->writing_begun || db->read_only)
         return;                 /* a store that is only read is not written to */
 
     lsm_time_text(db->os->wall_us(db->os), time);
-    n = snprintf(line, sizeof line, "%s %s: %s\n", time, kind_name[kind], text);
+    n = snprintf(line, sizeof line, "%s %s: %s\n", time, kind_name[event.kind], text);
     if (n < 0)
         return;
     if ((size_t)n >= sizeof line)
@@ -84,6 +83,27 @@ void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...)
     if (db->info_log && db->os->file_write(db->info_log, line, (size_t)n, db->info_log_size) == 0)
         db->info_log_size += (uint64_t)n;
     db->os->mutex_unlock(db->info_mutex);
+}
+
+void lsm_db_event(struct lsm_db *db, int kind, const char *format, ...)
+{
+    struct lsm_event event = { .kind = kind };
+    va_list ap;
+
+    va_start(ap, format);
+    tell(db, event, true, format, ap);
+    va_end(ap);
+}
+
+void lsm_db_tell(struct lsm_db *db, const struct lsm_event *event, const char *format, ...)
+{
+    bool begins = event->what == LSM_EVENT_FLUSH_BEGIN || event->what == LSM_EVENT_COMPACTION_BEGIN ||
+                  event->what == LSM_EVENT_STALL_BEGIN;
+    va_list ap;
+
+    va_start(ap, format);
+    tell(db, *event, !begins, format, ap);
+    va_end(ap);
 }
 
 void lsm_db_event_close(struct lsm_db *db)

@@ -24,6 +24,7 @@ struct search {
     struct lsm_slice key;
     uint64_t hash;
     bool has_hash, no_cache;
+    uint32_t searched;          /* tables */
     struct lsm_view_point at;
     uint64_t gone;              /* newest range delete seen in the place that is searched; 0: none */
     uint64_t tag;               /* of what was found */
@@ -96,6 +97,7 @@ static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_
     if (m->tree != s->tree->id || lsm_key_compare(s->tree->cmp, s->key, m->smallest) < 0 ||
         lsm_key_compare(s->tree->cmp, s->key, m->largest) > 0)
         return LSM_NOTFOUND;
+    s->searched++;
     rc = get_table(s, m, &table, &keep);
     if (rc)
         return rc;
@@ -230,17 +232,25 @@ int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_
     struct lsm_db *db = tree->db;
     struct search s = { .db = db, .tree = tree, .key = key };
     struct lsm_view *view;
+    uint64_t begun;
+    bool timed;
     int rc = lsm_db_usable(db);
 
     memset(value, 0, sizeof *value);
     if (rc)
         return rc;
-    atomic_fetch_add_explicit(&db->counters.gets, 1, memory_order_relaxed);
+    timed = atomic_fetch_add_explicit(&db->counters.gets, 1, memory_order_relaxed) % LSM_LATENCY_SAMPLE == 0;
+    begun = timed ? db->os->mono_us(db->os) : 0;
     s.no_cache = read && read->no_cache;
     view = lsm_view_current(db);
     lsm_view_point(db, read, &s.at);
     rc = get_one(&s, view, read ? read->txn : NULL, value);
     lsm_view_unref(view);
+    if (timed) {
+        lsm_histogram_add(&db->counters.latency[LSM_LATENCY_GET], db->os->mono_us(db->os) - begun);
+        atomic_fetch_add_explicit(&db->counters.tables_searched, s.searched, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.gets_timed, 1, memory_order_relaxed);
+    }
     return rc;
 }
 

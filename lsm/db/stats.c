@@ -3,26 +3,68 @@
  */
 #include "lsm/db/db.h"
 
+static const char *const latency_name[LSM_LATENCY_COUNT] = {
+    "get", "seek", "commit", "sync", "flush", "compaction", "stall"
+};
+
+/* What lsm_db_stats says of each. */
+static const char *const latency_stat[LSM_LATENCY_COUNT][4] = {
+#define LATENCY(name) { name "_p50_us", name "_p99_us", name "_p999_us", name "_max_us" }
+    LATENCY("get"), LATENCY("seek"), LATENCY("commit"), LATENCY("sync"), LATENCY("flush"),
+    LATENCY("compaction"), LATENCY("stall")
+#undef LATENCY
+};
+
+size_t lsm_db_latencies(struct lsm_db *db, struct lsm_latency *latencies, size_t count)
+{
+    for (size_t i = 0; i < LSM_LATENCY_COUNT && i < count; i++) {
+        const struct lsm_histogram *h = &db->counters.latency[i];
+        latencies[i] = (struct lsm_latency){
+            latency_name[i], lsm_histogram_count(h), atomic_load(&h->total), lsm_histogram_quantile(h, 500),
+            lsm_histogram_quantile(h, 990), lsm_histogram_quantile(h, 999), atomic_load(&h->max)
+        };
+    }
+    return LSM_LATENCY_COUNT;
+}
+
+/* 100 * a / b; 0 where nothing was done. */
+static uint64_t percent(uint64_t a, uint64_t b)
+{
+    return b ? (uint64_t)((double)a * 100 / (double)b + 0.5) : 0;
+}
+
 /* The names are part of the interface: append, never change. */
 size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
 {
     struct lsm_cache_stats cache;
     struct lsm_counters *c = &db->counters;
     uint64_t memtables, tables_memory = lsm_tables_memory(db->tables), log_bytes, snapshots = 0;
-    uint64_t table_bytes = 0, table_count = 0;
+    uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written;
+    struct lsm_latency latency[LSM_LATENCY_COUNT];
+    struct lsm_tables_stats tables;
     size_t n = 0;
 
+    lsm_tables_stats(db->tables, &tables);
+    lsm_db_latencies(db, latency, LSM_LATENCY_COUNT);
     lsm_cache_stats(db->cache, &cache);
     lsm_db_lock(db);
     memtables = lsm_view_memory(db->view);
     log_bytes = atomic_load(&db->log_size);
     for (struct lsm_snapshot *s = db->oldest_snapshot; s; s = s->next)
         snapshots++;
-    for (uint32_t t = 0; t < db->view->version->tree_count; t++)
+    for (uint32_t t = 0; t < db->view->version->tree_count; t++) {
+        uint64_t deepest = 0;
         for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+            uint64_t here = 0;
+            for (uint32_t i = 0; i < db->view->version->trees[t]->level[l].count; i++)
+                here += db->view->version->trees[t]->level[l].runs[i]->meta.raw_bytes;
+            raw += here;
+            deepest = here ? here : deepest;
             table_bytes += db->view->version->trees[t]->level[l].bytes;
             table_count += db->view->version->trees[t]->level[l].count;
         }
+        raw_deepest += deepest;
+    }
     lsm_db_unlock(db);
 
 #define STAT(name_, value_, unit_)                                             \
@@ -73,6 +115,23 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("tables_dropped", COUNTER(tables_dropped), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
+    written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written);
+    STAT("user_bytes_written", COUNTER(user_bytes), "bytes");
+    STAT("spill_bytes_written", COUNTER(spill_bytes), "bytes");
+    STAT("write_amplification", percent(written, COUNTER(user_bytes)), "percent");
+    STAT("space_amplification", percent(raw, raw_deepest), "percent");
+    STAT("read_amplification", percent(COUNTER(tables_searched), COUNTER(gets_timed)), "percent");
+    STAT("block_reads", tables.block_reads, "count");
+    STAT("block_bytes_read", tables.block_bytes, "bytes");
+    STAT("filter_denied", tables.filter_denied, "count");
+    STAT("filter_wrong", tables.filter_wrong, "count");
+    STAT("tables_open", tables.open, "count");
+    for (size_t i = 0; i < LSM_LATENCY_COUNT; i++) {
+        STAT(latency_stat[i][0], latency[i].p50_us, "us");
+        STAT(latency_stat[i][1], latency[i].p99_us, "us");
+        STAT(latency_stat[i][2], latency[i].p999_us, "us");
+        STAT(latency_stat[i][3], latency[i].max_us, "us");
+    }
 #undef STAT
 #undef COUNTER
     return n;

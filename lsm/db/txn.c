@@ -62,7 +62,7 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
     txn->batch.mem = db->spare;
     db->spare = NULL;
     atomic_fetch_add(&db->batch_memory, lsm_batch_bytes(&txn->batch));
-    lsm_worker_throttle(db);
+    lsm_throttle(db);
     lsm_db_unlock(db);
     *out = txn;
     return LSM_OK;
@@ -224,6 +224,8 @@ static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind k
             return rc;
         before = lsm_batch_bytes(&txn->batch);
     }
+    atomic_fetch_add_explicit(&txn->db->pace_bytes, key.size + value.size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&txn->db->counters.user_bytes, key.size + value.size, memory_order_relaxed);
     rc = lsm_batch_add(&txn->batch, kind, tree->id, tree->cmp, key, value);
     if (rc == LSM_OK)
         lsm_own_dead_write(txn->own_dead, tree, kind != LSM_KIND_DELETE && kind != LSM_KIND_RANGE_DELETE,
@@ -365,6 +367,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
             lsm_tables_forget(db->tables, meta.number); /* opened without what comes next */
         }
         meta.seq_add = LSM_SEQ_OWN;     /* seen as its own rows until it is published */
+        atomic_fetch_add_explicit(&db->counters.spill_bytes, meta.size_bytes, memory_order_relaxed);
         if (rc == LSM_OK)
             rc = lsm_run_new(db->os, &meta, &run);
         if (rc == LSM_OK) {

@@ -141,7 +141,7 @@ bool lsm_worker_flush_due(const struct lsm_db *db)
     return db->flush_wanted || lsm_view_memory(db->view) >= db->memtable_bytes;
 }
 
-static bool is_quiet(struct lsm_db *db)
+bool lsm_worker_is_quiet(struct lsm_db *db)
 {
     if (db->solo_in_flight || db->joints_in_flight)
         return false;
@@ -160,6 +160,7 @@ struct flush {
     uint64_t log_number;        /* the first log that is still needed afterwards */
     bool suspect;
     struct lsm_edit edit;
+    uint64_t begun_us, bytes_in;        /* of memtables */
     struct lsm_build *builds;   /* hold the metas that the edit refers to */
     uint32_t build_count, build_cap;
 };
@@ -371,7 +372,7 @@ static int seal(struct flush *f)
 
     lsm_db_lock(db);
     lsm_write_slot_take(db);
-    if (!is_quiet(db)) {
+    if (!lsm_worker_is_quiet(db)) {
         lsm_write_slot_give(db);
         lsm_db_unlock(db);
         return lsm_fail(LSM_BUSY, "%s: a joint transaction is undecided", db->path);
@@ -480,6 +481,43 @@ static int install(struct flush *f)
     return rc;
 }
 
+static void flush_begins(struct flush *f)
+{
+    struct lsm_event event = { .what = LSM_EVENT_FLUSH_BEGIN };
+
+    f->begun_us = f->db->os->mono_us(f->db->os);
+    f->bytes_in = event.bytes_in = lsm_view_memory(f->view);
+    lsm_db_tell(f->db, &event, "flush of %llu bytes begins", (unsigned long long)event.bytes_in);
+}
+
+static void flush_ends(struct flush *f, int rc)
+{
+    struct lsm_db *db = f->db;
+    struct lsm_event event = { .kind = rc ? LSM_EVENT_WARNING : LSM_EVENT_INFO, .what = LSM_EVENT_FLUSH_END,
+                               .code = rc, .bytes_in = f->bytes_in,
+                               .duration_us = db->os->mono_us(db->os) - f->begun_us };
+    char why[LSM_ERROR_TEXT_SIZE] = "";
+
+    if (rc)
+        lsm_error_save(why, sizeof why);
+    for (uint32_t i = 0; i < f->build_count; i++) {
+        event.tables_out += f->builds[i].count;
+        event.bytes_out += f->builds[i].bytes_written;
+    }
+    lsm_db_tell(db, &event, "flushed %llu bytes to %llu tables, %llu bytes, in %llu ms%s%s",
+                (unsigned long long)event.bytes_in, (unsigned long long)event.tables_out,
+                (unsigned long long)event.bytes_out, (unsigned long long)(event.duration_us / 1000),
+                rc ? ": " : "", why);
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_FLUSH], event.duration_us);
+    if (rc) {
+        lsm_fail(rc, "%s", why);
+        return;
+    }
+    lsm_db_lock(db);
+    lsm_throttle_flushed(db, f->bytes_in, event.duration_us);
+    lsm_db_unlock(db);
+}
+
 int lsm_worker_flush(struct lsm_db *db)
 {
     struct flush f = { .db = db };
@@ -495,6 +533,7 @@ int lsm_worker_flush(struct lsm_db *db)
     lsm_edit_init(&f.edit, db->os);
     rc = seal(&f);
     if (rc == LSM_OK) {
+        flush_begins(&f);
         rc = write_tables(&f);
         if (rc == LSM_OK) {
             rc = install(&f);
@@ -507,6 +546,7 @@ int lsm_worker_flush(struct lsm_db *db)
         }
         if (rc == LSM_OK)
             atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+        flush_ends(&f, rc);
     }
     for (uint32_t i = 0; i < f.build_count; i++) {
         for (size_t k = 0; rc && !uncertain && k < f.builds[i].count; k++) {
@@ -551,7 +591,7 @@ static int compact_pause(void *ctx)
     trim_memory(db);
     lsm_db_lock(db);
     stop = db->stop;
-    flush = lsm_worker_flush_due(db) && is_quiet(db) && !db->flushing;
+    flush = lsm_worker_flush_due(db) && lsm_worker_is_quiet(db) && !db->flushing;
     lsm_db_unlock(db);
     if (stop)
         return lsm_fail(LSM_BUSY, "%s: closing", db->path);
@@ -626,6 +666,43 @@ static uint64_t job_bytes(const struct lsm_job *job)
     return bytes;
 }
 
+static void job_begins(struct lsm_db *db, const struct lsm_job *job)
+{
+    struct lsm_event event = { .what = LSM_EVENT_COMPACTION_BEGIN, .tree = job->tree, .level = job->level,
+                               .output_level = job->output_level, .bytes_in = job_bytes(job),
+                               .tables_in = (uint64_t)job->upper_count + job->lower_count };
+
+    lsm_db_tell(db, &event, "compaction of tree %u level %u begins: %llu bytes", job->tree, job->level,
+                (unsigned long long)event.bytes_in);
+}
+
+static void job_ends(struct lsm_db *db, const struct lsm_job *job, const struct lsm_build *b, uint64_t started,
+                     int rc)
+{
+    struct lsm_event event = { .what = LSM_EVENT_COMPACTION_END, .code = rc, .tree = job->tree,
+                               .level = job->level, .output_level = job->output_level,
+                               .tables_in = (uint64_t)job->upper_count + job->lower_count,
+                               .bytes_in = job_bytes(job), .tables_out = b->count_all,
+                               .bytes_out = b->bytes_written, .rows_in = b->rows_read,
+                               .rows_out = b->rows_written,
+                               .duration_us = db->os->mono_us(db->os) - started };
+    char why[LSM_ERROR_TEXT_SIZE] = "";
+
+    if (rc)
+        lsm_error_save(why, sizeof why);
+    if (rc && rc != LSM_BUSY && rc != LSM_NOTFOUND)
+        event.kind = LSM_EVENT_WARNING;
+    lsm_db_tell(db, &event, "compacted tree %u level %u: %u + %u tables, %llu bytes into level %u: "
+                "%llu bytes, %llu of %llu rows kept, %llu ms%s%s", job->tree, job->level, job->upper_count,
+                job->lower_count, (unsigned long long)event.bytes_in, job->output_level,
+                (unsigned long long)event.bytes_out, (unsigned long long)event.rows_out,
+                (unsigned long long)event.rows_in, (unsigned long long)(event.duration_us / 1000),
+                rc ? ": " : "", why);
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_COMPACTION], event.duration_us);
+    if (rc)
+        lsm_fail(rc, "%s", why);
+}
+
 /* Run a job of this version. The caller has set db->compacting. */
 static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_version *version,
                    const struct lsm_job *job)
@@ -647,6 +724,7 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
         rc = run_move(&run, job);
         return rc == LSM_NOTFOUND ? LSM_OK : rc;
     }
+    job_begins(db, job);
     lsm_db_lock(db);
     rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
     policy = db->policy;
@@ -663,17 +741,12 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     }
     lsm_mem_free(db->os, snapshots);
     atomic_fetch_add_explicit(&db->counters.compact_bytes_written, c.build.bytes_written, memory_order_relaxed);
+    job_ends(db, job, &c.build, started, rc);
     if (rc == LSM_NOTFOUND)
         return LSM_OK;          /* the tree was dropped meanwhile */
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.compact_bytes_read, job_bytes(job), memory_order_relaxed);
-        lsm_db_event(db, LSM_EVENT_INFO, "compacted tree %u level %u: %u + %u tables, %llu bytes into level %u: "
-                     "%llu bytes, %llu of %llu rows kept, %llu ms", tree->id, job->level, job->upper_count,
-                     job->lower_count, (unsigned long long)job_bytes(job), job->output_level,
-                     (unsigned long long)c.build.bytes_written, (unsigned long long)c.build.rows_written,
-                     (unsigned long long)c.build.rows_read,
-                     (unsigned long long)((db->os->mono_us(db->os) - started) / 1000));
     }
     return rc;
 }
@@ -828,7 +901,7 @@ static int step(struct lsm_db *db)
     bool flush, wait;
 
     lsm_db_lock(db);
-    flush = lsm_worker_flush_due(db) && is_quiet(db);
+    flush = lsm_worker_flush_due(db) && lsm_worker_is_quiet(db);
     wait = db->compact_wait > 0;
     lsm_db_unlock(db);
     if (flush)
@@ -909,30 +982,4 @@ int lsm_db_step(struct lsm_db *db)
     else if (rc != LSM_DONE && rc != LSM_BUSY)
         note_failure(db, rc);
     return rc;
-}
-
-void lsm_worker_throttle(struct lsm_db *db)
-{
-    uint64_t memory = lsm_view_memory(db->view), started, until;
-
-    if (memory >= db->memtable_bytes)
-        lsm_worker_wake(db);
-    if (db->no_worker || memory < db->memtable_bytes + db->memtable_bytes / 2 ||
-        db->health >= LSM_DEGRADED || db->settle_refused || !is_quiet(db))
-        return;
-    /* From half a memtable of debt on the wait grows; at a whole one it lasts until the flush is done,
-       because memory is bounded. */
-    started = db->os->mono_us(db->os);
-    until = started + THROTTLE_WAIT_US;
-    while (lsm_view_memory(db->view) >= 2 * db->memtable_bytes && is_quiet(db) &&
-           db->health < LSM_DEGRADED && !db->settle_refused && db->os->mono_us(db->os) < until)
-        db->os->cond_wait_us(db->changed, db->mutex, 10000);
-    if (db->os->mono_us(db->os) - started < 1000) {
-        uint64_t debt = memory - db->memtable_bytes - db->memtable_bytes / 2;
-        uint64_t us = debt * 2000 / (db->memtable_bytes / 2 + 1);
-        lsm_db_unlock(db);
-        db->os->sleep_us(db->os, us < 2000 ? us : 2000);
-        lsm_db_lock(db);
-    }
-    atomic_fetch_add_explicit(&db->counters.stall_us, db->os->mono_us(db->os) - started, memory_order_relaxed);
 }

@@ -323,11 +323,13 @@ int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
 
 int lsm_write_sync(struct lsm_db *db)
 {
+    uint64_t begun = db->os->mono_us(db->os);
     int rc;
 
     assert(db->log_busy);
     atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
     rc = lsm_log_sync(&db->log);
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_SYNC], db->os->mono_us(db->os) - begun);
     if (rc == LSM_OK)
         lsm_carry_covered(db);
     return rc;

@@ -122,6 +122,8 @@ int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_bl
     if (rc)
         return rc;
     s->sealed.size = size;
+    atomic_fetch_add_explicit(&t->tables->block_reads, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->tables->block_bytes, size, memory_order_relaxed);
     if (kind == LSM_BLOCK_DATA && s->sealed.data[size - LSM_SEAL_TRAILER_SIZE] != LSM_CODEC_NONE) {
         rc = lsm_compressor_take(t->tables->compressors, &compressor);
         if (rc)
@@ -853,8 +855,10 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
     if (p == t->top->count)
         return LSM_NOTFOUND;
     part = &t->parts[p];
-    if (part->filter_size && lsm_filter_is_possible(t->cmp) && !filter_passes(t, part, hash, no_cache))
+    if (part->filter_size && lsm_filter_is_possible(t->cmp) && !filter_passes(t, part, hash, no_cache)) {
+        atomic_fetch_add_explicit(&t->tables->filter_denied, 1, memory_order_relaxed);
         return LSM_NOTFOUND;
+    }
 
     index = atomic_load_explicit(&part->index, memory_order_acquire);
     if (!index) {
@@ -884,6 +888,8 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
     lsm_block_row(block, i, &suffix, tag, value);
     if (!row_is_key(t, block, suffix, key)) {
         lsm_cache_unpin(cache, entry);
+        if (part->filter_size && lsm_filter_is_possible(t->cmp))
+            atomic_fetch_add_explicit(&t->tables->filter_wrong, 1, memory_order_relaxed);
         return LSM_NOTFOUND;
     }
     *tag += t->tag_add;

@@ -40,6 +40,8 @@ struct lsm_tables_stats {
     uint64_t opens;             /* since the start */
     uint64_t filter_faults;     /* filters that could not be read: blocks were read instead */
     uint64_t kept_bytes;        /* index partitions and filters pinned by open tables */
+    uint64_t filter_denied, filter_wrong;       /* gets that a filter answered; that it let through in vain */
+    uint64_t block_reads, block_bytes;  /* from files, for anybody */
 };
 void lsm_tables_stats(struct lsm_tables *tables, struct lsm_tables_stats *stats);
 

@@ -79,6 +79,7 @@ struct lsm_tables {
     atomic_bool over;                   /* more are open than open_max, all in use */
     atomic_uint_least64_t clock;        /* advances with the use of another table */
     atomic_uint_least64_t memory, kept_bytes, filter_faults, opens;
+    atomic_uint_least64_t filter_denied, filter_wrong, block_reads, block_bytes;
     struct lsm_tables_shard {
         struct lsm_mutex *mutex;        /* guards the rest */
         struct lsm_table **buckets;

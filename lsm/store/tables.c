@@ -308,4 +308,8 @@ void lsm_tables_stats(struct lsm_tables *ts, struct lsm_tables_stats *stats)
     stats->opens = atomic_load(&ts->opens);
     stats->filter_faults = atomic_load(&ts->filter_faults);
     stats->kept_bytes = atomic_load(&ts->kept_bytes);
+    stats->filter_denied = atomic_load(&ts->filter_denied);
+    stats->filter_wrong = atomic_load(&ts->filter_wrong);
+    stats->block_reads = atomic_load(&ts->block_reads);
+    stats->block_bytes = atomic_load(&ts->block_bytes);
 }
