@@ -146,11 +146,12 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error);
 /* The stores of the process, for lsm_debug(): one line each, from sqlite3_malloc. */
 char *lsm_vtab_store_list(void);
 
-/* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if it cannot be told. */
-bool lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn);
+/* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if an authorizer
+   keeps it secret. A code of SQLite's. */
+int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
 
-/* PRAGMA busy_timeout of the connection, in milliseconds. */
-int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn);
+/* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
+int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
 
 /* ---- vtab_settle.c ------------------------------------------------------- */
 
@@ -267,6 +268,7 @@ struct lsm_vtab_table {
     struct lsm_vtab_buf key, old_key, row;
     struct lsm_vtab_row old_row;        /* schema NULL until it is needed */
     bool number_text_noted;     /* the tree's note about number-like text is committed */
+    bool no_guess;              /* a guess that one key is one row was wrong: none any more */
 };
 
 /* Find the table's tree; opens the store. */
@@ -279,13 +281,14 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error);
 /*
  * One access to a table, as xBestIndex hands it to xFilter in idxStr:
  *
- *     plan  := term* ["D"] ["K"]
+ *     plan  := term* ["D"] ["K"] ["U"]
  *     term  := op part            one for each argument of xFilter, in their order
  *     op    := "=" EQ  "i" IN, all values at once  "s" IS  "n" IS NULL
  *              ">" GT  "]" GE  "<" LT  "[" LE  "g" GLOB
  *     part  := the key column, decimal, and "p" if the right-hand side is known to be
  *              text or blob without affinity, and "o" if ORDER BY relies on its being one value
  *     D     := descending        K := only key columns are asked for
+ *     U     := SQLite was told of one row at most, because no key is a text like '12': xFilter must see
  */
 struct lsm_vtab_plan_term {
     char op;
@@ -296,7 +299,7 @@ struct lsm_vtab_plan_term {
 struct lsm_vtab_plan {
     struct lsm_vtab_plan_term terms[LSM_VTAB_PLAN_TERM_MAX];
     int term_count;
-    bool desc, key_only;
+    bool desc, key_only, guessed_unique;
 };
 
 int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);

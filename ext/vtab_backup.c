@@ -73,7 +73,9 @@ static int pair_init(struct pair *p, struct lsm_vtab_ctx *ctx, const char *path,
 
     memset(p, 0, sizeof(*p));
     p->ctx = ctx;
-    p->left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
+    rc = lsm_vtab_conn_timeout_ms(ctx->conn, &p->left_ms);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_set(error, rc, "busy_timeout: %s", sqlite3_errstr(rc));
     if (ctx->db_path[0])
         sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_VFS_POINTER, &p->vfs);
     if (p->vfs == NULL)

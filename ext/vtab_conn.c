@@ -194,40 +194,56 @@ char *lsm_vtab_store_list(void)
 
 /* ---- opening -------------------------------------------------------------- */
 
-int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn)
+/*
+ * One value of a PRAGMA. A nested statement that fails for lack of memory or because of an
+ * interrupt has rolled back the whole transaction: its code must not be lost.
+ */
+static int step_pragma(sqlite3_stmt **stmt, sqlite3 *db, const char *sql)
 {
-    int timeout_ms = 0;
+    int rc = SQLITE_OK;
 
-    if (conn->timeout_stmt == NULL
-        && lsm_vtab_sql_prepare(conn->db, &conn->timeout_stmt, "PRAGMA busy_timeout") != SQLITE_OK)
-        return 0;
-    if (sqlite3_step(conn->timeout_stmt) == SQLITE_ROW)
-        timeout_ms = sqlite3_column_int(conn->timeout_stmt, 0);
-    sqlite3_reset(conn->timeout_stmt);
-    return timeout_ms < 0 ? 0 : timeout_ms;
+    if (*stmt == NULL)
+        rc = lsm_vtab_sql_prepare(db, stmt, "%s", sql);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(*stmt);
+    if (rc == SQLITE_ROW)
+        return SQLITE_OK;
+    return rc == SQLITE_DONE ? SQLITE_ERROR : rc;
 }
 
-bool lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn)
+int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms)
+{
+    int rc = step_pragma(&conn->timeout_stmt, conn->db, "PRAGMA busy_timeout");
+
+    *timeout_ms = rc == SQLITE_OK ? sqlite3_column_int(conn->timeout_stmt, 0) : 0;
+    if (*timeout_ms < 0)
+        *timeout_ms = 0;
+    sqlite3_reset(conn->timeout_stmt);
+    return rc == SQLITE_AUTH ? SQLITE_OK : rc;
+}
+
+int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8)
 {
     sqlite3_stmt *stmt = NULL;
     const char *name;
+    int rc = SQLITE_OK;
 
-    if (conn->encoding_known)
-        return conn->is_utf8;
-    conn->is_utf8 = false;
-    if (lsm_vtab_sql_prepare(conn->db, &stmt, "PRAGMA encoding") == SQLITE_OK
-        && sqlite3_step(stmt) == SQLITE_ROW) {
-        name = (const char *)sqlite3_column_text(stmt, 0);
+    if (!conn->encoding_known) {
+        rc = step_pragma(&stmt, conn->db, "PRAGMA encoding");
+        name = rc == SQLITE_OK ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
         conn->is_utf8 = name && strcmp(name, "UTF-8") == 0;
         conn->encoding_known = name != NULL;
+        if (rc == SQLITE_OK && name == NULL)
+            rc = SQLITE_NOMEM;
+        sqlite3_finalize(stmt);
     }
-    sqlite3_finalize(stmt);
-    return conn->is_utf8;
+    *is_utf8 = conn->is_utf8;
+    return rc == SQLITE_AUTH ? SQLITE_OK : rc;
 }
 
 /* Open the directory, waiting for another process as busy_timeout says. */
 static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const uint8_t *uuid,
-                   bool create, struct lsm_db **db)
+                   bool create, int left_ms, struct lsm_db **db)
 {
     struct lsm_host host = { store, lsm_vtab_settle };
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
@@ -235,7 +251,6 @@ static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const
     struct lsm_vtab_file file;
     struct lsm_owner owner;
     bool is_readonly = sqlite3_db_readonly(ctx->conn->db, ctx->schema) == 1;
-    int left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
     int pause_ms = 1;
     int rc;
 
@@ -299,7 +314,7 @@ static int open_in_memory(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, char **
     store = store_new("", "", 0, 0);
     if (store == NULL)
         return SQLITE_NOMEM;
-    rc = open_db(ctx, store, NULL, true, &store->db);
+    rc = open_db(ctx, store, NULL, true, 0, &store->db);
     if (rc != LSM_OK) {
         store_free(store);
         return lsm_vtab_error_engine(error, rc);
@@ -316,10 +331,14 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     sqlite3_vfs *vfs = NULL;
     struct lsm_vtab_file file;
+    int timeout_ms;
     int rc;
 
     if (ctx->db_path[0] == '\0')
         return open_in_memory(ctx, uuid, error);
+    rc = lsm_vtab_conn_timeout_ms(ctx->conn, &timeout_ms);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_set(error, rc, "busy_timeout: %s", sqlite3_errstr(rc));
     if (machine->file_info(machine->ctx, ctx->db_path, &file) != 0)
         return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", ctx->db_path);
     rc = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
@@ -328,7 +347,7 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
     if (rc != SQLITE_OK)
         return rc;
     if (store->db == NULL) {
-        rc = open_db(ctx, store, uuid, create, &db);
+        rc = open_db(ctx, store, uuid, create, timeout_ms, &db);
         if (rc != LSM_OK)
             rc = open_error(ctx, store->path, rc, uuid, error);
         registry_opened(store, db);

@@ -592,6 +592,100 @@ static int sort_rows(struct cursor *cursor)
     return sorted_show(cursor);
 }
 
+/* The statements at work, and how many of them may write. */
+static int busy_count(sqlite3 *db, int *writers)
+{
+    sqlite3_stmt *stmt = NULL;
+    int count = 0;
+
+    *writers = 0;
+    while ((stmt = sqlite3_next_stmt(db, stmt)) != NULL) {
+        if (!sqlite3_stmt_busy(stmt))
+            continue;
+        count++;
+        *writers += !sqlite3_stmt_readonly(stmt);
+    }
+    return count;
+}
+
+/* May the value be what SQLite compares as equal to `rhs`, a number? Rather yes than no. */
+static bool may_equal(const struct lsm_vtab_value *value, sqlite3_value *rhs)
+{
+    double number = sqlite3_value_double(rhs);
+    double mine, apart;
+    char text[64];
+
+    if (value->type == SQLITE_INTEGER) {
+        mine = (double)value->u.integer;
+    } else if (value->type == SQLITE_FLOAT) {
+        mine = value->u.real;
+    } else if (value->type == SQLITE_TEXT && lsm_vtab_text_is_number(value->u.bytes)) {
+        if (value->u.bytes.size >= sizeof(text))
+            return true;
+        memcpy(text, value->u.bytes.data, value->u.bytes.size);
+        text[value->u.bytes.size] = '\0';
+        mine = strtod(text, NULL);      /* a locale may hide what is behind the point */
+    } else {
+        return false;
+    }
+    apart = mine < number ? number - mine : mine - number;
+    number = number < 0 ? -number : number;
+    return !(apart >= (number > 1e9 ? number * 1e-9 : 1));
+}
+
+/* How many rows in sight may equal the plan's values, up to two? Leaves the cursor at the first row. */
+static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
+{
+    const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
+    int rc = SQLITE_OK;
+
+    for (*count = 0; rc == SQLITE_OK && !cursor->eof && *count < 2;) {
+        bool may = true;
+        int i;
+
+        for (i = 0; may && i < cursor->plan.term_count; i++) {
+            int type = sqlite3_value_type(argv[i]);
+            struct lsm_vtab_value value;
+
+            if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
+                continue;
+            rc = lsm_vtab_row_column(&cursor->row, schema->key[cursor->plan.terms[i].part].column, &value);
+            may = rc != SQLITE_OK || may_equal(&value, argv[i]);
+        }
+        *count += may;
+        if (rc == SQLITE_OK)
+            rc = move_next(cursor);
+    }
+    cursor->eof = false;
+    return rc == SQLITE_OK ? move_first(cursor) : rc;
+}
+
+/*
+ * SQLite was told that the key is one row, and since then a text like '12' came into
+ * the table. A write that has not begun is compiled again by sqlite3_step itself. A
+ * reader may have given rows already: it goes on if no two keys may equal its value.
+ */
+static int check_guess(struct cursor *cursor, sqlite3_value **argv)
+{
+    struct lsm_vtab_table *table = cursor_table(cursor);
+    int writers, count;
+    int busy = busy_count(table->ctx->conn->db, &writers);
+    int rc;
+
+    table->no_guess = true;
+    if (writers == 1 && busy == 1)
+        return SQLITE_SCHEMA;
+    if (writers == 0) {
+        rc = count_equal(cursor, argv, &count);
+        if (rc != SQLITE_OK || count < 2)
+            return rc;
+    }
+    cursor->eof = true;
+    return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                              "a key like '12' came into %s since this statement was prepared: "
+                              "prepare it again", table->name);
+}
+
 /* ---- SQLite's calls ------------------------------------------------------------------------ */
 
 int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const char *plan_text,
@@ -625,6 +719,8 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     if (cursor->span_count == 1 && cursor->spans[0].is_point)
         return get_point(cursor, &read);
     rc = open_range(cursor, &read);
+    if (rc == SQLITE_OK && cursor->plan.guessed_unique)
+        rc = check_guess(cursor, argv);
     if (rc == SQLITE_OK && must_sort)
         rc = sort_rows(cursor);
     return rc;

@@ -69,8 +69,9 @@ int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what)
 {
     int code = sqlite3_extended_errcode(db);
 
+    /* It has not failed: a text of ours found no memory. */
     if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE)
-        code = SQLITE_ERROR;
+        code = SQLITE_NOMEM;
     if (code == SQLITE_NOMEM)
         return code;
     return lsm_vtab_error_set(error, code, "%s: %s", what, sqlite3_errmsg(db));

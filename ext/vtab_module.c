@@ -51,6 +51,7 @@ static int table_new(sqlite3 *db, struct lsm_vtab_conn *conn, int argc, const ch
                      struct lsm_vtab_table **result, char **error)
 {
     struct lsm_vtab_table *table = sqlite3_malloc(sizeof(*table));
+    bool is_utf8;
     size_t size;
     int i;
     int rc;
@@ -64,10 +65,11 @@ static int table_new(sqlite3 *db, struct lsm_vtab_conn *conn, int argc, const ch
     lsm_vtab_row_buf_init(&table->row);
 
     rc = lsm_vtab_schema_parse(argc, argv, &table->schema, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_conn_is_utf8(conn, &is_utf8);
     for (i = 0; rc == SQLITE_OK && i < table->schema->key_count; i++)
         table->schema->key[i].foreign_order =
-            table->schema->key[i].collation == LSM_VTAB_COLLATION_BINARY
-            && !lsm_vtab_conn_is_utf8(conn);
+            table->schema->key[i].collation == LSM_VTAB_COLLATION_BINARY && !is_utf8;
     if (rc == SQLITE_OK)
         rc = declare(db, table->schema, error);
     if (rc == SQLITE_OK)

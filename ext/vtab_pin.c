@@ -27,6 +27,7 @@
 static int check_uncommitted(struct lsm_vtab_ctx *ctx, char **error)
 {
     bool is_on;
+    int rc;
 
     if (ctx->uncommitted_stmt == NULL
         && lsm_vtab_sql_prepare(ctx->conn->db, &ctx->uncommitted_stmt, "PRAGMA read_uncommitted")
@@ -34,7 +35,9 @@ static int check_uncommitted(struct lsm_vtab_ctx *ctx, char **error)
         return lsm_vtab_error_sqlite(error, ctx->conn->db, "read_uncommitted");
     is_on = sqlite3_step(ctx->uncommitted_stmt) == SQLITE_ROW
             && sqlite3_column_int(ctx->uncommitted_stmt, 0) != 0;
-    sqlite3_reset(ctx->uncommitted_stmt);
+    rc = sqlite3_reset(ctx->uncommitted_stmt);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, ctx->conn->db, "read_uncommitted");
     if (is_on)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "read_uncommitted is not supported: "
                                   "run PRAGMA read_uncommitted = 0");
@@ -258,10 +261,17 @@ static int companion_step(struct lsm_vtab_conn *conn)
     return rc;
 }
 
-static void companion_join(struct lsm_vtab_conn *conn)
+/* A failure leaves a guess; but one for lack of memory takes SQLite's whole transaction with it. */
+static int companion_join(struct lsm_vtab_conn *conn, char **error)
 {
-    if (!conn->pin_joined)
-        companion_step(conn);
+    int rc;
+
+    if (conn->pin_joined)
+        return SQLITE_OK;
+    rc = companion_step(conn);
+    if (rc != SQLITE_OK && sqlite3_get_autocommit(conn->db))
+        return lsm_vtab_error_set(error, rc, "the transaction was rolled back: %s", sqlite3_errstr(rc));
+    return SQLITE_OK;
 }
 
 /* ---- pins --------------------------------------------------------------------- */
@@ -337,7 +347,11 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
         if (rc != SQLITE_OK)
             return rc;
         if (is_explicit) {
-            companion_join(ctx->conn);
+            rc = companion_join(ctx->conn, error);
+            if (rc != SQLITE_OK) {
+                lsm_vtab_pin_end(ctx);
+                return rc;
+            }
             ctx->pin_explicit = true;
             ctx->pin_guessed = !ctx->conn->pin_joined;
         }

@@ -227,13 +227,16 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
         sqlite3_finalize(ctx->token_stmt);
         ctx->token_stmt = NULL;
         ctx->verified = false;
-        if (lsm_vtab_shadow_has_store(ctx, &has_table, NULL) == SQLITE_OK && !has_table) {
+        if ((rc & 0xff) == SQLITE_ERROR
+            && lsm_vtab_shadow_has_store(ctx, &has_table, NULL) == SQLITE_OK && !has_table) {
             sqlite3_free(text);
             return SQLITE_OK;
         }
         if (error) {
             sqlite3_free(*error);
             *error = text;
+        } else {
+            sqlite3_free(text);
         }
         return rc;
     }
@@ -446,6 +449,7 @@ int lsm_vtab_shadow_has_uuid(struct lsm_vtab_ctx *ctx, const uint8_t uuid[LSM_VT
                               "AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0", ctx->schema);
     while (rc == SQLITE_OK && !*found) {
         sqlite3_stmt *row = NULL;
+        int row_rc;
 
         rc = sqlite3_step(names);
         if (rc == SQLITE_DONE) {
@@ -464,10 +468,14 @@ int lsm_vtab_shadow_has_uuid(struct lsm_vtab_ctx *ctx, const uint8_t uuid[LSM_VT
             sqlite3_bind_blob(row, 1, uuid, LSM_VTAB_UUID_SIZE, SQLITE_STATIC);
             *found = sqlite3_step(row) == SQLITE_ROW;
         }
-        if (sqlite3_finalize(row) != SQLITE_OK)
-            rc = SQLITE_ERROR;
+        row_rc = sqlite3_finalize(row);
+        if (rc == SQLITE_OK)
+            rc = row_rc;
     }
-    sqlite3_finalize(names);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_finalize(names);
+    else
+        sqlite3_finalize(names);
     return rc;
 }
 

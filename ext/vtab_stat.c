@@ -136,48 +136,69 @@ static int stat_close(sqlite3_vtab_cursor *base)
     return SQLITE_OK;
 }
 
-/* Does this schema have an lsm table of this name? */
-static bool has_table(struct lsm_vtab_conn *conn, const char *schema, const char *table)
+/* Does this schema have an lsm table of this name? A schema that is not there has none. */
+static int has_table(struct lsm_vtab_conn *conn, const char *schema, const char *table, bool *has)
 {
     sqlite3_stmt *stmt = NULL;
-    bool has = false;
+    int rc;
 
-    if (lsm_vtab_sql_prepare(conn->db, &stmt,
-                             "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
-                             "name = '%q_lsm' COLLATE NOCASE", schema, table) == SQLITE_OK)
-        has = sqlite3_step(stmt) == SQLITE_ROW;
-    sqlite3_finalize(stmt);
-    return has;
+    *has = false;
+    rc = lsm_vtab_sql_prepare(conn->db, &stmt,
+                              "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
+                              "name = '%q_lsm' COLLATE NOCASE", schema, table);
+    if (rc == SQLITE_ERROR)
+        return SQLITE_OK;
+    if (rc == SQLITE_OK)
+        *has = sqlite3_step(stmt) == SQLITE_ROW;
+    return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
 }
 
-/* Split 'schema.table', or find the schema: temp first, as SQLite does. */
+/* The first schema that has it: temp first, as SQLite does. NULL: none. */
+static int find_schema(struct lsm_vtab_conn *conn, const char *table, char **schema)
+{
+    sqlite3_stmt *list = NULL;
+    bool has = false;
+    int list_rc;
+    int rc;
+
+    rc = sqlite3_prepare_v2(conn->db, "SELECT name FROM pragma_database_list ORDER BY seq <> 1, seq",
+                            -1, &list, NULL);
+    while (rc == SQLITE_OK && !has && sqlite3_step(list) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(list, 0);
+
+        rc = name ? has_table(conn, name, table, &has) : SQLITE_NOMEM;
+        if (rc == SQLITE_OK && has && (*schema = sqlite3_mprintf("%s", name)) == NULL)
+            rc = SQLITE_NOMEM;
+    }
+    list_rc = sqlite3_finalize(list);
+    return rc == SQLITE_OK ? list_rc : rc;
+}
+
+/* Split 'schema.table', or find the schema. */
 static int find_table(struct lsm_vtab_conn *conn, const char *argument, char **schema,
                       const char **table, char **error)
 {
-    sqlite3_stmt *list = NULL;
     const char *dot = strchr(argument, '.');
-    int rc;
+    bool has = false;
+    int rc = SQLITE_OK;
 
     *schema = NULL;
     *table = argument;
-    if (dot && !has_table(conn, "main", argument)) {
+    if (dot)
+        rc = has_table(conn, "main", argument, &has);
+    if (rc == SQLITE_OK && dot && !has) {
         *schema = sqlite3_mprintf("%.*s", (int)(dot - argument), argument);
         *table = dot + 1;
-        if (*schema && has_table(conn, *schema, *table))
-            return SQLITE_OK;
-        sqlite3_free(*schema);
-        *schema = NULL;
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "no lsm table %s", argument);
+        rc = *schema ? has_table(conn, *schema, *table, &has) : SQLITE_NOMEM;
+        if (rc != SQLITE_OK || !has) {
+            sqlite3_free(*schema);
+            *schema = NULL;
+        }
+    } else if (rc == SQLITE_OK) {
+        rc = find_schema(conn, argument, schema);
     }
-    rc = sqlite3_prepare_v2(conn->db, "SELECT name FROM pragma_database_list ORDER BY seq <> 1, seq",
-                            -1, &list, NULL);
-    while (rc == SQLITE_OK && *schema == NULL && sqlite3_step(list) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(list, 0);
-
-        if (name && has_table(conn, name, argument))
-            *schema = sqlite3_mprintf("%s", name);
-    }
-    sqlite3_finalize(list);
+    if (rc != SQLITE_OK)
+        return lsm_vtab_error_set(error, rc, "looking for table %s: %s", argument, sqlite3_errstr(rc));
     if (*schema)
         return SQLITE_OK;
     return lsm_vtab_error_set(error, SQLITE_ERROR, "no lsm table %s", argument);

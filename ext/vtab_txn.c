@@ -282,8 +282,12 @@ static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
     int rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn);
     int left_ms = 0;
 
-    if (rc == LSM_BUSY)         /* SQLite compiles a PRAGMA anew each time: ask only when it matters */
-        left_ms = lsm_vtab_conn_timeout_ms(ctx->conn);
+    if (rc == LSM_BUSY) {       /* SQLite compiles a PRAGMA anew each time: ask only when it matters */
+        int sql_rc = lsm_vtab_conn_timeout_ms(ctx->conn, &left_ms);
+
+        if (sql_rc != SQLITE_OK)
+            return lsm_vtab_error_set(error, sql_rc, "busy_timeout: %s", sqlite3_errstr(sql_rc));
+    }
     if (left_ms < 20)
         left_ms = 20;
     for (; rc == LSM_BUSY && left_ms > 0; left_ms--) {
@@ -295,6 +299,17 @@ static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
         return lsm_vtab_error_engine(error, rc);
     }
     return SQLITE_OK;
+}
+
+/*
+ * A statement of our own that fails for lack of memory, or is interrupted, makes SQLite
+ * roll back the whole transaction beneath the callback that ran it. SQLite must be told.
+ */
+static int check_transaction(const struct lsm_vtab_ctx *ctx, char **error)
+{
+    if (sqlite3_txn_state(ctx->conn->db, ctx->schema) == SQLITE_TXN_WRITE)
+        return SQLITE_OK;
+    return lsm_vtab_error_set(error, SQLITE_ABORT_ROLLBACK, "the transaction was rolled back");
 }
 
 static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
@@ -339,16 +354,25 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
 int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
 {
     struct lsm_vtab_ctx *ctx = table->ctx;
+    char **error = &table->base.zErrMsg;
     int rc;
 
+    if (table->tree && ctx->txn) {
+        table_join(table);
+        return SQLITE_OK;
+    }
     /* Before pages are counted: finding the tree reads some. */
-    rc = lsm_vtab_table_open(table, &table->base.zErrMsg);
+    rc = lsm_vtab_table_open(table, error);
     if (rc == SQLITE_OK && ctx->txn == NULL)
-        rc = ctx_begin(ctx, &table->base.zErrMsg);
+        rc = ctx_begin(ctx, error);
     if (rc != SQLITE_OK)
         return rc;
-    table_join(table);
-    return SQLITE_OK;
+    rc = check_transaction(ctx, error);
+    if (rc == SQLITE_OK)
+        table_join(table);
+    else if (ctx->joined_count == 0)
+        lsm_vtab_txn_end(ctx, false);
+    return rc;
 }
 
 int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
@@ -384,7 +408,7 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **er
             continue;
         rc = lsm_vtab_shadow_has_uuid(ctx, created->uuid, &found);
         if (rc != SQLITE_OK)
-            return lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+            return lsm_vtab_error_set(error, rc, "reading the schema: %s", sqlite3_errstr(rc));
         if (!found)
             lsm_txn_discard_tree(ctx->txn, created->tree);
     }
@@ -513,25 +537,34 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
 }
 
 /* After a BUSY commit, a ROLLBACK TO before a CREATE takes our token back without a call. */
-static bool token_stands(struct lsm_vtab_ctx *ctx)
+static int check_token(struct lsm_vtab_ctx *ctx, bool *stands, char **error)
 {
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     struct lsm_token token;
     bool found;
+    int rc = SQLITE_OK;
 
-    return ctx->created == NULL
-           || (lsm_vtab_shadow_read(ctx, &found, uuid, &token, NULL) == SQLITE_OK && found
-               && memcmp(&token, &ctx->prepared_token, sizeof(token)) == 0);
+    *stands = true;
+    if (ctx->created == NULL)
+        return SQLITE_OK;
+    rc = lsm_vtab_shadow_read(ctx, &found, uuid, &token, error);
+    *stands = rc == SQLITE_OK && found && memcmp(&token, &ctx->prepared_token, sizeof(token)) == 0;
+    return rc;
 }
 
 int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
 {
     struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
+    bool stands = false;
+    int rc = SQLITE_OK;
 
-    if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO
-        || (ctx->prepared == LSM_VTAB_PREPARED_JOINT && token_stands(ctx)))
+    if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO)
         return SQLITE_OK;
-    return ctx_prepare(ctx, &vtab->zErrMsg);
+    if (ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        rc = check_token(ctx, &stands, &vtab->zErrMsg);
+    if (rc == SQLITE_OK && !stands)
+        rc = ctx_prepare(ctx, &vtab->zErrMsg);
+    return rc == SQLITE_OK ? check_transaction(ctx, &vtab->zErrMsg) : rc;
 }
 
 /* ---- the end --------------------------------------------------------------------- */

@@ -1,0 +1,231 @@
+/*
+ * test_vtab_guess.c -- a key that is compared with something unknown is taken for
+ * one row, which makes UPDATE and DELETE cheap; until a text like '12' comes, which
+ * equals a number beside 12 itself. Statements that were prepared before it must
+ * still answer as an ordinary table does.
+ */
+#include <sqlite3.h>
+
+#include "ext/lsmvtab.h"
+#include "tests/test.h"
+
+struct pair {                   /* the lsm table and an ordinary one, a database each */
+    sqlite3 *db[2];
+};
+
+static bool run(sqlite3 *db, const char *sql)
+{
+    char *error = NULL;
+    bool ok = sqlite3_exec(db, sql, NULL, NULL, &error) == SQLITE_OK;
+
+    if (!ok)
+        printf("  %s: %s\n", sql, error);
+    sqlite3_free(error);
+    return CHECK(ok);
+}
+
+static bool both(struct pair *p, const char *sql)
+{
+    return run(p->db[0], sql) && run(p->db[1], sql);
+}
+
+static bool pair_open(struct pair *p, const char *columns)
+{
+    char sql[200];
+
+    for (int i = 0; i < 2; i++)
+        if (!CHECK_INT(sqlite3_open(":memory:", &p->db[i]), SQLITE_OK))
+            return false;
+    CHECK_INT(sqlite3_lsmvtab_init(p->db[0], NULL, NULL), SQLITE_OK);
+    snprintf(sql, sizeof(sql), "CREATE VIRTUAL TABLE t USING lsm(%s)", columns);
+    run(p->db[0], sql);
+    snprintf(sql, sizeof(sql), "CREATE TABLE t(%s) WITHOUT ROWID", columns);
+    run(p->db[1], sql);
+    return both(p, "INSERT INTO t VALUES(12, 0), ('a', 0), (x'00', 0)");
+}
+
+static void pair_close(struct pair *p)
+{
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(sqlite3_close(p->db[i]), SQLITE_OK);
+}
+
+static char *content(sqlite3 *db)
+{
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    sqlite3_stmt *stmt = NULL;
+
+    CHECK_INT(sqlite3_prepare_v2(db, "SELECT quote(k), v FROM t ORDER BY k", -1, &stmt, NULL), SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        sqlite3_str_appendf(text, "%s=%d ", sqlite3_column_text(stmt, 0), sqlite3_column_int(stmt, 1));
+    sqlite3_finalize(stmt);
+    return sqlite3_str_finish(text);
+}
+
+static void check_same(struct pair *p)
+{
+    char *a = content(p->db[0]), *b = content(p->db[1]);
+
+    CHECK_STR(a, b);
+    sqlite3_free(a);
+    sqlite3_free(b);
+}
+
+/* Does the statement collect its rows in a table of its own first? */
+static bool collects(sqlite3 *db, const char *sql)
+{
+    char *explain = sqlite3_mprintf("EXPLAIN %s", sql);
+    sqlite3_stmt *stmt = NULL;
+    bool found = false;
+
+    CHECK_INT(sqlite3_prepare_v2(db, explain, -1, &stmt, NULL), SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        found = found || strcmp((const char *)sqlite3_column_text(stmt, 1), "OpenEphemeral") == 0;
+    sqlite3_finalize(stmt);
+    sqlite3_free(explain);
+    return found;
+}
+
+static void prepare(struct pair *p, const char *sql, sqlite3_stmt *stmt[2])
+{
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(sqlite3_prepare_v2(p->db[i], sql, -1, &stmt[i], NULL), SQLITE_OK);
+}
+
+static void finish(sqlite3_stmt *stmt[2])
+{
+    sqlite3_finalize(stmt[0]);
+    sqlite3_finalize(stmt[1]);
+}
+
+/* Run both with ?1 = 12; they change as many rows. */
+static void step_both(struct pair *p, sqlite3_stmt *stmt[2])
+{
+    for (int i = 0; i < 2; i++) {
+        sqlite3_bind_int(stmt[i], 1, 12);
+        CHECK_INT(sqlite3_step(stmt[i]), SQLITE_DONE);
+        CHECK_INT(sqlite3_reset(stmt[i]), SQLITE_OK);
+    }
+    CHECK_INT(sqlite3_changes(p->db[0]), sqlite3_changes(p->db[1]));
+    check_same(p);
+}
+
+TEST(update_and_delete_of_one_key_collect_no_rows)
+{
+    struct pair p;
+
+    if (!pair_open(&p, "k PRIMARY KEY, v"))
+        return;
+    CHECK(!collects(p.db[0], "UPDATE t SET v = 1 WHERE k = ?"));
+    CHECK(!collects(p.db[0], "DELETE FROM t WHERE k = ?"));
+    CHECK(collects(p.db[0], "DELETE FROM t WHERE k > ?"));
+    CHECK(collects(p.db[0], "DELETE FROM t WHERE k IN (?, ?)"));
+    CHECK(collects(p.db[0], "DELETE FROM t WHERE k IS ?"));
+    both(&p, "INSERT INTO t VALUES('12', 0)");
+    CHECK(collects(p.db[0], "UPDATE t SET v = 1 WHERE k = ?"));
+    CHECK(collects(p.db[0], "DELETE FROM t WHERE k = ?"));
+    pair_close(&p);
+}
+
+TEST(write_prepared_before_text_like_a_number_came_finds_all_that_equals_it)
+{
+    static const char *const statements[] = {
+        "UPDATE t SET v = v + 1 WHERE k = ?1", "UPDATE t SET v = v + 1 WHERE k = CAST(?1 AS INTEGER)",
+        "UPDATE t SET v = v + 1 WHERE k = (SELECT n FROM u WHERE n = ?1)",
+        "DELETE FROM t WHERE k = CAST(?1 AS INTEGER)", "DELETE FROM t WHERE k = (SELECT n FROM u WHERE n = ?1)",
+        "DELETE FROM t WHERE k = ?1",
+    };
+    static const char *const columns[] = { "k PRIMARY KEY, v", "k BLOB PRIMARY KEY, v", "k TEXT PRIMARY KEY, v" };
+
+    for (size_t c = 0; c < 3; c++)
+        for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
+            for (int in_transaction = 0; in_transaction < 2; in_transaction++) {
+                sqlite3_stmt *stmt[2];
+                struct pair p;
+
+                if (!pair_open(&p, columns[c]))
+                    return;
+                both(&p, "CREATE TABLE u(n INTEGER); INSERT INTO u VALUES(12)");
+                prepare(&p, statements[i], stmt);
+                step_both(&p, stmt);
+                if (in_transaction)
+                    both(&p, "BEGIN");
+                both(&p, "REPLACE INTO t VALUES('12', 10), ('012', 20), ('12.0', 30), (12, 40), ('b', 50)");
+                step_both(&p, stmt);
+                both(&p, "REPLACE INTO t VALUES('12', 10), ('012', 20)");
+                step_both(&p, stmt);
+                if (in_transaction)
+                    both(&p, "COMMIT");
+                check_same(&p);
+                finish(stmt);
+                pair_close(&p);
+            }
+}
+
+TEST(reader_prepared_before_text_like_a_number_came_goes_on_where_no_two_keys_are_equal)
+{
+    static const char *const keys[] = { "k PRIMARY KEY, v", "k TEXT PRIMARY KEY, v",
+                                        "k PRIMARY KEY, v", "k TEXT PRIMARY KEY, v" };
+
+    for (int kind = 0; kind < 4; kind++) {
+        sqlite3_stmt *stmt[2];
+        struct pair p;
+
+        if (!pair_open(&p, keys[kind]))
+            return;
+        prepare(&p, kind < 2 ? "SELECT v FROM t WHERE k = ?1"
+                             : "SELECT v FROM t WHERE k = CAST(?1 AS INTEGER)", stmt);
+        both(&p, "REPLACE INTO t VALUES('13', 1), ('-14.5', 2), (12, 3)");
+        for (int value = 11; value < 15; value++) {
+            int rows[2] = { 0, 0 }, sum[2] = { 0, 0 };
+
+            for (int i = 0; i < 2; i++) {
+                sqlite3_bind_int(stmt[i], 1, value);
+                for (; sqlite3_step(stmt[i]) == SQLITE_ROW; rows[i]++)
+                    sum[i] += sqlite3_column_int(stmt[i], 0);
+                CHECK_INT(sqlite3_reset(stmt[i]), SQLITE_OK);
+            }
+            CHECK_INT(rows[0], rows[1]);
+            CHECK_INT(sum[0], sum[1]);
+        }
+        finish(stmt);
+        pair_close(&p);
+    }
+}
+
+TEST(key_of_an_empty_table_is_not_taken_for_one_row)
+{
+    struct pair p;
+
+    if (!pair_open(&p, "k PRIMARY KEY, v"))
+        return;
+    both(&p, "DELETE FROM t");
+    run(p.db[0], "INSERT INTO t(t) VALUES('compact')");
+    CHECK(collects(p.db[0], "DELETE FROM t WHERE k = ?"));
+    pair_close(&p);
+}
+
+TEST(reader_of_two_equal_keys_prepared_before_they_came_must_be_prepared_again)
+{
+    sqlite3_stmt *stmt;
+    struct pair p;
+
+    if (!pair_open(&p, "k PRIMARY KEY, v"))
+        return;
+    sqlite3_prepare_v2(p.db[0], "SELECT count(*) FROM t WHERE k = CAST(?1 AS INTEGER)", -1, &stmt, NULL);
+    sqlite3_bind_int(stmt, 1, 12);
+    CHECK_INT(sqlite3_step(stmt), SQLITE_ROW);
+    CHECK_INT(sqlite3_column_int(stmt, 0), 1);
+    sqlite3_reset(stmt);
+    both(&p, "INSERT INTO t VALUES('12', 0)");
+    CHECK_INT(sqlite3_step(stmt), SQLITE_ERROR);
+    CHECK_STR(sqlite3_errmsg(p.db[0]),
+              "lsm: a key like '12' came into t since this statement was prepared: prepare it again");
+    sqlite3_finalize(stmt);
+    sqlite3_prepare_v2(p.db[0], "SELECT count(*) FROM t WHERE k = CAST(?1 AS INTEGER)", -1, &stmt, NULL);
+    sqlite3_bind_int(stmt, 1, 12);
+    CHECK_INT(sqlite3_step(stmt), SQLITE_ROW);
+    CHECK_INT(sqlite3_column_int(stmt, 0), 2);
+    sqlite3_finalize(stmt);
+    pair_close(&p);
+}
