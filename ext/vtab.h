@@ -45,6 +45,8 @@ struct lsm_vtab_store {
     uint64_t drop_count;        /* DROPs seen; trees are swept when it passes sweep_count */
     uint64_t sweep_count;
     atomic_bool settle_failed;  /* once: a later sync may lie about what it covers */
+    atomic_int redo_slots;      /* rows of the redo area; negative: to be counted */
+    atomic_int redo_wanted;     /* as many would be better; 0: no wish */
 };
 
 struct lsm_vtab_conn {
@@ -117,6 +119,7 @@ struct lsm_vtab_ctx {
     bool token_written;         /* in this transaction, at least once */
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
+    bool redo_grown;            /* rows were added to the redo area in this transaction */
     struct lsm_vtab_created *created;
     struct lsm_vtab_mark *marks;        /* ascending by savepoint */
     int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */
@@ -206,6 +209,20 @@ int lsm_vtab_shadow_drop_table(struct lsm_vtab_ctx *ctx, const char *table, char
 int lsm_vtab_shadow_rename_table(struct lsm_vtab_ctx *ctx, const char *from, const char *to,
                                  char **error);
 void lsm_vtab_uuid_text(const uint8_t uuid[LSM_VTAB_UUID_SIZE], char text[33]);
+
+/* ---- vtab_redo.c: records that the database carries ----------------------- */
+
+/* Bytes of the redo area that this transaction can write to. */
+int lsm_vtab_redo_room(struct lsm_vtab_ctx *ctx, uint64_t *room, char **error);
+/* Enlarge it if that is wanted: within a statement of the user that has an end of its own. */
+int lsm_vtab_redo_grow(struct lsm_vtab_ctx *ctx, char **error);
+/* Write what the prepared transaction is carried by. *is_written false: it cannot be; prepare
+   again without it. */
+int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error);
+/* The store lacks what the token proves: give it the area that stands beside it. */
+int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error);
+/* The transaction is over. */
+void lsm_vtab_redo_end(struct lsm_vtab_ctx *ctx);
 
 /* ---- vtab_pin.c: what a statement sees ----------------------------------- */
 

@@ -58,6 +58,7 @@ static struct lsm_vtab_store *store_new(const char *db_path, const char *vfs, ui
     memset(store, 0, sizeof(*store));
     store->ref_count = 1;
     store->drop_count = 1;      /* what an earlier process left to sweep */
+    atomic_store(&store->redo_slots, -1);
     store->dev = dev;
     store->ino = ino;
     store->in_memory = db_path[0] == '\0';

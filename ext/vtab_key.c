@@ -136,9 +136,10 @@ static void add_escaped(struct lsm_vtab_buf *key, const uint8_t *data, size_t si
 
     for (size_t i = 0; i < size && key->rc == SQLITE_OK; i++) {
         if (data[i] <= ESCAPE) {
+            const uint8_t pair[2] = { ESCAPE, (uint8_t)(data[i] + 1) };
+
             lsm_vtab_buf_add(key, data + start, i - start);
-            lsm_vtab_buf_add_byte(key, ESCAPE);
-            lsm_vtab_buf_add_byte(key, (uint8_t)(data[i] + 1));
+            lsm_vtab_buf_add(key, pair, sizeof pair);
             start = i + 1;
         }
     }

@@ -22,6 +22,7 @@ struct lsm_vtab_machine {
     struct lsm_os *os;          /* the engine's; NULL: the real one */
     bool no_worker;             /* maintenance only where a test steps it */
     uint64_t memory_bytes;      /* of a store; 0: the engine's default */
+    int redo_slot_bytes;        /* of a row of the redo area; 0: 64 KiB; negative: none is used */
     void *ctx;
     /* An errno value or 0. */
     int (*file_info)(void *ctx, const char *path, struct lsm_vtab_file *file);

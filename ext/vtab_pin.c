@@ -302,6 +302,15 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
     uint64_t seq;
     int rc = lsm_snapshot_open_at(ctx->store->db, token, &ctx->pin);
 
+    if (rc == LSM_STALE) {      /* a power cut may have taken what the database carries */
+        int redo_rc = lsm_vtab_redo_supply(ctx, error);
+
+        if (redo_rc != SQLITE_OK) {
+            ctx->pin = NULL;
+            return redo_rc;
+        }
+        rc = lsm_snapshot_open_at(ctx->store->db, token, &ctx->pin);
+    }
     if (rc != LSM_OK)
         ctx->pin = NULL;
     /* It waited for the process that had the store, with the view that it had before. */

@@ -3,7 +3,7 @@
  *
  *     lsmvtab_store(id, data)     one row: which store this is, and the token that
  *                                 decides its joint transactions
- *     lsmvtab_redo(txid, hash, record)    records that the token's transaction carries
+ *     lsmvtab_redo(slot, data)    records that the token's transaction carries (vtab_redo.c)
  *     "<table>_lsm"(id, uuid, format, declaration)     one row: which tree the table is
  *
  *     data := magic[8]  compat:u16 ro_compat:u16 incompat:u16 zero:u16
@@ -30,7 +30,7 @@
 static const uint8_t data_magic[8] = { 'L', 'S', 'M', 'T', 'O', 'K', '\r', '\n' };
 
 #define STORE_SQL "CREATE TABLE lsmvtab_store(id INTEGER PRIMARY KEY CHECK(id = 1), data BLOB)"
-#define REDO_SQL "CREATE TABLE lsmvtab_redo(txid INTEGER PRIMARY KEY, hash BLOB, record BLOB)"
+#define REDO_SQL "CREATE TABLE lsmvtab_redo(slot INTEGER PRIMARY KEY, data BLOB)"
 #define TABLE_COLUMNS \
     "(id INTEGER PRIMARY KEY CHECK(id = 1), uuid BLOB, format INTEGER, declaration TEXT)"
 

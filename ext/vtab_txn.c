@@ -282,6 +282,13 @@ static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
     int rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn);
     int left_ms = 0;
 
+    if (rc == LSM_STALE) {      /* a power cut may have taken what the database carries */
+        int redo_rc = lsm_vtab_redo_supply(ctx, error);
+
+        if (redo_rc != SQLITE_OK)
+            return redo_rc;
+        rc = lsm_txn_begin(ctx->store->db, &ctx->base, &ctx->txn);
+    }
     if (rc == LSM_BUSY) {       /* SQLite compiles a PRAGMA anew each time: ask only when it matters */
         int sql_rc = lsm_vtab_conn_timeout_ms(ctx->conn, &left_ms);
 
@@ -348,7 +355,11 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
         && ctx->store->sweep_count != ctx->store->drop_count && lsm_txn_may_be_solo(ctx->txn))
         sweep(ctx);
     ctx->page_count = ctx->autocommit ? page_count(db) : -1;
-    return SQLITE_OK;
+    if (!ctx->autocommit && ctx->created == NULL)
+        rc = lsm_vtab_redo_grow(ctx, error);
+    if (rc != SQLITE_OK)
+        lsm_vtab_txn_end(ctx, false);   /* no callback will come */
+    return rc;
 }
 
 int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
@@ -474,15 +485,29 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
 {
     struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = synchronous > 0 };
     struct lsm_token token;
+    bool is_written;
+    int rc = SQLITE_OK;
 
     /* Solos into the new table rest on the schema's commit: it must be on the chain. */
     if (ctx->created)
         how.kind = LSM_PREPARE_JOINT_ALWAYS;
-    int rc;
+    /* A statement in autocommit has its end still before it, where changes() is set. */
+    if (how.sync && ctx->autocommit && ctx->writer && only_writer(ctx->conn->db) == ctx->writer)
+        rc = lsm_vtab_redo_grow(ctx, error);
+    if (rc == SQLITE_OK && how.sync)
+        rc = lsm_vtab_redo_room(ctx, &how.redo_room, error);
+    if (rc != SQLITE_OK)
+        return rc;
 
-    rc = lsm_txn_prepare(ctx->txn, &how, &token);
-    if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+    do {
+        rc = lsm_txn_prepare(ctx->txn, &how, &token);
+        if (rc != LSM_OK)
+            return lsm_vtab_error_engine(error, rc);
+        rc = lsm_vtab_redo_write(ctx, &is_written, error);
+        how.redo_room = 0;
+    } while (rc == SQLITE_OK && !is_written);
+    if (rc != SQLITE_OK)
+        return rc;
     if (!ctx->token_written && memcmp(&token, &ctx->base, sizeof(token)) == 0) {
         ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
         return SQLITE_OK;
@@ -572,8 +597,9 @@ int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
 void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
 {
     struct lsm_txn *txn = ctx->txn;
+    bool had_created = ctx->created != NULL;
 
-    if (ctx->created)
+    if (had_created)
         ctx->token_cached = false;      /* perhaps that of a store that is gone again */
     while (ctx->created) {
         struct lsm_vtab_created *next = ctx->created->next;
@@ -584,13 +610,20 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->mark_count = 0;
     if (txn == NULL)
         return;
+    lsm_vtab_redo_end(ctx);
     ctx->txn = NULL;
     ctx->writer = NULL;
     ctx->conn->txn_count--;
     ctx->token_cached = ctx->token_cached && !ctx->token_written;
-    /* Our own commit moves the version although no page was written; what it stands for is the token
-       that the transaction began with. Another's commit moves it again when we next read. */
-    if (commit && ctx->prepared == LSM_VTAB_PREPARED_SOLO && ctx->token_cached)
+    /* Our own commit moves the version, also when no page was written; what it stands for is the token
+       that we wrote, or that the transaction began with. Another's commit moves it again when we next
+       read. */
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT && !had_created) {
+        ctx->token = ctx->prepared_token;
+        ctx->token_cached = true;
+    }
+    if (commit && ctx->token_cached && (ctx->prepared == LSM_VTAB_PREPARED_SOLO
+                                        || ctx->prepared == LSM_VTAB_PREPARED_JOINT))
         ctx->token_cached = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
                                                  &ctx->token_data_version) == SQLITE_OK;
     if (commit && (ctx->prepared == LSM_VTAB_PREPARED_SOLO

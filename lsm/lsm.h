@@ -328,6 +328,7 @@ struct lsm_redo {
     uint64_t off;           /* in the area */
     struct lsm_slice bytes; /* of the transaction, until its next prepare or its end; empty: the
                                record was not carried */
+    uint64_t room_wanted;   /* not carried only for want of room: so much would have done; else 0 */
 };
 
 /*

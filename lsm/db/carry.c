@@ -21,14 +21,19 @@ void lsm_carry_bare(struct lsm_db *db)
 }
 
 /* R7a. What was read at open needs no word here: it stands in the fresh log, which was synced before it
-   took its first record (write.c). */
-static bool is_allowed(const struct lsm_db *db, const struct lsm_record *rec,
-                       const struct lsm_prepare *how, size_t record_size, size_t frame_size)
+   took its first record (write.c). *wanted: the room that would do, where there is less. */
+static bool is_allowed(const struct lsm_db *db, const struct lsm_record *rec, uint64_t room,
+                       size_t record_size, size_t frame_size, uint64_t *wanted)
 {
-    uint64_t room = how->redo_room < LSM_REDO_ROOM_MAX ? how->redo_room : LSM_REDO_ROOM_MAX;
+    uint64_t needed = db->carry.used + frame_size;
 
-    return !db->carry.bare && rec->adopted_count == 0 && record_size <= LSM_REDO_RECORD_MAX &&
-           frame_size <= room && db->carry.used <= room - frame_size;
+    *wanted = 0;
+    if (db->carry.bare || rec->adopted_count || record_size > LSM_REDO_RECORD_MAX ||
+        needed > LSM_REDO_ROOM_MAX)
+        return false;
+    if (needed > room)
+        *wanted = needed;
+    return needed <= room;
 }
 
 /* Before the first carried record: whoever opens the log alone must know that it may lack some. */
@@ -52,16 +57,16 @@ static int raise_flag(struct lsm_db *db)
     return rc;
 }
 
-int lsm_carry_append(struct lsm_db *db, struct lsm_record *rec, const struct lsm_prepare *how,
-                     struct lsm_buf *redo, uint64_t *off)
+int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct lsm_prepare *how)
 {
+    struct lsm_db *db = txn->db;
     struct lsm_buf *frame = &db->encode, empty;
     size_t record_size;
     bool is_carried;
     int rc;
 
     assert(db->log_busy && rec->type == LSM_RECORD_JOINT);
-    lsm_buf_reset(redo);
+    lsm_buf_reset(&txn->redo);
     lsm_buf_reset(frame);
     lsm_redo_begin(frame);
     lsm_write_encode(db, rec, frame);
@@ -70,14 +75,15 @@ int lsm_carry_append(struct lsm_db *db, struct lsm_record *rec, const struct lsm
     if (frame->rc)
         return frame->rc;
 
-    is_carried = is_allowed(db, rec, how, record_size, frame->size) && raise_flag(db) == LSM_OK;
+    is_carried = is_allowed(db, rec, how->redo_room, record_size, frame->size, &txn->redo_wanted) &&
+                 raise_flag(db) == LSM_OK;
     rc = lsm_write_bytes(db, lsm_slice(frame->data + LSM_REDO_HEAD_SIZE, record_size),
                          how->sync && !is_carried);
     if (rc == LSM_OK && is_carried) {
-        *off = db->carry.used;
+        txn->redo_off = db->carry.used;
         db->carry.used += frame->size;
-        empty = *redo;
-        *redo = *frame;
+        empty = txn->redo;
+        txn->redo = *frame;
         *frame = empty;
         atomic_fetch_add_explicit(&db->counters.records_carried, 1, memory_order_relaxed);
     } else if (rc == LSM_OK && !how->sync) {

@@ -14,6 +14,7 @@
 #include "lsm/format/record.h"
 
 struct lsm_db;
+struct lsm_txn;
 
 struct lsm_taken {
     struct lsm_taken *next;
@@ -33,10 +34,9 @@ struct lsm_carry {
     bool newest_shown;      /* a writer has shown the host's newest token since the open */
 };
 
-/* Append a JOINT: carried, and `redo` is what the host must write, or synced if `how` says so, and
-   `redo` is empty. Log slot held. Errors as lsm_write_append. */
-int lsm_carry_append(struct lsm_db *db, struct lsm_record *rec, const struct lsm_prepare *how,
-                     struct lsm_buf *redo, uint64_t *off);
+/* Append a JOINT: carried, and txn->redo is what the host must write, or synced if `how` says so, and
+   it is empty. Log slot held. Errors as lsm_write_append. */
+int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct lsm_prepare *how);
 /* A sync of ours covered all that stands in the log. Log slot held. */
 void lsm_carry_covered(struct lsm_db *db);
 /* A record was appended that neither a sync nor an area holds. Log slot held. */

@@ -368,7 +368,7 @@ struct lsm_txn {
     bool solo_cancelled;        /* prepared is a solo that must be taken back */
     bool keep_files;            /* a record that could not be taken back may name its private tables */
     struct lsm_buf redo;        /* what the host must write for `prepared`; empty: nothing */
-    uint64_t redo_off;
+    uint64_t redo_off, redo_wanted;
     struct lsm_own_dead *own_dead;      /* NULL until a cursor reads its writes */
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;

@@ -654,7 +654,7 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
     txn->cut_size = db->log.size;
     txn->cut_chain = db->log.chain;
     rc = rec.type == LSM_RECORD_SOLO ? lsm_write_append(db, &rec, how->sync)
-                                     : lsm_carry_append(db, &rec, how, &txn->redo, &txn->redo_off);
+                                     : lsm_carry_append(txn, &rec, how);
     lsm_buf_clear(&adopted);
     prep->type = rec.type;
     prep->id = rec.id;
@@ -705,6 +705,7 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
         how = &always;
     *token = txn->base;
     lsm_buf_reset(&txn->redo);
+    txn->redo_wanted = 0;
     if (rc)
         return rc;
     if (how->kind != LSM_PREPARE_SOLO && (how->kind != LSM_PREPARE_JOINT || !db->has_host))
@@ -725,6 +726,7 @@ void lsm_txn_redo(const struct lsm_txn *txn, struct lsm_redo *redo)
 {
     redo->off = txn->redo_off;
     redo->bytes = lsm_buf_slice(&txn->redo);
+    redo->room_wanted = txn->redo_wanted;
 }
 
 bool lsm_txn_may_be_solo(const struct lsm_txn *txn)

@@ -172,17 +172,32 @@ static bool has_value(enum lsm_kind kind)
     return kind != LSM_KIND_DELETE;
 }
 
+static uint8_t *put_bytes(uint8_t *p, struct lsm_slice s)
+{
+    p += lsm_varint_put(p, s.size);
+    if (s.size)
+        memcpy(p, s.data, s.size);
+    return p + s.size;
+}
+
 void lsm_op_encode(struct lsm_buf *out, enum lsm_kind kind, uint32_t tree, struct lsm_slice key,
                    struct lsm_slice value)
 {
+    uint8_t *p;
+
     assert(kind < LSM_KIND_VOID);
     assert(key.size <= LSM_KEY_SIZE_MAX);
 
-    lsm_buf_put_u8(out, (uint8_t)kind);
-    lsm_buf_put_varint(out, tree);
-    lsm_buf_put_bytes(out, key);
+    /* One reservation for all of it: transactions have many of these. */
+    if (lsm_buf_reserve(out, 1 + 3 * LSM_VARINT_SIZE_MAX + key.size + value.size) != LSM_OK)
+        return;
+    p = out->data + out->size;
+    *p++ = (uint8_t)kind;
+    p += lsm_varint_put(p, tree);
+    p = put_bytes(p, key);
     if (has_value(kind))
-        lsm_buf_put_bytes(out, value);
+        p = put_bytes(p, value);
+    out->size = (size_t)(p - out->data);
 }
 
 bool lsm_op_decode(struct lsm_reader *r, enum lsm_kind *kind, uint32_t *tree, struct lsm_slice *key,

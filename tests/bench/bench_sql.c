@@ -458,6 +458,60 @@ static bool write_rows(struct side *s, enum write_kind kind, uint64_t count, uin
     return ok;
 }
 
+/* Rows in statements of `batch`: "INSERT INTO t VALUES (?, ?), (?, ?) ...", in autocommit or not. */
+static bool insert_many(struct side *s, uint64_t count, uint64_t batch, bool autocommit)
+{
+    static const char head[] = "INSERT INTO t VALUES(?, ?)", more[] = ", (?, ?)";
+    char *sql = malloc(sizeof head + batch * sizeof more), *end;
+    uint8_t *data = malloc(batch * ROW_BYTES);
+    sqlite3_stmt *stmt = NULL, *begin = NULL, *commit = NULL;
+    bool ok;
+
+    if (sql == NULL || data == NULL)
+        die("no memory");
+    count -= count % batch;
+    end = stpcpy(sql, head);
+    for (uint64_t i = 1; i < batch; i++)
+        end = stpcpy(end, more);
+    ok = pragma(s, "WAL", "FULL") && prepare(s, sql, &stmt) && prepare(s, "BEGIN", &begin) &&
+         prepare(s, "COMMIT", &commit);
+    if (s->rows + count > s->rows_max)
+        ok = fail("%s: more rows than were planned", s->name);
+    s->index_is_stale = true;
+    phase_starts(s);
+    for (uint64_t i = 0; ok && i < count; i++) {
+        uint8_t *key = data + i % batch * ROW_BYTES, *value = key + KEY_SIZE;
+        int at = (int)(i % batch * 2);
+        uint64_t row = s->rows++;
+
+        s->version[row]++;
+        key_make(key, row, s->ordered);
+        value_make(value, row, s->version[row]);
+        sqlite3_bind_blob(stmt, at + 1, key, KEY_SIZE, SQLITE_STATIC);
+        sqlite3_bind_blob(stmt, at + 2, value, VALUE_SIZE, SQLITE_STATIC);
+        s->alive++;
+        if (i % batch == batch - 1)
+            ok = autocommit ? run(s, stmt) : run(s, begin) && run(s, stmt) && run(s, commit);
+    }
+    sqlite3_finalize(stmt);
+    sqlite3_finalize(begin);
+    sqlite3_finalize(commit);
+    free(data);
+    free(sql);
+    s->phase_ops = count;
+    return ok;
+}
+
+static bool insert_statements(struct side *s, uint64_t count, uint64_t batch)
+{
+    return insert_many(s, count, batch, true);
+}
+
+static bool insert_transactions(struct side *s, uint64_t count, uint64_t batch)
+{
+    return insert_many(s, count, batch, false);
+}
+
 static bool fill_random(struct side *s, uint64_t count, uint64_t batch)
 {
     return side_create(s, "random", false, COLUMNS) && write_rows(s, WRITE_INSERT, count, batch);
@@ -979,6 +1033,8 @@ static const struct phase {
     { "insert", insert_more },
     { "insert_wal_full", insert_wal_full },
     { "insert_delete_full", insert_delete_full },
+    { "insert_statements", insert_statements },
+    { "insert_transactions", insert_transactions },
     { "wal_normal", wal_normal },
     { "replace", replace_rows },
     { "update", update_rows },
@@ -1292,7 +1348,7 @@ static void measure_random(void)
     int rounds = options.rounds;
     struct child sides[SIDES];
     struct extras extras[SIDES];
-    struct row *r;
+    struct row *r, *alone, *joint;
 
     for (int i = 0; i < SIDES; i++)
         sides[i] = child_start(side_names[i], options.work);
@@ -1343,6 +1399,18 @@ static void measure_random(void)
             FASTER, 1.1, 0, NULL);
     measure(sides, "insert, transactions of 1,000, WAL FULL", "rows/s", "insert_wal_full", n / 20,
             1000, rounds, FASTER, 0, 0, NULL);
+    measure(sides, "insert, statements of 1,000 rows, WAL FULL", "rows/s", "insert_statements", n / 20,
+            1000, rounds, FASTER, 0, 0, NULL);
+    alone = &rows[row_count - 1];
+    measure(sides, "  the same between BEGIN and COMMIT", "rows/s", "insert_transactions", n / 20, 1000,
+            rounds, FASTER, 0, 0, NULL);
+    joint = &rows[row_count - 1];
+    r = row_add("  its time beside the statement alone", "x", AT_MOST, 1.15, 0);
+    for (int i = 0; i < SIDES; i++)
+        r->value[i] = alone->value[i] / joint->value[i];
+    print_row(r);
+    measure(sides, "insert, transactions of 100, WAL FULL", "rows/s", "insert_wal_full", n / 50, 100,
+            rounds, FASTER, 0, 0, NULL);
     measure(sides, "insert, autocommit, DELETE FULL", "rows/s", "insert_delete_full", n / 1000, 1,
             rounds, FASTER, 4, 0, NULL);
     for (int i = 0; i < SIDES; i++)

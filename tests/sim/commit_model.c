@@ -293,6 +293,18 @@ static void txn_acked(struct cm *cm, struct cm_txn *t, int conn)
     }
 }
 
+static uint64_t stat_of(int file, const char *name)
+{
+    struct lsm_db *db = lsm_vtab_store_find(paths[file]);
+    struct lsm_stat stats[64];
+    size_t count = db ? lsm_db_stats(db, stats, 64) : 0;
+
+    for (size_t i = 0; i < count && i < 64; i++)
+        if (strcmp(stats[i].name, name) == 0)
+            return stats[i].value;
+    return 0;
+}
+
 /* ---- connections -------------------------------------------------------------------- */
 
 static int value_size(int n, int k)
@@ -451,7 +463,8 @@ void cm_init(struct cm *cm, struct sim *sim, struct cm_history *history, const c
     memset(cm, 0, sizeof *cm);
     cm->sim = sim;
     cm->machine = (struct lsm_vtab_machine){ .os = sim_lsm_os(sim), .no_worker = true,
-                                             .memory_bytes = 1 << 20, .ctx = sim,
+                                             .memory_bytes = 1 << 20,
+                                             .redo_slot_bytes = 1024, .ctx = sim,
                                              .file_info = file_info, .file_sync = file_sync,
                                              .file_create = file_create, .file_remove = file_remove };
     cm->journal = journal;
@@ -533,6 +546,8 @@ bool cm_close(struct cm *cm)
     struct cm_history *h = cm->history;
     bool ok = true;
 
+    for (int f = 0; f < cm->files; f++)
+        cm->carried += stat_of(f, "records_carried");
     for (int c = 2; c-- > 0;) {
         int rc = sqlite3_close(cm->db[c]);
         if (rc != SQLITE_OK)
@@ -991,18 +1006,6 @@ static void solo_text(struct cm *cm, int file, struct cm_txn *t, char *text, siz
         snprintf(text, size, "REPLACE INTO %s.%s(k, n, v) VALUES(-1, %d, val(%d, -1)),"
                  "(%d, %d, val(%d, %d))", s, is_tl ? "tl" : "sl", n, n, a, n, n, a);
     }
-}
-
-static uint64_t stat_of(int file, const char *name)
-{
-    struct lsm_db *db = lsm_vtab_store_find(paths[file]);
-    struct lsm_stat stats[64];
-    size_t count = db ? lsm_db_stats(db, stats, 64) : 0;
-
-    for (size_t i = 0; i < count && i < 64; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    return 0;
 }
 
 /* How many records of the file's store were solo, and so decided alone. */

@@ -93,6 +93,7 @@ struct cm {
     int now_n;                  /* the transaction that made it so */
     int n;                      /* the newest number, also of those that were rolled back */
     int acked;                  /* transactions that were acknowledged */
+    uint64_t carried;           /* records that went into a redo area, until the last close */
     bool veto;
     bool faults;                /* any call may fail: codes mean nothing, a reading says what is */
     bool forgiven;              /* cm_forgive: a failed solo may be there */

@@ -209,7 +209,7 @@ static bool allow(void *ctx, struct sim_state *state, int64_t found)
     return cm_allow(crash->cm, state, &crash->found[found]);
 }
 
-static uint64_t total, total2;
+static uint64_t total, total2, carried;      /* of the test that runs */
 
 /* The sanitizers' flavour is slow: it looks at fewer. */
 static int share(int count)
@@ -224,7 +224,8 @@ struct run {
     int files, steps;
     uint64_t seed, states_max;
     size_t dead_at;             /* kill the process there, and go on; 0: do not */
-    uint32_t models, depth2_every;
+    uint32_t models, depth2_every, pos_every;
+    bool not_carried;           /* joint transactions sync the log */
 };
 
 /* Run a workload and look at every crash of it. Ops that it made, or 0: something is wrong. */
@@ -237,7 +238,8 @@ static size_t crash_run(const struct run *run)
     struct crash crash = { .cm = &cm, .work = &work, .depth2_every = run->depth2_every };
     struct sim_enum e = { .ctx = &crash, .open = open_state, .allow = allow,
                           .cap = test_long() ? 24 : 5, .sparse = test_long() ? 8 : 40,
-                          .states_max = run->states_max, .pos_first = run->dead_at };
+                          .states_max = run->states_max, .pos_first = run->dead_at,
+                          .pos_every = run->pos_every };
     size_t ops;
     bool ok;
 
@@ -249,6 +251,8 @@ static size_t crash_run(const struct run *run)
     sim->disk->dead_at = run->dead_at;
     cm_history_init(&history, &nothing);
     cm_init(&cm, sim, &history, run->journal, run->sync_a, run->sync_b, run->files, run->seed);
+    if (run->not_carried)
+        cm.machine.redo_slot_bytes = -1;
     ok = cm_open(&cm, true) && cm_run(&cm, run->steps);
     if (sim->disk->dead)
         ok = cm_revive(&cm) && cm_is_now(&cm) && cm_run(&cm, 8);
@@ -266,6 +270,7 @@ static size_t crash_run(const struct run *run)
         printf("  seed %" PRIu64 " %s %s %s, %d files, killed at %zu\n", run->seed, run->journal,
                run->sync_a, run->sync_b, run->files, run->dead_at);
     total += e.distinct;
+    carried += cm.carried;
     total2 += crash.opened2;
     ops = sim->disk->op_count;
     free(crash.found);
@@ -277,14 +282,18 @@ static void crash_mode(const char *journal, const char *sync_a, const char *sync
 {
     int seeds = test_long() ? 60 : 2;
 
-    total = 0;
+    total = carried = 0;
     for (int i = 0; i < seeds; i++) {
         struct run run = { journal, sync_a, sync_b, .files = 1 + (i % 2), .seed = 100 + (uint64_t)i,
                            .steps = test_long() ? 60 : 30,
-                           .states_max = test_long() ? 20000 : (uint64_t)share(900) };
+                           .states_max = test_long() ? 20000 : (uint64_t)share(1500),
+                           .pos_every = test_long() ? 1 : is_in_order(journal, sync_a, sync_b) ? 2 : 5,
+                           .not_carried = i % 5 == 4 };
         crash_run(&run);
     }
-    printf("  %s %s %s: %" PRIu64 " distinct states\n", journal, sync_a, sync_b, total);
+    printf("  %s %s %s: %" PRIu64 " distinct states, %" PRIu64 " transactions carried\n", journal,
+           sync_a, sync_b, total, carried);
+    CHECK(carried > 0);
 }
 
 TEST(C_01_any_crash_leaves_one_transaction_or_none_delete_normal)

@@ -824,6 +824,8 @@ bool sim_enumerate(struct sim_disk *disk, struct sim_enum *e)
     w = sim_walk_new(disk);
     for (size_t pos = e->pos_first; pos <= disk->op_count; pos++) {
         bool full = is_near(disk, pos, &mark) || sim_mix(disk->seed ^ pos) % sparse == 0;
+        if (e->pos_every > 1 && sim_mix(~disk->seed ^ pos) % e->pos_every)
+            continue;
         sim_walk_to(w, pos);
         find_pending(w);
         for (int model = 0; model < SIM_MODEL_COUNT; model++) {

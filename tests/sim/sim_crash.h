@@ -47,6 +47,7 @@ struct sim_enum {
                                0: 64 */
     uint32_t sparse;        /* models but M0, M1: each position next to a sync or a mark, and
                                one in `sparse` of the others; 0: 1 */
+    uint32_t pos_every;     /* only one position in so many, drawn by the disk's seed; 0: all */
     uint64_t states_max;    /* stop after so many distinct states; 0: never */
     unsigned failures_max;  /* stop after so many; 0: 3 */
     bool quiet;             /* print nothing: the caller wants it to fail */

@@ -482,19 +482,81 @@ TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
     CHECK(failed > 6);
 }
 
+TEST(R11_what_is_taken_when_there_is_a_log_already_is_copied_too)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "s", true);            /* says that k1 is decided */
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    /* A reader of an older state has it flushed, which begins a log. */
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    CHECK_OK(lsm_db_flush(again.db));
+    CHECK_RC(lsm_db_publish(again.db, &k2), LSM_STALE);
+    CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&area)));
+    k3 = carried(&again, k2, "k3", &area);      /* over k2's row */
+    disk_power_cut("b", "c");
+    store_close(&again);
+    if (!open_with(&again, "c", &k3, &area))
+        return;
+    CHECK_INT(count_at(&again, NULL), 4);
+    store_close(&again);
+    disk_end();
+}
+
+TEST(R16_what_is_taken_may_make_the_log_suspect)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+    struct lsm_txn *txn;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin_put(&s, &no_token, "k1");
+    CHECK_OK(prepare_carried(txn, ROOM, &k1));
+    CHECK(area_write(&area, txn));
+    CHECK_OK(lsm_txn_abort(txn));       /* the host reported a failure, and shows it */
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    host.suspect_calls = 0;
+    if (!open_with(&again, "b", &k2, &area))
+        return;
+    txn = begin(&again, &k2);
+    CHECK(!lsm_txn_may_be_solo(txn));   /* nothing says that k2 is decided */
+    lsm_txn_abort(txn);
+    joint(&again, k2, "k3", false);
+    CHECK_OK(lsm_db_flush(again.db));
+    CHECK_INT(host.suspect_calls, 1);
+    store_close(&again);
+    disk_end();
+}
+
 /* ---- what is taken, and what is not (after R15) ---- */
 
 TEST(R15_only_rows_on_the_chain_above_the_root_are_taken)
 {
     static struct area area, old;
     struct store s, again;
-    struct lsm_token k1, k2;
+    struct lsm_token first, k1, k2;
 
     disk_and_host_begin();
     area.size = 0;
     if (!store_open(&s, "a"))
         return;
-    k1 = carried(&s, no_token, "k1", &area);
+    first = k1 = carried(&s, no_token, "k1", &area);
     old = area;
     k2 = carried(&s, k1, "k2", &area);
     CHECK_OK(lsm_db_flush(s.db));
@@ -511,14 +573,16 @@ TEST(R15_only_rows_on_the_chain_above_the_root_are_taken)
         return;
     CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&area)));
     CHECK(!has(&again, "k1") && has(&again, "k2"));
+    k1 = joint(&again, k2, "k3", true);
+    CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&old)));     /* published: nothing is lacking */
     CHECK_INT(stat_of(&again, "records_carried"), 0);
     store_close(&again);
     /* An older database's row does not bring back what it proves. */
     if (!store_open(&again, "b"))
         return;
-    CHECK_RC(lsm_db_publish(again.db, &k1), LSM_STALE);
-    CHECK_RC(lsm_db_redo(again.db, &k1, area_slice(&old)), LSM_STALE);
-    CHECK_RC(lsm_db_publish(again.db, &k1), LSM_STALE);
+    CHECK_RC(lsm_db_publish(again.db, &first), LSM_STALE);
+    CHECK_RC(lsm_db_redo(again.db, &first, area_slice(&old)), LSM_STALE);
+    CHECK_RC(lsm_db_publish(again.db, &first), LSM_STALE);
     store_close(&again);
     disk_end();
 }
