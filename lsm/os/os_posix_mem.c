@@ -389,6 +389,19 @@ void lsm_posix_mem_free(struct lsm_posix_mem *m, void *p)
     }
 }
 
+/* The thread sanitizer does not see that mremap gives an address back, and takes its next owner for
+   an intruder. */
+#if defined(__SANITIZE_THREAD__)
+#define UNSEEN_MREMAP true
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNSEEN_MREMAP true
+#endif
+#endif
+#ifndef UNSEEN_MREMAP
+#define UNSEEN_MREMAP false
+#endif
+
 /* The same block with another size, without a copy of ours; NULL: it must be copied. */
 static struct head *resize(struct head *head, size_t size)
 {
@@ -400,7 +413,7 @@ static struct head *resize(struct head *head, size_t size)
             moved->size = size;
         return moved;
     }
-    if (head->from == FROM_MAP && size > SLOT_MAX) {
+    if (head->from == FROM_MAP && size > SLOT_MAX && !UNSEEN_MREMAP) {
         size = (size + PAGE - 1) / PAGE * PAGE;
         moved = mremap(head, head->size, size, MREMAP_MAYMOVE);
         if (moved == MAP_FAILED)
