@@ -4,6 +4,7 @@
 #                        engine alone, build/liblsmvtab.a, all of it for static use
 #   make demo            load real data, query it, kill it, reopen it
 #   make check           every test, about ten minutes; make check-long: the long tier
+#   make mutants         takes out one sync or check at a time: which test sees it? hours
 #   make bench           against ordinary tables; make bench-engine: against other engines
 #   make install         under PREFIX (/usr/local); prints what to type after .load
 #   make tests           build the test programs; one: make build/tests/unit/test_buf
@@ -70,7 +71,7 @@ BENCH_BIN := $(patsubst %.c,$(BUILD)/%,$(BENCH_MAIN))
 
 # ---- what is made ----
 
-.PHONY: all tests demo check check-long bench bench-engine install clean packages
+.PHONY: all tests demo check check-long mutants bench bench-engine install clean packages
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -162,6 +163,9 @@ check: packages
 
 check-long: packages
 	@tests/run.sh --tier long
+
+mutants: packages
+	@tests/mutants/run.sh
 
 bench: packages
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BENCH_BIN)

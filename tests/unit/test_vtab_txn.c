@@ -146,6 +146,61 @@ TEST(vtab_txn_r5_a_statement_overtaken_by_begin_is_joint)
     close_db(db);
 }
 
+TEST(R7_a_joint_commit_has_its_record_on_disk_or_in_the_database)
+{
+    static const char *const syncs[] = { "NORMAL", "FULL", "EXTRA" };
+    sqlite3 *db = open_with_t("WAL");
+
+    for (int i = 0; i < 3; i++) {
+        int64_t before = stat_value(db, "log_syncs") + stat_value(db, "records_carried");
+        char sql[200];
+
+        snprintf(sql, sizeof(sql), "PRAGMA synchronous = %s; BEGIN; INSERT INTO t VALUES(%d, 1); "
+                 "INSERT INTO p VALUES(%d, 1); COMMIT", syncs[i], i, i);
+        SQL(db, sql);
+        CHECK(stat_value(db, "log_syncs") + stat_value(db, "records_carried") > before);
+    }
+    close_db(db);
+}
+
+TEST(R8_what_a_normal_connection_committed_is_settled_by_the_next_full_solo)
+{
+    sqlite3 *db = open_with_t("WAL");
+    int64_t settles;
+
+    SQL(db, "PRAGMA synchronous = FULL; BEGIN; INSERT INTO t VALUES(1, 1); COMMIT");
+    settles = stat_value(db, "settles");
+    SQL(db, "INSERT INTO t VALUES(2, 2)");
+    CHECK_INT(stat_value(db, "settles"), settles);      /* FULL in WAL: its commit was synced */
+    SQL(db, "PRAGMA synchronous = NORMAL; BEGIN; INSERT INTO t VALUES(3, 3); COMMIT");
+    SQL(db, "PRAGMA synchronous = FULL; INSERT INTO t VALUES(4, 4)");
+    CHECK_INT(stat_value(db, "settles"), settles + 1);
+    close_db(db);
+}
+
+/* One statement, no page, two stores: a kill between their xSyncs would leave one half. */
+TEST(R5c_a_statement_that_writes_two_stores_is_joint_in_both)
+{
+    sqlite3 *db = open_with_t("WAL");
+    char sql[600];
+
+    snprintf(sql, sizeof(sql), "ATTACH '%s/other.db' AS aux; "
+             "CREATE VIRTUAL TABLE aux.w USING lsm(a INTEGER PRIMARY KEY, b); "
+             "CREATE TEMP VIEW both AS SELECT 1 AS a; "
+             "CREATE TEMP TRIGGER g INSTEAD OF INSERT ON both BEGIN "
+             "INSERT INTO t VALUES(new.a, 1); INSERT INTO w VALUES(new.a, 2); END", test_dir());
+    SQL(db, sql);
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    SQL(db, "INSERT INTO w VALUES(1, 1)");
+    CHECK_INT(stat_value(db, "commits_solo"), 1);
+    SQL(db, "INSERT INTO both VALUES(2)");
+    SQL(db, "INSERT INTO both VALUES(3)");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t JOIN w USING (a)"), 3);
+    CHECK_INT(stat_value(db, "commits_solo"), 1);
+    CHECK_INT(VALUE(db, "SELECT value FROM lsm_stats('w') WHERE name = 'commits_solo'"), 1);
+    close_db(db);
+}
+
 TEST(vtab_txn_an_empty_transaction_writes_no_token)
 {
     sqlite3 *db = open_with_t("WAL");

@@ -1,0 +1,436 @@
+# list.sh -- what is taken out, one at a time: each sync, each check of the token, each ABORT. Read by run.sh.
+#
+#   mutant NAME FILE TESTS <<'X'        TESTS: programs of which one must fail; program:filter for part of it
+#   the text, once in the file
+#   ====
+#   what stands there instead
+#   X
+
+# ---- syncs of the engine ----
+
+mutant sync_of_a_new_manifest lsm/version/manifest.c 'unit/test_manifest sim/crash_engine' <<'X'
+    if (rc == LSM_OK && (error = os->file_sync(*file)))
+        rc = fail_sync(error, name);
+====
+X
+mutant directory_sync_of_a_new_manifest lsm/version/manifest.c 'unit/test_manifest sim/crash_engine' <<'X'
+    rc = sync_dir(os, dir);                                                         /* step 2 */
+====
+    rc = LSM_OK;
+X
+mutant directory_sync_of_CURRENT lsm/version/manifest.c 'unit/test_manifest sim/crash_engine' <<'X'
+    return sync_dir(os, dir);                                               /* step 5 */
+====
+    return LSM_OK;
+X
+mutant sync_of_an_edit lsm/version/manifest.c 'unit/test_manifest sim/crash_engine' <<'X'
+    int error = m->os->file_sync(m->file);
+====
+    int error = 0;
+X
+mutant sync_of_a_log_header lsm/store/log.c 'unit/test_log sim/crash_engine sim/crash_commit' <<'X'
+    if (rc == LSM_OK && (error = os->file_sync(log->file)))
+        rc = fail_sync(error, name);
+====
+X
+mutant sync_of_a_commit lsm/db/write.c 'unit/test_txn sim/crash_engine sim/crash_commit' <<'X'
+    return sync ? lsm_write_sync(db) : LSM_OK;
+====
+    return LSM_OK;
+X
+mutant sync_of_the_log_itself lsm/store/log.c 'unit/test_log sim/crash_engine' <<'X'
+    error = log->os->file_sync(log->file);
+    if (error) {
+        log->failed = true;
+        return fail_sync(error, lsm_filename(name, LSM_FILE_LOG, log->number));
+    }
+    log->synced = end.size;
+====
+    error = 0;
+    log->synced = end.size;
+X
+mutant sync_of_a_cut_log lsm/store/log.c 'unit/test_log unit/test_txn' <<'X'
+    error = log->os->file_sync(log->file);
+    if (error) {
+        log->failed = true;
+        return fail_sync(error, name);
+    }
+    log->size = log->synced = size;
+====
+    log->size = log->synced = size;
+X
+mutant R11_sync_of_a_fresh_log lsm/db/write.c 'unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
+        rc = lsm_log_sync(&log);
+    if (rc == LSM_OK) {
+====
+        rc = LSM_OK;
+    if (rc == LSM_OK) {
+X
+mutant R11_directory_sync_of_a_fresh_log lsm/db/write.c 'unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
+        int error = db->os->dir_sync(db->dir);
+====
+        int error = 0;
+X
+mutant C_05_sync_of_the_old_log_before_the_next lsm/db/write.c 'unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
+        rc = lsm_log_sync(&db->log);    /* before the first record of the next one: no hole in the middle */
+====
+        rc = LSM_OK;
+X
+mutant directory_sync_of_the_next_log lsm/db/write.c 'unit/test_order unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
+    error = db->os->dir_sync(db->dir);
+    if (error) {
+        lsm_log_close(&log);    /* it stays
+====
+    error = 0;
+    if (error) {
+        lsm_log_close(&log);    /* it stays
+X
+mutant C_03_sync_of_a_table lsm/store/table_writer.c 'unit/test_table unit/test_build sim/crash_engine' <<'X'
+    int error = w->os->file_sync(w->file), rc;
+====
+    int error = 0, rc;
+X
+mutant C_04_directory_sync_of_flushed_tables lsm/db/worker.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    int error = lsm_edit_added_count(&f->edit) ? db->os->dir_sync(db->dir) : 0, rc;
+====
+    int error = 0, rc;
+X
+mutant C_04_directory_sync_of_compacted_tables lsm/db/worker.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    int error = lsm_edit_added_count(edit) ? db->os->dir_sync(db->dir) : 0, rc;
+====
+    int error = 0, rc;
+X
+mutant directory_sync_of_spilled_tables lsm/db/txn.c 'unit/test_order unit/test_txn sim/crash_engine sim/crash_commit' <<'X'
+        error = db->os->dir_sync(db->dir);
+        if (error)
+            rc = lsm_fail_os(error, "sync directory", db->path);
+====
+        error = 0;
+X
+mutant sync_at_a_clean_close lsm/db/db.c 'unit/test_order unit/test_db unit/test_chain sim/crash_engine' <<'X'
+        rc = lsm_log_sync(&db->log);
+====
+        rc = LSM_OK;
+X
+
+# ---- syncs beside the database ----
+
+mutant R16_sync_of_the_wal ext/vtab_settle.c 'sim/crash_commit' <<'X'
+    rc = sync_beside(store->db_path, "-wal");
+====
+    rc = LSM_OK;
+X
+mutant R16_sync_of_the_journal ext/vtab_settle.c 'sim/crash_commit' <<'X'
+        rc = sync_beside(store->db_path, "-journal");
+====
+        rc = LSM_OK;
+X
+mutant R16_directory_sync_beside_the_database ext/vtab_settle.c 'sim/crash_commit' <<'X'
+    rc = sync_path(directory, true);
+====
+    rc = LSM_OK;
+X
+mutant R16_checkpoint_of_a_suspect_wal ext/vtab_settle.c 'sim/sweep_commit sim/crash_commit' <<'X'
+    if (suspect) {
+====
+    if (0 && suspect) {
+X
+
+# ---- the rules ----
+
+mutant R1_txid_above_all lsm/db/txn.c 'unit/test_txn' <<'X'
+        rec.id.txid = ++db->txid_max;
+====
+        rec.id.txid = db->decided.txid > db->root.txid ? db->decided.txid + 1 : db->root.txid + 1;
+X
+mutant R1_a_nonce_in_each_identity lsm/db/write.c 'unit/test_order' <<'X'
+    rec->nonce = lsm_hash64(&db->nonce_count, sizeof db->nonce_count, db->nonce_seed[0]) ^ db->nonce_seed[1];
+====
+    rec->nonce = db->nonce_count;
+X
+mutant R2_decided_in_each_record lsm/db/txn.c 'unit/test_txn' <<'X'
+        rec.decided = db->decided;
+        rec.floor = db->floor;
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+====
+        rec.floor = db->floor;
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+X
+mutant R2_floor_in_each_record lsm/db/txn.c 'unit/test_order' <<'X'
+        rec.decided = db->decided;
+        rec.floor = db->floor;
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+====
+        rec.decided = db->decided;
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+X
+mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+    if (ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+====
+    if (0 && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+X
+# R5a stands twice: the statement of xBegin is not the COMMIT that runs xSync, either.
+mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+    ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
+    ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
+====
+    ctx->autocommit = ctx->created == NULL;
+    ctx->writer = (void *)db;
+#define only_writer(db) ((void *)db)
+X
+mutant R5b_no_page_was_touched ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+====
+           && only_writer(db) == ctx->writer
+X
+mutant R5b_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+====
+           && page_count(db) == ctx->page_count
+X
+mutant R5c_one_store ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0
+====
+           && ctx->page_count >= 0
+X
+mutant R5d_quiet lsm/db/txn.c 'unit/test_txn' <<'X'
+    quiet = lsm_chain_is_quiet(db, &txn->base) && !txn->joint_once;
+    lsm_db_unlock(db);
+    if (!quiet)
+====
+    quiet = true;
+    lsm_db_unlock(db);
+    if (!quiet)
+X
+mutant R6_a_synced_solo_settles lsm/db/txn.c 'unit/test_txn sim/crash_commit' <<'X'
+    if (how->settle)
+        return lsm_chain_settle(db);    /* R6 */
+====
+X
+mutant R7_the_record_before_the_token ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+    struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = synchronous > 0 };
+====
+    struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT };
+X
+mutant R7_token_written ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+    rc = lsm_vtab_shadow_write_token(ctx, &token, error);
+====
+    rc = SQLITE_OK;
+X
+mutant R8_floor_only_where_the_mode_syncs ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+    if (synchronous < 2)
+        return SQLITE_OK;
+====
+    *settled = true;
+    if (synchronous >= 0)
+        return SQLITE_OK;
+X
+mutant R8_no_floor_while_suspect lsm/db/txn.c 'unit/test_txn' <<'X'
+            if (settled && !db->suspect && db->floor.txid < rec->id.txid)
+====
+            if (settled && db->floor.txid < rec->id.txid)
+X
+mutant R9_the_ABORT lsm/db/txn.c 'unit/test_txn' <<'X'
+    rc = append_abort(db, solo);
+    if (rc && db->log.number
+====
+    rc = LSM_OK;
+    if (rc && db->log.number
+X
+mutant R9_the_ABORT_is_synced lsm/db/txn.c 'unit/test_txn sim/crash_commit' <<'X'
+    return lsm_write_append(db, &rec, true);
+====
+    return lsm_write_append(db, &rec, false);
+X
+# The second ABORT, in a fresh log, is not alone: where it is missing the log is cut.
+mutant R9_the_log_is_cut lsm/db/txn.c 'unit/test_txn' <<'X'
+        rc = db->log.number == txn->cut_log ? lsm_log_cut(&db->log, txn->cut_size, txn->cut_chain)
+                                            : LSM_OK;
+====
+        rc = LSM_OK;
+X
+mutant R9_read_only_at_last lsm/db/txn.c 'unit/test_txn' <<'X'
+        lsm_db_set_health(db, LSM_HEALTH_READ_ONLY, rc, why);
+        rc = lsm_fail(LSM_READONLY, "%s: a transaction could not
+====
+        rc = lsm_fail(LSM_READONLY, "%s: a transaction could not
+X
+mutant R9_a_failed_sync_is_taken_back_too lsm/db/txn.c 'unit/test_txn' <<'X'
+    if (rc && (rec.type == LSM_RECORD_JOINT || !db->log.failed)) {
+====
+    if (rc) {
+X
+mutant R9_recovery_heeds_the_ABORT lsm/db/recover.c 'unit/test_txn sim/crash_commit' <<'X'
+        old->state = LSM_RECORD_DEAD;
+====
+        (void)old;
+X
+mutant R10_a_rolled_back_joint_stays lsm/db/txn.c 'unit/test_chain' <<'X'
+        disown_prepared(txn);           /* R10: decides nothing */
+====
+        { db->os->mutex_lock(db->publish); lsm_chain_remove_hidden(db, rec); db->os->mutex_unlock(db->publish); }
+X
+mutant R11_after_a_failure_a_fresh_log lsm/db/write.c 'unit/test_chain' <<'X'
+    if (rc == LSM_OK && (!db->has_log || db->log.failed || atomic_load(&db->carry.is_pending)))
+====
+    if (rc == LSM_OK && (!db->has_log || atomic_load(&db->carry.is_pending)))
+X
+mutant R11_live_records_are_copied lsm/db/write.c 'unit/test_chain sim/crash_engine' <<'X'
+    rc = copy_live(db, &log, taken);
+====
+    rc = LSM_OK;
+X
+mutant R12_exact_match lsm/db/chain.c 'unit/test_chain' <<'X'
+        if (on_path[i] || (rec->type
+====
+        if (on_path[i] || (rec->type == LSM_RECORD_JOINT && rec->id.txid <= token->txid) || (rec->type
+X
+mutant R12_a_solo_needs_its_base lsm/db/chain.c 'unit/test_chain' <<'X'
+                           lsm_token_equal(&rec->base, &newest_link(db)->token)))
+====
+                           1))
+X
+mutant R13_a_token_shows_what_it_proves lsm/db/snapshot.c 'unit/test_chain unit/test_txn' <<'X'
+        rc = lsm_chain_publish(db, token);
+====
+        rc = LSM_OK;
+X
+mutant R14_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+    if (ctx->txn) {
+        read->snapshot = ctx->pin;
+        read->txn = ctx->txn;
+        return SQLITE_OK;
+    }
+====
+    if (ctx->txn) {
+        struct lsm_token own;
+
+        if (lsm_vtab_pin_token(ctx, &own, error) == SQLITE_OK)
+            lsm_db_publish(ctx->store->db, &own);
+        read->snapshot = ctx->pin;
+        read->txn = ctx->txn;
+        return SQLITE_OK;
+    }
+X
+mutant R15_nothing_is_flushed_before_a_token lsm/db/worker.c 'unit/test_chain' <<'X'
+    if (hidden && !seen) {
+====
+    if (0 && hidden && !seen) {
+X
+mutant R15_a_database_older_than_the_store lsm/db/chain.c 'unit/test_chain' <<'X'
+    if (token->txid < oldest.txid && !seen)
+====
+    if (0 && token->txid < oldest.txid && !seen)
+X
+mutant R16_an_undecided_base_is_suspect lsm/db/txn.c 'unit/test_order' <<'X'
+        if (!lsm_token_equal(&txn->base, &db->decided))
+            db->suspect = true;
+====
+X
+mutant R16_suspect_also_after_an_open lsm/db/recover.c 'unit/test_chain' <<'X'
+        if (!lsm_token_equal(&rec->base, &rec->decided))
+            db->suspect = true;
+====
+X
+mutant R16_a_failed_sync_is_not_tried_again lsm/db/chain.c 'unit/test_txn' <<'X'
+    if (failed)
+        return lsm_fail(LSM_BUSY
+====
+    if (0 && failed)
+        return lsm_fail(LSM_BUSY
+X
+mutant R17_flush_only_when_quiet lsm/db/worker.c 'unit/test_chain' <<'X'
+    if (!is_quiet(db)) {
+        lsm_write_slot_give(db);
+====
+    if (0 && !is_quiet(db)) {
+        lsm_write_slot_give(db);
+X
+mutant R17_flush_after_settling lsm/db/worker.c 'unit/test_chain' <<'X'
+        if (rc == LSM_OK && db->has_host)
+            rc = lsm_chain_settle(db);
+====
+X
+mutant R18_the_token_of_the_own_snapshot ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+    if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {
+====
+    if (ctx->token_cached) {
+X
+mutant R19_the_pin_stays_in_a_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+    if (--ctx->cursor_count == 0 && !ctx->pin_explicit)
+====
+    if (--ctx->cursor_count == 0)
+X
+mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+        if (ctx->pin_explicit)
+            lsm_vtab_pin_end(ctx);
+    }
+    return SQLITE_OK;
+====
+    }
+    return SQLITE_OK;
+X
+mutant R20_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
+        if (*seq >= db->horizon)
+            return LSM_OK;
+====
+        return LSM_OK;
+X
+mutant R20_a_flush_raises_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
+    if (db->horizon < now)
+        db->horizon = now;
+====
+X
+
+# ---- carried records ----
+
+mutant R7a_not_behind_a_bare_record lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
+    return !db->carry.bare && rec->adopted_count == 0
+====
+    return rec->adopted_count == 0
+X
+mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
+    rc = lsm_write_edit(db, &edit, 0);
+    lsm_edit_clear(&edit);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        db->carry.flag = true;
+====
+    rc = LSM_OK;
+    lsm_edit_clear(&edit);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        db->carry.flag = true;
+X
+
+# ---- what SQLite is told ----
+
+mutant moved_database_file ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+            == SQLITE_OK && moved)
+====
+            == SQLITE_OK && 0 && moved)
+X
+mutant discarded_tables_of_a_rolled_back_create ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_faults' <<'X'
+            lsm_txn_discard_tree(ctx->txn, created->tree);
+====
+            (void)0;
+X
+mutant drop_with_uncommitted_rows ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
+====
+    if (0)
+X
+mutant read_uncommitted_is_refused ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+    if (is_on)
+====
+    if (0 && is_on)
+X
+mutant transaction_rolled_back_beneath_us ext/vtab_txn.c 'unit/test_vtab_faults' <<'X'
+    if (sqlite3_txn_state(ctx->conn->db, ctx->schema) == SQLITE_TXN_WRITE)
+====
+    if (1)
+X
