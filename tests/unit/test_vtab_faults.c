@@ -327,7 +327,7 @@ static bool run_fault(const char *journal, enum fault_what what, int at, bool st
 static void sweep(const char *journal, enum fault_what what, bool sticky, int stride)
 {
 #ifdef __SANITIZE_ADDRESS__
-    stride *= 3;                /* the same places, other runs */
+    stride *= 2;                /* the same places, other runs */
 #endif
     bool reached = true, is_good = true;
     sqlite3_int64 used;
@@ -357,25 +357,25 @@ static void sweep(const char *journal, enum fault_what what, bool sticky, int st
 
 TEST(M_01_each_allocation_that_fails_once_leaves_all_or_nothing)
 {
-    sweep("WAL", FAULT_MEMORY, false, test_long() ? 1 : 61);
+    sweep("WAL", FAULT_MEMORY, false, test_long() ? 1 : 307);
 }
 
 TEST(M_01_each_allocation_that_fails_once_leaves_all_or_nothing_delete_mode)
 {
-    sweep("DELETE", FAULT_MEMORY, false, test_long() ? 1 : 61);
+    sweep("DELETE", FAULT_MEMORY, false, test_long() ? 1 : 307);
 }
 
 TEST(M_01_allocations_that_fail_for_ever_leave_all_or_nothing)
 {
-    sweep("WAL", FAULT_MEMORY, true, test_long() ? 1 : 61);
+    sweep("WAL", FAULT_MEMORY, true, test_long() ? 1 : 307);
 }
 
 TEST(an_interrupt_at_each_step_leaves_all_or_nothing)
 {
-    sweep("WAL", FAULT_PROGRESS, false, test_long() ? 1 : 13);
+    sweep("WAL", FAULT_PROGRESS, false, test_long() ? 1 : 101);
 }
 
 TEST(an_authorizer_that_denies_each_action_in_turn_leaves_all_or_nothing)
 {
-    sweep("DELETE", FAULT_AUTHORIZER, false, test_long() ? 1 : 5);
+    sweep("DELETE", FAULT_AUTHORIZER, false, test_long() ? 1 : 17);
 }

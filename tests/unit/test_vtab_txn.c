@@ -178,6 +178,18 @@ TEST(R8_what_a_normal_connection_committed_is_settled_by_the_next_full_solo)
     close_db(db);
 }
 
+TEST(vtab_txn_a_table_with_uncommitted_rows_is_not_dropped)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); SAVEPOINT s");
+    SQL_FAILS(db, "DROP TABLE t", SQLITE_LOCKED);
+    SQL(db, "ROLLBACK TO s; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    SQL(db, "DROP TABLE t");
+    close_db(db);
+}
+
 /* One statement, no page, two stores: a kill between their xSyncs would leave one half. */
 TEST(R5c_a_statement_that_writes_two_stores_is_joint_in_both)
 {
