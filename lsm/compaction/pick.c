@@ -30,9 +30,14 @@ void lsm_pick_state_clear(struct lsm_pick_state *state)
         lsm_buf_clear(&state->after[i]);
 }
 
-static bool is_dense(const struct lsm_run *run)
+static bool is_mostly_tombstones(const struct lsm_run *run)
 {
     return run->meta.tombstones >= 128 && run->meta.tombstones * 2 >= run->meta.entries;
+}
+
+static bool is_dense(const struct lsm_run *run)
+{
+    return is_mostly_tombstones(run) || (run->meta.range_deletes && atomic_load(&run->sinks));
 }
 
 double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_version *tree, uint32_t level)
@@ -154,6 +159,14 @@ static struct lsm_run *choose(const struct lsm_level *level, const struct lsm_co
     return wrapped;
 }
 
+static bool has_sinking(const struct lsm_level *level)
+{
+    for (uint32_t i = 0; level->range_deletes && i < level->count; i++)
+        if (atomic_load(&level->runs[i]->sinks))
+            return true;
+    return false;
+}
+
 static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
                       const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
                       uint32_t number, bool by_size, struct lsm_job *job)
@@ -218,8 +231,9 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     lsm_buf_reset(&state->after[number]);
     lsm_buf_append_slice(&state->after[number], hi);
 
-    /* A dense run in the level above the last must be rewritten to lose its tombstones. */
-    if (job->lower_count == 0 && job->upper_count == 1 && !is_dense(job->upper[0])) {
+    /* A dense run in the level above the last must be rewritten to lose its tombstones; one whose
+       range deletes reach deeper can sink as it is. */
+    if (job->lower_count == 0 && job->upper_count == 1 && !is_mostly_tombstones(job->upper[0])) {
         uint64_t below = 0;
         if (number + 2 < LSM_LEVEL_COUNT_MAX) {
             const struct lsm_level *grand = &tree->level[number + 2];
@@ -261,8 +275,8 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
     }
     /* Nothing is too large: what is mostly tombstones sinks, so that deleted data gives its space back
        without new writes. In the deepest level tombstones do not exist. */
-    for (uint32_t i = 1; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
-        if (tried[i] || tree->level[i].count == 0)
+    for (uint32_t i = 0; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
+        if (tried[i] || tree->level[i].count == 0 || (i == 0 && !has_sinking(&tree->level[0])))
             continue;
         int rc = pick_level(policy, tree, cmp, state, os, i, false, job);
         if (rc != LSM_DONE)

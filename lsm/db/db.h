@@ -238,6 +238,7 @@ struct lsm_db {
     uint64_t pace_owed_ns, pace_paid_us;
     uint64_t flush_ns_per_kib;          /* how long a flush takes, measured */
     bool stalling;
+    bool drop_blocked;          /* a snapshot keeps tables that lie within a range delete */
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
@@ -412,6 +413,9 @@ void lsm_throttle(struct lsm_db *db);
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
 bool lsm_worker_flush_due(const struct lsm_db *db);     /* mutex held */
 int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
+/* drop.c: drop the tables that lie within range deletes. The caller has set db->compacting. LSM_DONE:
+   there was nothing to do. */
+int lsm_drop_covered(struct lsm_db *db);
 void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */
 void lsm_worker_obsolete(void *ctx, const struct lsm_run *run);
 

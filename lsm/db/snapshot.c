@@ -97,6 +97,10 @@ void lsm_snapshot_close(struct lsm_snapshot *snapshot)
         snapshot->next->prev = snapshot->prev;
     else
         db->newest_snapshot = snapshot->prev;
+    if (db->drop_blocked) {
+        db->drop_blocked = false;
+        lsm_worker_wake(db);
+    }
     lsm_db_unlock(db);
     lsm_mem_free(db->os, snapshot);
 }

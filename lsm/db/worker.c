@@ -640,6 +640,10 @@ static int run_move(struct job_run *run, const struct lsm_job *job)
     lsm_edit_add_table(&edit, job->output_level, &job->upper[0]->meta);
     rc = edit.rc ? edit.rc : compact_install(run, &edit);
     lsm_edit_clear(&edit);
+    if (rc == LSM_OK) {         /* other tables lie below its range deletes now */
+        atomic_store(&job->upper[0]->is_applied, false);
+        atomic_store(&job->upper[0]->sinks, false);
+    }
     if (rc == LSM_OK)
         atomic_fetch_add_explicit(&db->counters.moves, 1, memory_order_relaxed);
     return rc;
@@ -814,6 +818,28 @@ static int compact_once(struct lsm_db *db)
     return rc;
 }
 
+/* Tables that lie within range deletes: before a compaction would read them. */
+static int drop_once(struct lsm_db *db)
+{
+    bool busy;
+    int rc;
+
+    lsm_db_lock(db);
+    busy = db->compacting || db->flushing;
+    db->compacting |= !busy;
+    lsm_db_unlock(db);
+    if (busy)
+        return LSM_DONE;
+    rc = lsm_drop_covered(db);
+    lsm_db_lock(db);
+    db->compacting = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_worker_sweep(db);
+    return rc;
+}
+
 static int compact_tree(struct lsm_db *db, struct lsm_tree *tree)
 {
     struct lsm_view *view = lsm_view_current(db);
@@ -865,6 +891,8 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
     db->compacting = true;
     db->compact_wait--;
     lsm_db_unlock(db);
+    rc = lsm_drop_covered(db);
+    rc = rc == LSM_DONE ? LSM_OK : rc;
     for (uint32_t i = 0; rc == LSM_OK; i++) {
         struct lsm_tree *t = tree;
         lsm_db_lock(db);
@@ -899,6 +927,7 @@ void lsm_worker_wake(struct lsm_db *db)
 static int step(struct lsm_db *db)
 {
     bool flush, wait;
+    int rc;
 
     lsm_db_lock(db);
     flush = lsm_worker_flush_due(db) && lsm_worker_is_quiet(db);
@@ -906,7 +935,10 @@ static int step(struct lsm_db *db)
     lsm_db_unlock(db);
     if (flush)
         return lsm_worker_flush(db);
-    return wait ? LSM_DONE : compact_once(db);
+    if (wait)
+        return LSM_DONE;
+    rc = drop_once(db);
+    return rc == LSM_DONE ? compact_once(db) : rc;
 }
 
 static void note_failure(struct lsm_db *db, int rc)

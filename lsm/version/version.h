@@ -23,6 +23,10 @@ struct lsm_run {
     struct lsm_table_meta meta;         /* keys in the same allocation */
     atomic_uint refs;                   /* arrays that have it */
     bool in_compaction;                 /* store's mutex */
+    /* Of a run with range deletes; written by whoever may compact (db/drop.c). */
+    atomic_bool is_applied;             /* what lies within them was dropped */
+    atomic_bool sinks;                  /* what overlaps them is worth rewriting: due whatever its size */
+    atomic_uint_least64_t blocked_by;   /* the snapshot that keeps what lies within them + 1; 0: none */
     struct lsm_os *os;
 };
 

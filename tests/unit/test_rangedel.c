@@ -368,3 +368,241 @@ TEST(range_deletes_agree_with_arrays_in_a_users_order)
 {
     random_store(test_long() ? 60 : 4, 250, true);
 }
+
+/* ---- what is promised ---- */
+
+struct one {
+    struct lsm_os *base, *os;
+    struct lsm_db *db;
+    struct lsm_tree *tree;
+};
+
+static bool one_begin(struct one *o)
+{
+    o->base = lsm_os_posix_new();
+    o->os = lsm_os_mem_new(o->base);
+    return CHECK_OK(open_db(o->os, false, &o->db)) &&
+           CHECK_OK(lsm_tree_create(o->db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, NULL, &o->tree));
+}
+
+static void one_end(struct one *o)
+{
+    CHECK_OK(lsm_db_check(o->db));
+    CHECK_OK(lsm_db_close(o->db));
+    lsm_os_mem_free(o->os);
+    lsm_os_posix_free(o->base);
+}
+
+static uint64_t stat_of(struct lsm_db *db, const char *name)
+{
+    struct lsm_stat stats[128];
+    size_t count = lsm_db_stats(db, stats, 128);
+
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(stats[i].name, name) == 0)
+            return stats[i].value;
+    printf("  no statistic %s\n", name);
+    exit(1);
+}
+
+static struct lsm_slice number(uint32_t n)
+{
+    static uint8_t buf[4][4];
+    static int at;
+    uint8_t *p = buf[at++ % 4];
+
+    p[0] = (uint8_t)(n >> 24), p[1] = (uint8_t)(n >> 16), p[2] = (uint8_t)(n >> 8), p[3] = (uint8_t)n;
+    return (struct lsm_slice){ p, 4 };
+}
+
+/* Rows [from, to) of 300 bytes that do not compress, in transactions of 1000. */
+static void fill(struct one *o, uint32_t from, uint32_t to)
+{
+    struct lsm_txn *txn = NULL;
+    uint64_t value[38];
+
+    for (uint32_t i = from; i < to; i++) {
+        if (!txn)
+            CHECK_OK(lsm_txn_begin(o->db, NULL, &txn));
+        for (int k = 0; k < 38; k++)
+            value[k] = test_random();
+        CHECK_OK(lsm_txn_put(txn, o->tree, number(i), (struct lsm_slice){ (void *)value, sizeof value }));
+        if (i % 1000 == 999 || i + 1 == to) {
+            CHECK_OK(lsm_txn_commit_alone(txn, false));
+            txn = NULL;
+        }
+    }
+}
+
+static void work(struct one *o)
+{
+    int rc;
+
+    CHECK_OK(lsm_db_flush(o->db));
+    do
+        rc = lsm_db_step(o->db);
+    while (rc == LSM_OK);
+    CHECK_INT(rc, LSM_DONE);
+}
+
+static uint32_t count_rows(struct one *o, const struct lsm_snapshot *snapshot)
+{
+    struct lsm_read read = { snapshot, NULL, true };
+    struct lsm_cursor *c;
+    uint32_t count = 0;
+
+    CHECK_OK(lsm_cursor_open(o->tree, &read, &c));
+    for (int rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c))
+        count++;
+    lsm_cursor_close(c);
+    return count;
+}
+
+TEST(deleted_range_gives_its_space_back_without_new_writes_and_without_reading)
+{
+    struct one o;
+    uint64_t before, read, written;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 40000);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    work(&o);
+    before = stat_of(o.db, "table_bytes");
+    CHECK(before > 10 << 20);
+    read = stat_of(o.db, "compact_bytes_read");
+    written = stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written");
+
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(500), number(39500), false));
+    CHECK_INT(count_rows(&o, NULL), 1000);
+    work(&o);
+    CHECK_INT(count_rows(&o, NULL), 1000);
+    CHECK(stat_of(o.db, "tables_dropped") > 50);
+    printf("  %u of %u KiB left, %u KiB read, %u KiB written\n",
+           (unsigned)(stat_of(o.db, "table_bytes") >> 10), (unsigned)(before >> 10),
+           (unsigned)((stat_of(o.db, "compact_bytes_read") - read) >> 10),
+           (unsigned)((stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written") -
+                       written) >> 10));
+    CHECK(stat_of(o.db, "table_bytes") < before / 20);
+    CHECK(stat_of(o.db, "compact_bytes_read") - read < before / 20);
+    one_end(&o);
+}
+
+TEST(snapshot_keeps_what_is_deleted_and_its_end_gives_it_back)
+{
+    struct one o;
+    struct lsm_snapshot *snapshot, *later;
+    uint64_t before;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 20000);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    CHECK_OK(lsm_snapshot_open(o.db, &snapshot));
+    before = stat_of(o.db, "table_bytes");
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(100), number(19900), false));
+    CHECK_OK(lsm_snapshot_open(o.db, &later));  /* sees the delete: is in nobody's way */
+    work(&o);
+    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
+    CHECK_INT(count_rows(&o, snapshot), 20000);
+    CHECK_INT(count_rows(&o, later), 200);
+    CHECK_INT(count_rows(&o, NULL), 200);
+    lsm_snapshot_close(snapshot);
+    work(&o);
+    CHECK(stat_of(o.db, "table_bytes") < before / 10);
+    CHECK_INT(count_rows(&o, later), 200);
+    lsm_snapshot_close(later);
+    one_end(&o);
+}
+
+TEST(delete_that_nothing_older_lies_below_leaves_no_table)
+{
+    struct one o;
+
+    if (!one_begin(&o))
+        return;
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1), number(9), false));
+    work(&o);
+    CHECK_INT(stat_of(o.db, "tables"), 0);
+    fill(&o, 0, 5000);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(0), number(5000), false));
+    work(&o);
+    CHECK_INT(stat_of(o.db, "tables"), 0);
+    CHECK_INT(count_rows(&o, NULL), 0);
+    one_end(&o);
+}
+
+TEST(reading_past_a_deleted_range_costs_a_seek_and_not_a_walk)
+{
+    struct lsm_snapshot *keep;
+    struct lsm_cursor *c;
+    struct one o;
+    uint64_t misses;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 30000);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    CHECK_OK(lsm_snapshot_open(o.db, &keep));
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(29990), false));
+    work(&o);                                   /* the snapshot keeps the rows */
+    misses = stat_of(o.db, "cache_misses");
+    CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
+    CHECK_OK(lsm_cursor_seek(c, number(10)));
+    CHECK(same(lsm_cursor_key(c), number(29990)));
+    CHECK_OK(lsm_cursor_prev(c));
+    CHECK(same(lsm_cursor_key(c), number(9)));
+    lsm_cursor_close(c);
+    CHECK_INT(stat_of(o.db, "rows_passed_over"), 0);
+    CHECK(stat_of(o.db, "cache_misses") - misses < 20);
+    lsm_snapshot_close(keep);
+    one_end(&o);
+}
+
+TEST(delete_range_without_an_end_or_with_nothing_in_it_is_told)
+{
+    struct one o;
+    struct lsm_slice none = { NULL, 0 };
+    static uint8_t big[LSM_KEY_SIZE_MAX + 1];
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 10);
+    CHECK_RC(lsm_db_delete_range(o.db, o.tree, number(1), none, false), LSM_MISUSE);
+    CHECK_RC(lsm_db_delete_range(o.db, o.tree, number(1), (struct lsm_slice){ big, sizeof big }, false),
+             LSM_TOOBIG);
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(5), number(5), false));
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(9), number(2), false));
+    CHECK_INT(stat_of(o.db, "range_deletes"), 0);
+    CHECK_INT(count_rows(&o, NULL), 10);
+    one_end(&o);
+}
+
+/* Keys of the greatest size have no next key that is one: a file must not end beside them. */
+TEST(ranges_between_the_largest_keys)
+{
+    struct one o;
+    static uint8_t key[6][LSM_KEY_SIZE_MAX];
+    static uint8_t value[60000];
+    uint32_t n = 0;
+
+    if (!one_begin(&o))
+        return;
+    for (int k = 0; k < 6; k++) {
+        memset(key[k], 'a' + k, sizeof key[k]);
+        CHECK_OK(lsm_db_put(o.db, o.tree, (struct lsm_slice){ key[k], sizeof key[k] },
+                            (struct lsm_slice){ value, sizeof value }, false));
+        CHECK_OK(lsm_db_flush(o.db));
+    }
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, (struct lsm_slice){ key[1], sizeof key[1] },
+                                 (struct lsm_slice){ key[3], sizeof key[3] }, false));
+    CHECK_OK(lsm_db_put(o.db, o.tree, (struct lsm_slice){ key[2], sizeof key[2] },
+                        (struct lsm_slice){ value, 9 }, false));
+    CHECK_OK(lsm_db_flush(o.db));
+    CHECK_OK(lsm_db_check(o.db));
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    n = count_rows(&o, NULL);
+    CHECK_INT(n, 5);
+    one_end(&o);
+}
