@@ -188,6 +188,17 @@ static int put_number(struct lsm_txn *txn, struct lsm_tree *meta, const char *ke
     return lsm_txn_put(txn, meta, text(key), slice(bytes, 4));
 }
 
+/* The keys of k .. end - 1, which are in the order of their numbers. */
+static int delete_range(struct lsm_txn *txn, struct model_tree *tree, int n, int k, int end)
+{
+    char lo[64], hi[64];
+    int rc = lsm_txn_delete_range(txn, tree->tree, key_of(k, lo), key_of(end, hi));
+
+    for (int i = k; i < end && rc == LSM_OK; i++)
+        rows_add(&tree->rows[i], n, 0);
+    return rc;
+}
+
 /* Write rows as transaction n; some are taken back again. */
 static int write_rows(struct model *model, struct lsm_txn *txn, int n)
 {
@@ -202,10 +213,16 @@ static int write_rows(struct model *model, struct lsm_txn *txn, int n)
         if (!tree)
             break;
         if (draw(model, 8) == 0) {
-            rc = lsm_txn_delete(txn, tree->tree, key_of(also, key));
+            char end[64];
+            rc = draw(model, 2) ? lsm_txn_delete(txn, tree->tree, key_of(also, key))
+                                : lsm_txn_delete_range(txn, tree->tree, key_of(k, key), key_of(also, end));
             if (rc != LSM_OK)
                 break;
             lsm_txn_rollback_to(txn, mark);
+        }
+        if (draw(model, 5) == 0) {
+            rc = delete_range(txn, tree, n, k, also);
+            continue;
         }
         rc = v ? lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(v, value))
                : lsm_txn_delete(txn, tree->tree, key_of(k, key));
