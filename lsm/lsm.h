@@ -280,6 +280,25 @@ int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice 
 int lsm_txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice begin,
                          struct lsm_slice end);
 
+/*
+ * Ingest: rows in the order of their keys, one row a key, become tables at once.
+ * They pass neither the log nor a memtable, and are compressed and written once
+ * where nothing older overlaps them. They are the transaction's newest writes when
+ * the ingest is finished: seen by its own reads, by others with its commit, newer
+ * than what the tree holds, undone by a position from before the ingest. Between
+ * begin and finish the transaction must not be written to.
+ */
+struct lsm_ingest;
+int lsm_ingest_begin(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_ingest **ingest);
+/* Copied. LSM_MISUSE: the key is not greater than the last one; LSM_TOOBIG: both leave the ingest as it
+   was. After any other failure only lsm_ingest_abort() is left. */
+int lsm_ingest_add(struct lsm_ingest *ingest, struct lsm_slice key, struct lsm_slice value);
+/* Sync what was added and make it the transaction's. Frees the ingest, also on failure: then nothing of
+   it is left. */
+int lsm_ingest_finish(struct lsm_ingest *ingest);
+/* Give up and free; before the transaction ends. NULL is fine. */
+void lsm_ingest_abort(struct lsm_ingest *ingest);
+
 /* A position to which the transaction can go back. Positions grow; cheap. */
 uint64_t lsm_txn_mark(const struct lsm_txn *txn);
 /* Tell that no position in (mark, now] will be asked for: allows larger spills. Optional. */
@@ -554,6 +573,17 @@ struct lsm_tree_stats {
     uint64_t bytes;             /* of its tables on disk */
 };
 int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats);
+
+/*
+ * About what lies in [lower, upper) (NULL data: no bound): bytes of its tables on disk, and rows in
+ * tables and memory. Old versions count until they are compacted away; what range deletes hide, too.
+ * Reads at most two indexes of a table. An empty range gives zeros.
+ */
+struct lsm_approximate {
+    uint64_t bytes, rows;
+};
+int lsm_tree_approximate(struct lsm_tree *tree, struct lsm_slice lower, struct lsm_slice upper,
+                         struct lsm_approximate *sum);
 
 /* The statistics: a name, a value and a unit each, appended to by later versions. */
 struct lsm_stat {

@@ -129,7 +129,7 @@ enum lsm_latency_of {           /* names: stats.c */
 struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
         commit_groups, records_carried;
-    atomic_uint_least64_t range_deletes, tables_dropped;
+    atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles;
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
@@ -375,6 +375,8 @@ struct lsm_txn {
     uint64_t cut_log, cut_size, cut_chain;
 };
 int lsm_txn_spill(struct lsm_txn *txn);
+/* The transaction's newest writes, all with op number `op`, which is the next; its batch is empty. */
+int lsm_txn_take_runs(struct lsm_txn *txn, struct lsm_run **runs, uint32_t count, uint64_t op);
 /* What publishing will need, made beforehand. NULL: no memory. */
 struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn);
 /* Adopted tables and ops of the transaction; the buffer latches errors and backs what *rec points to, as

@@ -113,6 +113,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("rows_passed_over", COUNTER(rows_passed_over), "count");
     STAT("range_deletes", COUNTER(range_deletes), "count");
     STAT("tables_dropped", COUNTER(tables_dropped), "count");
+    STAT("rows_ingested", COUNTER(rows_ingested), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
     written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written);
@@ -175,6 +176,104 @@ int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats)
     /* A tombstone and what it hides. */
     stats->entries = stats->entries > 2 * tombstones ? stats->entries - 2 * tombstones : 0;
     return LSM_OK;
+}
+
+/* ---- a range of keys ---- */
+
+#define WALK_MAX 4096u          /* rows of a memtable that are counted one by one */
+
+/* `lower` and `upper`: NULL data: no bound. */
+struct span {
+    const struct lsm_tree *tree;
+    struct lsm_slice lower, upper;
+};
+
+static int add_run(const struct span *span, const struct lsm_run *run, struct lsm_approximate *sum)
+{
+    const struct lsm_comparator *cmp = span->tree->cmp;
+    const struct lsm_table_meta *m = &run->meta;
+    bool from_start = !span->lower.data || lsm_key_compare(cmp, span->lower, m->smallest) <= 0;
+    bool to_end = !span->upper.data || lsm_key_compare(cmp, span->upper, m->largest) > 0;
+    uint64_t from = 0, to = m->size_bytes, rows = m->entries - m->tombstones;
+    struct lsm_table *table;
+    int rc;
+
+    if (m->tree != span->tree->id ||
+        (span->lower.data && lsm_key_compare(cmp, m->largest, span->lower) < 0) ||
+        (span->upper.data && lsm_key_compare(cmp, m->smallest, span->upper) >= 0))
+        return LSM_OK;
+    if (!from_start || !to_end) {
+        rc = lsm_tables_get(span->tree->db->tables, m, cmp, &table);
+        if (rc)
+            return rc;
+        if (!from_start)
+            from = lsm_table_offset_of(table, span->lower);
+        if (!to_end)
+            to = lsm_table_offset_of(table, span->upper);
+        lsm_table_unref(table);
+    }
+    if (to <= from)
+        return LSM_OK;
+    sum->bytes += to - from;
+    sum->rows += (uint64_t)((double)rows * (double)(to - from) / (double)m->size_bytes);
+    return LSM_OK;
+}
+
+static int add_memtable(const struct span *span, struct lsm_memtable *mem, struct lsm_approximate *sum)
+{
+    uint64_t all = lsm_memtable_tree_rows(mem, span->tree->id);
+    struct lsm_iter *it;
+    uint32_t walked = 0;
+    int rc;
+
+    if (all == 0)
+        return LSM_OK;
+    if (!span->lower.data && !span->upper.data) {
+        sum->rows += all;
+        return LSM_OK;
+    }
+    rc = lsm_memtable_iter_new(mem, span->tree->id, span->tree->cmp, 0, &it);
+    if (rc)
+        return rc;
+    if (span->lower.data)
+        lsm_iter_seek(it, span->lower, LSM_TAG_MAX);
+    else
+        lsm_iter_first(it);
+    for (; it->valid && walked < WALK_MAX &&
+           (!span->upper.data || lsm_key_compare(span->tree->cmp, it->key, span->upper) < 0);
+         lsm_iter_next(it))
+        walked++;
+    sum->rows += walked < WALK_MAX ? walked : walked + (all - walked) / 2;
+    lsm_iter_close(it);
+    return LSM_OK;
+}
+
+int lsm_tree_approximate(struct lsm_tree *tree, struct lsm_slice lower, struct lsm_slice upper,
+                         struct lsm_approximate *sum)
+{
+    struct span span = { tree, lower, upper };
+    const struct lsm_tree_version *tv;
+    const struct lsm_unit *unit;
+    struct lsm_view *view;
+    int rc = lsm_db_usable(tree->db);
+
+    *sum = (struct lsm_approximate){ 0, 0 };
+    if (rc || (lower.data && upper.data && lsm_key_compare(tree->cmp, lower, upper) >= 0))
+        return rc;
+    view = lsm_view_current(tree->db);
+    tv = lsm_version_tree(view->version, tree->id);
+    unit = view->newest;
+    for (uint32_t i = 0; i < view->unit_count && rc == LSM_OK; i++, unit = unit->older) {
+        if (unit->mem)
+            rc = add_memtable(&span, unit->mem, sum);
+        for (uint32_t k = 0; k < unit->run_count && rc == LSM_OK; k++)
+            rc = add_run(&span, unit->runs[k], sum);
+    }
+    for (uint32_t l = 0; tv && l < LSM_LEVEL_COUNT_MAX; l++)
+        for (uint32_t k = 0; k < tv->level[l].count && rc == LSM_OK; k++)
+            rc = add_run(&span, tv->level[l].runs[k], sum);
+    lsm_view_unref(view);
+    return rc;
 }
 
 /* ---- check ---- */

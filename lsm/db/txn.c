@@ -403,6 +403,23 @@ static int reserve_runs(struct lsm_txn *txn, uint32_t more)
     return LSM_OK;
 }
 
+int lsm_txn_take_runs(struct lsm_txn *txn, struct lsm_run **runs, uint32_t count, uint64_t op)
+{
+    uint64_t before = lsm_batch_bytes(&txn->batch);
+    int rc = reserve_runs(txn, count);
+
+    assert(txn->batch.live_count == 0 && txn->batch.op_next == op);
+    if (rc)
+        return rc;
+    for (uint32_t i = 0; i < count; i++) {
+        txn->run_op_min[txn->run_count] = op;
+        txn->runs[txn->run_count++] = runs[i];
+    }
+    lsm_batch_reset(&txn->batch, op + 1);
+    forget_memory(txn, before);
+    return LSM_OK;
+}
+
 int lsm_txn_spill(struct lsm_txn *txn)
 {
     struct lsm_db *db = txn->db;
@@ -491,6 +508,7 @@ struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn)
             lsm_prepared_free(db->os, rec);
             return NULL;
         }
+        rec->runs[rec->run_count]->goes_deep = txn->runs[i]->goes_deep;
         rec->run_count++;
     }
     if (txn->batch.mem && txn->batch.live_count) {

@@ -306,8 +306,33 @@ static int flush_group(struct flush *f, uint32_t from, uint32_t to, uint32_t lev
     return rc;
 }
 
-/* Private tables become level-0 tables as they are. */
-static void adopt(struct flush *f, const struct lsm_unit *unit)
+/* What was ingested goes as deep as nothing overlaps it, neither in the version nor among the tables of
+   this flush, which are older. */
+static uint32_t adopt_level(const struct flush *f, const struct lsm_tree *tree, const struct lsm_run *run,
+                            uint32_t level_max)
+{
+    static const struct lsm_tree_version empty;
+    const struct lsm_tree_version *tv = lsm_version_tree(f->view->version, tree->id);
+    const struct lsm_table_meta *m = &run->meta;
+    const struct lsm_edit_table *added = lsm_edit_added(&f->edit);
+    size_t count = lsm_edit_added_count(&f->edit);
+    uint32_t level;
+
+    if (!run->goes_deep || level_max == 0)
+        return 0;
+    level = lsm_pick_flush_level(&f->policy, tv ? tv : &empty, tree->cmp, m->smallest, m->largest);
+    if (level > level_max)
+        level = level_max;
+    for (size_t i = 0; i < count && level > 0; i++)
+        if (added[i].meta.tree == tree->id && level >= added[i].level &&
+            lsm_key_compare(tree->cmp, added[i].meta.largest, m->smallest) >= 0 &&
+            lsm_key_compare(tree->cmp, added[i].meta.smallest, m->largest) <= 0)
+            level = added[i].level ? added[i].level - 1 : 0;
+    return level;
+}
+
+/* Private tables become level-0 tables as they are, or deeper ones. */
+static void adopt(struct flush *f, const struct lsm_unit *unit, uint32_t level_max)
 {
     for (uint32_t i = unit->run_count; i-- > 0;) {
         const struct lsm_table_meta *m = &unit->runs[i]->meta;
@@ -316,7 +341,7 @@ static void adopt(struct flush *f, const struct lsm_unit *unit)
         tree = lsm_tree_by_id(f->db, m->tree);
         lsm_db_unlock(f->db);
         if (tree && !atomic_load(&tree->dropped))
-            lsm_edit_add_table(&f->edit, 0, m);
+            lsm_edit_add_table(&f->edit, adopt_level(f, tree, unit->runs[i], level_max), m);
     }
 }
 
@@ -328,7 +353,7 @@ static int write_tables(struct flush *f)
     struct lsm_compressor *compressor;
     const struct lsm_unit **units = lsm_mem_alloc(db->os, (f->unit_count + 1) * sizeof *units);
     const struct lsm_unit *unit = f->view->newest;
-    uint32_t groups = 0, level_max;
+    uint32_t groups = 0, level_max, adopt_max;
     int rc = units ? lsm_compressor_take(db->compressors, &compressor) : lsm_nomem();
 
     if (rc) {
@@ -341,12 +366,13 @@ static int write_tables(struct flush *f)
     }
     lsm_db_lock(db);
     /* Beneath a running compaction, outputs that are not installed yet may cover any range. */
-    level_max = groups || db->compacting ? 0 : LSM_LEVEL_COUNT_MAX - 2;
+    adopt_max = db->compacting ? 0 : LSM_LEVEL_COUNT_MAX - 2;
+    level_max = groups ? 0 : adopt_max;
     lsm_db_unlock(db);
     for (uint32_t to = f->unit_count; to > 0 && rc == LSM_OK;) {
         uint32_t from = to;
         if (units[to - 1]->run_count) {
-            adopt(f, units[to - 1]);
+            adopt(f, units[to - 1], adopt_max);
             if (units[to - 1]->mem)
                 rc = flush_group(f, to - 1, to, 0, compressor);
             to--;

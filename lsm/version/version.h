@@ -23,6 +23,7 @@ struct lsm_run {
     struct lsm_table_meta meta;         /* keys in the same allocation */
     atomic_uint refs;                   /* arrays that have it */
     bool in_compaction;                 /* store's mutex */
+    bool goes_deep;                     /* ingested: compressed, and as long as its level allows */
     /* Of a run with range deletes; written by whoever may compact (db/drop.c). */
     atomic_bool is_applied;             /* what lies within them was dropped */
     atomic_bool sinks;                  /* what overlaps them is worth rewriting: due whatever its size */

@@ -199,6 +199,26 @@ static int delete_range(struct lsm_txn *txn, struct model_tree *tree, int n, int
     return rc;
 }
 
+/* Some keys in their order. */
+static int ingest(struct model *model, struct lsm_txn *txn, struct model_tree *tree, int n)
+{
+    char key[64], value[VALUE_SIZE_MAX];
+    struct lsm_ingest *in;
+    int rc = lsm_ingest_begin(txn, tree->tree, &in);
+
+    if (rc != LSM_OK)
+        return rc;
+    for (int k = (int)draw(model, 6); k < MODEL_KEYS && rc == LSM_OK; k += 1 + (int)draw(model, 12)) {
+        uint32_t v = ++model->values;
+        rc = lsm_ingest_add(in, key_of(k, key), value_of(v, value));
+        rows_add(&tree->rows[k], n, v);
+    }
+    if (rc == LSM_OK)
+        return lsm_ingest_finish(in);
+    lsm_ingest_abort(in);
+    return rc;
+}
+
 /* Write rows as transaction n; some are taken back again. */
 static int write_rows(struct model *model, struct lsm_txn *txn, int n)
 {
@@ -219,6 +239,10 @@ static int write_rows(struct model *model, struct lsm_txn *txn, int n)
             if (rc != LSM_OK)
                 break;
             lsm_txn_rollback_to(txn, mark);
+        }
+        if (draw(model, 30) == 0) {
+            rc = ingest(model, txn, tree, n);
+            continue;
         }
         if (draw(model, 5) == 0) {
             rc = delete_range(txn, tree, n, k, also);

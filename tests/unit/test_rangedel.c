@@ -212,6 +212,33 @@ static void let_go(struct world *w)
     }
 }
 
+/* Some keys in their order; given up now and then. */
+static int ingest(struct world *w, struct lsm_txn *txn, struct rows *own)
+{
+    unsigned every = 1 + (unsigned)test_below(40);
+    static struct rows after;
+    struct lsm_ingest *in;
+    char vb[VALUE_MAX];
+    int first = w->d > 0 ? 0 : KEYS - 1, rc = lsm_ingest_begin(txn, w->tree, &in);
+
+    after = *own;
+    for (int i = first; i >= 0 && i < KEYS && rc == LSM_OK; i += w->d) {
+        if (test_below(every))
+            continue;
+        after.has[i] = true;
+        after.stamp[i] = ++w->stamps;
+        rc = lsm_ingest_add(in, key_of(i), value_of(after.stamp[i], vb));
+        if (rc == LSM_OK && test_below(20) == 0)
+            CHECK_RC(lsm_ingest_add(in, key_of(i), value_of(1, vb)), LSM_MISUSE);
+    }
+    if (rc || test_below(6) == 0) {
+        lsm_ingest_abort(in);
+        return rc;
+    }
+    *own = after;
+    return lsm_ingest_finish(in);
+}
+
 /* One transaction of up to `ops` writes. */
 static bool transaction(struct world *w, int ops)
 {
@@ -229,7 +256,9 @@ static bool transaction(struct world *w, int ops)
         int k = (int)test_below(KEYS);
         struct lsm_read read = { NULL, txn, false };
 
-        if (what < 60) {
+        if (what < 2) {
+            rc = ingest(w, txn, &own);
+        } else if (what < 60) {
             own.has[k] = true;
             own.stamp[k] = ++w->stamps;
             rc = lsm_txn_put(txn, w->tree, key_of(k), value_of(own.stamp[k], vb));
