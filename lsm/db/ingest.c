@@ -11,7 +11,6 @@
 
 #include <assert.h>
 
-#include "lsm/compaction/flush.h"
 #include "lsm/format/filename.h"
 #include "lsm/store/table_writer.h"
 
@@ -96,7 +95,7 @@ static int open_file(struct lsm_ingest *ingest)
     const struct lsm_tree *tree = ingest->tree;
     const struct lsm_table_options options = {
         .block_bytes = tree->block_bytes, .filter_bits = tree->filter_bits,
-        .codec = lsm_level_codec(LSM_LEVEL_COUNT_MAX - 1, tree->codec), .level = tree->level,
+        .codec = tree->codec, .level = tree->level,
         .comparator = tree->cmp
     };
 
