@@ -59,6 +59,7 @@ struct lsm_vtab_conn {
     bool pin_joined;            /* the companion will tell the end of this transaction */
     sqlite3_stmt *timeout_stmt; /* PRAGMA busy_timeout */
     bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
+    sqlite3_value **delete_bounds;      /* while lsm_delete_range() runs its command: lo, hi */
 };
 
 /* How the current transaction was prepared. */

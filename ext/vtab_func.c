@@ -1,7 +1,13 @@
 /*
  * vtab_func.c -- lsm_version() and lsm_debug(): what is loaded, and what it has
  * open. Both only read what the process knows anyway, so any schema may use them.
+ *
+ * lsm_delete_range('t', lo, hi): a write, so that SQLite must know of it: it runs a
+ * command of the table, which finds the bounds in the connection (values have no
+ * other way that keeps their types). Not from views and triggers.
  */
+#include <string.h>
+
 #include "ext/vtab.h"
 
 static void func_version(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -35,6 +41,58 @@ static void func_debug(sqlite3_context *context, int argc, sqlite3_value **argv)
         sqlite3_result_text(context, text, -1, sqlite3_free);
 }
 
+/* 'schema.table' or 'table', as lsm_stats takes it. The names point into *copy, which is freed. */
+static void split_name(char *copy, const char **schema, const char **table)
+{
+    char *dot = strchr(copy, '.');
+
+    *schema = NULL;
+    *table = copy;
+    if (dot) {
+        *dot = 0;
+        *schema = copy;
+        *table = dot + 1;
+    }
+}
+
+static void func_delete_range(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    struct lsm_vtab_conn *conn = sqlite3_user_data(context);
+    sqlite3_value **before = conn->delete_bounds;
+    const char *schema, *table;
+    char *copy, *sql;
+    int rc;
+
+    (void)argc;
+    if (sqlite3_value_type(argv[0]) != SQLITE_TEXT) {
+        sqlite3_result_error(context, "lsm_delete_range needs a table: lsm_delete_range('kv', lo, hi)",
+                             -1);
+        return;
+    }
+    copy = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
+    if (copy == NULL) {
+        sqlite3_result_error_nomem(context);
+        return;
+    }
+    split_name(copy, &schema, &table);
+    if (schema)
+        sql = sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") VALUES('delete-range')", schema,
+                              table, table);
+    else
+        sql = sqlite3_mprintf("INSERT INTO \"%w\"(\"%w\") VALUES('delete-range')", table, table);
+    conn->delete_bounds = argv + 1;
+    rc = sql ? sqlite3_exec(conn->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+    conn->delete_bounds = before;
+    if (rc == SQLITE_NOMEM)
+        sqlite3_result_error_nomem(context);
+    else if (rc != SQLITE_OK) {
+        sqlite3_result_error(context, sqlite3_errmsg(conn->db), -1);
+        sqlite3_result_error_code(context, rc);
+    }
+    sqlite3_free(sql);
+    sqlite3_free(copy);
+}
+
 int lsm_vtab_func_register(struct lsm_vtab_conn *conn)
 {
     int rc;
@@ -47,6 +105,12 @@ int lsm_vtab_func_register(struct lsm_vtab_conn *conn)
         lsm_vtab_conn_unref(conn);
         return rc;
     }
-    return sqlite3_create_function_v2(conn->db, "lsm_debug", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS,
-                                      conn, func_debug, NULL, NULL, lsm_vtab_conn_unref);
+    rc = sqlite3_create_function_v2(conn->db, "lsm_debug", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS,
+                                    conn, func_debug, NULL, NULL, lsm_vtab_conn_unref);
+    if (rc != SQLITE_OK)
+        return rc;
+    conn->ref_count++;
+    return sqlite3_create_function_v2(conn->db, "lsm_delete_range", 3,
+                                      SQLITE_UTF8 | SQLITE_DIRECTONLY, conn, func_delete_range,
+                                      NULL, NULL, lsm_vtab_conn_unref);
 }

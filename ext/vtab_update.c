@@ -307,7 +307,7 @@ static int update_row(struct lsm_vtab_table *table, sqlite3_value **argv, int co
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
-static const char *const commands[] = { "flush", "compact", "optimize", "memory" };
+static const char *const commands[] = { "flush", "compact", "optimize", "memory", "delete-all" };
 
 /* How many edits lead from a to b, for "did you mean". */
 static int edit_distance(const char *a, const char *b)
@@ -357,7 +357,8 @@ static int fail_command(struct lsm_vtab_table *table, const char *name)
         return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
                                   "unknown command '%s' (did you mean '%s'?)", name, nearest);
     return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
-                              "unknown command '%s' (there are 'flush', 'compact', 'memory')",
+                              "unknown command '%s' (there are 'flush', 'compact', 'memory', "
+                              "'delete-all')",
                               name);
 }
 
@@ -410,6 +411,61 @@ static int run_memory(struct lsm_vtab_table *table, sqlite3_value *arg)
     return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }
 
+/* One operation of the transaction, however many rows it takes. */
+static int delete_range(struct lsm_vtab_table *table, struct lsm_slice lower, struct lsm_slice upper)
+{
+    int rc = lsm_txn_delete_range(table->ctx->txn, table->tree, lower, upper);
+
+    return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
+}
+
+static const uint8_t behind_all[] = { LSM_VTAB_KEY_AFTER };
+
+/* Append the first key column's bytes for a bound, and what comes behind all keys that begin so. */
+static int add_bound(struct lsm_vtab_table *table, sqlite3_value *from, bool after,
+                     struct lsm_vtab_buf *key)
+{
+    const struct lsm_vtab_key_part *part = &table->schema->key[0];
+    struct lsm_vtab_value value;
+    int rc = lsm_vtab_value_store(from, part->affinity, &value);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    if (part->foreign_order && value.type == SQLITE_TEXT)
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_MISMATCH,
+                                  "lsm_delete_range: in this database's encoding text is not kept in "
+                                  "SQL's order; use DELETE");
+    lsm_vtab_key_add(key, part, &value);
+    if (after)
+        lsm_vtab_buf_add_byte(key, LSM_VTAB_KEY_AFTER);
+    return key->rc;
+}
+
+/* Rows whose first key column is in [bounds[0], bounds[1]), as if compared with stored values; NULL: no
+   bound. Where the column is DESC the greater value comes first, and is not in. */
+static int delete_bounds(struct lsm_vtab_table *table, sqlite3_value **bounds)
+{
+    bool desc = table->schema->key[0].desc;
+    struct lsm_vtab_buf lower, upper;
+    int rc = SQLITE_OK;
+
+    lsm_vtab_key_init(&lower);
+    lsm_vtab_key_init(&upper);
+    if (sqlite3_value_type(bounds[desc]) != SQLITE_NULL)
+        rc = add_bound(table, bounds[desc], desc, &lower);
+    if (rc == SQLITE_OK && sqlite3_value_type(bounds[!desc]) != SQLITE_NULL)
+        rc = add_bound(table, bounds[!desc], desc, &upper);
+    else if (rc == SQLITE_OK)
+        lsm_vtab_buf_add_byte(&upper, LSM_VTAB_KEY_AFTER);
+    if (rc == SQLITE_OK)
+        rc = upper.rc;
+    if (rc == SQLITE_OK)
+        rc = delete_range(table, lsm_vtab_buf_slice(&lower), lsm_vtab_buf_slice(&upper));
+    lsm_vtab_buf_clear(&lower);
+    lsm_vtab_buf_clear(&upper);
+    return rc;
+}
+
 static int run_command(struct lsm_vtab_table *table, sqlite3_value *command, sqlite3_value *arg)
 {
     struct lsm_db *db = table->ctx->store->db;
@@ -424,6 +480,11 @@ static int run_command(struct lsm_vtab_table *table, sqlite3_value *command, sql
         rc = lsm_db_compact(db, table->tree);
     else if (sqlite3_stricmp(name, "memory") == 0)
         return run_memory(table, arg);
+    else if (sqlite3_stricmp(name, "delete-all") == 0)
+        return delete_range(table, (struct lsm_slice){ (const uint8_t *)"", 0 },
+                            (struct lsm_slice){ behind_all, sizeof(behind_all) });
+    else if (strcmp(name, "delete-range") == 0 && table->ctx->conn->delete_bounds)
+        return delete_bounds(table, table->ctx->conn->delete_bounds);
     else
         return fail_command(table, name);
     return rc == LSM_OK || rc == LSM_DONE ? SQLITE_OK : fail_engine(table, rc);

@@ -589,6 +589,33 @@ TEST(reading_past_a_deleted_range_costs_a_seek_and_not_a_walk)
     one_end(&o);
 }
 
+/* A cursor that is used again keeps its iterators: what they know of deletes must not stay. */
+TEST(cursor_used_again_sees_later_deletes)
+{
+    struct lsm_cursor *c;
+    struct one o;
+    int n = 0;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 100);
+    CHECK_OK(lsm_db_flush(o.db));
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(20), false));
+    CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
+    CHECK_OK(lsm_cursor_seek(c, number(50)));
+    CHECK(same(lsm_cursor_key(c), number(50)));
+    for (uint32_t to = 60; to <= 90; to += 10) {
+        CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(40), number(to), false));
+        CHECK_OK(lsm_cursor_reopen(c, o.tree, NULL));
+        CHECK_OK(lsm_cursor_seek(c, number(50)));
+        CHECK(same(lsm_cursor_key(c), number(to)));
+        n++;
+    }
+    CHECK_INT(n, 4);
+    lsm_cursor_close(c);
+    one_end(&o);
+}
+
 TEST(delete_range_without_an_end_or_with_nothing_in_it_is_told)
 {
     struct one o;
