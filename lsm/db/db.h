@@ -376,7 +376,8 @@ struct lsm_txn {
 };
 int lsm_txn_spill(struct lsm_txn *txn);
 /* The transaction's newest writes, all with op number `op`, which is the next; its batch is empty. */
-int lsm_txn_take_runs(struct lsm_txn *txn, struct lsm_run **runs, uint32_t count, uint64_t op);
+int lsm_txn_take_runs(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_run **runs,
+                      uint32_t count, uint64_t op);
 /* What publishing will need, made beforehand. NULL: no memory. */
 struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn);
 /* Adopted tables and ops of the transaction; the buffer latches errors and backs what *rec points to, as

@@ -179,7 +179,7 @@ int lsm_ingest_finish(struct lsm_ingest *ingest)
             rc = lsm_fail_os(error, "sync directory", db->path);
     }
     if (rc == LSM_OK)
-        rc = lsm_txn_take_runs(txn, ingest->runs, ingest->run_count, ingest->op);
+        rc = lsm_txn_take_runs(txn, ingest->tree, ingest->runs, ingest->run_count, ingest->op);
     if (rc == LSM_OK)
         atomic_fetch_add_explicit(&db->counters.rows_ingested, ingest->rows, memory_order_relaxed);
     ingest_free(ingest, rc == LSM_OK);

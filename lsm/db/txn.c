@@ -403,7 +403,8 @@ static int reserve_runs(struct lsm_txn *txn, uint32_t more)
     return LSM_OK;
 }
 
-int lsm_txn_take_runs(struct lsm_txn *txn, struct lsm_run **runs, uint32_t count, uint64_t op)
+int lsm_txn_take_runs(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_run **runs,
+                      uint32_t count, uint64_t op)
 {
     uint64_t before = lsm_batch_bytes(&txn->batch);
     int rc = reserve_runs(txn, count);
@@ -415,6 +416,7 @@ int lsm_txn_take_runs(struct lsm_txn *txn, struct lsm_run **runs, uint32_t count
         txn->run_op_min[txn->run_count] = op;
         txn->runs[txn->run_count++] = runs[i];
     }
+    lsm_own_dead_undo(txn->own_dead, tree, 0);  /* rows may lie in what was known to hold none */
     lsm_batch_reset(&txn->batch, op + 1);
     forget_memory(txn, before);
     return LSM_OK;

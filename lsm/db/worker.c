@@ -20,7 +20,7 @@
 #define RETRY_US 1000000u               /* after a failure */
 #define QUIET_WAIT_US 20000u            /* how often an undecided store is looked at */
 #define THROTTLE_WAIT_US 30000000u      /* then the writer goes on: better than a dead lock */
-#define SLICE_BYTES (UINT64_C(64) << 20)
+#define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store */
 
 /* ---- obsolete tables ---- */
 
@@ -739,7 +739,7 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
 {
     struct job_run run = { db, tree };
     struct lsm_policy policy;
-    struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables, .slice_bytes = SLICE_BYTES,
+    struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables,
                              .ctx = &run, .new_file = job_new_file, .pause = compact_pause,
                              .install = compact_install };
     struct lsm_compressor *compressor;
@@ -758,6 +758,7 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     lsm_db_lock(db);
     rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
     policy = db->policy;
+    c.slice_bytes = SLICE_FILES * policy.file_bytes;
     lsm_db_unlock(db);
     if (rc)
         return rc;

@@ -277,13 +277,25 @@ static int install_slice(void *ctx, struct lsm_edit *edit)
 static void write_run(struct lsm_memtable *mem, uint32_t level, uint64_t file_bytes)
 {
     struct lsm_build b = new_build();
+    struct lsm_ranges *ranges;
+    struct lsm_range_set set;
     struct lsm_version *next;
     struct lsm_edit edit;
     struct lsm_iter *it;
 
+    lsm_range_set_init(&set, disk.os);
+    for (uint32_t i = 0; i < lsm_memtable_range_count(mem, 1); i++) {
+        struct lsm_slice lo, hi;
+        uint64_t seq;
+        lsm_memtable_range(mem, 1, i, &lo, &hi, &seq);
+        lsm_range_set_add(&set, lo, hi, seq);
+    }
+    CHECK_OK(lsm_range_set_finish(&set, NULL, NULL, 0, &ranges));
     CHECK_OK(lsm_memtable_iter_new(mem, 1, NULL, 0, &it));
     b.file_bytes = file_bytes;
+    b.ranges = ranges;
     CHECK_OK(lsm_build_run(&b, it));
+    lsm_ranges_free(ranges);
     lsm_edit_init(&edit, disk.os);
     for (size_t i = 0; i < b.count; i++)
         lsm_edit_add_table(&edit, level, b.metas[i]);
@@ -379,4 +391,95 @@ TEST(build_a_compaction_that_is_cut_short_keeps_its_slices_and_can_be_repeated)
         if (test_state.failures)
             break;
     }
+}
+
+/* ---- range deletes in slices ---- */
+
+#define GROUPS 12
+
+/* Keys 10g + 1 .. 10g + 7 of each group are deleted in some table above level 3, whatever is installed. */
+static bool all_covered(void)
+{
+    const struct lsm_tree_version *tv = lsm_version_tree(version, 1);
+    char buf[16];
+
+    for (int k = 0; k < 10 * GROUPS; k++) {
+        bool covered = false;
+        for (int l = 0; l < 3; l++)
+            for (uint32_t i = 0; i < tv->level[l].count; i++) {
+                struct lsm_stretch at;
+                struct lsm_table *t;
+                if (tv->level[l].runs[i]->meta.range_deletes == 0)
+                    continue;
+                CHECK_OK(lsm_tables_get(tables, &tv->level[l].runs[i]->meta, NULL, &t));
+                lsm_table_range_at(t, number_key(k, buf), LSM_SEQ_MAX, &at);
+                covered |= at.seq > 0;
+                lsm_table_unref(t);
+            }
+        if (!CHECK_INT(covered, k % 10 >= 1 && k % 10 <= 7)) {
+            printf("  key %d after %d installs\n", k, installs);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int install_covered(void *ctx, struct lsm_edit *edit)
+{
+    int rc = install_slice(ctx, edit);
+    return rc == LSM_OK && !all_covered() ? LSM_CORRUPT : rc;
+}
+
+TEST(build_range_deletes_hold_after_each_slice_of_a_compaction)
+{
+    const struct lsm_policy policy = { .level0_runs = 4, .level_bytes = 1, .fan_out = 10,
+        .file_bytes = 1, .overlap_bytes_max = 1 << 20, .expand_bytes_max = 1 << 20 };
+    struct lsm_run *upper[1], *lower[GROUPS];
+    struct lsm_job job = { .tree = 1, .level = 1, .output_level = 2, .upper = upper, .upper_count = 1,
+                           .lower = lower, .lower_count = GROUPS };
+    struct lsm_version *next, *pinned;
+    struct lsm_edit edit;
+    char lo[16], hi[16];
+
+    setup();
+    install_max = 1000;
+    installs = 0;
+    CHECK_OK(lsm_version_new(disk.os, NULL, bytes_order, NULL, &version));
+    lsm_edit_init(&edit, disk.os);
+    struct lsm_edit_tree tree = { .id = 1, .name = text("t"), .block_bytes = 512 };
+    lsm_edit_add_tree(&edit, &tree);
+    CHECK_OK(lsm_version_apply(version, &edit, &next));
+    lsm_version_unref(version);
+    version = next;
+    lsm_edit_clear(&edit);
+
+    write_run(fill(0, 10 * GROUPS, 1, 1), 3, 0);
+    struct lsm_memtable *above;
+    CHECK_OK(lsm_memtable_new(disk.os, &above));
+    for (int g = 0; g < GROUPS; g++) {          /* a row, and a delete that reaches further than it */
+        struct lsm_memtable *mem = fill(10 * g, 10 * g + 1, 1, 500);
+        CHECK_OK(lsm_memtable_add(mem, 1, NULL, number_key(10 * g + 1, lo),
+                                  lsm_tag(600, LSM_KIND_RANGE_DELETE), number_key(10 * g + 8, hi)));
+        write_run(mem, 2, 0);
+        CHECK_OK(lsm_memtable_add(above, 1, NULL, number_key(10 * g + 9, lo),
+                                  lsm_tag(1000 + (uint64_t)g, LSM_KIND_PUT), number_key(0, hi)));
+    }
+    write_run(above, 1, 0);
+    CHECK(all_covered());
+    pinned = version;
+    lsm_version_ref(pinned);
+    const struct lsm_tree_version *tv = lsm_version_tree(pinned, 1);
+    upper[0] = tv->level[1].runs[0];
+    for (int g = 0; g < GROUPS; g++)
+        lower[g] = tv->level[2].runs[g];
+    struct lsm_compact c = { .job = &job, .policy = &policy, .tables = tables, .slice_bytes = 1, .tree = tv,
+                             .new_file = new_number, .install = install_covered };
+    c.build = new_build();
+    CHECK_OK(lsm_compact_run(&c));
+    CHECK(installs > 3);
+    CHECK_INT(lsm_version_tree(version, 1)->level[1].count, 0);
+    CHECK_INT(count_keys(), 10 * GROUPS);
+    lsm_version_unref(pinned);
+    lsm_version_unref(version);
+    teardown();
 }

@@ -13,7 +13,7 @@
 #include "tests/test.h"
 
 #define KEYS 500
-#define VALUE_MAX 1200
+#define VALUE_MAX 3000
 
 struct rows {
     bool has[KEYS];
@@ -245,6 +245,8 @@ static bool transaction(struct world *w, int ops)
     static struct rows own, marked[6];
     uint64_t marks[6];
     int marks_count = 0, rc = LSM_OK;
+    /* Mostly anywhere; sometimes near one place, so that a flush overlaps little and goes deep. */
+    int band = test_below(3) ? KEYS : 12, base = (int)test_below(KEYS - (uint64_t)band + 1);
     struct lsm_txn *txn;
     char vb[VALUE_MAX];
 
@@ -253,7 +255,7 @@ static bool transaction(struct world *w, int ops)
     own = w->now;
     for (int i = 0; i < ops && rc == LSM_OK; i++) {
         uint64_t what = test_below(100);
-        int k = (int)test_below(KEYS);
+        int k = base + (int)test_below((uint64_t)band);
         struct lsm_read read = { NULL, txn, false };
 
         if (what < 2) {
@@ -514,6 +516,34 @@ TEST(deleted_range_gives_its_space_back_without_new_writes_and_without_reading)
                        written) >> 10));
     CHECK(stat_of(o.db, "table_bytes") < before / 20);
     CHECK(stat_of(o.db, "compact_bytes_read") - read < before / 20);
+    one_end(&o);
+}
+
+/* No table lies within it: what overlaps it is rewritten, since that is worth it. */
+TEST(deleted_part_of_a_table_gives_its_space_back_too)
+{
+    struct one o;
+    uint64_t before;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 0, 300);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    CHECK_INT(stat_of(o.db, "tables"), 1);
+    before = stat_of(o.db, "table_bytes");
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(290), false));
+    work(&o);
+    CHECK(stat_of(o.db, "table_bytes") < before / 5);
+    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
+    CHECK_INT(count_rows(&o, NULL), 20);
+    /* And what is not worth it stays as it is. */
+    fill(&o, 1000, 1300);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    before = stat_of(o.db, "compact_bytes_written");
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1010), number(1020), false));
+    work(&o);
+    CHECK_INT(stat_of(o.db, "compact_bytes_written"), before);
+    CHECK_INT(count_rows(&o, NULL), 310);
     one_end(&o);
 }
 
