@@ -301,7 +301,7 @@ int lsm_drop_covered(struct lsm_db *db)
         lsm_db_lock(db);
         tree = lsm_tree_by_id(db, tv->tree);
         lsm_db_unlock(db);
-        if (!tree || atomic_load(&tree->dropped) || tree->cmp_missing)
+        if (!tree || atomic_load(&tree->dropped))
             continue;
         if (begun == LSM_DONE)
             begun = lsm_write_begin(db);

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 
+#include "lsm/compaction/flush.h"
 #include "lsm/format/filename.h"
 #include "lsm/store/table_writer.h"
 
@@ -93,12 +94,11 @@ static int open_file(struct lsm_ingest *ingest)
 {
     struct lsm_db *db = ingest->txn->db;
     const struct lsm_tree *tree = ingest->tree;
-    const struct lsm_table_options options = {
-        .block_bytes = tree->block_bytes, .filter_bits = tree->filter_bits,
-        .codec = tree->codec, .level = tree->level,
-        .comparator = tree->cmp
+    struct lsm_table_options options = {
+        .block_bytes = tree->block_bytes, .filter_bits = tree->filter_bits, .comparator = tree->cmp
     };
 
+    lsm_table_options_at(&options, LSM_LEVEL_COUNT_MAX - 2, tree->compression);
     return lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree->id, &options,
                                  ingest->compressor, db->file_mode, &ingest->writer);
 }
