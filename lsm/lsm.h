@@ -561,6 +561,38 @@ int lsm_backup_begin(struct lsm_db *db, const struct lsm_token *token, struct ls
 int lsm_backup_write(struct lsm_backup *backup, const char *path, struct lsm_backup_info *info);
 void lsm_backup_end(struct lsm_backup *backup);         /* NULL is fine */
 
+/* ---- repair ------------------------------------------------------------- */
+
+struct lsm_repair {             /* zeroed: no host, no report */
+    const struct lsm_token *token;      /* the host's newest committed one; NULL: the store's own word */
+    void (*report)(void *ctx, const char *line);        /* what is lost or doubtful, as it is found */
+    void *ctx;
+};
+
+struct lsm_repair_info {
+    uint64_t trees, trees_unnamed;      /* in the new store; whose name is lost */
+    uint64_t tables, logs;              /* files read */
+    uint64_t files_lost;                /* missing, or nothing in them can be read */
+    uint64_t places_lost, bytes_lost;   /* stretches of files that cannot be read */
+    uint64_t rows;                      /* in the new store */
+    uint64_t records, records_lost;     /* transactions in the logs; unreadable */
+    uint64_t records_undecided;         /* left out: nothing says that they were committed */
+    uint64_t tables_guessed;            /* whose place in the order of versions is a guess */
+};
+
+/*
+ * Make a new store in the new directory `to` from all that can be read in `from`,
+ * whatever is damaged or missing there: tables without a MANIFEST, damaged blocks
+ * passed over, logs. Newer versions stay newer. The original is neither written to
+ * nor removed. The new store has the same uuid, stands at how->token, and is whole
+ * or not there. Of the options os, uuid (LSM_MISMATCH), file_mode, owner count.
+ * Takes time and disk space as copying the store, and memory for the logs. LSM_BUSY:
+ * `from` is open. LSM_EXISTS: something is at `to`. LSM_NOTFOUND: nothing of a store
+ * is in `from`. how and info may be NULL. Trees with a comparator are lost.
+ */
+int lsm_db_repair(const char *from, const char *to, const struct lsm_options *options,
+                  const struct lsm_repair *how, struct lsm_repair_info *info);
+
 struct lsm_level_stats {
     uint64_t files, bytes, raw_bytes, entries, tombstones;
     double score;               /* 1 and more: due for compaction */

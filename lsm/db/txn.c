@@ -331,6 +331,8 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     tree = lsm_tree_by_id(db, tree_id);
     lsm_db_unlock(db);
     options.comparator = tree->cmp;
+    options.tree_name = lsm_buf_slice(&tree->name);
+    options.is_private = true;
     options.block_bytes = tree->block_bytes;
     options.filter_bits = tree->filter_bits;
     rc = spill_ranges(txn, tree, from, to, &ranges);

@@ -202,6 +202,7 @@ static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_
     b->table.block_bytes = tree->block_bytes;
     b->table.filter_bits = tree->filter_bits;
     b->table.comparator = tree->cmp;
+    b->table.tree_name = lsm_buf_slice(&tree->name);
     b->compressor = compressor;
     b->file_mode = db->file_mode;
     b->snapshots = snapshots;

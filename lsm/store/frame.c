@@ -37,14 +37,14 @@ void lsm_frame_identity_put(uint8_t *header, const char magic[8], const uint8_t 
     lsm_put_u64(header + SALT, salt);
 }
 
-static uint64_t header_sum(const uint8_t *header, size_t size)
+uint64_t lsm_frame_header_sum(const uint8_t *header, size_t size)
 {
     return lsm_hash64(header, size - 8, lsm_get_u64(header));
 }
 
 uint64_t lsm_frame_header_seal(uint8_t *header, size_t size)
 {
-    uint64_t sum = header_sum(header, size);
+    uint64_t sum = lsm_frame_header_sum(header, size);
 
     assert(size >= LSM_FRAME_IDENTITY_SIZE + 8 && size <= HEADER_SIZE_MAX && size % 8 == 0);
     lsm_put_u64(header + size - 8, sum);
@@ -53,7 +53,7 @@ uint64_t lsm_frame_header_seal(uint8_t *header, size_t size)
 
 bool lsm_frame_header_is_whole(const uint8_t *header, size_t size)
 {
-    return lsm_get_u64(header + size - 8) == header_sum(header, size);
+    return lsm_get_u64(header + size - 8) == lsm_frame_header_sum(header, size);
 }
 
 int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, bool write,
@@ -79,6 +79,19 @@ static uint32_t head_mark(const uint8_t *head, uint64_t base, uint64_t off)
 static uint64_t next_chain(uint64_t chain, const uint8_t *payload, uint32_t size)
 {
     return lsm_hash64(payload, size, chain ^ size);
+}
+
+bool lsm_frame_head_read(const uint8_t *p, uint64_t base, uint64_t off, struct lsm_frame_head *head)
+{
+    head->size = lsm_get_u32(p + SIZE);
+    head->check = lsm_get_u64(p + CHECK);
+    return lsm_get_u32(p + MARK) == head_mark(p, base, off) && head->size > 0 &&
+           head->size <= LSM_FRAME_PAYLOAD_MAX;
+}
+
+uint64_t lsm_frame_chain(uint64_t chain, struct lsm_slice payload)
+{
+    return next_chain(chain, payload.data, (uint32_t)payload.size);
 }
 
 uint64_t lsm_frame_encode(uint8_t *p, const struct lsm_slice *parts, size_t part_count,

@@ -56,6 +56,8 @@ bool lsm_frame_header_is_whole(const uint8_t *header, size_t size);
    kind, another number). The caller compares the uuid. */
 int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, bool write,
                            const char *name);
+/* What the sum of such a header must be. */
+uint64_t lsm_frame_header_sum(const uint8_t *header, size_t size);
 static inline const uint8_t *lsm_frame_header_uuid(const uint8_t *header) { return header + 16; }
 
 /* ---- writing ---- */
@@ -74,6 +76,17 @@ uint64_t lsm_frame_encode(uint8_t *p, const struct lsm_slice *parts, size_t part
 /* The same for one payload that stays where it is: its head. Zeros to a multiple of 8 follow it. */
 uint64_t lsm_frame_encode_head(uint8_t head[LSM_FRAME_HEAD_SIZE], struct lsm_slice payload, uint64_t base,
                                uint64_t off, uint64_t synced, uint64_t chain);
+/* ---- looking for frames in damaged files ---- */
+
+struct lsm_frame_head {
+    uint32_t size;
+    uint64_t check;             /* the chain behind the frame */
+};
+
+/* Do 24 bytes make a head, to judge by its mark? */
+bool lsm_frame_head_read(const uint8_t *p, uint64_t base, uint64_t off, struct lsm_frame_head *head);
+/* The chain behind a payload. */
+uint64_t lsm_frame_chain(uint64_t chain, struct lsm_slice payload);
 
 /* ---- reading ---- */
 

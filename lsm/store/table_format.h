@@ -16,12 +16,14 @@
 #define LSM_TABLE_COMPARATOR "comparator"
 #define LSM_TABLE_ENTRIES "entries"
 #define LSM_TABLE_LARGEST "largest"
+#define LSM_TABLE_PRIVATE "private"
 #define LSM_TABLE_RANGE_DELETES "range_deletes"   /* only where there are some */
 #define LSM_TABLE_RAW_BYTES "raw_bytes"
 #define LSM_TABLE_SEQ_MAX "seq_max"
 #define LSM_TABLE_SEQ_MIN "seq_min"
 #define LSM_TABLE_SMALLEST "smallest"
 #define LSM_TABLE_TOMBSTONES "tombstones"
+#define LSM_TABLE_TREE "tree"
 #define LSM_TABLE_WRITER "writer"
 
 struct lsm_table_footer {               /* sizes: of the sealed blocks */

@@ -379,6 +379,8 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
     put_property(b, LSM_TABLE_COMPARATOR, lsm_slice_str(cmp ? cmp->name : ""));
     put_property_u64(b, LSM_TABLE_ENTRIES, meta->entries);
     put_property(b, LSM_TABLE_LARGEST, meta->largest);
+    if (w->options.is_private)
+        put_property(b, LSM_TABLE_PRIVATE, lsm_slice(NULL, 0));
     if (meta->range_deletes)
         put_property_u64(b, LSM_TABLE_RANGE_DELETES, meta->range_deletes);
     put_property_u64(b, LSM_TABLE_RAW_BYTES, meta->raw_bytes);
@@ -386,6 +388,8 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
     put_property_u64(b, LSM_TABLE_SEQ_MIN, meta->seq_min);
     put_property(b, LSM_TABLE_SMALLEST, meta->smallest);
     put_property_u64(b, LSM_TABLE_TOMBSTONES, meta->tombstones);
+    if (w->options.tree_name.size)
+        put_property(b, LSM_TABLE_TREE, w->options.tree_name);
     put_property(b, LSM_TABLE_WRITER, lsm_slice_str("lsmvtab " LSM_VERSION));
     fail(w, b->rc);
     put_sealed(w, lsm_buf_slice(b), LSM_BLOCK_PROPERTIES, LSM_CODEC_NONE, off, size);

@@ -16,6 +16,8 @@
  *     properties:= (name:bytes value:bytes)*     sorted; unknown names are skipped; known are
  *                  comparator (empty: bytes) entries largest raw_bytes seq_max seq_min smallest
  *                  tombstones writer      numbers as u64; range_deletes (stretches) if there are some
+ *                  and, for a repair that has no MANIFEST: tree (its name), private (empty; a
+ *                  transaction's rows, numbered from 1)
  *     footer    := top_index off:u64 size:u32  properties off:u64 size:u32  range_delete off:u64 size:u32
  *                  header's 56 bytes again, but magic "LSMTABF\n"  and sum over the whole footer
  *
@@ -41,6 +43,8 @@ struct lsm_table_options {      /* how to write */
     uint32_t filter_bits;       /* per key, 0: no filter */
     int codec, level;           /* enum lsm_codec; zstd's level */
     const struct lsm_comparator *comparator;
+    struct lsm_slice tree_name; /* borrowed until finish; empty: not told */
+    bool is_private;
 };
 
 struct lsm_table_writer;        /* opaque; allocated */

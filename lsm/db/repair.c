@@ -1,0 +1,613 @@
+/*
+ * repair.c -- a new store from what is left of a damaged one.
+ *
+ *     MANIFEST, logs   repair_read.c     which tables, which records, which trees
+ *     tables           salvage.c         rows, damage passed over
+ *     per tree         merge, build      one level of new tables, the newest version of each key
+ *     new MANIFEST                       last, when all is synced
+ *
+ * Order of versions. Rows in tables have their sequences, records of the logs come
+ * after all of them. Where the MANIFEST is lost, rows of equal sequence (the deepest
+ * level's is zero) are taken from the file with the higher number; and a private
+ * table that no log names gets a place right behind all tables with lower numbers.
+ */
+#include "lsm/db/repair.h"
+
+#include <errno.h>
+
+#include "lsm/compaction/build.h"
+#include "lsm/format/filename.h"
+#include "lsm/version/merge.h"
+
+#define MEMTABLE_BYTES (UINT64_C(256) << 20)
+#define CACHE_BYTES (UINT64_C(1) << 20)
+#define OPEN_TABLES 16u
+#define SEQ_UNKNOWN (UINT64_C(1) << 40)         /* behind a table that does not tell its sequences */
+#define OUTPUT_LEVEL (LSM_LEVEL_COUNT_MAX - 2)
+
+struct source {                         /* a table that is read */
+    struct lsm_table_meta meta;         /* without keys */
+};
+
+struct repair {
+    struct lsm_repair_state r;
+    struct lsm_salvage salvage;
+    struct lsm_cache *cache;
+    struct lsm_dir *to;
+    uint32_t file_mode;
+    struct lsm_buf sources;             /* struct source, by number ascending */
+    struct lsm_buf mems;                /* struct lsm_memtable *, oldest first */
+    uint64_t seq, next_file;
+    struct lsm_edit edit;
+    struct lsm_build *builds;           /* hold the metas of the edit */
+    size_t build_count;
+};
+
+static void lost(void *ctx, const char *file, uint64_t off, uint64_t size, const char *why)
+{
+    struct repair *p = ctx;
+
+    p->r.info->places_lost++;
+    p->r.info->bytes_lost += size;
+    if (size)
+        lsm_repair_say(&p->r, "%s: %llu bytes at %llu cannot be read: %s", file, (unsigned long long)size,
+                       (unsigned long long)off, why);
+    else
+        lsm_repair_say(&p->r, "%s", why);
+}
+
+static struct source *sources_of(const struct repair *p, size_t *count)
+{
+    *count = p->sources.size / sizeof(struct source);
+    return (struct source *)p->sources.data;
+}
+
+static int add_source(struct repair *p, const struct lsm_table_meta *meta)
+{
+    struct source s = { *meta }, *all;
+    size_t count, at;
+
+    s.meta.smallest = s.meta.largest = lsm_slice(NULL, 0);
+    lsm_buf_append(&p->sources, &s, sizeof s);
+    if (p->sources.rc)
+        return p->sources.rc;
+    all = sources_of(p, &count);
+    for (at = count - 1; at > 0 && all[at - 1].meta.number > meta->number; at--)
+        all[at] = all[at - 1];
+    all[at] = s;
+    if (p->seq < meta->seq_max)
+        p->seq = meta->seq_max;
+    return LSM_OK;
+}
+
+static bool has_source(const struct repair *p, uint64_t number)
+{
+    size_t count;
+    const struct source *s = sources_of(p, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (s[i].meta.number == number)
+            return true;
+    return false;
+}
+
+/* ---- which tables ---- */
+
+static int add_versions_tables(struct repair *p)
+{
+    const struct lsm_version *v = p->r.version;
+    int rc = LSM_OK;
+
+    for (uint32_t t = 0; t < v->tree_count; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+            for (uint32_t i = 0; i < v->trees[t]->level[l].count && rc == LSM_OK; i++)
+                rc = add_source(p, &v->trees[t]->level[l].runs[i]->meta);
+    return rc;
+}
+
+/* Tables that committed records adopt, with their place in the order. */
+static bool is_adopted(const struct repair *p, uint64_t number)
+{
+    const struct lsm_repair_record *records = (const void *)p->r.records.data;
+
+    for (size_t i = 0; i < p->r.records.size / sizeof *records; i++) {
+        struct lsm_record rec;
+        struct lsm_reader r;
+        if (!lsm_record_decode(records[i].payload, p->r.uuid, &rec))
+            continue;
+        r = lsm_reader(rec.adopted);
+        for (uint32_t k = 0; k < rec.adopted_count; k++) {
+            struct lsm_table_meta meta;
+            if (!lsm_table_meta_decode(&r, &meta))
+                break;
+            if (meta.number == number)
+                return true;
+        }
+    }
+    return false;
+}
+
+static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
+{
+    struct lsm_salvage_table t;
+    struct lsm_table_meta meta = { .number = number };
+    char name[LSM_FILENAME_SIZE];
+    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, &t);
+
+    lsm_filename(name, LSM_FILE_TABLE, number);
+    if (rc == LSM_NOTFOUND) {
+        lsm_repair_say(&p->r, "%s: neither its beginning nor its end says what it is: lost", name);
+        p->r.info->files_lost++;
+        rc = LSM_OK;
+    } else if (rc == LSM_OK && memcmp(t.uuid, p->r.uuid, 16) != 0) {
+        lsm_repair_say(&p->r, "%s: the file of another store: left out", name);
+        p->r.info->files_lost++;
+    } else if (rc == LSM_OK) {
+        struct lsm_repair_tree *tree = lsm_repair_tree_add(&p->r, t.tree, lsm_buf_slice(&t.tree_name));
+        if (!tree)
+            rc = lsm_nomem();
+        else if (t.comparator.size && !tree->comparator.size)
+            lsm_buf_append_slice(&tree->comparator, lsm_buf_slice(&t.comparator));
+        meta.tree = t.tree;
+        meta.size_bytes = t.size_bytes;
+        meta.seq_max = t.has_properties ? t.seq_max : seq_below + SEQ_UNKNOWN;
+        if (t.is_private) {
+            meta.seq_add = seq_below;
+            meta.seq_max += seq_below;
+            p->r.info->tables_guessed++;
+            lsm_repair_say(&p->r, "%s: rows of one large transaction, whose place in the order is a guess", name);
+        }
+        if (rc == LSM_OK)
+            rc = add_source(p, &meta);
+    }
+    lsm_buf_clear(&t.tree_name);
+    lsm_buf_clear(&t.comparator);
+    return rc;
+}
+
+static int add_other_tables(struct repair *p)
+{
+    const uint64_t *numbers = (const void *)p->r.tables.data;
+    int rc = LSM_OK;
+
+    if (p->r.manifest == LSM_REPAIR_WHOLE)
+        return LSM_OK;
+    for (size_t i = 0; i < p->r.tables.size / 8 && rc == LSM_OK; i++) {
+        if (has_source(p, numbers[i]) || is_adopted(p, numbers[i]) ||
+            (p->r.manifest == LSM_REPAIR_PART && numbers[i] < p->r.next_file))
+            continue;
+        rc = add_file(p, numbers[i], p->seq);
+    }
+    return rc;
+}
+
+/* What the MANIFEST names and the directory has not. */
+static void say_missing(struct repair *p)
+{
+    size_t count, kept = 0;
+    struct source *s = sources_of(p, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        char name[LSM_FILENAME_SIZE];
+        struct lsm_file_info info;
+        struct lsm_file *file;
+        int error = p->r.os->file_open(p->r.from, lsm_filename(name, LSM_FILE_TABLE, s[i].meta.number),
+                                       LSM_OPEN_READ, 0, &file);
+        if (!error) {
+            error = p->r.os->file_info(file, &info);
+            p->r.os->file_close(file);
+        }
+        if (error) {
+            lsm_fail_os(error, "open", name);
+            lsm_repair_say(&p->r, "%s: %llu rows are lost", lsm_error_text(),
+                           (unsigned long long)s[i].meta.entries);
+            p->r.info->files_lost++;
+            continue;
+        }
+        if (info.size != s[i].meta.size_bytes)
+            lsm_repair_say(&p->r, "%s: %llu bytes instead of %llu", name, (unsigned long long)info.size,
+                           (unsigned long long)s[i].meta.size_bytes);
+        s[i].meta.size_bytes = info.size;
+        s[kept++] = s[i];
+        p->r.info->tables++;
+    }
+    p->sources.size = kept * sizeof *s;
+}
+
+/* ---- records ---- */
+
+static int memtable_for(struct repair *p, struct lsm_memtable **mem)
+{
+    struct lsm_memtable **mems = (void *)p->mems.data, *fresh;
+    size_t count = p->mems.size / sizeof *mems;
+    int rc;
+
+    if (count && lsm_memtable_bytes(mems[count - 1]) < MEMTABLE_BYTES) {
+        *mem = mems[count - 1];
+        return LSM_OK;
+    }
+    rc = lsm_memtable_new(p->r.os, &fresh);
+    if (rc)
+        return rc;
+    lsm_buf_append(&p->mems, &fresh, sizeof fresh);
+    if (p->mems.rc)
+        lsm_memtable_unref(fresh);
+    *mem = fresh;
+    return p->mems.rc;
+}
+
+static int adopt(struct repair *p, const struct lsm_record *rec, uint64_t base)
+{
+    struct lsm_reader r = lsm_reader(rec->adopted);
+    int rc = LSM_OK;
+
+    for (uint32_t i = 0; i < rec->adopted_count && rc == LSM_OK; i++) {
+        struct lsm_table_meta meta;
+        if (!lsm_table_meta_decode(&r, &meta))
+            return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
+        meta.seq_add = base;
+        meta.seq_max += base;
+        if (!lsm_repair_tree_add(&p->r, meta.tree, lsm_slice(NULL, 0)))
+            return lsm_nomem();
+        if (!has_source(p, meta.number))
+            rc = add_source(p, &meta);
+    }
+    return rc;
+}
+
+static int apply_record(struct repair *p, const struct lsm_repair_record *record)
+{
+    uint64_t base = p->seq, op;
+    struct lsm_memtable *mem;
+    struct lsm_record rec;
+    struct lsm_reader r;
+    int rc = LSM_OK;
+
+    if (!lsm_record_decode(record->payload, p->r.uuid, &rec))
+        return lsm_corrupt("log", 0, "a record changed while it was read");
+    rc = adopt(p, &rec, base);
+    r = lsm_reader(rec.ops);
+    for (op = rec.op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
+        struct lsm_slice key, value;
+        enum lsm_kind kind;
+        uint32_t id;
+        if (!lsm_op_decode(&r, &kind, &id, &key, &value))
+            return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
+        if (!lsm_repair_tree_add(&p->r, id, lsm_slice(NULL, 0)))
+            return lsm_nomem();
+        rc = memtable_for(p, &mem);
+        if (rc == LSM_OK)
+            rc = lsm_memtable_add(mem, id, NULL, key, lsm_tag(base + op, kind), value);
+    }
+    if (p->seq < base + rec.op_first + rec.op_count)
+        p->seq = base + rec.op_first + rec.op_count;
+    return rc;
+}
+
+static int apply_records(struct repair *p)
+{
+    const struct lsm_repair_record *records = (const void *)p->r.records.data;
+    int rc = LSM_OK;
+
+    for (size_t i = 0; i < p->r.records.size / sizeof *records && rc == LSM_OK; i++)
+        if (records[i].committed)
+            rc = apply_record(p, &records[i]);
+    return rc;
+}
+
+/* ---- new tables ---- */
+
+static uint64_t new_file(void *ctx)
+{
+    return ((struct repair *)ctx)->next_file++;
+}
+
+static bool is_bottom(void *ctx, struct lsm_slice key)
+{
+    (void)ctx;
+    (void)key;
+    return true;
+}
+
+/* Newest first: memtables, then tables by falling number. */
+static int merge_tree(struct repair *p, uint32_t tree, struct lsm_iter **it)
+{
+    struct lsm_memtable **mems = (void *)p->mems.data;
+    size_t mem_count = p->mems.size / sizeof *mems, table_count, count = 0;
+    const struct source *tables = sources_of(p, &table_count);
+    struct lsm_iter **sources = lsm_mem_alloc(p->r.os, (mem_count + table_count + 1) * sizeof *sources);
+    int rc = sources ? LSM_OK : lsm_nomem();
+
+    for (size_t i = mem_count; i-- > 0 && rc == LSM_OK;) {
+        rc = lsm_memtable_iter_new(mems[i], tree, NULL, 0, &sources[count]);
+        count += rc == LSM_OK;
+    }
+    for (size_t i = table_count; i-- > 0 && rc == LSM_OK;)
+        if (tables[i].meta.tree == tree) {
+            rc = lsm_salvage_iter_new(&p->salvage, &tables[i].meta, &sources[count]);
+            count += rc == LSM_OK;
+        }
+    if (rc == LSM_OK) {
+        rc = lsm_merge_new(p->r.os, NULL, sources, count, it);
+        count = 0;
+    }
+    while (count)
+        lsm_iter_close(sources[--count]);
+    lsm_mem_free(p->r.os, sources);
+    return rc;
+}
+
+static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, struct lsm_build *b)
+{
+    struct lsm_compressor *compressor;
+    struct lsm_policy policy;
+    struct lsm_iter *it;
+    int rc = merge_tree(p, tree->id, &it);
+
+    if (rc)
+        return rc;
+    lsm_policy_init(&policy, UINT64_C(16) << 20);
+    *b = (struct lsm_build){ .os = p->r.os, .dir = p->to, .uuid = p->r.uuid, .tree = tree->id,
+                             .file_mode = p->file_mode, .file_bytes = policy.file_bytes, .ctx = p,
+                             .new_file = new_file, .is_bottom = is_bottom };
+    b->table.block_bytes = tree->block_bytes;
+    b->table.filter_bits = tree->filter_bits;
+    b->table.codec = tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
+    b->table.level = tree->level == LSM_COMPRESSION_NONE ? 1 : tree->level;
+    b->table.tree_name = lsm_buf_slice(&tree->name);
+    rc = lsm_compressor_take(p->salvage.compressors, &compressor);
+    if (rc == LSM_OK) {
+        b->compressor = compressor;
+        rc = lsm_build_run(b, it);
+        lsm_compressor_put(p->salvage.compressors, compressor);
+    }
+    lsm_iter_close(it);
+    for (size_t i = 0; i < b->count && rc == LSM_OK; i++)
+        lsm_edit_add_table(&p->edit, OUTPUT_LEVEL, b->metas[i]);
+    p->r.info->rows += rc == LSM_OK ? b->rows_written : 0;
+    return rc ? rc : p->edit.rc;
+}
+
+static int build_trees(struct repair *p)
+{
+    const struct lsm_repair_tree *trees = (const void *)p->r.trees.data;
+    size_t count = p->r.trees.size / sizeof *trees;
+    int rc = LSM_OK;
+
+    p->builds = lsm_mem_zalloc(p->r.os, (count + 1) * sizeof *p->builds);
+    if (!p->builds)
+        return lsm_nomem();
+    p->build_count = count;
+    for (size_t i = 0; i < count && rc == LSM_OK; i++) {
+        struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
+                                   trees[i].filter_bits, trees[i].level, { NULL, 0 } };
+        if (trees[i].dropped)
+            continue;
+        if (trees[i].comparator.size) {
+            lsm_repair_say(&p->r, "tree \"%.*s\" has a comparator, which a repair does not know: lost",
+                           (int)trees[i].name.size, (const char *)trees[i].name.data);
+            continue;
+        }
+        lsm_edit_add_tree(&p->edit, &t);
+        p->r.info->trees++;
+        rc = build_tree(p, &trees[i], &p->builds[i]);
+    }
+    return rc;
+}
+
+static int write_manifest(struct repair *p)
+{
+    struct lsm_manifest manifest = { 0 };
+    struct lsm_edit *e = &p->edit;
+    uint64_t number = p->next_file++;
+    int error, rc;
+
+    e->has |= LSM_EDIT_NEXT_FILE | LSM_EDIT_NEXT_TREE | LSM_EDIT_LOG | LSM_EDIT_SEQ | LSM_EDIT_ROOT |
+              LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID;
+    e->next_file = p->next_file;
+    e->next_tree = p->r.next_tree;
+    e->seq = p->seq;
+    e->root = p->r.how->token ? *p->r.how->token : p->r.decided;
+    e->decided = e->floor = e->root;
+    e->txid = p->r.txid > e->root.txid ? p->r.txid : e->root.txid;
+    if (p->r.memory_bytes) {
+        e->has |= LSM_EDIT_MEMORY;
+        e->memory_bytes = p->r.memory_bytes;
+    }
+    error = p->r.os->dir_sync(p->to);
+    if (error)
+        return lsm_fail_os(error, "sync", "the new store's directory");
+    rc = lsm_manifest_create(&manifest, p->r.os, p->to, p->r.uuid, number, p->file_mode, e);
+    lsm_manifest_close(&manifest);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+/* Nobody may write meanwhile. Where there is no LOCK, or it may not be written, nobody does. */
+static int lock_source(struct repair *p, const char *path, struct lsm_file **lock)
+{
+    int error = p->r.os->file_open(p->r.from, "LOCK", LSM_OPEN_WRITE, 0, lock);
+
+    if (error) {
+        *lock = NULL;
+        return error == ENOMEM ? lsm_nomem() : LSM_OK;
+    }
+    error = p->r.os->file_lock(*lock);
+    return error == EAGAIN ? lsm_fail(LSM_BUSY, "%s: the store is open: close it before it is repaired", path)
+                           : LSM_OK;
+}
+
+static int open_salvage(struct repair *p)
+{
+    struct lsm_os *os = p->r.os;
+    int rc = lsm_compressor_pool_new(os, &p->salvage.compressors);
+
+    p->salvage.os = os;
+    p->salvage.dir = p->r.from;
+    p->salvage.lost = (struct lsm_salvage_lost){ p, lost };
+    memcpy(p->salvage.uuid, p->r.uuid, 16);
+    if (rc == LSM_OK)
+        rc = lsm_cache_new(os, CACHE_BYTES, &p->cache);
+    if (rc == LSM_OK)
+        rc = lsm_tables_new(os, p->r.from, p->r.uuid, p->cache, p->salvage.compressors, OPEN_TABLES,
+                            &p->salvage.tables);
+    return rc;
+}
+
+static void number_files(struct repair *p)
+{
+    const struct lsm_buf *lists[] = { &p->r.tables, &p->r.logs, &p->r.manifests };
+
+    p->next_file = p->r.next_file ? p->r.next_file : 1;
+    for (size_t i = 0; i < 3; i++)
+        if (lists[i]->size && p->next_file <= lsm_get_u64(lists[i]->data + lists[i]->size - 8))
+            p->next_file = lsm_get_u64(lists[i]->data + lists[i]->size - 8) + 1;
+}
+
+static int repair_into(struct repair *p)
+{
+    int rc = lsm_repair_read_logs(&p->r, &p->salvage);
+
+    p->seq = p->r.seq;
+    number_files(p);
+    if (rc == LSM_OK)
+        rc = add_versions_tables(p);
+    if (rc == LSM_OK)
+        rc = add_other_tables(p);
+    if (rc == LSM_OK)
+        rc = apply_records(p);
+    if (rc == LSM_OK)
+        say_missing(p);
+    if (rc == LSM_OK)
+        rc = build_trees(p);
+    return rc ? rc : write_manifest(p);
+}
+
+static int remove_name(void *ctx, const char *name)
+{
+    struct lsm_buf *names = ctx;
+    char fixed[LSM_FILENAME_SIZE] = { 0 };
+
+    memcpy(fixed, name, strlen(name) < sizeof fixed ? strlen(name) : sizeof fixed - 1);
+    lsm_buf_append(names, fixed, sizeof fixed);
+    return 0;
+}
+
+/* The directory was made here, so that everything in it was, too. */
+static void remove_all(struct repair *p, const char *to)
+{
+    struct lsm_buf names;
+
+    lsm_buf_init(&names, p->r.os);
+    p->r.os->file_remove(p->to, "CURRENT");
+    if (p->r.os->dir_list(p->to, remove_name, &names) == 0)
+        for (size_t i = 0; i + LSM_FILENAME_SIZE <= names.size; i += LSM_FILENAME_SIZE)
+            p->r.os->file_remove(p->to, (const char *)names.data + i);
+    lsm_buf_clear(&names);
+    p->r.os->dir_remove(p->r.os, to);
+}
+
+static int open_target(struct repair *p, const char *to, const struct lsm_options *o, bool *made)
+{
+    uint32_t dir_mode = p->file_mode | ((p->file_mode & 0444) >> 2);
+    int error = p->r.os->dir_open(p->r.os, to, true, dir_mode, made, &p->to);
+
+    if (error)
+        return lsm_fail_os(error, "make directory", to);
+    if (!*made)
+        return lsm_fail(LSM_EXISTS, "%s: is there already, and nothing is overwritten", to);
+    if (o->owner && p->r.os->dir_give)
+        error = p->r.os->dir_give(p->to, o->owner->uid, o->owner->gid, true);
+    return error ? lsm_fail_os(error, "give to the database's owner", to) : LSM_OK;
+}
+
+static void repair_clear(struct repair *p)
+{
+    struct lsm_memtable **mems = (void *)p->mems.data;
+
+    for (size_t i = 0; i < p->build_count; i++)
+        if (p->builds[i].os)            /* else it was never begun */
+            lsm_build_clear(&p->builds[i]);
+    lsm_mem_free(p->r.os, p->builds);
+    for (size_t i = 0; i < p->mems.size / sizeof *mems; i++)
+        lsm_memtable_unref(mems[i]);
+    lsm_buf_clear(&p->mems);
+    lsm_buf_clear(&p->sources);
+    lsm_edit_clear(&p->edit);
+    lsm_tables_free(p->salvage.tables);
+    lsm_cache_free(p->cache);
+    lsm_compressor_pool_free(p->salvage.compressors);
+    lsm_repair_clear(&p->r);
+}
+
+static int repair(struct repair *p, const char *from, const char *to, const struct lsm_options *o)
+{
+    struct lsm_file *lock = NULL;
+    bool created, made = false;
+    int error = p->r.os->dir_open(p->r.os, from, false, 0, &created, &p->r.from), rc;
+
+    if (error)
+        return lsm_fail_os(error, "open directory", from);
+    rc = lock_source(p, from, &lock);
+    if (rc == LSM_OK)
+        rc = lsm_repair_read(&p->r);
+    if (rc == LSM_OK)
+        rc = open_salvage(p);
+    if (rc == LSM_OK)
+        rc = open_target(p, to, o, &made);
+    if (rc == LSM_OK)
+        rc = repair_into(p);
+    if (rc && made) {
+        char why[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(why, sizeof why);
+        remove_all(p, to);
+        lsm_fail(rc, "%s", why);
+    }
+    if (lock)
+        p->r.os->file_close(lock);
+    repair_clear(p);
+    if (p->to)
+        p->r.os->dir_close(p->to);
+    p->r.os->dir_close(p->r.from);
+    return rc;
+}
+
+int lsm_db_repair(const char *from, const char *to, const struct lsm_options *options,
+                  const struct lsm_repair *how, struct lsm_repair_info *info)
+{
+    static const struct lsm_repair alone;
+    struct lsm_options defaults;
+    struct lsm_repair_info counts = { 0 };
+    struct repair *p;
+    struct lsm_os *os;
+    int rc;
+
+    if (!options) {
+        lsm_options_init(&defaults);
+        options = &defaults;
+    }
+    os = options->os ? options->os : lsm_os_posix_new();
+    p = os ? lsm_mem_zalloc(os, sizeof *p) : NULL;
+    if (!p) {
+        if (os && !options->os)
+            lsm_os_posix_free(os);
+        return lsm_nomem();
+    }
+    p->r.os = os;
+    p->r.how = how ? how : &alone;
+    p->r.info = &counts;
+    p->r.uuid_wanted = options->uuid;
+    p->r.next_tree = 1;
+    p->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
+    lsm_buf_init(&p->sources, os);
+    lsm_buf_init(&p->mems, os);
+    lsm_edit_init(&p->edit, os);
+    rc = repair(p, from, to, options);
+    if (info)
+        *info = counts;
+    lsm_mem_free(os, p);
+    if (!options->os)
+        lsm_os_posix_free(os);
+    return rc;
+}

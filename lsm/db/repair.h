@@ -1,0 +1,68 @@
+/*
+ * repair.h -- what a repair knows of a damaged store: repair_read.c finds it out,
+ * repair.c makes a new store of it. Nobody else includes this.
+ */
+#ifndef LSM_DB_REPAIR_H
+#define LSM_DB_REPAIR_H
+
+#include "lsm/db/db.h"
+#include "lsm/store/salvage.h"
+
+/* How much of the MANIFEST could be read: what is in the directory beside it means accordingly. */
+enum lsm_repair_manifest {
+    LSM_REPAIR_WHOLE,           /* all: files that it does not name are orphans */
+    LSM_REPAIR_PART,            /* up to some edit: files of later numbers are used too */
+    LSM_REPAIR_NONE             /* every file is used */
+};
+
+struct lsm_repair_tree {
+    uint32_t id;
+    bool dropped;
+    struct lsm_buf name, comparator;
+    uint32_t block_bytes, filter_bits;
+    int32_t level;              /* as in lsm_edit_tree */
+};
+
+struct lsm_repair_record {
+    uint8_t type;
+    bool dead, committed, applied;
+    struct lsm_token id, base;
+    struct lsm_slice payload;   /* in memory of its own */
+};
+
+struct lsm_repair_state {
+    struct lsm_os *os;
+    struct lsm_dir *from;
+    const struct lsm_repair *how;
+    struct lsm_repair_info *info;
+    uint8_t uuid[16];
+    bool has_uuid;
+    const uint8_t *uuid_wanted; /* or NULL */
+
+    enum lsm_repair_manifest manifest;
+    struct lsm_version *version;        /* what the MANIFEST names */
+    uint64_t next_file, log_number, seq, txid, memory_bytes;
+    uint32_t next_tree;
+    struct lsm_token root, decided;
+
+    struct lsm_buf trees;       /* struct lsm_repair_tree, by id */
+    struct lsm_buf tables;      /* u64 numbers in the directory, ascending */
+    struct lsm_buf logs;        /* the same */
+    struct lsm_buf manifests;
+    struct lsm_buf records;     /* struct lsm_repair_record, in the order of the logs */
+    struct lsm_buf proven;      /* struct lsm_token: known to be committed */
+};
+
+/* One line for the user; counts are the caller's. */
+void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct lsm_repair_tree *lsm_repair_tree_of(struct lsm_repair_state *r, uint32_t id);    /* NULL: unknown */
+/* The same, made when it is unknown; NULL: no memory. `name` may be empty. */
+struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t id, struct lsm_slice name);
+
+/* List the directory, read what there is of the MANIFEST, learn the uuid. */
+int lsm_repair_read(struct lsm_repair_state *r);
+/* Read the logs and decide which records are committed. */
+int lsm_repair_read_logs(struct lsm_repair_state *r, const struct lsm_salvage *salvage);
+void lsm_repair_clear(struct lsm_repair_state *r);
+
+#endif

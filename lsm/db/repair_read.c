@@ -1,0 +1,524 @@
+/*
+ * repair_read.c -- what is left of a damaged store: its MANIFEST as far as it can
+ * be read, and the records of its logs.
+ *
+ * A record counts when it is known to be committed (commit.md R12): it is on the
+ * chain of the host's token, or a later record or the MANIFEST names it as its base
+ * or as decided. A SOLO counts when its base does, or is out of reach: what a
+ * damaged file has taken is no evidence against what came after it.
+ */
+#include "lsm/db/repair.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "lsm/format/filename.h"
+
+void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...)
+{
+    char line[LSM_ERROR_TEXT_SIZE];
+    va_list ap;
+
+    if (!r->how->report)
+        return;
+    va_start(ap, format);
+    vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    r->how->report(r->how->ctx, line);
+}
+
+/* ---- trees ---- */
+
+struct lsm_repair_tree *lsm_repair_tree_of(struct lsm_repair_state *r, uint32_t id)
+{
+    struct lsm_repair_tree *trees = (void *)r->trees.data;
+
+    for (size_t i = 0; i < r->trees.size / sizeof *trees; i++)
+        if (trees[i].id == id)
+            return &trees[i];
+    return NULL;
+}
+
+struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t id, struct lsm_slice name)
+{
+    struct lsm_repair_tree *tree = lsm_repair_tree_of(r, id), fresh = { .id = id };
+    char unnamed[32];
+
+    if (tree)
+        return tree;
+    fresh.block_bytes = 4096;
+    fresh.filter_bits = 10;
+    fresh.level = 1;
+    lsm_buf_init(&fresh.name, r->os);
+    lsm_buf_init(&fresh.comparator, r->os);
+    if (name.size == 0) {
+        int n = snprintf(unnamed, sizeof unnamed, "tree-%u", id);
+        name = lsm_slice(unnamed, (size_t)n);
+        r->info->trees_unnamed++;
+        lsm_repair_say(r, "the name of tree %u is lost: it becomes \"%s\"", id, unnamed);
+    }
+    lsm_buf_append_slice(&fresh.name, name);
+    lsm_buf_append(&r->trees, &fresh, sizeof fresh);
+    if (fresh.name.rc || r->trees.rc) {
+        if (r->trees.rc)
+            lsm_buf_clear(&fresh.name);
+        return NULL;
+    }
+    if (r->next_tree <= id)
+        r->next_tree = id + 1;
+    return lsm_repair_tree_of(r, id);
+}
+
+static int restore_tree(struct lsm_repair_state *r, const struct lsm_edit_tree *t)
+{
+    struct lsm_repair_tree *tree = lsm_repair_tree_add(r, t->id, t->name);
+
+    if (!tree)
+        return lsm_nomem();
+    tree->block_bytes = t->block_bytes;
+    tree->filter_bits = t->filter_bits;
+    tree->level = t->compression_level;
+    lsm_buf_append_slice(&tree->comparator, t->comparator);
+    return tree->comparator.rc;
+}
+
+/* ---- the MANIFEST ---- */
+
+static int add_proven(struct lsm_repair_state *r, const struct lsm_token *token)
+{
+    if (token->txid)
+        lsm_buf_append(&r->proven, token, sizeof *token);
+    if (r->decided.txid < token->txid)
+        r->decided = *token;
+    return r->proven.rc;
+}
+
+static int apply_edit(struct lsm_repair_state *r, const struct lsm_edit *e)
+{
+    struct lsm_version *next;
+    int rc = LSM_OK;
+
+    for (size_t i = 0; i < lsm_edit_tree_count(e) && rc == LSM_OK; i++)
+        rc = restore_tree(r, &lsm_edit_trees(e)[i]);
+    if (rc == LSM_OK)
+        rc = lsm_version_apply(r->version, e, &next);
+    if (rc)
+        return rc;
+    lsm_version_unref(r->version);
+    r->version = next;
+    for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
+        struct lsm_repair_tree *tree = lsm_repair_tree_of(r, lsm_edit_dropped(e)[i]);
+        if (tree)
+            tree->dropped = true;
+    }
+    if (e->has & LSM_EDIT_NEXT_FILE)
+        r->next_file = e->next_file;
+    if (e->has & LSM_EDIT_NEXT_TREE)
+        r->next_tree = e->next_tree;
+    if (e->has & LSM_EDIT_LOG)
+        r->log_number = e->log_number;
+    if (e->has & LSM_EDIT_SEQ)
+        r->seq = e->seq;
+    if (e->has & LSM_EDIT_TXID && r->txid < e->txid)
+        r->txid = e->txid;
+    if (e->has & LSM_EDIT_MEMORY)
+        r->memory_bytes = e->memory_bytes;
+    if (e->has & LSM_EDIT_ROOT)
+        r->root = e->root;
+    if (rc == LSM_OK && e->has & LSM_EDIT_ROOT)
+        rc = add_proven(r, &e->root);
+    if (rc == LSM_OK && e->has & LSM_EDIT_DECIDED)
+        rc = add_proven(r, &e->decided);
+    if (rc == LSM_OK && e->has & LSM_EDIT_FLOOR)
+        rc = add_proven(r, &e->floor);
+    return rc;
+}
+
+static void clear_trees(struct lsm_repair_state *r)
+{
+    struct lsm_repair_tree *trees = (void *)r->trees.data;
+
+    for (size_t i = 0; i < r->trees.size / sizeof *trees; i++) {
+        lsm_buf_clear(&trees[i].name);
+        lsm_buf_clear(&trees[i].comparator);
+    }
+    lsm_buf_reset(&r->trees);
+}
+
+static int forget(struct lsm_repair_state *r)
+{
+    clear_trees(r);
+    lsm_version_unref(r->version);
+    r->version = NULL;
+    lsm_buf_reset(&r->proven);
+    r->next_file = r->log_number = r->seq = r->txid = r->memory_bytes = 0;
+    r->next_tree = 1;
+    r->root = r->decided = (struct lsm_token){ 0 };
+    return lsm_version_new(r->os, NULL, NULL, NULL, &r->version);
+}
+
+/* LSM_OK: its snapshot and *edits more could be read; *is_whole: to its end. LSM_DONE: not even that. */
+static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole, uint64_t *edits)
+{
+    struct lsm_frame_reader reader = { 0 };
+    uint8_t header[LSM_MANIFEST_HEADER_SIZE];
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_slice payload;
+    struct lsm_edit edit;
+    struct lsm_file *file;
+    int rc = forget(r), error;
+
+    *is_whole = false;
+    *edits = 0;
+    if (rc)
+        return rc;
+    error = r->os->file_open(r->from, lsm_filename(name, LSM_FILE_MANIFEST, number), LSM_OPEN_READ, 0, &file);
+    if (error)
+        return error == ENOMEM ? lsm_nomem() : LSM_DONE;
+    rc = lsm_frame_reader_open(&reader, r->os, file, name);
+    if (rc == LSM_OK)
+        rc = lsm_frame_read_header(&reader, header, sizeof header);
+    if (rc == LSM_OK) {
+        memcpy(r->uuid, lsm_frame_header_uuid(header), 16);
+        r->has_uuid = true;
+    }
+    while (rc == LSM_OK) {
+        lsm_edit_init(&edit, r->os);
+        rc = lsm_frame_read(&reader, &payload);
+        if (rc == LSM_OK)
+            rc = lsm_edit_decode(&edit, payload, name, reader.off);
+        if (rc == LSM_OK)
+            rc = apply_edit(r, &edit);
+        lsm_edit_clear(&edit);
+        *edits += rc == LSM_OK;
+    }
+    *is_whole = rc == LSM_DONE && *edits > 0;
+    if (rc != LSM_DONE && rc != LSM_NOMEM)
+        lsm_repair_say(r, "%s", lsm_error_text());
+    lsm_frame_reader_close(&reader);
+    r->os->file_close(file);
+    return rc == LSM_NOMEM ? rc : *edits ? LSM_OK : LSM_DONE;
+}
+
+/* What CURRENT says; 0: nothing. Its sum is not looked at: the MANIFEST has its own. */
+static uint64_t read_current(struct lsm_repair_state *r)
+{
+    char text[LSM_FILENAME_SIZE] = { 0 };
+    enum lsm_file_kind kind;
+    struct lsm_file *file;
+    uint64_t number = 0;
+    size_t got = 0;
+
+    if (r->os->file_open(r->from, "CURRENT", LSM_OPEN_READ, 0, &file))
+        return 0;
+    r->os->file_read(file, text, sizeof text - 1, 0, &got);
+    r->os->file_close(file);
+    for (size_t i = 0; i < got; i++)
+        if (text[i] == '\n')
+            text[i] = 0;
+    return lsm_filename_parse(text, &kind, &number) && kind == LSM_FILE_MANIFEST ? number : 0;
+}
+
+static int read_manifest(struct lsm_repair_state *r)
+{
+    const uint64_t *numbers = (const void *)r->manifests.data;
+    size_t count = r->manifests.size / sizeof *numbers;
+    uint64_t current = read_current(r), newest = count ? numbers[count - 1] : 0, edits;
+    bool is_whole;
+    int rc = LSM_DONE;
+
+    if (current) {
+        rc = read_one(r, current, &is_whole, &edits);
+        if (rc == LSM_OK && is_whole) {
+            r->manifest = LSM_REPAIR_WHOLE;
+            return LSM_OK;
+        }
+    }
+    if (rc != LSM_OK && rc != LSM_DONE)
+        return rc;
+    if (rc == LSM_DONE) {
+        lsm_repair_say(r, current ? "CURRENT names a MANIFEST that cannot be read" : "CURRENT is missing or unreadable");
+        for (size_t i = count; i-- > 0 && rc == LSM_DONE;) {
+            rc = read_one(r, numbers[i], &is_whole, &edits);
+            current = numbers[i];
+        }
+        if (rc != LSM_OK && rc != LSM_DONE)
+            return rc;
+        if (rc == LSM_OK && is_whole && current == newest) {
+            r->manifest = LSM_REPAIR_WHOLE;
+            return LSM_OK;
+        }
+    }
+    if (rc == LSM_DONE) {
+        r->manifest = LSM_REPAIR_NONE;
+        lsm_repair_say(r, "no MANIFEST can be read: every table file is used, and rows that were deleted or "
+                          "replaced long ago may come back where an obsolete file was left");
+        return forget(r);
+    }
+    r->manifest = LSM_REPAIR_PART;
+    lsm_repair_say(r, "MANIFEST-%06llu is used up to its edit %llu; later files are used as they are",
+                   (unsigned long long)current, (unsigned long long)edits);
+    return LSM_OK;
+}
+
+/* ---- the directory ---- */
+
+static int list_name(void *ctx, const char *name)
+{
+    struct lsm_repair_state *r = ctx;
+    enum lsm_file_kind kind;
+    struct lsm_buf *to;
+    uint64_t number;
+
+    if (!lsm_filename_parse(name, &kind, &number))
+        return 0;
+    to = kind == LSM_FILE_TABLE ? &r->tables : kind == LSM_FILE_LOG ? &r->logs
+         : kind == LSM_FILE_MANIFEST ? &r->manifests : NULL;
+    if (to)
+        lsm_buf_put_u64(to, number);
+    return 0;
+}
+
+static void sort(struct lsm_buf *numbers)
+{
+    uint64_t *n = (void *)numbers->data, t;
+    size_t count = numbers->size / 8;
+
+    for (size_t gap = count / 2; gap > 0; gap /= 2)
+        for (size_t i = gap; i < count; i++)
+            for (size_t k = i; k >= gap && n[k] < n[k - gap]; k -= gap) {
+                t = n[k];
+                n[k] = n[k - gap];
+                n[k - gap] = t;
+            }
+}
+
+static int learn_uuid(struct lsm_repair_state *r)
+{
+    const uint64_t *numbers = (const void *)r->tables.data;
+
+    if (!r->has_uuid && r->uuid_wanted) {
+        memcpy(r->uuid, r->uuid_wanted, 16);
+        r->has_uuid = true;
+    }
+    for (size_t i = r->tables.size / 8; i-- > 0 && !r->has_uuid;) {
+        struct lsm_salvage_table table;
+        r->has_uuid = lsm_salvage_identify(r->os, r->from, numbers[i], &table) == LSM_OK;
+        if (r->has_uuid)
+            memcpy(r->uuid, table.uuid, 16);
+        lsm_buf_clear(&table.tree_name);
+        lsm_buf_clear(&table.comparator);
+    }
+    numbers = (const void *)r->logs.data;
+    for (size_t i = r->logs.size / 8; i-- > 0 && !r->has_uuid;) {
+        uint8_t header[LSM_LOG_HEADER_SIZE];
+        char name[LSM_FILENAME_SIZE];
+        struct lsm_file *file;
+        size_t got;
+
+        if (r->os->file_open(r->from, lsm_filename(name, LSM_FILE_LOG, numbers[i]), LSM_OPEN_READ, 0, &file))
+            continue;
+        r->has_uuid = r->os->file_read(file, header, sizeof header, 0, &got) == 0 && got == sizeof header &&
+                      lsm_frame_header_is_whole(header, sizeof header);
+        r->os->file_close(file);
+        if (r->has_uuid)
+            memcpy(r->uuid, lsm_frame_header_uuid(header), 16);
+    }
+    if (!r->has_uuid)
+        return lsm_fail(LSM_NOTFOUND, "there is nothing of a store in this directory");
+    if (r->uuid_wanted && memcmp(r->uuid, r->uuid_wanted, 16) != 0)
+        return lsm_fail(LSM_MISMATCH, "the store belongs to another database");
+    return LSM_OK;
+}
+
+int lsm_repair_read(struct lsm_repair_state *r)
+{
+    int error, rc;
+
+    lsm_buf_init(&r->trees, r->os);
+    lsm_buf_init(&r->tables, r->os);
+    lsm_buf_init(&r->logs, r->os);
+    lsm_buf_init(&r->manifests, r->os);
+    lsm_buf_init(&r->records, r->os);
+    lsm_buf_init(&r->proven, r->os);
+    error = r->os->dir_list(r->from, list_name, r);
+    if (error)
+        return lsm_fail_os(error, "list", "the damaged store");
+    if (r->tables.rc || r->logs.rc || r->manifests.rc)
+        return lsm_nomem();
+    sort(&r->tables);
+    sort(&r->logs);
+    sort(&r->manifests);
+    rc = read_manifest(r);
+    return rc ? rc : learn_uuid(r);
+}
+
+/* ---- records ---- */
+
+static struct lsm_repair_record *records_of(const struct lsm_repair_state *r, size_t *count)
+{
+    *count = r->records.size / sizeof(struct lsm_repair_record);
+    return (struct lsm_repair_record *)r->records.data;
+}
+
+/* From the end: what is asked for stands there nearly always. */
+static struct lsm_repair_record *find_record(const struct lsm_repair_state *r, const struct lsm_token *id)
+{
+    size_t count;
+    struct lsm_repair_record *records = records_of(r, &count);
+
+    while (count-- > 0)
+        if (lsm_token_equal(&records[count].id, id))
+            return &records[count];
+    return NULL;
+}
+
+static int keep_record(void *ctx, struct lsm_slice payload, bool is_chained)
+{
+    struct lsm_repair_state *r = ctx;
+    struct lsm_repair_record *old, rec = { 0 };
+    struct lsm_record decoded;
+    uint8_t *copy;
+    int rc;
+
+    (void)is_chained;           /* a record has a hash of its own; an ABORT names a SOLO by hash */
+    if (!lsm_record_decode(payload, r->uuid, &decoded)) {
+        r->info->records_lost++;
+        return LSM_OK;
+    }
+    rc = add_proven(r, &decoded.decided);
+    if (rc == LSM_OK)
+        rc = add_proven(r, &decoded.floor);
+    if (rc)
+        return rc;
+    if (r->txid < decoded.id.txid)
+        r->txid = decoded.id.txid;
+    old = find_record(r, &decoded.id);
+    if (decoded.type == LSM_RECORD_ABORT) {
+        if (old)
+            old->dead = true;
+        return LSM_OK;
+    }
+    if (old)
+        return LSM_OK;
+    copy = lsm_mem_alloc(r->os, payload.size);
+    if (!copy)
+        return lsm_nomem();
+    memcpy(copy, payload.data, payload.size);
+    rec.type = decoded.type;
+    rec.id = decoded.id;
+    rec.base = decoded.base;
+    rec.payload = lsm_slice(copy, payload.size);
+    lsm_buf_append(&r->records, &rec, sizeof rec);
+    if (r->records.rc)
+        lsm_mem_free(r->os, copy);
+    else
+        r->info->records++;
+    return r->records.rc;
+}
+
+/* Everything on which `token` rests is committed. */
+static void prove(struct lsm_repair_state *r, struct lsm_token token)
+{
+    struct lsm_repair_record *rec;
+
+    while (token.txid && (rec = find_record(r, &token)) != NULL && !rec->committed) {
+        rec->committed = true;
+        token = rec->base;
+    }
+}
+
+static void decide(struct lsm_repair_state *r)
+{
+    const struct lsm_token *proven = (const void *)r->proven.data;
+    size_t count;
+    struct lsm_repair_record *records = records_of(r, &count);
+
+    if (r->how->token)
+        prove(r, *r->how->token);
+    for (size_t i = 0; i < r->proven.size / sizeof *proven; i++)
+        prove(r, proven[i]);
+    for (size_t i = 0; i < count; i++) {
+        const struct lsm_repair_record *base = find_record(r, &records[i].base);
+        if (records[i].type == LSM_RECORD_SOLO)
+            records[i].committed = !records[i].dead && (!base || base->committed);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!records[i].committed && !records[i].dead) {
+            r->info->records_undecided++;
+            lsm_repair_say(r, "transaction %llu was prepared and never committed: left out",
+                           (unsigned long long)records[i].id.txid);
+        }
+    if (r->how->token && r->how->token->txid < r->root.txid)
+        lsm_repair_say(r, "the database is older (transaction %llu) than what is in tables (%llu): lsm tables "
+                       "will show what its ordinary tables do not", (unsigned long long)r->how->token->txid,
+                       (unsigned long long)r->root.txid);
+    if (r->how->token && r->how->token->txid && !lsm_token_equal(r->how->token, &r->root) &&
+        !find_record(r, r->how->token) && r->how->token->txid > r->root.txid)
+        lsm_repair_say(r, "the database's newest transaction, %llu, is not in the store",
+                       (unsigned long long)r->how->token->txid);
+}
+
+static void drop_records(struct lsm_repair_state *r)
+{
+    size_t count;
+    struct lsm_repair_record *records = records_of(r, &count);
+
+    for (size_t i = 0; i < count; i++)
+        lsm_mem_free(r->os, (void *)records[i].payload.data);
+    lsm_buf_reset(&r->records);
+}
+
+int lsm_repair_read_logs(struct lsm_repair_state *r, const struct lsm_salvage *salvage)
+{
+    const uint64_t *numbers = (const void *)r->logs.data;
+    size_t first = 0, count = r->logs.size / 8;
+    int rc = LSM_OK;
+
+    if (r->manifest != LSM_REPAIR_NONE)
+        while (first < count && numbers[first] < r->log_number)
+            first++;
+    if (r->manifest != LSM_REPAIR_NONE && r->log_number && (first == count || numbers[first] != r->log_number)) {
+        lsm_repair_say(r, "log %06llu is missing: what was in it is lost", (unsigned long long)r->log_number);
+        r->info->files_lost++;
+    }
+    for (size_t i = first; i < count && rc == LSM_OK; i++) {
+        uint64_t prev;
+
+        rc = lsm_salvage_log(salvage, numbers[i], keep_record, r, &prev);
+        /* Without a MANIFEST only the logs that follow each other up to the newest can be told from
+           leftovers, whose rows newer tables have already. */
+        if (rc == LSM_OK && r->manifest == LSM_REPAIR_NONE && i > first && prev && prev != numbers[i - 1]) {
+            lsm_repair_say(r, "log %06llu follows one that is missing: older logs are left out",
+                           (unsigned long long)numbers[i]);
+            first = i;
+            drop_records(r);
+            i--;
+            continue;
+        }
+        if (rc && rc != LSM_NOMEM && rc != LSM_TOOBIG) {
+            lsm_repair_say(r, "%s", lsm_error_text());
+            r->info->files_lost++;
+            rc = LSM_OK;
+        } else {
+            r->info->logs++;
+        }
+    }
+    if (rc == LSM_OK)
+        decide(r);
+    return rc;
+}
+
+void lsm_repair_clear(struct lsm_repair_state *r)
+{
+    drop_records(r);
+    clear_trees(r);
+    lsm_version_unref(r->version);
+    lsm_buf_clear(&r->trees);
+    lsm_buf_clear(&r->tables);
+    lsm_buf_clear(&r->logs);
+    lsm_buf_clear(&r->manifests);
+    lsm_buf_clear(&r->records);
+    lsm_buf_clear(&r->proven);
+}

@@ -1,0 +1,459 @@
+/*
+ * salvage.c -- rows of a damaged table. salvage_log.c has the logs.
+ *
+ *     partition   its index is whole        blocks as it says
+ *                 its index is damaged      blocks by trying, within the partition
+ *     table       its frame or top index is damaged    one stretch, all by trying
+ *
+ * Trying: a block ends with a trailer of codec, kind, zero flags and a sum over all
+ * of it and its place. Positions whose eight bytes could be a trailer are few; the
+ * first whose sum is right ends the block. Where none is, every such position may be
+ * the end of the damaged block and the beginning of the next.
+ */
+#include <errno.h>
+
+#include "lsm/format/filename.h"
+#include "lsm/store/salvage.h"
+#include "lsm/store/table_open.h"
+#include "lsm/util/hash.h"
+
+#define TRY_BYTES_MAX (4u << 20)        /* of one block, by trying */
+#define WINDOW (2 * TRY_BYTES_MAX)
+
+struct extent {
+    uint64_t off;
+    uint32_t size;
+};
+
+struct salvage_iter {
+    struct lsm_iter base;
+    const struct lsm_salvage *s;
+    struct lsm_os *os;
+    struct lsm_table_meta meta;
+    char name[LSM_FILENAME_SIZE];
+    uint32_t part, part_count;          /* of the top index; count 0: none, one stretch */
+    bool scanned;
+    struct lsm_buf extents;             /* struct extent, of the present partition */
+    size_t at;                          /* next of them */
+    struct lsm_block *block;
+    uint32_t row;
+    struct lsm_buf key, last;           /* of this row; of the last one given out */
+    uint64_t last_tag;
+    bool has_last;
+    struct lsm_table_scratch scratch;
+    struct lsm_buf window;
+};
+
+static struct salvage_iter *self(struct lsm_iter *it)
+{
+    return (struct salvage_iter *)it;
+}
+
+static void lost(const struct salvage_iter *it, uint64_t off, uint64_t size, const char *why)
+{
+    if (it->s->lost.fn)
+        it->s->lost.fn(it->s->lost.ctx, it->name, off, size, why);
+}
+
+/* The file is opened for each use: there may be more tables than descriptors. */
+static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, size_t size, size_t *got)
+{
+    struct lsm_file *file;
+    int error, rc;
+
+    *got = 0;
+    lsm_buf_reset(to);
+    rc = lsm_buf_reserve(to, size ? size : 1);
+    if (rc)
+        return rc;
+    error = it->os->file_open(it->s->dir, it->name, LSM_OPEN_READ, 0, &file);
+    if (error)
+        return lsm_fail_os(error, "open", it->name);
+    error = it->os->file_read(file, to->data, size, off, got);
+    it->os->file_close(file);
+    to->size = error ? 0 : *got;
+    return error ? lsm_fail_os(error, "read", it->name) : LSM_OK;
+}
+
+/* ---- finding blocks by trying ---- */
+
+static bool may_end(const uint8_t *p)   /* the last eight bytes of a block */
+{
+    return p[0] <= LSM_CODEC_ZSTD_DICT && p[1] >= LSM_BLOCK_DATA && p[1] <= LSM_BLOCK_DICT && p[2] == 0 &&
+           p[3] == 0;
+}
+
+/* Size of the block at the window's `at`, 0: none ends in it. */
+static uint32_t try_block(const struct salvage_iter *it, size_t at, uint64_t off, uint8_t *kind)
+{
+    const uint8_t *data = it->window.data + at;
+    size_t most = it->window.size - at;
+    uint64_t place = lsm_seal_seed(it->s->uuid, it->meta.number) + off;
+
+    if (most > TRY_BYTES_MAX)
+        most = TRY_BYTES_MAX;
+    for (size_t size = LSM_SEAL_TRAILER_SIZE + 1; size <= most; size++) {
+        const uint8_t *trailer = data + size - LSM_SEAL_TRAILER_SIZE;
+        if (may_end(trailer) && lsm_get_u32(trailer + 4) == lsm_hash32(data, size - 4, place)) {
+            *kind = trailer[1];
+            return (uint32_t)size;
+        }
+    }
+    return 0;
+}
+
+/* Behind the next position that could end a block, or `size` of the window. */
+static size_t next_end(const struct salvage_iter *it, size_t at)
+{
+    for (size_t end = at + LSM_SEAL_TRAILER_SIZE + 1; end <= it->window.size; end++)
+        if (may_end(it->window.data + end - LSM_SEAL_TRAILER_SIZE))
+            return end;
+    return it->window.size;
+}
+
+static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
+{
+    uint64_t gap = 0, window_off = from;
+    int rc = LSM_OK;
+
+    it->window.size = 0;
+    while (from < to && rc == LSM_OK) {
+        size_t at = (size_t)(from - window_off), got;
+        struct extent extent = { from, 0 };
+        uint8_t kind = 0;
+
+        if (it->window.size - at < TRY_BYTES_MAX && window_off + it->window.size < to) {
+            uint64_t size = to - from < WINDOW ? to - from : WINDOW;
+            rc = read_file(it, &it->window, from, (size_t)size, &got);
+            if (rc || got == 0)
+                break;
+            window_off = from;
+            if (got < size)
+                to = from + got;
+            at = 0;
+        }
+        if (at >= it->window.size)
+            break;
+        extent.size = try_block(it, at, from, &kind);
+        if (extent.size) {
+            if (gap)
+                lost(it, gap, from - gap, "no block can be found here");
+            gap = 0;
+            if (kind == LSM_BLOCK_DATA)
+                lsm_buf_append(&it->extents, &extent, sizeof extent);
+            from += extent.size;
+        } else {
+            gap = gap ? gap : from;
+            from = window_off + next_end(it, at);
+        }
+        rc = rc ? rc : it->extents.rc;
+    }
+    if (gap || from < to)
+        lost(it, gap ? gap : from, to - (gap ? gap : from), rc == LSM_IOERR ? lsm_error_text()
+                                                                : "no block can be found here");
+    return rc == LSM_IOERR ? LSM_OK : rc;
+}
+
+/* ---- partitions ---- */
+
+static int add_index(struct salvage_iter *it, const struct lsm_table_index *index)
+{
+    for (uint32_t i = 0; i < index->block->count; i++) {
+        struct extent extent = { index->data[i].off, index->data[i].size };
+        lsm_buf_append(&it->extents, &extent, sizeof extent);
+    }
+    return it->extents.rc;
+}
+
+/* The blocks of the next partition. LSM_DONE: there is none. */
+static int next_part(struct salvage_iter *it)
+{
+    struct lsm_table *table;
+    struct lsm_table_index *index;
+    int rc;
+
+    lsm_buf_reset(&it->extents);
+    it->at = 0;
+    if (it->part == 0 && !it->scanned) {
+        rc = lsm_tables_get(it->s->tables, &it->meta, NULL, &table);
+        if (rc == LSM_NOMEM)
+            return rc;
+        it->scanned = true;
+        if (rc) {
+            lost(it, 0, 0, lsm_error_text());
+            it->part_count = 0;
+            return scan(it, LSM_TABLE_HEADER_SIZE, it->meta.size_bytes);
+        }
+        it->part_count = table->top->count;
+        lsm_table_unref(table);
+    }
+    if (it->part == it->part_count)
+        return LSM_DONE;
+    rc = lsm_tables_get(it->s->tables, &it->meta, NULL, &table);
+    if (rc)
+        return rc;
+    rc = lsm_table_read_index(table, it->part, &it->scratch, &index);
+    if (rc == LSM_OK) {
+        rc = add_index(it, index);
+        lsm_table_index_free(index);
+    } else if (rc != LSM_NOMEM) {
+        const struct lsm_table_part *part = &table->parts[it->part];
+        lost(it, part->index_off, 0, lsm_error_text());
+        rc = scan(it, part->data_off, part->data_end);
+    }
+    it->part++;
+    lsm_table_unref(table);
+    return rc;
+}
+
+/* ---- blocks and rows ---- */
+
+static int load(struct salvage_iter *it, const struct extent *extent, struct lsm_block **block)
+{
+    uint64_t place = lsm_seal_seed(it->s->uuid, it->meta.number) + extent->off;
+    struct lsm_compressor *compressor;
+    struct lsm_slice payload;
+    size_t got;
+    int rc = read_file(it, &it->scratch.sealed, extent->off, extent->size, &got);
+
+    *block = NULL;
+    if (rc == LSM_OK && got < extent->size)
+        rc = lsm_corrupt(it->name, extent->off, "the file ends within a block");
+    if (rc == LSM_OK)
+        rc = lsm_compressor_take(it->s->compressors, &compressor);
+    if (rc)
+        return rc;
+    rc = lsm_unseal(lsm_buf_slice(&it->scratch.sealed), LSM_BLOCK_DATA, place, compressor, &it->scratch.raw,
+                    &payload, it->name, extent->off);
+    lsm_compressor_put(it->s->compressors, compressor);
+    return rc ? rc : lsm_block_new(it->os, payload, NULL, it->name, extent->off, block);
+}
+
+/* A block that would turn back stands where it does not belong. */
+static bool is_behind(struct salvage_iter *it, const struct lsm_block *block)
+{
+    struct lsm_slice key;
+    uint64_t tag;
+
+    return block->count > 0 &&
+           (!it->has_last || (lsm_table_row_key(block, 0, &it->key, &key, &tag) == LSM_OK &&
+                              lsm_ikey_compare(NULL, lsm_buf_slice(&it->last), it->last_tag, key, tag) < 0));
+}
+
+static int next_block(struct salvage_iter *it)
+{
+    for (;;) {
+        struct extent extent;
+        int rc = LSM_OK;
+
+        lsm_block_free(it->block);
+        it->block = NULL;
+        it->row = 0;
+        while (rc == LSM_OK && it->at * sizeof extent == it->extents.size)
+            rc = next_part(it);
+        if (rc)
+            return rc;
+        memcpy(&extent, it->extents.data + it->at++ * sizeof extent, sizeof extent);
+        rc = load(it, &extent, &it->block);
+        if (rc == LSM_OK && is_behind(it, it->block))
+            return LSM_OK;
+        if (rc == LSM_NOMEM)
+            return rc;
+        lost(it, extent.off, extent.size, rc ? lsm_error_text() : "its keys are out of order");
+    }
+}
+
+static void move(struct salvage_iter *it)
+{
+    uint64_t tag;
+
+    it->base.valid = false;
+    while (it->base.rc == LSM_OK) {
+        struct lsm_slice suffix;
+
+        if (!it->block || it->row == it->block->count) {
+            int rc = next_block(it);
+            if (rc) {
+                it->base.rc = rc == LSM_DONE ? LSM_OK : rc;
+                return;
+            }
+        }
+        lsm_block_row(it->block, it->row, &suffix, &tag, &it->base.value);
+        it->base.rc = lsm_table_row_key(it->block, it->row, &it->key, &it->base.key, &tag);
+        it->row++;
+        if (it->base.rc || lsm_tag_kind(tag) > LSM_KIND_VLOG ||
+            lsm_tag_seq(tag) > LSM_SEQ_MAX - it->meta.seq_add)
+            continue;
+        lsm_buf_reset(&it->last);
+        lsm_buf_append_slice(&it->last, it->base.key);
+        it->last_tag = tag;
+        it->has_last = true;
+        it->base.rc = it->last.rc;
+        it->base.tag = tag + (it->meta.seq_add << 8);
+        it->base.valid = it->base.rc == LSM_OK;
+        return;
+    }
+}
+
+static void iter_first(struct lsm_iter *base)
+{
+    struct salvage_iter *it = self(base);
+
+    lsm_block_free(it->block);
+    it->block = NULL;
+    lsm_buf_reset(&it->extents);
+    it->part = it->part_count = 0;
+    it->at = 0;
+    it->scanned = it->has_last = false;
+    move(it);
+}
+
+static void iter_next(struct lsm_iter *base)
+{
+    move(self(base));
+}
+
+static void iter_unsupported(struct lsm_iter *base)
+{
+    base->valid = false;
+    base->rc = lsm_fail(LSM_MISUSE, "a salvaged table is read forwards only");
+}
+
+static void iter_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    (void)key;
+    (void)tag;
+    iter_unsupported(base);
+}
+
+static void iter_close(struct lsm_iter *base)
+{
+    struct salvage_iter *it = self(base);
+
+    lsm_block_free(it->block);
+    lsm_buf_clear(&it->extents);
+    lsm_buf_clear(&it->key);
+    lsm_buf_clear(&it->last);
+    lsm_buf_clear(&it->window);
+    lsm_table_scratch_clear(&it->scratch);
+    lsm_mem_free(it->os, it);
+}
+
+static const struct lsm_iter_methods methods = {
+    .first = iter_first, .last = iter_unsupported, .seek = iter_seek, .seek_prev = iter_seek,
+    .next = iter_next, .prev = iter_unsupported, .close = iter_close,
+};
+
+int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
+                         struct lsm_iter **out)
+{
+    struct salvage_iter *it = lsm_mem_zalloc(s->os, sizeof *it);
+
+    *out = NULL;
+    if (!it)
+        return lsm_nomem();
+    it->base.methods = &methods;
+    it->s = s;
+    it->os = s->os;
+    it->meta = *meta;
+    it->meta.smallest = it->meta.largest = lsm_slice(NULL, 0);
+    lsm_filename(it->name, LSM_FILE_TABLE, meta->number);
+    lsm_buf_init(&it->extents, s->os);
+    lsm_buf_init(&it->key, s->os);
+    lsm_buf_init(&it->last, s->os);
+    lsm_buf_init(&it->window, s->os);
+    lsm_table_scratch_init(&it->scratch, s->os);
+    *out = &it->base;
+    return LSM_OK;
+}
+
+/* ---- what a file says about itself ---- */
+
+static bool read_identity(const uint8_t *p, const char *magic, struct lsm_salvage_table *t)
+{
+    if (memcmp(p, magic, 8) != 0 || lsm_get_u16(p + 12) || lsm_get_u64(p + 32) != t->number)
+        return false;
+    memcpy(t->uuid, p + 16, 16);
+    t->tree = lsm_get_u32(p + 40);
+    return true;
+}
+
+static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payload)
+{
+    struct lsm_reader r = lsm_reader(payload);
+
+    while (lsm_reader_left(&r) > 0 && !r.bad) {
+        struct lsm_slice name = lsm_read_bytes(&r), value = lsm_read_bytes(&r);
+        if (r.bad)
+            return;
+        if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_COMPARATOR)))
+            lsm_buf_append_slice(&t->comparator, value);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_PRIVATE)))
+            t->is_private = true;
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)) && value.size == 8)
+            t->seq_max = lsm_get_u64(value.data);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_TREE)))
+            lsm_buf_append_slice(&t->tree_name, value);
+    }
+    t->has_properties = true;
+}
+
+static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t, const char *name)
+{
+    uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
+    const uint8_t *again = foot + sizeof foot - LSM_TABLE_HEADER_SIZE;
+    struct lsm_table_footer footer;
+    struct lsm_file_info info;
+    struct lsm_slice payload;
+    struct lsm_buf block;
+    bool has_head, has_foot;
+    size_t got;
+    int rc;
+
+    if (os->file_info(file, &info) || info.size < sizeof head)
+        return LSM_NOTFOUND;
+    t->size_bytes = info.size;
+    has_head = os->file_read(file, head, sizeof head, 0, &got) == 0 && got == sizeof head &&
+               lsm_get_u64(head + sizeof head - 8) == lsm_hash64(head, sizeof head - 8, 0) &&
+               read_identity(head, LSM_TABLE_MAGIC, t);
+    has_foot = info.size >= sizeof head + sizeof foot &&
+               os->file_read(file, foot, sizeof foot, info.size - sizeof foot, &got) == 0 &&
+               got == sizeof foot &&
+               lsm_get_u64(foot + sizeof foot - 8) == lsm_hash64(foot, sizeof foot - 8, 0) &&
+               read_identity(again, LSM_TABLE_FOOTER_MAGIC, t);
+    if (!has_foot)
+        return has_head ? LSM_OK : LSM_NOTFOUND;
+
+    lsm_table_footer_decode(foot, &footer);
+    if (footer.properties_off > info.size || footer.properties_size > info.size - footer.properties_off)
+        return LSM_OK;
+    lsm_buf_init(&block, os);
+    rc = lsm_buf_reserve(&block, footer.properties_size + 1);
+    if (rc == LSM_OK && os->file_read(file, block.data, footer.properties_size, footer.properties_off, &got) == 0
+        && got == footer.properties_size &&
+        lsm_unseal(lsm_slice(block.data, got), LSM_BLOCK_PROPERTIES,
+                   lsm_seal_seed(t->uuid, t->number) + footer.properties_off, NULL, NULL, &payload, name,
+                   footer.properties_off) == LSM_OK)
+        read_properties(t, payload);
+    lsm_buf_clear(&block);
+    return rc ? rc : t->tree_name.rc ? t->tree_name.rc : t->comparator.rc;
+}
+
+int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number,
+                         struct lsm_salvage_table *t)
+{
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    int error, rc;
+
+    memset(t, 0, sizeof *t);
+    t->number = number;
+    lsm_buf_init(&t->tree_name, os);
+    lsm_buf_init(&t->comparator, os);
+    error = os->file_open(dir, lsm_filename(name, LSM_FILE_TABLE, number), LSM_OPEN_READ, 0, &file);
+    if (error)
+        return error == ENOMEM ? lsm_nomem() : LSM_NOTFOUND;
+    rc = identify(os, file, t, name);
+    os->file_close(file);
+    return rc;
+}

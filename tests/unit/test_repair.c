@@ -1,0 +1,620 @@
+/*
+ * test_repair.c -- what can be read of a damaged store is in the new one, in its
+ * order; what cannot is told; the original is as it was.
+ */
+#include <errno.h>
+
+#include "lsm/db/db.h"
+#include "lsm/store/salvage.h"
+#include "tests/unit/disk.h"
+
+#define ROWS 3000
+
+static char report[1 << 16];
+
+static void add_line(void *ctx, const char *line)
+{
+    size_t size = strlen(report);
+
+    (void)ctx;
+    snprintf(report + size, sizeof report - size, "%s\n", line);
+}
+
+static struct lsm_slice value_of(char value[64], int i, int version)
+{
+    int n = snprintf(value, 64, "%08d version %d, and some more to fill it", i, version);
+    return (struct lsm_slice){ (const uint8_t *)value, (size_t)n };
+}
+
+/* Rows [from, to) of that version; version 0: deleted. */
+static void put_rows(struct store *s, int from, int to, int version)
+{
+    struct lsm_txn *txn;
+    char key[16], value[64];
+
+    CHECK_OK(lsm_txn_begin(s->db, NULL, &txn));
+    for (int i = from; i < to; i++) {
+        snprintf(key, sizeof key, "%08d", i);
+        if (version)
+            CHECK_OK(lsm_txn_put(txn, s->tree, text(key), value_of(value, i, version)));
+        else
+            CHECK_OK(lsm_txn_delete(txn, s->tree, text(key)));
+    }
+    CHECK_OK(lsm_txn_commit_alone(txn, true));
+}
+
+/* The version of row i; 0: it is not there; -1: something else is. */
+static int version_of(struct store *s, int i)
+{
+    struct lsm_value found;
+    char key[16], value[64];
+    int rc, version = -1;
+
+    snprintf(key, sizeof key, "%08d", i);
+    rc = lsm_tree_get(s->tree, NULL, text(key), &found);
+    if (rc == LSM_NOTFOUND)
+        return 0;
+    if (!CHECK_OK(rc))
+        return -1;
+    for (int v = 1; v < 100 && version < 0; v++) {
+        struct lsm_slice want = value_of(value, i, v);
+        if (found.bytes.size == want.size && memcmp(found.bytes.data, want.data, want.size) == 0)
+            version = v;
+    }
+    lsm_value_release(&found);
+    return version;
+}
+
+static int count_versions(struct store *s, int from, int to, int version)
+{
+    int count = 0;
+
+    for (int i = from; i < to; i++)
+        count += version_of(s, i) == version;
+    return count;
+}
+
+/* ---- damage ---- */
+
+static struct lsm_dir *open_dir(const char *path)
+{
+    struct lsm_dir *dir = NULL;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
+    return dir;
+}
+
+/* The n-th file with this in its name; NULL: there are fewer. */
+static const char *file_of(const char *path, const char *part, int n)
+{
+    int id = disk_path_id(path);
+
+    for (int i = 0; i < DISK_NAMES; i++)
+        if (disk.live[i].file >= 0 && disk.live[i].dir == id && strstr(disk.live[i].name, part) && n-- == 0)
+            return disk.live[i].name;
+    return NULL;
+}
+
+static uint64_t size_of(const char *path, const char *name)
+{
+    struct lsm_dir *dir = open_dir(path);
+    struct lsm_file_info info = { 0 };
+    struct lsm_file *file;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_READ, 0, &file), 0);
+    disk.os->file_info(file, &info);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+    return info.size;
+}
+
+static void flip(const char *path, const char *name, uint64_t off, size_t size)
+{
+    struct lsm_dir *dir = open_dir(path);
+    struct lsm_file *file;
+    uint8_t bytes[256];
+    size_t got;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    disk.os->file_read(file, bytes, size, off, &got);
+    for (size_t i = 0; i < got; i++)
+        bytes[i] ^= 0x55;
+    disk.os->file_write(file, bytes, got, off);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+}
+
+static void cut(const char *path, const char *name, uint64_t size)
+{
+    struct lsm_dir *dir = open_dir(path);
+    struct lsm_file *file;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_truncate(file, size), 0);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+}
+
+static void remove_files(const char *path, const char *part)
+{
+    struct lsm_dir *dir = open_dir(path);
+    const char *name;
+
+    while ((name = file_of(path, part, 0)) != NULL) {
+        char copy[40];
+        snprintf(copy, sizeof copy, "%s", name);
+        CHECK_INT(disk.os->file_remove(dir, copy), 0);
+    }
+    disk.os->dir_close(dir);
+}
+
+/* ---- repair ---- */
+
+static struct lsm_repair_info info;
+
+static int repair(const char *from, const char *to, const struct lsm_token *token)
+{
+    struct lsm_options o;
+    struct lsm_repair how = { .token = token, .report = add_line };
+
+    lsm_options_init(&o);
+    o.os = disk.os;
+    report[0] = 0;
+    return lsm_db_repair(from, to, &o, &how, &info);
+}
+
+/* Repair "a" into "b" and open it. The original must not change. */
+static bool repaired(struct store *s)
+{
+    uint64_t sum = disk_sum("a");
+    int files = disk_count("a", "");
+
+    if (!CHECK_OK(repair("a", "b", NULL)))
+        return false;
+    CHECK(disk_sum("a") == sum);
+    CHECK_INT(disk_count("a", ""), files);
+    if (!store_open_as(s, "b", true))
+        return false;
+    CHECK_OK(lsm_db_check(s->db));
+    return true;
+}
+
+/* Rows 0..ROWS in one table, version 1; a second half of the way in a log of its own, if asked. */
+static bool make(struct store *s, bool with_log)
+{
+    disk_and_host_begin();
+    if (!store_open_as(s, "a", true))
+        return false;
+    put_rows(s, 0, ROWS, 1);
+    CHECK_OK(lsm_db_compact(s->db, NULL));
+    if (with_log)
+        for (int i = 0; i < 10; i++)
+            put_rows(s, ROWS + i * 10, ROWS + i * 10 + 10, 2);
+    store_close(s);
+    return true;
+}
+
+static void done(struct store *s)
+{
+    if (s->db)
+        store_close(s);
+    disk_end();
+    if (test_state.failures)
+        printf("%s", report);
+}
+
+TEST(repair_of_a_store_that_is_whole_is_the_same_store)
+{
+    struct store s;
+
+    if (!make(&s, true) || !repaired(&s))
+        return;
+    CHECK_INT(count_at(&s, NULL), ROWS + 100);
+    CHECK_INT(info.rows, ROWS + 100);
+    CHECK_INT(info.places_lost + info.files_lost + info.records_lost + info.records_undecided, 0);
+    CHECK_STR(report, "");
+    /* It goes on as a store does. */
+    put_rows(&s, 0, 100, 0);
+    CHECK_OK(lsm_db_compact(s.db, NULL));
+    CHECK_INT(count_at(&s, NULL), ROWS);
+    done(&s);
+}
+
+TEST(repair_without_CURRENT)
+{
+    struct store s;
+
+    if (!make(&s, true))
+        return;
+    remove_files("a", "CURRENT");
+    if (repaired(&s))
+        CHECK_INT(count_at(&s, NULL), ROWS + 100);
+    CHECK(strstr(report, "CURRENT"));
+    done(&s);
+}
+
+TEST(repair_without_a_MANIFEST_finds_trees_tables_and_logs)
+{
+    struct store s;
+
+    if (!make(&s, true))
+        return;
+    remove_files("a", "MANIFEST");
+    remove_files("a", "CURRENT");
+    if (repaired(&s)) {
+        CHECK_INT(count_versions(&s, 0, ROWS, 1), ROWS);
+        CHECK_INT(count_versions(&s, ROWS, ROWS + 100, 2), 100);
+        CHECK_INT(info.trees_unnamed, 0);       /* store_open_as would have made another */
+    }
+    done(&s);
+}
+
+TEST(repair_without_a_MANIFEST_keeps_the_order_of_versions)
+{
+    struct store s;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int v = 1; v <= 5; v++) {
+        put_rows(&s, 0, ROWS / v, v);
+        CHECK_OK(v == 2 ? lsm_db_compact(s.db, NULL) : lsm_db_flush(s.db));
+    }
+    put_rows(&s, 0, 100, 0);
+    CHECK_OK(lsm_db_flush(s.db));
+    put_rows(&s, 50, 60, 6);
+    put_rows(&s, 55, 57, 0);
+    store_close(&s);
+    remove_files("a", "MANIFEST");
+    remove_files("a", "CURRENT");
+    if (repaired(&s)) {
+        CHECK_INT(count_versions(&s, 0, 100, 0), 92);
+        CHECK_INT(count_versions(&s, 50, 60, 6), 8);
+        CHECK_INT(count_versions(&s, 100, ROWS / 5, 5), ROWS / 5 - 100);
+        for (int v = 1; v < 5; v++)
+            CHECK_INT(count_versions(&s, ROWS / (v + 1), ROWS / v, v), ROWS / v - ROWS / (v + 1));
+    }
+    done(&s);
+}
+
+TEST(repair_passes_over_a_damaged_block_and_says_which)
+{
+    struct store s;
+    const char *name;
+    int found;
+
+    if (!make(&s, false))
+        return;
+    name = file_of("a", ".ldb", 0);
+    flip("a", name, size_of("a", name) / 3, 8);
+    if (repaired(&s)) {
+        found = count_versions(&s, 0, ROWS, 1);
+        CHECK(found < ROWS && found > ROWS - 200);
+        CHECK_INT(count_at(&s, NULL), found);
+        CHECK_INT(info.places_lost, 1);
+        CHECK(info.bytes_lost > 0 && info.bytes_lost < 5000);
+        CHECK(strstr(report, name));
+    }
+    done(&s);
+}
+
+TEST(repair_needs_no_index_no_header_and_no_footer)
+{
+    for (int what = 0; what < 5; what++) {
+        struct store s;
+        const char *name;
+        uint64_t size;
+
+        if (!make(&s, false))
+            return;
+        name = file_of("a", ".ldb", 0);
+        size = size_of("a", name);
+        if (what == 0)
+            flip("a", name, 0, 56);             /* the header */
+        else if (what == 1)
+            flip("a", name, size - 40, 8);      /* the footer */
+        else if (what == 2)
+            flip("a", name, size - 120, 8);     /* the top index */
+        else if (what == 3)
+            cut("a", name, size - 100);         /* both of these */
+        else                                    /* all that is no row, of the last partition at least */
+            flip("a", name, size - 700, 200);
+        if (repaired(&s))
+            CHECK_INT(count_versions(&s, 0, ROWS, 1), ROWS);
+        CHECK(info.places_lost > 0);
+        if (test_state.failures)
+            printf("  case %d\n", what);
+        done(&s);
+    }
+}
+
+/* Blocks on both sides of the hole, and the rest of a file that was cut. */
+TEST(repair_finds_blocks_behind_a_hole_without_an_index)
+{
+    struct store s;
+    const char *name;
+    uint64_t size;
+    int found;
+
+    if (!make(&s, false))
+        return;
+    name = file_of("a", ".ldb", 0);
+    size = size_of("a", name);
+    flip("a", name, size / 2, 100);
+    cut("a", name, size - size / 5);
+    if (repaired(&s)) {
+        found = count_at(&s, NULL);
+        CHECK_INT(found, count_versions(&s, 0, ROWS, 1));
+        CHECK(found > ROWS * 7 / 10 && found < ROWS * 17 / 20);
+        CHECK_INT(count_versions(&s, 0, 100, 1), 100);
+        CHECK(count_versions(&s, ROWS * 6 / 10, ROWS * 7 / 10, 1) == ROWS / 10);
+    }
+    done(&s);
+}
+
+TEST(repair_of_a_store_with_a_table_gone)
+{
+    struct store s;
+
+    if (!make(&s, true))
+        return;
+    remove_files("a", ".ldb");
+    if (repaired(&s)) {
+        CHECK_INT(count_at(&s, NULL), 100);
+        CHECK(info.files_lost > 0);
+        CHECK(strstr(report, ".ldb"));
+    }
+    done(&s);
+}
+
+TEST(repair_reads_the_log_behind_a_damaged_record)
+{
+    static const struct { int at, size, most; } damage[] = {
+        { 40, 8, 10 },          /* a record */
+        { 10, 1, 20 },          /* perhaps a head: then the next one has nothing to chain to, but its hash */
+        { 5, 200, 30 },
+    };
+
+    for (int from = 0; from < 2; from++)
+        for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+            struct store s;
+            const char *name;
+            uint64_t size;
+            int found = 0;
+
+            if (!make(&s, true))
+                return;
+            name = file_of("a", ".log", 0);
+            size = size_of("a", name) - 80;
+            /* A record begins at every tenth. */
+            flip("a", name, from ? 80 + size / 10 * 5 + (uint64_t)damage[i].at : 80 + (uint64_t)damage[i].at,
+                 (size_t)damage[i].size);
+            if (repaired(&s)) {
+                found = count_versions(&s, ROWS, ROWS + 100, 2);
+                CHECK(found >= 100 - damage[i].most && found < 100);
+                CHECK(found % 10 == 0);         /* transactions are whole */
+                CHECK_INT(count_versions(&s, 0, ROWS, 1), ROWS);
+                CHECK(info.places_lost + info.records_lost > 0);
+            }
+            if (test_state.failures)
+                printf("  damage %zu, %d rows\n", i, found);
+            done(&s);
+        }
+}
+
+TEST(repair_of_a_log_without_a_header)
+{
+    struct store s;
+
+    if (!make(&s, true))
+        return;
+    flip("a", file_of("a", ".log", 0), 0, 40);
+    if (repaired(&s))
+        CHECK_INT(count_versions(&s, ROWS, ROWS + 100, 2), 100);
+    done(&s);
+}
+
+TEST(repair_of_a_MANIFEST_damaged_in_its_middle)
+{
+    struct store s;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int v = 1; v <= 6; v++) {
+        put_rows(&s, (v - 1) * 100, ROWS, v);
+        CHECK_OK(lsm_db_flush(s.db));
+    }
+    put_rows(&s, 600, 700, 7);
+    store_close(&s);
+    flip("a", file_of("a", "MANIFEST", 0), size_of("a", file_of("a", "MANIFEST", 0)) / 2, 8);
+    if (repaired(&s)) {
+        for (int v = 1; v <= 5; v++)
+            CHECK_INT(count_versions(&s, (v - 1) * 100, v * 100, v), 100);
+        CHECK_INT(count_versions(&s, 600, 700, 7), 100);
+        CHECK_INT(count_versions(&s, 700, ROWS, 6), ROWS - 700);
+    }
+    done(&s);
+}
+
+TEST(repair_of_large_transactions_that_are_only_in_the_log)
+{
+    for (int without = 0; without < 2; without++) {
+        struct store s;
+
+        disk_and_host_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        put_rows(&s, 0, 1000, 1);
+        CHECK_OK(lsm_db_flush(s.db));
+        put_rows(&s, 500, 20000, 2);            /* spills to private tables */
+        put_rows(&s, 600, 700, 3);
+        store_close(&s);
+        if (without) {
+            remove_files("a", "MANIFEST");
+            remove_files("a", "CURRENT");
+        }
+        if (repaired(&s)) {
+            CHECK_INT(count_versions(&s, 0, 500, 1), 500);
+            CHECK_INT(count_versions(&s, 600, 700, 3), 100);
+            CHECK_INT(count_versions(&s, 500, 20000, 2), 19400);
+        }
+        done(&s);
+    }
+}
+
+TEST(repair_takes_what_the_host_committed_and_nothing_else)
+{
+    struct store s;
+    struct lsm_token k1, k2, t, u;
+    struct lsm_txn *txn;
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "s1", true);
+    abandoned(&s, k1, "x");
+    txn = begin_put(&s, &k1, "solo taken back");
+    if (prepare_solo(txn, true, &u) == LSM_OK)
+        lsm_txn_abort(txn);
+    else
+        lsm_txn_abort(txn);
+    k2 = joint(&s, k1, "k2", true);
+    txn = begin_put(&s, &k2, "prepared");
+    CHECK_OK(prepare_joint(txn, &t));
+    disk_kill("a", "c");
+    lsm_txn_abort(txn);
+    store_close(&s);
+
+    CHECK_OK(repair("c", "b", &k2));
+    CHECK_INT(info.records_undecided, 2);
+    if (store_open_at(&s, "b", &k2)) {
+        CHECK(has(&s, "k1") && has(&s, "s1") && has(&s, "k2"));
+        CHECK_INT(count_at(&s, NULL), 3);
+        store_close(&s);
+    }
+    /* The host did commit it. */
+    CHECK_OK(repair("c", "d", &t));
+    if (store_open_at(&s, "d", &t)) {
+        CHECK_INT(count_at(&s, NULL), 4);
+        solo(&s, t, "goes on", true);
+        store_close(&s);
+    }
+    disk_end();
+}
+
+TEST(repair_refuses_what_is_no_store_is_open_or_belongs_to_another)
+{
+    struct store s;
+    struct lsm_options o;
+    uint8_t uuid[16] = { 1, 2, 3 };
+    struct lsm_dir *dir;
+    bool created;
+
+    if (!make(&s, true))
+        return;
+    CHECK_INT(disk.os->dir_open(disk.os, "empty", true, 0755, &created, &dir), 0);
+    disk.os->dir_close(dir);
+    CHECK_RC(repair("empty", "b", NULL), LSM_NOTFOUND);
+    CHECK_RC(repair("nowhere", "b", NULL), LSM_NOTFOUND);
+    CHECK_RC(repair("a", "a", NULL), LSM_EXISTS);
+    CHECK_RC(repair("a", "empty", NULL), LSM_EXISTS);
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.uuid = uuid;
+    CHECK_RC(lsm_db_repair("a", "b", &o, NULL, NULL), LSM_MISMATCH);
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_RC(repair("a", "b", NULL), LSM_BUSY);
+    CHECK_INT(disk_count("b", ""), 0);
+    done(&s);
+}
+
+TEST(repair_that_fails_leaves_nothing)
+{
+    static const unsigned kinds[] = { DISK_WRITE, DISK_SYNC, DISK_DIR_SYNC, DISK_CREATE, DISK_MEMORY };
+
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        bool failed = true;
+        for (int at = 1; failed && at < 600; at += k == 4 ? 3 : 1) {
+            struct store s;
+            int rc;
+
+            disk_and_host_begin();
+            if (!store_open_as(&s, "a", true))
+                return;
+            put_rows(&s, 0, 300, 1);
+            CHECK_OK(lsm_db_flush(s.db));
+            put_rows(&s, 0, 10, 2);
+            store_close(&s);
+            disk_fail(kinds[k], at, false, NULL);
+            rc = repair("a", "b", NULL);
+            failed = rc != LSM_OK;
+            disk_heal();
+            if (failed)
+                CHECK_INT(disk_count("b", ""), 0);
+            else if (store_open_as(&s, "b", true))
+                CHECK_INT(count_at(&s, NULL), 300);
+            done(&s);
+            if (test_state.failures) {
+                printf("  kind %zu, call %d\n", k, at);
+                return;
+            }
+        }
+        CHECK(!failed);
+    }
+}
+
+/* Whatever is damaged: no crash, and every row is one that was written. */
+TEST(repair_of_random_damage_invents_nothing)
+{
+    int rounds = test_long() ? 600 : 60;
+    uint64_t kept = 0;
+
+    for (int round = 0; round < rounds; round++) {
+        struct store s;
+        uint64_t seed = test_random();
+        int wounds = 1 + (int)(test_random() % 6), rc;
+
+        disk_and_host_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        for (int v = 1; v <= 4; v++) {
+            put_rows(&s, v * 50, 600, v);
+            if (v < 4)
+                CHECK_OK(v == 2 ? lsm_db_compact(s.db, NULL) : lsm_db_flush(s.db));
+        }
+        store_close(&s);
+        for (int i = 0; i < wounds; i++) {
+            const char *name = file_of("a", "", (int)(test_random() % (unsigned)disk_count("a", "")));
+            uint64_t size = size_of("a", name);
+            if (test_random() % 8 == 0 && size)
+                cut("a", name, test_random() % size);
+            else if (size)
+                flip("a", name, test_random() % size, 1 + test_random() % 100);
+        }
+        rc = repair("a", "b", NULL);
+        CHECK(rc == LSM_OK || rc == LSM_NOTFOUND);
+        if (rc == LSM_OK && store_open_as(&s, "b", true)) {
+            int n = count_at(&s, NULL), known = 0;
+            CHECK_OK(lsm_db_check(s.db));
+            for (int i = 50; i < 600; i++) {
+                int v = version_of(&s, i);
+                CHECK(v >= 0);
+                known += v > 0;
+            }
+            CHECK_INT(n, known);
+            kept += (uint64_t)n;
+            store_close(&s);
+        }
+        s.db = NULL;
+        done(&s);
+        if (test_state.failures) {
+            printf("  round %d, %" PRIx64 "\n", round, seed);
+            return;
+        }
+    }
+    printf("  %d stores, %.1f %% of the rows\n", rounds, (double)kept / rounds / 5.5);
+}
