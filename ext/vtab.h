@@ -147,12 +147,20 @@ int lsm_vtab_ctx_open(struct lsm_vtab_ctx *ctx, char **error);
    creation that was rolled back. */
 int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error);
 
+/* The open store of a database file, with a reference for the caller; NULL: it is not open here. */
+struct lsm_vtab_store *lsm_vtab_store_get(uint64_t dev, uint64_t ino);
+void lsm_vtab_store_put(struct lsm_vtab_store *store);
+
 /* The stores of the process, for lsm_debug(): one line each, from sqlite3_malloc. */
 char *lsm_vtab_store_list(void);
 
 /* Does text compare as its UTF-8 bytes? Not in a UTF-16 database; false also if an authorizer
    keeps it secret. A code of SQLite's. */
 int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
+
+/* A function of ours is done: without tables no statement may be left, or the connection could not be
+   closed. */
+void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
@@ -351,5 +359,6 @@ int lsm_vtab_module_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_stat_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_func_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_backup_register(struct lsm_vtab_conn *conn);
+int lsm_vtab_repair_register(struct lsm_vtab_conn *conn);
 
 #endif

@@ -161,6 +161,26 @@ static void registry_opened(struct lsm_vtab_store *store, struct lsm_db *db)
         lsm_db_uuid(db, store->uuid);
 }
 
+struct lsm_vtab_store *lsm_vtab_store_get(uint64_t dev, uint64_t ino)
+{
+    struct lsm_vtab_store *s;
+
+    registry_enter();
+    for (s = registry; s && (s->dev != dev || s->ino != ino);)
+        s = s->next;
+    if (s && (s->opening || s->db == NULL))
+        s = NULL;
+    if (s)
+        s->ref_count++;
+    registry_leave();
+    return s;
+}
+
+void lsm_vtab_store_put(struct lsm_vtab_store *store)
+{
+    store_unref(store);
+}
+
 struct lsm_db *lsm_vtab_store_find(const char *db_path)
 {
     struct lsm_vtab_store *s;
@@ -299,7 +319,8 @@ static int open_error(struct lsm_vtab_ctx *ctx, const char *path, int rc, const 
     lsm_vtab_uuid_text(uuid, text);
     return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                               "store %s not found at %s: the database and this directory belong "
-                              "together, copy or move both; nothing was created", text, path);
+                              "together, copy or move both; nothing was created "
+                              "(SELECT lsm_accept() tells the ways out)", text, path);
 }
 
 /* A database in memory, or a temporary one. */
@@ -511,10 +532,15 @@ void lsm_vtab_ctx_unref(struct lsm_vtab_ctx *ctx)
         if (ctx->db_path[0] && (path == NULL || strcmp(path, ctx->db_path) != 0))
             ctx_free(ctx);
     }
-    if (conn->table_count == 0) {
-        finalize(&conn->timeout_stmt);
-        finalize(&conn->pin_stmt);
-    }
+    lsm_vtab_conn_rest(conn);
+}
+
+void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn)
+{
+    if (conn->table_count > 0)
+        return;
+    finalize(&conn->timeout_stmt);
+    finalize(&conn->pin_stmt);
 }
 
 /* ---- connections ------------------------------------------------------------ */

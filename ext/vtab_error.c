@@ -44,9 +44,23 @@ int lsm_vtab_error_code(int lsm_rc)
     }
 }
 
+/* Behind the engine's text: where the extension has a way out. */
+static const char *way_out(int lsm_rc)
+{
+    switch (lsm_rc) {
+    case LSM_MISMATCH:
+    case LSM_STALE:
+        return " (SELECT lsm_accept() tells the ways out)";
+    case LSM_CORRUPT:
+        return " (restore a backup, or SELECT lsm_repair() in a fresh connection)";
+    default:
+        return "";
+    }
+}
+
 int lsm_vtab_error_engine(char **error, int lsm_rc)
 {
-    return lsm_vtab_error_set(error, lsm_vtab_error_code(lsm_rc), "%s", lsm_error_text());
+    return lsm_vtab_error_set(error, lsm_vtab_error_code(lsm_rc), "%s%s", lsm_error_text(), way_out(lsm_rc));
 }
 
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)

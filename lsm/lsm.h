@@ -446,6 +446,10 @@ int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token);
  */
 int lsm_db_redo(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area);
 
+/* The newest joint transaction that the store itself knows to be decided and still has whole: what a host
+   must take for its own when the two do not fit (LSM_STALE) and it is to go on all the same. Changes nothing. */
+int lsm_db_newest(struct lsm_db *db, struct lsm_token *token);
+
 /* ---- reading ------------------------------------------------------------ */
 
 /* The newest published state. Holds space until it is closed. */

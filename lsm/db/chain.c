@@ -452,6 +452,28 @@ int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token)
     return rc ? rc : lsm_chain_publish(db, token);
 }
 
+int lsm_db_newest(struct lsm_db *db, struct lsm_token *token)
+{
+    int rc = lsm_db_usable(db);
+
+    if (rc)
+        return rc;
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    *token = db->decided;
+    for (struct lsm_token at = *token; !lsm_token_equal(&at, &newest_link(db)->token);) {
+        uint32_t i = find_hidden(db, &at);
+        if (i == UINT32_MAX || db->records[i]->type != LSM_RECORD_JOINT) {
+            *token = newest_link(db)->token;
+            break;
+        }
+        at = db->records[i]->base;
+    }
+    lsm_db_unlock(db);
+    db->os->mutex_unlock(db->publish);
+    return LSM_OK;
+}
+
 int lsm_chain_settle(struct lsm_db *db)
 {
     struct lsm_token t;

@@ -454,7 +454,7 @@ static void decide(struct lsm_repair_state *r)
         lsm_repair_say(r, "the database is older (transaction %llu) than what is in tables (%llu): lsm tables "
                        "will show what its ordinary tables do not", (unsigned long long)r->how->token->txid,
                        (unsigned long long)r->root.txid);
-    if (r->how->token && r->how->token->txid && !lsm_token_equal(r->how->token, &r->root) &&
+    if (r->manifest != LSM_REPAIR_NONE && r->how->token && r->how->token->txid && !lsm_token_equal(r->how->token, &r->root) &&
         !find_record(r, r->how->token) && r->how->token->txid > r->root.txid)
         lsm_repair_say(r, "the database's newest transaction, %llu, is not in the store",
                        (unsigned long long)r->how->token->txid);

@@ -1,0 +1,461 @@
+/*
+ * vtab_repair.c -- the ways out when a database and its directory do not fit:
+ *
+ *     lsm_repair()          the store is damaged: make a new one of what can be read, beside it
+ *     lsm_accept()          say what is wrong and what each way out gives up; changes nothing
+ *     lsm_accept('store')   they are of different moments: take the store's rows as they are
+ *     lsm_accept('empty')   the store is gone: every lsm table begins anew, without rows
+ *
+ * Nothing on disk is removed or overwritten by any of them: lsm_repair writes a new
+ * directory, 'store' one row of the database, 'empty' both where nothing was. Each is
+ * decided by one commit of the database, under its write lock, on a connection of our
+ * own; so a crash leaves the state before or after.
+ */
+#include <string.h>
+
+#include "ext/vtab.h"
+#include "ext/vtab_machine.h"
+
+enum state {
+    STATE_NONE,                 /* no lsm tables */
+    STATE_FITS,
+    STATE_OLDER, STATE_BEHIND,  /* database older than store; store behind database */
+    STATE_MISSING, STATE_FOREIGN, STATE_DAMAGED
+};
+
+struct work {
+    sqlite3 *db;                /* ours, with the write lock */
+    struct lsm_vtab_conn conn;  /* stand-ins, so that the shadow tables' functions can be used */
+    struct lsm_vtab_ctx ctx;
+    struct lsm_vtab_store shadow;
+    char *path;                 /* the directory */
+    struct lsm_vtab_file file;
+    struct lsm_owner owner;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    struct lsm_token token;
+    enum state state;
+    struct lsm_vtab_store *shared;      /* open in this process already */
+    struct lsm_db *store;       /* its, or one that we opened */
+    struct lsm_token newest;    /* the store's own word */
+    char *why;                  /* the engine's text */
+};
+
+static void work_clear(struct work *w)
+{
+    sqlite3_finalize(w->ctx.token_stmt);
+    if (w->db)
+        sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(w->db);
+    if (w->shared)
+        lsm_vtab_store_put(w->shared);
+    else if (w->store)
+        lsm_db_close(w->store);
+    sqlite3_free(w->path);
+    sqlite3_free(w->why);
+}
+
+static struct lsm_options options_of(struct work *w)
+{
+    struct lsm_options options;
+
+    lsm_options_init(&options);
+    options.os = lsm_vtab_machine()->os;
+    options.no_worker = true;
+    options.file_mode = w->file.mode & 0666;
+    options.owner = &w->owner;
+    options.wait_for_token = true;
+    return options;
+}
+
+/* ---- what is wrong -------------------------------------------------------------- */
+
+static int settle_nothing(void *ctx, bool suspect)
+{
+    (void)ctx;
+    (void)suspect;
+    return LSM_BUSY;            /* nothing is flushed here */
+}
+
+static const struct lsm_host nobody = { NULL, settle_nothing };
+
+static int look_at_store(struct work *w, char **error)
+{
+    struct lsm_options options = options_of(w);
+    int rc;
+
+    options.uuid = w->uuid;
+    options.host = &nobody;
+    w->shared = lsm_vtab_store_get(w->file.dev, w->file.ino);
+    if (w->shared)
+        w->store = w->shared->db;
+    rc = w->store ? LSM_OK : lsm_db_open(w->path, &options, &w->store);
+    if (rc == LSM_OK) {
+        rc = lsm_db_publish(w->store, &w->token);
+        if (rc == LSM_OK) {
+            w->state = STATE_FITS;
+        } else if (rc == LSM_STALE) {
+            w->why = sqlite3_mprintf("%s", lsm_error_text());
+            w->state = lsm_db_newest(w->store, &w->newest) == LSM_OK && w->token.txid < w->newest.txid
+                           ? STATE_OLDER : STATE_BEHIND;
+            return SQLITE_OK;
+        }
+    } else if (rc == LSM_NOTFOUND) {
+        w->state = STATE_MISSING;
+    } else if (rc == LSM_MISMATCH) {
+        w->state = STATE_FOREIGN;
+    }
+    if (rc == LSM_CORRUPT)
+        w->state = STATE_DAMAGED;
+    else if (w->state == STATE_NONE)
+        return lsm_vtab_error_engine(error, rc);
+    w->why = rc == LSM_OK ? NULL : sqlite3_mprintf("%s", lsm_error_text());
+    return SQLITE_OK;
+}
+
+/* Take the write lock and read what the database says. */
+static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *schema, char **error)
+{
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    const char *db_path = sqlite3_db_filename(conn->db, schema);
+    sqlite3_vfs *vfs = NULL;
+    bool found;
+    int rc;
+
+    memset(w, 0, sizeof(*w));
+    if (db_path == NULL)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+    if (db_path[0] == '\0')
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "a database in memory has its store with it");
+    if (sqlite3_txn_state(conn->db, schema) == SQLITE_TXN_WRITE)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "this connection is within a transaction that "
+                                  "writes: commit or roll back first");
+    if (machine->file_info(machine->ctx, db_path, &w->file) != 0)
+        return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", db_path);
+    w->owner = (struct lsm_owner){ w->file.uid, w->file.gid };
+    w->path = sqlite3_mprintf("%s-lsm", db_path);
+    if (w->path == NULL)
+        return SQLITE_NOMEM;
+    sqlite3_file_control(conn->db, schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
+    rc = sqlite3_open_v2(db_path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
+                         vfs ? vfs->zName : NULL);
+    w->conn.db = w->db;
+    w->ctx.conn = &w->conn;
+    w->ctx.schema = "main";
+    w->ctx.store = &w->shadow;
+    if (rc == SQLITE_OK) {
+        sqlite3_busy_timeout(w->db, lsm_vtab_conn_timeout_ms(conn));
+        rc = sqlite3_exec(w->db, "PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE", NULL, NULL, NULL);
+    }
+    if (rc != SQLITE_OK)
+        return w->db ? lsm_vtab_error_sqlite(error, w->db, "the database's write lock") : SQLITE_NOMEM;
+    rc = lsm_vtab_shadow_verify(&w->ctx, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_shadow_read(&w->ctx, &found, w->uuid, &w->token, error);
+    if (rc == SQLITE_OK && !found)
+        w->state = STATE_NONE;
+    return rc;
+}
+
+/* One commit of the database: which store it has, and at which token. */
+static int write_row(struct work *w, const uint8_t uuid[LSM_VTAB_UUID_SIZE], const struct lsm_token *token,
+                     char **error)
+{
+    int rc;
+
+    memcpy(w->shadow.uuid, uuid, LSM_VTAB_UUID_SIZE);
+    rc = lsm_vtab_shadow_write_token(&w->ctx, token, error);
+    sqlite3_finalize(w->ctx.token_stmt);        /* a statement at work would keep the commit waiting */
+    w->ctx.token_stmt = NULL;
+    if (rc != SQLITE_OK)
+        return rc;
+    if (sqlite3_exec(w->db, "DELETE FROM main.lsmvtab_redo; COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        return lsm_vtab_error_sqlite(error, w->db, "committing");
+    return SQLITE_OK;
+}
+
+/* ---- lsm_accept ------------------------------------------------------------------ */
+
+/* The lsm tables: "t, u"; and fn for each. */
+static int each_table(struct work *w, int (*fn)(struct work *w, const uint8_t *uuid, char **error),
+                      char **names, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    *names = sqlite3_mprintf("");
+    rc = lsm_vtab_sql_prepare(w->db, &stmt,
+                              "SELECT substr(name, 1, length(name) - 4) FROM main.sqlite_master "
+                              "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0 "
+                              "ORDER BY name");
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        uint8_t uuid[LSM_VTAB_UUID_SIZE];
+
+        rc = SQLITE_OK;
+        if (name == NULL || lsm_vtab_shadow_read_table(&w->ctx, name, NULL, uuid, NULL) != SQLITE_OK)
+            continue;           /* somebody else's table of such a name */
+        *names = sqlite3_mprintf("%z%s%s", *names, *names && **names ? ", " : "", name);
+        if (*names == NULL)
+            rc = SQLITE_NOMEM;
+        if (rc == SQLITE_OK && fn)
+            rc = fn(w, uuid, error);
+    }
+    if (rc == SQLITE_DONE)
+        rc = SQLITE_OK;
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+static int create_tree(struct work *w, const uint8_t *uuid, char **error)
+{
+    struct lsm_tree *tree;
+    char name[33];
+    struct lsm_slice slice = { (const uint8_t *)name, 32 };
+    int rc;
+
+    lsm_vtab_uuid_text(uuid, name);
+    rc = lsm_tree_create(w->store, slice, NULL, &tree);
+    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+}
+
+/* What is wrong, and what can be done about it. */
+static char *describe(const struct work *w, const char *names)
+{
+    long long at = (long long)w->token.txid, store = (long long)w->newest.txid;
+    char uuid[33];
+
+    lsm_vtab_uuid_text(w->uuid, uuid);
+    switch (w->state) {
+    case STATE_NONE:
+        return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept");
+    case STATE_FITS:
+        return sqlite3_mprintf("the database and %s belong together: there is nothing to accept", w->path);
+    case STATE_OLDER:
+        return sqlite3_mprintf(
+            "database older than store: the database is at transaction %lld, %s at %lld.\n"
+            "Best: bring back the database and the directory of one moment.\n"
+            "lsm_accept('store') keeps the rows of lsm tables as they are in the store; ordinary tables "
+            "stay as they are, without what transactions %lld to %lld wrote there. Given up: that both "
+            "sides of these transactions are there or not.", at, w->path, store, at + 1, store);
+    case STATE_BEHIND:
+        return sqlite3_mprintf(
+            "store behind database: the database is at transaction %lld, %s at %lld.\n"
+            "Best: bring back the database and the directory of one moment.\n"
+            "lsm_accept('store') keeps the rows of lsm tables as they are in the store. Given up: what "
+            "transactions %lld to %lld wrote into lsm tables; what they wrote into ordinary tables stays.",
+            at, w->path, store, store + 1, at);
+    case STATE_MISSING:
+        return sqlite3_mprintf(
+            "store %s is missing: there is none at %s.\n"
+            "Best: bring back the directory that belongs to this database.\n"
+            "lsm_accept('empty') makes an empty store. Given up: every row of %s; the tables stay.",
+            uuid, w->path, names);
+    case STATE_FOREIGN:
+        return sqlite3_mprintf(
+            "foreign store: %s belongs to another database, not to this one (store %s).\n"
+            "Best: move it away, and bring back the directory that belongs to this database.\n"
+            "When it is moved away, lsm_accept('empty') makes an empty store. Given up then: every row of "
+            "%s; the tables stay.", w->path, uuid, names);
+    default:
+        return sqlite3_mprintf(
+            "damaged store: %s\n"
+            "Best: bring back the database and the directory of one backup.\n"
+            "lsm_repair() makes a new store of what can be read, beside the damaged one, which stays as it "
+            "is; it says what is lost.", w->why ? w->why : w->path);
+    }
+}
+
+static int accept_store(struct work *w, char **text, char **error)
+{
+    int rc;
+
+    if (w->state != STATE_OLDER && w->state != STATE_BEHIND)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('store') is for a database and a store "
+                                  "of different moments; SELECT lsm_accept() says what is the case");
+    rc = write_row(w, w->uuid, &w->newest, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (w->state == STATE_OLDER)
+        *text = sqlite3_mprintf("accepted: lsm tables are at transaction %lld, ordinary tables at %lld",
+                                (long long)w->newest.txid, (long long)w->token.txid);
+    else
+        *text = sqlite3_mprintf("accepted: what transactions %lld to %lld wrote into lsm tables is given up",
+                                (long long)w->newest.txid + 1, (long long)w->token.txid);
+    return SQLITE_OK;
+}
+
+static int accept_empty(struct work *w, char **text, char **error)
+{
+    struct lsm_options options = options_of(w);
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    struct lsm_token zero = { 0, { 0 } };
+    char *names = NULL;
+    int rc;
+
+    if (w->shared)
+        return lsm_vtab_error_set(error, SQLITE_BUSY, "the store is open in this process");
+    /* One that an earlier try left is used. */
+    if (w->state != STATE_MISSING && w->state != STATE_FOREIGN)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('empty') is for a database whose store is "
+                                  "gone; SELECT lsm_accept() says what is the case");
+    options.create_if_missing = true;
+    options.host = &nobody;
+    rc = lsm_db_open(w->path, &options, &w->store);
+    if (rc != LSM_OK)
+        return lsm_vtab_error_engine(error, rc);
+    if (!lsm_db_is_virgin(w->store))
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "%s holds rows of another database: move it away "
+                                  "first, nothing of it is removed here", w->path);
+    lsm_db_uuid(w->store, uuid);
+    rc = each_table(w, create_tree, &names, error);
+    if (rc == SQLITE_OK)
+        rc = write_row(w, uuid, &zero, error);
+    if (rc == SQLITE_OK)
+        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s", names);
+    sqlite3_free(names);
+    return rc;
+}
+
+static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *schema, char **text,
+                      char **error)
+{
+    struct work w;
+    char *names = NULL;
+    int rc = work_begin(&w, conn, schema, error);
+
+    if (rc == SQLITE_OK && w.ctx.verified)
+        rc = look_at_store(&w, error);
+    if (rc == SQLITE_OK && what && sqlite3_stricmp(what, "store") == 0) {
+        rc = accept_store(&w, text, error);
+    } else if (rc == SQLITE_OK && what && sqlite3_stricmp(what, "empty") == 0) {
+        rc = accept_empty(&w, text, error);
+    } else if (rc == SQLITE_OK && what) {
+        rc = lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('%s'): there are 'store' and 'empty'; "
+                                "SELECT lsm_accept() says what each gives up", what);
+    } else if (rc == SQLITE_OK) {
+        rc = each_table(&w, NULL, &names, error);
+        if (rc == SQLITE_OK)
+            *text = describe(&w, names && *names ? names : "no table");
+        sqlite3_free(names);
+    }
+    work_clear(&w);
+    return rc;
+}
+
+/* ---- lsm_repair -------------------------------------------------------------------- */
+
+struct report {
+    sqlite3_str *text;
+    int lines;
+};
+
+#define REPORT_LINES_MAX 100
+
+static void add_line(void *pointer, const char *line)
+{
+    struct report *report = pointer;
+
+    if (report->lines++ < REPORT_LINES_MAX)
+        sqlite3_str_appendf(report->text, "\n%s", line);
+}
+
+static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
+{
+    struct work w;
+    struct report report = { NULL, 0 };
+    struct lsm_repair how = { &w.token, add_line, &report };
+    struct lsm_repair_info info;
+    struct lsm_options options;
+    char *to = NULL;
+    int rc = work_begin(&w, conn, schema, error);
+
+    if (rc == SQLITE_OK && !w.ctx.verified)
+        rc = lsm_vtab_error_set(error, SQLITE_ERROR, "the database has no lsm tables");
+    if (rc == SQLITE_OK) {
+        to = sqlite3_mprintf("%s-repaired", w.path);
+        report.text = sqlite3_str_new(w.db);
+        options = options_of(&w);
+        options.uuid = w.uuid;
+        rc = to ? lsm_db_repair(w.path, to, &options, &how, &info) : LSM_NOMEM;
+        if (rc != LSM_OK)
+            rc = lsm_vtab_error_engine(error, rc);
+    }
+    if (rc == SQLITE_OK) {
+        char *lines = sqlite3_str_finish(report.text);
+
+        report.text = NULL;
+        *text = sqlite3_mprintf(
+            "%s: %lld rows of %lld tables, from %lld table files and %lld logs; %lld files and %lld places "
+            "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s\n"
+            "%s is as it was. To use the new one: mv %s %s-damaged && mv %s %s",
+            to, (long long)info.rows, (long long)info.trees, (long long)info.tables, (long long)info.logs,
+            (long long)info.files_lost, (long long)info.places_lost, (long long)info.bytes_lost,
+            (long long)info.records_lost, (long long)info.records_undecided, lines ? lines : "",
+            report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, w.path, w.path, to, w.path);
+        sqlite3_free(lines);
+    }
+    if (report.text)
+        sqlite3_free(sqlite3_str_finish(report.text));
+    sqlite3_free(to);
+    work_clear(&w);
+    return rc;
+}
+
+/* ---- the functions ------------------------------------------------------------------- */
+
+static void give(sqlite3_context *context, int rc, char *text, char *error)
+{
+    if (rc == SQLITE_OK && text) {
+        sqlite3_result_text(context, text, -1, sqlite3_free);
+    } else {
+        if (error)
+            sqlite3_result_error(context, error, -1);
+        sqlite3_result_error_code(context, rc == SQLITE_OK ? SQLITE_NOMEM : rc);
+    }
+    sqlite3_free(error);
+}
+
+/* lsm_accept([what [, schema]]) */
+static void func_accept(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    const char *what = argc > 0 ? (const char *)sqlite3_value_text(argv[0]) : NULL;
+    const char *schema = argc > 1 ? (const char *)sqlite3_value_text(argv[1]) : "main";
+    char *text = NULL, *error = NULL;
+    int rc = run_accept(sqlite3_user_data(context), what, schema ? schema : "", &text, &error);
+
+    lsm_vtab_conn_rest(sqlite3_user_data(context));
+    give(context, rc, text, error);
+}
+
+/* lsm_repair([schema]) */
+static void func_repair(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    const char *schema = argc > 0 ? (const char *)sqlite3_value_text(argv[0]) : "main";
+    char *text = NULL, *error = NULL;
+    int rc = run_repair(sqlite3_user_data(context), schema ? schema : "", &text, &error);
+
+    lsm_vtab_conn_rest(sqlite3_user_data(context));
+    give(context, rc, text, error);
+}
+
+int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)
+{
+    static const struct {
+        const char *name;
+        int argc;
+        void (*fn)(sqlite3_context *context, int argc, sqlite3_value **argv);
+    } functions[] = {
+        { "lsm_accept", 0, func_accept }, { "lsm_accept", 1, func_accept }, { "lsm_accept", 2, func_accept },
+        { "lsm_repair", 0, func_repair }, { "lsm_repair", 1, func_repair },
+    };
+    size_t i;
+    int rc = SQLITE_OK;
+
+    for (i = 0; i < sizeof(functions) / sizeof(functions[0]) && rc == SQLITE_OK; i++) {
+        conn->ref_count++;      /* given back by the destructor, also when this fails */
+        rc = sqlite3_create_function_v2(conn->db, functions[i].name, functions[i].argc,
+                                        SQLITE_UTF8 | SQLITE_DIRECTONLY, conn, functions[i].fn, NULL, NULL,
+                                        lsm_vtab_conn_unref);
+    }
+    return rc;
+}

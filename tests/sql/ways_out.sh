@@ -1,0 +1,73 @@
+# The explicit ways out: what is wrong is named, what each gives up is said, nothing happens by itself.
+sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@" 2>&1; }
+copy() { rm -rf $2.db $2.db-lsm; cp $1.db $2.db; cp -r $1.db-lsm $2.db-lsm; }
+sum() { (cd "$1" && cat $(ls | grep -v LOCK) | cksum); }
+sql app.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); CREATE VIRTUAL TABLE u USING lsm; CREATE TABLE p(a); BEGIN; INSERT INTO t VALUES(1, 'early'); INSERT INTO u VALUES(1, 'early'); INSERT INTO p VALUES('early'); COMMIT; INSERT INTO t(t) VALUES('flush')"
+copy app early
+for i in 2 3 4; do sql app.db "BEGIN; INSERT INTO t VALUES($i, 'late'); INSERT INTO p VALUES('late $i'); COMMIT"; done
+sql app.db "INSERT INTO t(t) VALUES('flush'); INSERT INTO t VALUES(5, 'alone')"
+copy app late
+echo "== they fit"
+sql late.db "SELECT lsm_accept()" "SELECT lsm_accept('store')" "SELECT lsm_accept('empty')"
+
+echo "== database older than store"
+copy late x; cp early.db x.db
+sql x.db "SELECT * FROM t"
+before=$(sum x.db-lsm); sql x.db "SELECT lsm_accept()"; sql x.db "SELECT * FROM t" "SELECT lsm_accept()" >/dev/null; sql x.db "INSERT INTO t VALUES(9, 9)"
+[ "$before" = "$(sum x.db-lsm)" ] && cmp x.db early.db && echo "nothing was changed"
+sql x.db "SELECT lsm_accept('empty')" "SELECT lsm_accept('nonsense')"
+sql x.db "SELECT lsm_accept('store')" "SELECT group_concat(a) FROM t" "SELECT group_concat(a) FROM p"
+sql x.db "INSERT INTO t VALUES(6, 'again'); BEGIN; INSERT INTO t VALUES(7, 'both'); INSERT INTO p VALUES('both'); COMMIT" "INSERT INTO t(t) VALUES('flush')"
+sql x.db "SELECT group_concat(a) FROM t" "SELECT group_concat(a) FROM p"
+
+echo "== in the connection that met the error"
+copy late x; cp early.db x.db
+printf '%s\n' ".load $LSM" "SELECT * FROM t;" "SELECT lsm_accept('store');" "SELECT count(*) FROM t;" "INSERT INTO t VALUES(8, 8);" | sqlite3 x.db 2>&1
+sql x.db "SELECT count(*) FROM t"
+
+echo "== store behind database"
+copy late x; rm -r x.db-lsm; cp -r early.db-lsm x.db-lsm
+sql x.db "SELECT * FROM t"
+before=$(sum x.db-lsm); sql x.db "SELECT lsm_accept()"; [ "$before" = "$(sum x.db-lsm)" ] && cmp x.db late.db && echo "nothing was changed"
+sql x.db "SELECT lsm_accept('store')" "SELECT group_concat(a) FROM t" "SELECT group_concat(a) FROM p"
+sql x.db "BEGIN; INSERT INTO t VALUES(7, 'both'); INSERT INTO p VALUES('both'); COMMIT" "INSERT INTO t VALUES(8, 'solo')" "INSERT INTO t(t) VALUES('compact')"
+sql x.db "SELECT group_concat(a) FROM t" "SELECT group_concat(a) FROM p"
+
+echo "== the directory is gone"
+copy late x; mv x.db-lsm aside
+sql x.db "SELECT * FROM t"
+sql x.db "CREATE VIRTUAL TABLE v USING lsm"
+sql x.db "SELECT lsm_accept()" "SELECT lsm_accept('store')"; ls -d x.db-lsm 2>/dev/null
+sql x.db "SELECT lsm_accept('empty')" "SELECT count(*) FROM t" "SELECT count(*) FROM p"
+sql x.db "INSERT INTO t VALUES(1, 'anew'); CREATE VIRTUAL TABLE v USING lsm; INSERT INTO v VALUES(1, 2)"; sql x.db "SELECT * FROM t" "SELECT * FROM v"
+echo "its old directory is a foreign one now:"
+rm -r x.db-lsm; mv aside x.db-lsm; sql x.db "SELECT * FROM t"
+
+echo "== the directory of another database"
+copy late x; sql other.db "CREATE VIRTUAL TABLE o USING lsm; INSERT INTO o VALUES(1, 'of the other')"; rm -r x.db-lsm; cp -r other.db-lsm x.db-lsm
+before=$(sum x.db-lsm); sql x.db "SELECT * FROM t" ; sql x.db "SELECT lsm_accept()"; sql x.db "SELECT lsm_accept('empty')"; sql x.db "SELECT lsm_accept('store')"
+[ "$before" = "$(sum x.db-lsm)" ] && cmp x.db late.db && echo "nothing was changed"
+
+echo "== damaged"
+copy late x; for f in x.db-lsm/MANIFEST-*; do truncate -s 10 "$f"; done
+sql x.db "SELECT * FROM t"
+sql x.db "SELECT lsm_accept()"
+before=$(sum x.db-lsm); sql x.db "SELECT lsm_repair()"; [ "$before" = "$(sum x.db-lsm)" ] && cmp x.db late.db && echo "nothing was changed"
+sql x.db "SELECT lsm_repair()"
+sql x.db "SELECT * FROM t"
+mv x.db-lsm x.db-lsm-damaged && mv x.db-lsm-repaired x.db-lsm
+sql x.db "SELECT group_concat(a) FROM t" "SELECT * FROM u" "BEGIN; INSERT INTO t VALUES(7, 'both'); INSERT INTO p VALUES('both'); COMMIT; INSERT INTO t VALUES(8, 'solo')"
+sql x.db "SELECT count(*) FROM t" "SELECT count(*) FROM p"
+echo "a table file:"
+copy late x; f=$(ls x.db-lsm/*.ldb | head -1); printf 'XXXX' | dd of=$f bs=1 seek=60 conv=notrunc 2>/dev/null
+sql x.db "SELECT * FROM t"
+sql x.db "SELECT lsm_repair()" | sed -E 's/[0-9]{6}\.ldb/N.ldb/'
+echo "one that is whole:"
+rm -r x.db-lsm-repaired; copy late x; sql x.db "SELECT lsm_repair()"
+mv x.db-lsm y && mv x.db-lsm-repaired x.db-lsm; sql x.db "SELECT group_concat(a) FROM t"
+echo "== not from a view"
+sql x.db "CREATE VIEW w AS SELECT lsm_accept('store'); SELECT * FROM w"
+sql x.db "CREATE VIEW w2 AS SELECT lsm_repair(); SELECT * FROM w2"
+sql :memory: "SELECT lsm_accept()"
+sqlite3 none.db "CREATE TABLE p(a)"; sql none.db "SELECT lsm_accept()" "SELECT lsm_repair()"
+sql x.db "BEGIN; INSERT INTO p VALUES(1); SELECT lsm_accept('store')"
