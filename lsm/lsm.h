@@ -532,9 +532,14 @@ int lsm_db_flush(struct lsm_db *db);
 int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree);
 /* Without a worker: do one bounded step of maintenance; LSM_DONE when there is none to do. */
 int lsm_db_step(struct lsm_db *db);
-/* Read every byte, check every sum, order and count; the first fault is the result, all go to
-   the event callback. */
+/*
+ * Read every byte of tables, MANIFEST and logs; check every sum, order, size and count, that the MANIFEST says
+ * what is in memory, that levels do not overlap and older versions lie deeper. The first fault is the result,
+ * all go to the event callback and to `report` (enum lsm_event_kind; NULL: none), which is told of files that
+ * do not belong there, too. Writers wait while logs and MANIFEST are read.
+ */
 int lsm_db_check(struct lsm_db *db);
+int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, const char *text), void *ctx);
 /* Stay within another budget from now on; recorded in the store. */
 int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
 

@@ -295,6 +295,8 @@ const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ct
 
 /* ---- recover.c ---- */
 int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted);
+/* Does the version, a unit or a record have this table? Publish mutex and mutex held. */
+bool lsm_recover_needs_table(const struct lsm_db *db, uint64_t number);
 /* Before anything is written: a new MANIFEST, then a sweep of orphans. Log slot held. */
 int lsm_recover_begin_writing(struct lsm_db *db);
 /* A record as it was read, hidden: *prep is the caller's. */

@@ -368,7 +368,7 @@ struct sweep {
     struct lsm_buf names;       /* LSM_FILENAME_SIZE each */
 };
 
-static bool is_needed_table(struct lsm_db *db, uint64_t number)
+bool lsm_recover_needs_table(const struct lsm_db *db, uint64_t number)
 {
     const struct lsm_version *v = db->view->version;
 
@@ -405,7 +405,7 @@ static int sweep_name(void *ctx, const char *name)
     else if (kind == LSM_FILE_LOG)
         is_orphan = number < s->db->log_number_min;
     else if (kind == LSM_FILE_TABLE)
-        is_orphan = !is_needed_table(s->db, number);
+        is_orphan = !lsm_recover_needs_table(s->db, number);
     if (is_orphan) {
         char fixed[LSM_FILENAME_SIZE] = { 0 };
         memcpy(fixed, name, strlen(name));
