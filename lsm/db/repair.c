@@ -26,7 +26,7 @@
 #define OUTPUT_LEVEL (LSM_LEVEL_COUNT_MAX - 2)
 
 struct source {                         /* a table that is read */
-    struct lsm_table_meta meta;         /* without keys */
+    struct lsm_table_meta *meta;        /* owned */
 };
 
 struct repair {
@@ -64,15 +64,18 @@ static struct source *sources_of(const struct repair *p, size_t *count)
 
 static int add_source(struct repair *p, const struct lsm_table_meta *meta)
 {
-    struct source s = { *meta }, *all;
+    struct source s = { lsm_table_meta_copy(p->r.os, meta) }, *all;
     size_t count, at;
 
-    s.meta.smallest = s.meta.largest = lsm_slice(NULL, 0);
+    if (!s.meta)
+        return lsm_nomem();
     lsm_buf_append(&p->sources, &s, sizeof s);
-    if (p->sources.rc)
+    if (p->sources.rc) {
+        lsm_mem_free(p->r.os, s.meta);
         return p->sources.rc;
+    }
     all = sources_of(p, &count);
-    for (at = count - 1; at > 0 && all[at - 1].meta.number > meta->number; at--)
+    for (at = count - 1; at > 0 && all[at - 1].meta->number > meta->number; at--)
         all[at] = all[at - 1];
     all[at] = s;
     if (p->seq < meta->seq_max)
@@ -86,7 +89,7 @@ static bool has_source(const struct repair *p, uint64_t number)
     const struct source *s = sources_of(p, &count);
 
     for (size_t i = 0; i < count; i++)
-        if (s[i].meta.number == number)
+        if (s[i].meta->number == number)
             return true;
     return false;
 }
@@ -150,6 +153,9 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
             lsm_buf_append_slice(&tree->comparator, lsm_buf_slice(&t.comparator));
         meta.tree = t.tree;
         meta.size_bytes = t.size_bytes;
+        meta.range_deletes = t.range_deletes;
+        meta.smallest = lsm_buf_slice(&t.smallest);
+        meta.largest = lsm_buf_slice(&t.largest);
         meta.seq_max = t.has_properties ? t.seq_max : seq_below + SEQ_UNKNOWN;
         if (t.is_private) {
             meta.seq_add = seq_below;
@@ -160,8 +166,7 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
         if (rc == LSM_OK)
             rc = add_source(p, &meta);
     }
-    lsm_buf_clear(&t.tree_name);
-    lsm_buf_clear(&t.comparator);
+    lsm_salvage_table_clear(&t);
     return rc;
 }
 
@@ -191,7 +196,7 @@ static void say_missing(struct repair *p)
         char name[LSM_FILENAME_SIZE];
         struct lsm_file_info info;
         struct lsm_file *file;
-        int error = p->r.os->file_open(p->r.from, lsm_filename(name, LSM_FILE_TABLE, s[i].meta.number),
+        int error = p->r.os->file_open(p->r.from, lsm_filename(name, LSM_FILE_TABLE, s[i].meta->number),
                                        LSM_OPEN_READ, 0, &file);
         if (!error) {
             error = p->r.os->file_info(file, &info);
@@ -200,14 +205,15 @@ static void say_missing(struct repair *p)
         if (error) {
             lsm_fail_os(error, "open", name);
             lsm_repair_say(&p->r, "%s: %llu rows are lost", lsm_error_text(),
-                           (unsigned long long)s[i].meta.entries);
+                           (unsigned long long)s[i].meta->entries);
             p->r.info->files_lost++;
+            lsm_mem_free(p->r.os, s[i].meta);
             continue;
         }
-        if (info.size != s[i].meta.size_bytes)
+        if (info.size != s[i].meta->size_bytes)
             lsm_repair_say(&p->r, "%s: %llu bytes instead of %llu", name, (unsigned long long)info.size,
-                           (unsigned long long)s[i].meta.size_bytes);
-        s[i].meta.size_bytes = info.size;
+                           (unsigned long long)s[i].meta->size_bytes);
+        s[i].meta->size_bytes = info.size;
         s[kept++] = s[i];
         p->r.info->tables++;
     }
@@ -275,6 +281,8 @@ static int apply_record(struct repair *p, const struct lsm_repair_record *record
             return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
         if (!lsm_repair_tree_add(&p->r, id, lsm_slice(NULL, 0)))
             return lsm_nomem();
+        if (kind == LSM_KIND_RANGE_DELETE && lsm_slice_compare(key, value) >= 0)
+            continue;
         rc = memtable_for(p, &mem);
         if (rc == LSM_OK)
             rc = lsm_memtable_add(mem, id, NULL, key, lsm_tag(base + op, kind), value);
@@ -323,8 +331,8 @@ static int merge_tree(struct repair *p, uint32_t tree, struct lsm_iter **it)
         count += rc == LSM_OK;
     }
     for (size_t i = table_count; i-- > 0 && rc == LSM_OK;)
-        if (tables[i].meta.tree == tree) {
-            rc = lsm_salvage_iter_new(&p->salvage, &tables[i].meta, &sources[count]);
+        if (tables[i].meta->tree == tree) {
+            rc = lsm_salvage_iter_new(&p->salvage, tables[i].meta, &sources[count]);
             count += rc == LSM_OK;
         }
     if (rc == LSM_OK) {
@@ -337,19 +345,57 @@ static int merge_tree(struct repair *p, uint32_t tree, struct lsm_iter **it)
     return rc;
 }
 
+static bool is_bottom_range(void *ctx, struct lsm_slice lo, struct lsm_slice hi)
+{
+    (void)hi;
+    return is_bottom(ctx, lo);
+}
+
+/* All range deletes of the tree, wherever they stand. */
+static int gather_ranges(struct repair *p, uint32_t tree, struct lsm_ranges **ranges)
+{
+    struct lsm_memtable **mems = (void *)p->mems.data;
+    size_t count;
+    const struct source *tables = sources_of(p, &count);
+    struct lsm_range_set set;
+    int rc = LSM_OK;
+
+    lsm_range_set_init(&set, p->r.os);
+    for (size_t i = 0; i < count && rc == LSM_OK; i++)
+        if (tables[i].meta->tree == tree)
+            rc = lsm_salvage_ranges(&p->salvage, tables[i].meta, &set);
+    for (size_t i = 0; i < p->mems.size / sizeof *mems; i++)
+        for (uint32_t k = 0; k < lsm_memtable_range_count(mems[i], tree); k++) {
+            struct lsm_slice lo, hi;
+            uint64_t seq;
+            lsm_memtable_range(mems[i], tree, k, &lo, &hi, &seq);
+            lsm_range_set_add(&set, lo, hi, seq);
+        }
+    if (rc == LSM_OK)
+        rc = lsm_range_set_finish(&set, NULL, NULL, 0, ranges);
+    lsm_range_set_clear(&set);
+    return rc;
+}
+
 static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, struct lsm_build *b)
 {
     struct lsm_compressor *compressor;
     struct lsm_policy policy;
+    struct lsm_ranges *ranges = NULL;
     struct lsm_iter *it;
-    int rc = merge_tree(p, tree->id, &it);
+    int rc = gather_ranges(p, tree->id, &ranges);
 
-    if (rc)
+    if (rc == LSM_OK)
+        rc = merge_tree(p, tree->id, &it);
+    if (rc) {
+        lsm_ranges_free(ranges);
         return rc;
+    }
     lsm_policy_init(&policy, UINT64_C(16) << 20);
     *b = (struct lsm_build){ .os = p->r.os, .dir = p->to, .uuid = p->r.uuid, .tree = tree->id,
                              .file_mode = p->file_mode, .file_bytes = policy.file_bytes, .ctx = p,
-                             .new_file = new_file, .is_bottom = is_bottom };
+                             .new_file = new_file, .is_bottom = is_bottom,
+                             .is_bottom_range = is_bottom_range, .ranges = ranges };
     b->table.block_bytes = tree->block_bytes;
     b->table.filter_bits = tree->filter_bits;
     b->table.codec = tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
@@ -362,6 +408,8 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
         lsm_compressor_put(p->salvage.compressors, compressor);
     }
     lsm_iter_close(it);
+    b->ranges = NULL;
+    lsm_ranges_free(ranges);
     for (size_t i = 0; i < b->count && rc == LSM_OK; i++)
         lsm_edit_add_table(&p->edit, OUTPUT_LEVEL, b->metas[i]);
     p->r.info->rows += rc == LSM_OK ? b->rows_written : 0;
@@ -525,7 +573,11 @@ static int open_target(struct repair *p, const char *to, const struct lsm_option
 static void repair_clear(struct repair *p)
 {
     struct lsm_memtable **mems = (void *)p->mems.data;
+    size_t count;
+    struct source *s = sources_of(p, &count);
 
+    for (size_t i = 0; i < count; i++)
+        lsm_mem_free(p->r.os, s[i].meta);
     for (size_t i = 0; i < p->build_count; i++)
         if (p->builds[i].os)            /* else it was never begun */
             lsm_build_clear(&p->builds[i]);

@@ -307,8 +307,7 @@ static int learn_uuid(struct lsm_repair_state *r)
         r->has_uuid = lsm_salvage_identify(r->os, r->from, numbers[i], &table) == LSM_OK;
         if (r->has_uuid)
             memcpy(r->uuid, table.uuid, 16);
-        lsm_buf_clear(&table.tree_name);
-        lsm_buf_clear(&table.comparator);
+        lsm_salvage_table_clear(&table);
     }
     numbers = (const void *)r->logs.data;
     for (size_t i = r->logs.size / 8; i-- > 0 && !r->has_uuid;) {

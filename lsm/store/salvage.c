@@ -356,7 +356,6 @@ int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_met
     it->s = s;
     it->os = s->os;
     it->meta = *meta;
-    it->meta.smallest = it->meta.largest = lsm_slice(NULL, 0);
     lsm_filename(it->name, LSM_FILE_TABLE, meta->number);
     lsm_buf_init(&it->extents, s->os);
     lsm_buf_init(&it->key, s->os);
@@ -390,6 +389,12 @@ static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payloa
             lsm_buf_append_slice(&t->comparator, value);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_PRIVATE)))
             t->is_private = true;
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SMALLEST)))
+            lsm_buf_append_slice(&t->smallest, value);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
+            lsm_buf_append_slice(&t->largest, value);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RANGE_DELETES)) && value.size == 8)
+            t->range_deletes = lsm_get_u64(value.data);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)) && value.size == 8)
             t->seq_max = lsm_get_u64(value.data);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_TREE)))
@@ -398,45 +403,120 @@ static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payloa
     t->has_properties = true;
 }
 
-static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t, const char *name)
+/* LSM_NOTFOUND: neither header nor footer. *has_foot: the footer is whole. */
+static int read_frame(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t,
+                      struct lsm_table_footer *footer, bool *has_foot)
 {
     uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
     const uint8_t *again = foot + sizeof foot - LSM_TABLE_HEADER_SIZE;
-    struct lsm_table_footer footer;
     struct lsm_file_info info;
-    struct lsm_slice payload;
-    struct lsm_buf block;
-    bool has_head, has_foot;
+    bool has_head;
     size_t got;
-    int rc;
 
+    *has_foot = false;
     if (os->file_info(file, &info) || info.size < sizeof head)
         return LSM_NOTFOUND;
     t->size_bytes = info.size;
     has_head = os->file_read(file, head, sizeof head, 0, &got) == 0 && got == sizeof head &&
                lsm_get_u64(head + sizeof head - 8) == lsm_hash64(head, sizeof head - 8, 0) &&
                read_identity(head, LSM_TABLE_MAGIC, t);
-    has_foot = info.size >= sizeof head + sizeof foot &&
-               os->file_read(file, foot, sizeof foot, info.size - sizeof foot, &got) == 0 &&
-               got == sizeof foot &&
-               lsm_get_u64(foot + sizeof foot - 8) == lsm_hash64(foot, sizeof foot - 8, 0) &&
-               read_identity(again, LSM_TABLE_FOOTER_MAGIC, t);
-    if (!has_foot)
-        return has_head ? LSM_OK : LSM_NOTFOUND;
+    *has_foot = info.size >= sizeof head + sizeof foot &&
+                os->file_read(file, foot, sizeof foot, info.size - sizeof foot, &got) == 0 &&
+                got == sizeof foot &&
+                lsm_get_u64(foot + sizeof foot - 8) == lsm_hash64(foot, sizeof foot - 8, 0) &&
+                read_identity(again, LSM_TABLE_FOOTER_MAGIC, t);
+    if (*has_foot)
+        lsm_table_footer_decode(foot, footer);
+    return has_head || *has_foot ? LSM_OK : LSM_NOTFOUND;
+}
 
-    lsm_table_footer_decode(foot, &footer);
-    if (footer.properties_off > info.size || footer.properties_size > info.size - footer.properties_off)
-        return LSM_OK;
-    lsm_buf_init(&block, os);
-    rc = lsm_buf_reserve(&block, footer.properties_size + 1);
-    if (rc == LSM_OK && os->file_read(file, block.data, footer.properties_size, footer.properties_off, &got) == 0
-        && got == footer.properties_size &&
-        lsm_unseal(lsm_slice(block.data, got), LSM_BLOCK_PROPERTIES,
-                   lsm_seal_seed(t->uuid, t->number) + footer.properties_off, NULL, NULL, &payload, name,
-                   footer.properties_off) == LSM_OK)
+/* A block that is never compressed. LSM_CORRUPT, or another failure. */
+static int read_plain(struct lsm_os *os, struct lsm_file *file, const struct lsm_salvage_table *t, uint64_t off,
+                      uint32_t size, enum lsm_block_kind kind, const char *name, struct lsm_buf *bytes,
+                      struct lsm_slice *payload)
+{
+    size_t got;
+    int error, rc;
+
+    if (off > t->size_bytes || size > t->size_bytes - off)
+        return lsm_corrupt(name, off, "a block cannot be where the footer says");
+    rc = lsm_buf_reserve(bytes, size + 1);
+    if (rc)
+        return rc;
+    error = os->file_read(file, bytes->data, size, off, &got);
+    if (error)
+        return lsm_fail_os(error, "read", name);
+    return lsm_unseal(lsm_slice(bytes->data, got), kind, lsm_seal_seed(t->uuid, t->number) + off, NULL, NULL,
+                      payload, name, off);
+}
+
+static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t, const char *name)
+{
+    struct lsm_table_footer footer;
+    struct lsm_slice payload;
+    struct lsm_buf bytes;
+    bool has_foot;
+    int rc = read_frame(os, file, t, &footer, &has_foot);
+
+    if (rc || !has_foot)
+        return rc;
+    lsm_buf_init(&bytes, os);
+    rc = read_plain(os, file, t, footer.properties_off, footer.properties_size, LSM_BLOCK_PROPERTIES, name,
+                    &bytes, &payload);
+    if (rc == LSM_OK)
         read_properties(t, payload);
-    lsm_buf_clear(&block);
-    return rc ? rc : t->tree_name.rc ? t->tree_name.rc : t->comparator.rc;
+    lsm_buf_clear(&bytes);
+    if (rc == LSM_NOMEM)
+        return rc;
+    return t->tree_name.rc ? t->tree_name.rc : t->comparator.rc ? t->comparator.rc
+           : t->smallest.rc ? t->smallest.rc : t->largest.rc;
+}
+
+int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta, struct lsm_range_set *set)
+{
+    struct lsm_salvage_table t = { .number = meta->number };
+    struct lsm_table_footer footer;
+    struct lsm_ranges *ranges = NULL;
+    struct lsm_slice payload;
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    struct lsm_buf bytes;
+    bool has_foot;
+    int rc = LSM_OK;
+
+    if (s->os->file_open(s->dir, lsm_filename(name, LSM_FILE_TABLE, meta->number), LSM_OPEN_READ, 0, &file))
+        return LSM_OK;          /* it was told that it is missing */
+    lsm_buf_init(&bytes, s->os);
+    if (read_frame(s->os, file, &t, &footer, &has_foot) == LSM_OK && has_foot && footer.range_delete_size) {
+        rc = read_plain(s->os, file, &t, footer.range_delete_off, footer.range_delete_size,
+                        LSM_BLOCK_RANGE_DELETE, name, &bytes, &payload);
+        if (rc == LSM_OK)
+            rc = lsm_ranges_decode(s->os, NULL, payload, name, footer.range_delete_off, &ranges);
+    } else if (!has_foot && meta->range_deletes) {
+        rc = lsm_corrupt(name, 0, "its range deletes cannot be found");
+    }
+    s->os->file_close(file);
+    for (uint32_t i = 0; ranges && i < ranges->count; i++)
+        for (uint32_t k = 0; k < ranges->range[i].seq_count; k++) {
+            uint64_t seq = ranges->seqs[ranges->range[i].seq_at + k];
+            if (seq <= LSM_SEQ_MAX - meta->seq_add)
+                lsm_range_set_add(set, ranges->range[i].lo, ranges->range[i].hi, seq + meta->seq_add);
+        }
+    if (rc && rc != LSM_NOMEM && s->lost.fn) {
+        s->lost.fn(s->lost.ctx, name, 0, 0, lsm_error_text());
+        s->lost.fn(s->lost.ctx, name, 0, 0, "range deletes are lost: rows that they deleted may come back");
+    }
+    lsm_ranges_free(ranges);
+    lsm_buf_clear(&bytes);
+    return rc == LSM_NOMEM ? rc : LSM_OK;
+}
+
+void lsm_salvage_table_clear(struct lsm_salvage_table *t)
+{
+    lsm_buf_clear(&t->tree_name);
+    lsm_buf_clear(&t->comparator);
+    lsm_buf_clear(&t->smallest);
+    lsm_buf_clear(&t->largest);
 }
 
 int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number,
@@ -450,6 +530,8 @@ int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number
     t->number = number;
     lsm_buf_init(&t->tree_name, os);
     lsm_buf_init(&t->comparator, os);
+    lsm_buf_init(&t->smallest, os);
+    lsm_buf_init(&t->largest, os);
     error = os->file_open(dir, lsm_filename(name, LSM_FILE_TABLE, number), LSM_OPEN_READ, 0, &file);
     if (error)
         return error == ENOMEM ? lsm_nomem() : LSM_NOTFOUND;

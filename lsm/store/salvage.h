@@ -35,17 +35,24 @@ struct lsm_salvage_table {              /* what a table file says about itself *
     uint64_t number, size_bytes, seq_max;       /* seq_max 0: not known */
     uint32_t tree;
     bool is_private;                    /* rows are numbered from 1: their place is in a log or MANIFEST */
+    uint64_t range_deletes;
     struct lsm_buf tree_name, comparator;       /* empty: not known, or bytes */
+    struct lsm_buf smallest, largest;
     bool has_properties;
 };
 
-/* From header, footer and properties, whatever is whole. The caller clears the two buffers, also on
-   failure. LSM_NOTFOUND: no file, or neither header nor footer is one of a table. */
+/* From header, footer and properties, whatever is whole. The caller clears it, also on failure.
+   LSM_NOTFOUND: no file, or neither header nor footer is one of a table. */
 int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number,
                          struct lsm_salvage_table *table);
+void lsm_salvage_table_clear(struct lsm_salvage_table *table);
+
+/* Add a table's range deletes to the set, seq_add of the meta added. Damage is told to s->lost. */
+int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
+                       struct lsm_range_set *set);
 
 /* Rows in order, seq_add of the meta added; only first() and next(). Damage is told to s->lost and
-   passed over. Of the meta: number, tree, size_bytes (of the file), seq_add. */
+   passed over. The meta's size_bytes is the file's; its keys stay the caller's until close. */
 int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
                          struct lsm_iter **it);
 

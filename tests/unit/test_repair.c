@@ -464,6 +464,35 @@ TEST(repair_of_large_transactions_that_are_only_in_the_log)
     }
 }
 
+TEST(repair_keeps_range_deletes_in_their_order)
+{
+    for (int how = 0; how < 3; how++) {
+        struct store s;
+
+        disk_and_host_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        put_rows(&s, 0, ROWS, 1);
+        CHECK_OK(lsm_db_compact(s.db, NULL));
+        CHECK_OK(lsm_db_delete_range(s.db, s.tree, text("00000100"), text("00001000"), true));
+        put_rows(&s, 200, 300, 2);
+        if (how != 1)
+            CHECK_OK(lsm_db_flush(s.db));
+        CHECK_OK(lsm_db_delete_range(s.db, s.tree, text("00000250"), text("00000260"), true));
+        store_close(&s);
+        if (how == 2) {
+            remove_files("a", "MANIFEST");
+            remove_files("a", "CURRENT");
+        }
+        if (repaired(&s)) {
+            CHECK_INT(count_versions(&s, 100, 1000, 0), 810);
+            CHECK_INT(count_versions(&s, 200, 300, 2), 90);
+            CHECK_INT(count_versions(&s, 0, ROWS, 1), ROWS - 900);
+        }
+        done(&s);
+    }
+}
+
 TEST(repair_takes_what_the_host_committed_and_nothing_else)
 {
     struct store s;

@@ -279,7 +279,7 @@ static void rows_random(struct rows *r, size_t count, uint64_t keys, size_t valu
     rows_sort(r);
 }
 
-static const struct lsm_table_options plain = { 512, 10, LSM_CODEC_NONE, 1, NULL };
+static const struct lsm_table_options plain = { 512, 10, LSM_CODEC_NONE, 1, .comparator = NULL };
 
 /* rc of finish. The meta's keys point into the rows. */
 static int write_table(struct store *s, uint64_t number, const struct lsm_table_options *options,
@@ -503,7 +503,7 @@ TEST(table_of_many_partitions_agrees_at_every_edge)
         rows_add(&r, key, (size_t)n, 4, i % 3 ? LSM_KIND_PUT : LSM_KIND_DELETE, key, 0);
     }
     rows_sort(&r);
-    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 64, 10, LSM_CODEC_NONE, 0, NULL }, &r,
+    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 64, 10, LSM_CODEC_NONE, 0, .comparator = NULL }, &r,
                          &meta));
     CHECK_OK(lsm_tables_get(s.tables, &meta, NULL, &t));
     CHECK_OK(lsm_table_iter_new(t, false, &it));
@@ -1110,7 +1110,7 @@ TEST(table_damaged_filter_is_counted_once_and_the_row_is_found)
 
     store_open(&s, 1 << 20, 100);
     small_rows(&r);
-    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 512, 0, LSM_CODEC_NONE, 0, NULL }, &r,
+    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 512, 0, LSM_CODEC_NONE, 0, .comparator = NULL }, &r,
                          &meta));
     o.block_bytes = 1 << 16;                    /* one block: the filter comes right behind it */
     CHECK_OK(write_table(&s, 6, &o, &r, &meta));
@@ -1236,7 +1236,7 @@ TEST(table_kept_indexes_and_filters_stay_below_half_of_the_cache)
 
     store_open(&s, 40 << 10, 100);
     rows_random(&r, 20000, 100000, 20);
-    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 128, 10, LSM_CODEC_ZSTD, 1, NULL }, &r,
+    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL }, &r,
                          &meta));
     CHECK_OK(lsm_tables_get(s.tables, &meta, NULL, &t));
     CHECK(check_table(t, &r, 0, 2000));
@@ -1417,7 +1417,7 @@ static void fail_allocations(bool one_fails)
     store_open(&s, 1 << 20, 100);
     machine->one_fails = one_fails;
     rows_random(&r, 300, 100, 40);
-    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 128, 10, LSM_CODEC_ZSTD, 1, NULL }, &r,
+    CHECK_OK(write_table(&s, 5, &(struct lsm_table_options){ 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL }, &r,
                          &meta));
     for (int64_t n = 0; !done && n < 5000; n++) {
         store_forget(&s);

@@ -80,7 +80,7 @@ static void work(void *ctx)
 
 TEST(tables_are_read_forgotten_and_closed_by_many_threads)
 {
-    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, NULL };
+    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL };
     struct lsm_os *base = lsm_os_posix_new();
     struct lsm_compressor_pool *pool;
     struct lsm_compressor *compressor;
