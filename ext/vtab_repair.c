@@ -6,6 +6,8 @@
  *     lsm_accept('store')   they are of different moments: take the store's rows as they are
  *     lsm_accept('empty')   the store is gone: every lsm table begins anew, without rows
  *
+ * and lsm_check(), which says whether any of it is needed.
+ *
  * Nothing on disk is removed or overwritten by any of them: lsm_repair writes a new
  * directory, 'store' one row of the database, 'empty' both where nothing was. Each is
  * decided by one commit of the database, under its write lock, on a connection of our
@@ -401,6 +403,94 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
     return rc;
 }
 
+/* ---- lsm_check --------------------------------------------------------------------- */
+
+static void add_fault(void *pointer, int kind, const char *line)
+{
+    struct report *report = pointer;
+
+    if (kind == LSM_EVENT_INFO)
+        return;
+    if (report->lines++ < REPORT_LINES_MAX)
+        sqlite3_str_appendf(report->text, "%s%s", report->lines > 1 ? "\n" : "", line);
+}
+
+struct tree_check {
+    struct lsm_vtab_ctx *ctx;
+    struct report *report;
+};
+
+/* Every table of the schema has its tree. */
+static int check_tables(struct tree_check *c, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = lsm_vtab_sql_prepare(c->ctx->conn->db, &stmt,
+                                  "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master "
+                                  "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0",
+                                  c->ctx->schema);
+
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        uint8_t uuid[LSM_VTAB_UUID_SIZE];
+        char text[33], *why = NULL;
+        struct lsm_slice slice = { (const uint8_t *)text, 32 };
+        struct lsm_tree *tree;
+
+        rc = SQLITE_OK;
+        if (name == NULL)
+            continue;
+        if (lsm_vtab_shadow_read_table(c->ctx, name, NULL, uuid, &why) != SQLITE_OK) {
+            add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
+        } else {
+            lsm_vtab_uuid_text(uuid, text);
+            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK)
+                add_fault(c->report, LSM_EVENT_ERROR, lsm_error_text());
+        }
+        sqlite3_free(why);
+    }
+    if (rc != SQLITE_DONE)
+        lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
+{
+    struct report report = { NULL, 0 };
+    struct tree_check check;
+    struct lsm_vtab_ctx *ctx;
+    bool found;
+    int rc;
+
+    if (sqlite3_db_filename(conn->db, schema) == NULL)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+    ctx = lsm_vtab_ctx_get(conn, schema);
+    if (ctx == NULL)
+        return SQLITE_NOMEM;
+    lsm_vtab_ctx_ref(ctx);
+    rc = lsm_vtab_shadow_has_store(ctx, &found, error);
+    if (rc == SQLITE_OK && found)
+        rc = lsm_vtab_ctx_open(ctx, error);
+    if (rc == SQLITE_OK && found) {
+        struct lsm_token token;
+
+        rc = lsm_vtab_pin_token(ctx, &token, error);
+        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
+            rc = lsm_vtab_error_engine(error, LSM_STALE);
+    }
+    report.text = sqlite3_str_new(conn->db);
+    check = (struct tree_check){ ctx, &report };
+    if (rc == SQLITE_OK && found)
+        rc = check_tables(&check, error);
+    if (rc == SQLITE_OK && found)
+        lsm_db_check_report(ctx->store->db, add_fault, &report);
+    if (rc == SQLITE_OK && report.lines == 0)
+        sqlite3_str_appendall(report.text, "ok");
+    *text = sqlite3_str_finish(report.text);
+    lsm_vtab_ctx_unref(ctx);
+    return rc;
+}
+
 /* ---- the functions ------------------------------------------------------------------- */
 
 static void give(sqlite3_context *context, int rc, char *text, char *error)
@@ -438,6 +528,20 @@ static void func_repair(sqlite3_context *context, int argc, sqlite3_value **argv
     give(context, rc, text, error);
 }
 
+/* lsm_check([schema]) */
+static void func_check(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    const char *schema = argc > 0 ? (const char *)sqlite3_value_text(argv[0]) : "main";
+    char *text = NULL, *error = NULL;
+    int rc = run_check(sqlite3_user_data(context), schema ? schema : "", &text, &error);
+
+    if (rc != SQLITE_OK) {
+        sqlite3_free(text);
+        text = NULL;
+    }
+    give(context, rc, text, error);
+}
+
 int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)
 {
     static const struct {
@@ -447,6 +551,7 @@ int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)
     } functions[] = {
         { "lsm_accept", 0, func_accept }, { "lsm_accept", 1, func_accept }, { "lsm_accept", 2, func_accept },
         { "lsm_repair", 0, func_repair }, { "lsm_repair", 1, func_repair },
+        { "lsm_check", 0, func_check }, { "lsm_check", 1, func_check },
     };
     size_t i;
     int rc = SQLITE_OK;

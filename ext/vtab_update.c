@@ -307,7 +307,7 @@ static int update_row(struct lsm_vtab_table *table, sqlite3_value **argv, int co
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
-static const char *const commands[] = { "flush", "compact", "optimize", "memory", "delete-all" };
+static const char *const commands[] = { "flush", "compact", "optimize", "memory", "check", "delete-all" };
 
 /* How many edits lead from a to b, for "did you mean". */
 static int edit_distance(const char *a, const char *b)
@@ -357,7 +357,7 @@ static int fail_command(struct lsm_vtab_table *table, const char *name)
         return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
                                   "unknown command '%s' (did you mean '%s'?)", name, nearest);
     return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
-                              "unknown command '%s' (there are 'flush', 'compact', 'memory', "
+                              "unknown command '%s' (there are 'flush', 'compact', 'check', 'memory', "
                               "'delete-all')",
                               name);
 }
@@ -478,6 +478,8 @@ static int run_command(struct lsm_vtab_table *table, sqlite3_value *command, sql
         rc = lsm_db_flush(db);
     else if (sqlite3_stricmp(name, "compact") == 0 || sqlite3_stricmp(name, "optimize") == 0)
         rc = lsm_db_compact(db, table->tree);
+    else if (sqlite3_stricmp(name, "check") == 0)
+        rc = lsm_db_check(db);
     else if (sqlite3_stricmp(name, "memory") == 0)
         return run_memory(table, arg);
     else if (sqlite3_stricmp(name, "delete-all") == 0)

@@ -219,15 +219,17 @@ static int is_of_store(void *ctx, const char *name)
 static int take_lock(struct lsm_db *db, bool create)
 {
     struct lsm_os *os = db->os;
+    struct lsm_file_info info;
     struct lsm_file *file;
-    char text[160], since[LSM_TIME_TEXT_SIZE];
-    int error, n;
+    int error;
 
     if (db->read_only)
         return LSM_OK;
+again:
     error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
     if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
         return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
+    db->lock_created = error == ENOENT;
     if (error == ENOENT)
         error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
     if (error == EROFS || error == EACCES || error == EPERM) {
@@ -243,14 +245,30 @@ static int take_lock(struct lsm_db *db, bool create)
         os->file_close(file);
         return rc;
     }
+    /* Somebody may have removed it between our open and our lock: then it excludes nobody. */
+    if (os->file_info(file, &info) == 0 && info.nlink == 0) {
+        os->file_close(file);
+        goto again;
+    }
     db->lock_file = file;
-    /* For people only: the lock itself is the kernel's. */
+    return LSM_OK;
+}
+
+/* Whose it is, for people only: the lock itself is the kernel's. Not before the store is known to be
+   the one that was meant: nothing is written in another's. */
+static void sign_lock(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+    char text[160], since[LSM_TIME_TEXT_SIZE];
+    int n;
+
+    if (!db->lock_file)
+        return;
     lsm_time_text(os->wall_us(os), since);
     n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",
                  (unsigned long long)os->process_id(os), since);
-    if (n > 0 && os->file_truncate(file, 0) == 0)
-        os->file_write(file, text, (size_t)n, 0);
-    return LSM_OK;
+    if (n > 0 && os->file_truncate(db->lock_file, 0) == 0)
+        os->file_write(db->lock_file, text, (size_t)n, 0);
 }
 
 /* ---- open ---- */
@@ -379,6 +397,10 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     if (rc)
         return rc;
     rc = lsm_recover(db, o->create_if_missing && !db->read_only, o->uuid);
+    if (rc == LSM_OK)
+        sign_lock(db);
+    else if (rc == LSM_MISMATCH && db->lock_created)
+        db->os->file_remove(db->dir, "LOCK");
     if (rc == LSM_OK && !*created && o->error_if_exists && !db->writing_begun)
         rc = lsm_fail(LSM_EXISTS, "%s: there is a store already", db->path);
     if (rc == LSM_OK)

@@ -142,6 +142,7 @@ struct lsm_db {
     struct lsm_os *disk_os;     /* where copies of the store go: os, but for a store in memory */
     struct lsm_dir *dir;
     struct lsm_file *lock_file;
+    bool lock_created;          /* there was no LOCK */
     char *path;
     uint32_t fork_generation;
     uint8_t uuid[16];
