@@ -290,7 +290,7 @@ static char *describe(const struct pair *p)
 {
     if (!p->has_store)
         return sqlite3_mprintf("%s (the database has no lsm tables)", p->db_path);
-    return sqlite3_mprintf("%s and %s: %lld table files, %lld of them linked, %lld copied", p->db_path,
+    return sqlite3_mprintf("%s and %s (%lld table files, %lld linked, %lld copied)", p->db_path,
                            p->dir_path, (sqlite3_int64)p->info.tables, (sqlite3_int64)p->info.linked,
                            (sqlite3_int64)p->info.copied);
 }
