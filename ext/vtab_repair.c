@@ -120,6 +120,7 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     const char *db_path = sqlite3_db_filename(conn->db, schema);
     sqlite3_vfs *vfs = NULL;
+    int timeout_ms = 0;
     bool found;
     int rc;
 
@@ -137,6 +138,9 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
     w->path = sqlite3_mprintf("%s-lsm", db_path);
     if (w->path == NULL)
         return SQLITE_NOMEM;
+    rc = lsm_vtab_conn_timeout_ms(conn, &timeout_ms);
+    if (rc != SQLITE_OK)
+        return rc;
     sqlite3_file_control(conn->db, schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
     rc = sqlite3_open_v2(db_path, &w->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_PRIVATECACHE,
                          vfs ? vfs->zName : NULL);
@@ -145,7 +149,7 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
     w->ctx.schema = "main";
     w->ctx.store = &w->shadow;
     if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(w->db, lsm_vtab_conn_timeout_ms(conn));
+        sqlite3_busy_timeout(w->db, timeout_ms);
         rc = sqlite3_exec(w->db, "PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE", NULL, NULL, NULL);
     }
     if (rc != SQLITE_OK)
