@@ -214,7 +214,7 @@ static struct lsm_tree *tree_of(struct lsm_db *db, uint32_t id)
     lsm_db_lock(db);
     tree = lsm_tree_by_id(db, id);
     lsm_db_unlock(db);
-    return tree && !atomic_load(&tree->dropped) && !tree->cmp_missing ? tree : NULL;
+    return tree && !atomic_load(&tree->dropped) ? tree : NULL;
 }
 
 static int check_run(struct lsm_db *db, const struct lsm_run *run)

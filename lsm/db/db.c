@@ -215,6 +215,28 @@ static int is_of_store(void *ctx, const char *name)
     return lsm_filename_parse(name, &kind, &number);
 }
 
+/* Who only reads keeps writers out, and other readers not: the writer's files come and go. Without a
+   LOCK nobody has written since it was copied. */
+static int share_lock(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+    struct lsm_file *file;
+    int error = os->file_open(db->dir, "LOCK", LSM_OPEN_READ, 0, &file), rc;
+
+    if (error == ENOENT)
+        return LSM_OK;
+    if (error)
+        return lsm_fail_os(error, "open LOCK in", db->path);
+    error = os->file_lock(file);
+    if (error) {
+        rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        os->file_close(file);
+        return rc;
+    }
+    db->lock_file = file;
+    return LSM_OK;
+}
+
 /* A directory without a store gets no LOCK, unless one is made there. */
 static int take_lock(struct lsm_db *db, bool create)
 {
@@ -223,9 +245,9 @@ static int take_lock(struct lsm_db *db, bool create)
     struct lsm_file *file;
     int error;
 
-    if (db->read_only)
-        return LSM_OK;
 again:
+    if (db->read_only)
+        return share_lock(db);
     error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
     if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
         return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
@@ -233,9 +255,9 @@ again:
     if (error == ENOENT)
         error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
     if (error == EROFS || error == EACCES || error == EPERM) {
-        db->read_only = true;   /* reading needs no lock where nobody can write */
+        db->read_only = true;   /* but another may write all the same */
         db->read_only_why = "the directory cannot be written to";
-        return LSM_OK;
+        return share_lock(db);
     }
     if (error)
         return lsm_fail_os(error, "open LOCK in", db->path);
@@ -262,7 +284,7 @@ static void sign_lock(struct lsm_db *db)
     char text[160], since[LSM_TIME_TEXT_SIZE];
     int n;
 
-    if (!db->lock_file)
+    if (!db->lock_file || db->read_only)
         return;
     lsm_time_text(os->wall_us(os), since);
     n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",

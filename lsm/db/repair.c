@@ -428,7 +428,7 @@ static int build_trees(struct repair *p)
     p->build_count = count;
     for (size_t i = 0; i < count && rc == LSM_OK; i++) {
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
-                                   trees[i].filter_bits, trees[i].level, { NULL, 0 } };
+                                   trees[i].filter_bits, trees[i].level, { NULL, 0 }, { 0 } };
         if (trees[i].dropped)
             continue;
         if (trees[i].comparator.size) {

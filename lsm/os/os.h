@@ -80,8 +80,9 @@ struct lsm_os {
     int (*file_remove)(struct lsm_dir *dir, const char *name);
     int (*file_link)(struct lsm_dir *dir, const char *name, struct lsm_dir *to, const char *to_name);
     void (*file_prefetch)(struct lsm_file *file, uint64_t off, uint64_t size);  /* a hint */
-    /* Exclusive lock on the whole file, held until it is closed; EAGAIN if another has it. It dies
-       with the process, and a forked child does not inherit it. */
+    /* Lock the whole file until it is closed: for itself alone if it was opened to write, else
+       together with others that read. EAGAIN if another's lock excludes it. It dies with the process,
+       and a forked child does not inherit it. */
     int (*file_lock)(struct lsm_file *file);
 
     /* ---- threads; none of these fails but the ones that return int ---- */

@@ -28,7 +28,8 @@ struct inode {
     uint32_t mode;
     uint32_t names;             /* entries that point here */
     uint32_t handles;           /* open files */
-    struct lsm_file *locker;    /* who holds the lock, or NULL */
+    struct lsm_file *locker;    /* who holds the lock alone, or NULL */
+    uint32_t sharer_count;      /* files that hold it together */
 };
 
 struct entry {
@@ -64,6 +65,7 @@ struct lsm_file {
     struct mem_os *m;
     struct inode *inode;
     bool writable;
+    bool shares;                /* the lock, with others */
 };
 
 static struct mem_os *self(struct lsm_os *os)
@@ -443,7 +445,7 @@ static int file_open(struct lsm_dir *dir, const char *name, int flags, uint32_t 
         release(dir->m, file);
         return rc;
     }
-    *file = (struct lsm_file){ dir->m, inode, flags != LSM_OPEN_READ };
+    *file = (struct lsm_file){ dir->m, inode, flags != LSM_OPEN_READ, false };
     *out = file;
     return 0;
 }
@@ -458,6 +460,7 @@ static void file_close(struct lsm_file *file)
     lock(m);
     if (file->inode->locker == file)
         file->inode->locker = NULL;
+    file->inode->sharer_count -= file->shares;
     file->inode->handles--;
     inode_put(m, file->inode);
     unlock(m);
@@ -606,15 +609,18 @@ static void file_prefetch(struct lsm_file *file, uint64_t off, uint64_t size)
 
 static int file_lock(struct lsm_file *file)
 {
+    struct inode *inode = file->inode;
     int rc = 0;
 
-    if (!file->writable)
-        return EBADF;
     lock(file->m);
-    if (!file->inode->locker)
-        file->inode->locker = file;
-    else if (file->inode->locker != file)
+    if ((inode->locker && inode->locker != file) || (file->writable && inode->sharer_count)) {
         rc = EAGAIN;
+    } else if (file->writable) {
+        inode->locker = file;
+    } else if (!file->shares) {
+        file->shares = true;
+        inode->sharer_count++;
+    }
     unlock(file->m);
     return rc;
 }

@@ -647,7 +647,8 @@ static void file_prefetch(struct lsm_file *file, uint64_t off, uint64_t size)
 
 static int file_lock(struct lsm_file *file)
 {
-    int rc = lock_whole(file->fd, F_WRLCK);
+    int flags = fcntl(file->fd, F_GETFL);
+    int rc = lock_whole(file->fd, (flags & O_ACCMODE) == O_RDONLY ? F_RDLCK : F_WRLCK);
 
     file->locked = rc == 0;
     return rc == EACCES ? EAGAIN : rc;

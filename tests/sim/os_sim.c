@@ -22,6 +22,7 @@ struct lsm_file {
     struct sim_os *os;
     uint32_t ino;
     bool writable;
+    bool shares;                /* the lock, with others */
 };
 
 struct lsm_mutex {
@@ -181,7 +182,7 @@ static int file_open(struct lsm_dir *dir, const char *name, int flags, uint32_t 
         mem_free(&sim->os, file);
         return error;
     }
-    *file = (struct lsm_file){ sim, ino, writable };
+    *file = (struct lsm_file){ sim, ino, writable, false };
     *out = file;
     sim_inode(disk, ino)->handles++;
     disk->handles++;
@@ -198,6 +199,7 @@ static void file_close(struct lsm_file *file)
     inode = sim_inode(file->os->disk, file->ino);
     if (inode->locked_by == file)
         inode->locked_by = NULL;
+    inode->sharer_count -= file->shares;
     inode->handles--;
     file->os->disk->handles--;
     file->os->files--;
@@ -264,9 +266,14 @@ static int file_lock(struct lsm_file *file)
 
     if (error)
         return error;
-    if (inode->locked_by && inode->locked_by != file)
+    if ((inode->locked_by && inode->locked_by != file) || (file->writable && inode->sharer_count))
         return EAGAIN;
-    inode->locked_by = file;
+    if (file->writable) {
+        inode->locked_by = file;
+    } else if (!file->shares) {
+        file->shares = true;
+        inode->sharer_count++;
+    }
     return 0;
 }
 

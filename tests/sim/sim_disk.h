@@ -82,6 +82,7 @@ struct sim_inode {
     uint8_t *data;              /* live bytes; NULL while they are still those of base */
     uint64_t size, cap;
     const void *locked_by;      /* lsm_os file_lock */
+    uint32_t sharer_count;      /* of that lock, by files that only read */
     void *vfs;                  /* locks and shared memory of vfs_sim.c */
 };
 

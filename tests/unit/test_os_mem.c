@@ -170,6 +170,30 @@ TEST(os_mem_lock_is_exclusive_until_it_is_closed)
     place_close(&p);
 }
 
+TEST(os_mem_lock_of_readers_is_shared_and_keeps_a_writer_out)
+{
+    struct lsm_file *a, *b, *w;
+    struct place p;
+
+    place_open(&p);
+    w = create(&p, "LOCK");
+    CHECK_INT(p.os->file_open(p.dir, "LOCK", LSM_OPEN_READ, 0, &a), 0);
+    CHECK_INT(p.os->file_open(p.dir, "LOCK", LSM_OPEN_READ, 0, &b), 0);
+    CHECK_INT(p.os->file_lock(a), 0);
+    CHECK_INT(p.os->file_lock(a), 0);
+    CHECK_INT(p.os->file_lock(b), 0);
+    CHECK_INT(p.os->file_lock(w), EAGAIN);
+    p.os->file_close(a);
+    CHECK_INT(p.os->file_lock(w), EAGAIN);
+    p.os->file_close(b);
+    CHECK_INT(p.os->file_lock(w), 0);
+    CHECK_INT(p.os->file_open(p.dir, "LOCK", LSM_OPEN_READ, 0, &a), 0);
+    CHECK_INT(p.os->file_lock(a), EAGAIN);
+    p.os->file_close(a);
+    p.os->file_close(w);
+    place_close(&p);
+}
+
 /* Removes what it is shown: a listing must stand that. */
 static int remove_name(void *ctx, const char *name)
 {

@@ -252,7 +252,7 @@ TEST(writes_without_memory_stay_as_they_were)
         add_op(w);
     }
     check_ops(w);
-    CHECK(failed > 2);
+    CHECK(failed > 0);      /* few: a batch grows by doubling */
     lsm_writes_free(w);
     lsm_writes_free(more);
     store_close(&s);
