@@ -697,7 +697,8 @@ static void make_join(struct maker *m, const struct table *t)
     if (join[0] == ',' && r) {
         /* r is not in scope there */
         sqlite3_str_reset(m->sql);
-        m->step.param_count = 0;
+        while (m->step.param_count)
+            sqlite3_free(m->step.params[--m->step.param_count]);
         add(m, "SELECT count(*) FROM %s t, %s s, %s r WHERE t.%s = s.%s AND s.%s = r.%s", t->path,
             s->path, r->path, any_column(m, t), any_column(m, s), any_column(m, s), any_column(m, r));
     }
