@@ -92,15 +92,16 @@ TEST(diff_fixed_histories_answer_as_plain_tables)
         run_seed(seed);
 }
 
-/* Others each time, in the long tier or for DIFF_SECONDS. */
+/* Others each time, in the long tier or for DIFF_SECONDS; else the same three, so that it is not empty. */
 TEST(diff_random_histories_answer_as_plain_tables)
 {
     const char *seconds = getenv("DIFF_SECONDS");
     time_t end = time(NULL) + (seconds ? atoi(seconds) : test_long() ? 900 : 0);
-    uint64_t first = test_state.seed_given ? test_state.seed : test_random();
+    bool is_quick = !seconds && !test_long() && !test_state.seed_given;
+    uint64_t first = test_state.seed_given ? test_state.seed : is_quick ? 1000 : test_random();
     int failed = 0, count = 0;
 
-    while ((test_state.seed_given && count == 0)
+    while ((test_state.seed_given && count == 0) || (is_quick && count < 3)
            || (!test_state.seed_given && time(NULL) < end && failed < 5))
         failed += !run_seed(first + (uint64_t)count++);
     printf("%d histories of %d steps\n", count, STEP_COUNT);
