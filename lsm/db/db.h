@@ -27,6 +27,7 @@
 #include "lsm/store/memfilter.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/table.h"
+#include "lsm/store/vlog.h"
 #include "lsm/util/histogram.h"
 #include "lsm/version/cover.h"
 #include "lsm/version/manifest.h"
@@ -80,6 +81,7 @@ struct lsm_tree {
     int32_t compression_level;
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];     /* as recorded */
     int32_t compression[LSM_LEVEL_COUNT_MAX];           /* of each level: zstd's, or LSM_COMPRESSION_NONE */
+    uint32_t value_log_bytes;   /* values from this size on go to value logs; 0: none */
     const struct lsm_comparator *cmp;
     struct lsm_buf cmp_name;    /* empty: bytes */
     atomic_bool dropped;
@@ -131,7 +133,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
-        compact_bytes_written, moves, stall_us, settles;
+        compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
@@ -162,6 +164,7 @@ struct lsm_db {
     struct lsm_compressor_pool *compressors;
     struct lsm_cache *cache;
     struct lsm_tables *tables;
+    struct lsm_vlogs *vlogs;
     struct lsm_counters counters;
 
     struct lsm_carry carry;     /* carry.h says what guards it */
@@ -241,6 +244,7 @@ struct lsm_db {
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
+    uint64_t reclaim_failed;    /* id of a value log that is damaged; under compacting */
 
     /* ---- dead mutex: innermost ---- */
     struct lsm_mutex *dead_mutex;
@@ -249,7 +253,10 @@ struct lsm_db {
     /* ---- obsolete mutex: innermost, since a version may die anywhere ---- */
     struct lsm_mutex *obsolete_mutex;
     struct lsm_unit *with_runs; /* living units that have private tables */
-    uint64_t *obsolete;         /* numbers of tables to unlink */
+    struct lsm_obsolete {       /* to unlink */
+        uint64_t number;
+        bool is_vlog;           /* else a table */
+    } *obsolete;
     uint32_t obsolete_count, obsolete_cap;
 };
 
@@ -395,6 +402,27 @@ void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_v
 void lsm_value_set(struct lsm_value *value, struct lsm_slice bytes, const struct lsm_iter_pin *pin);
 int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice bytes);
 
+/* ---- reclaim.c ---- */
+/* Rewrite the value log with the most garbage. LSM_DONE: none is due. The caller has set db->compacting. */
+int lsm_reclaim_one(struct lsm_db *db);
+
+/* ---- value.c: values in value logs ---- */
+/* The value of a row of kind VLOG, whose bytes are a handle. `version` is of the view that the row came
+   from. *value points into `out`. */
+int lsm_value_read(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+                   struct lsm_buf *scratch, struct lsm_buf *out, struct lsm_slice *value);
+#define LSM_VALUE_STREAMS 8
+struct lsm_value_streams {      /* where a scan is in the logs that it reads; zeroed at first */
+    struct lsm_value_stream {
+        uint64_t id, end, prefetched, window, used_at;
+    } stream[LSM_VALUE_STREAMS];
+    uint64_t clock;
+};
+/* The same for a scan: what comes next in the log is prefetched. */
+int lsm_value_read_next(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+                        struct lsm_value_streams *streams, struct lsm_buf *scratch,
+                        struct lsm_buf *out, struct lsm_slice *value);
+
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */
 int lsm_snapshot_gather(struct lsm_db *db, uint64_t **seqs, size_t *count);
@@ -414,5 +442,6 @@ bool lsm_worker_flush_due(const struct lsm_db *db);     /* mutex held */
 int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
 void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */
 void lsm_worker_obsolete(void *ctx, const struct lsm_run *run);
+void lsm_worker_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta);
 
 #endif

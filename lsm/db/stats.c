@@ -42,6 +42,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written;
     struct lsm_latency latency[LSM_LATENCY_COUNT];
     struct lsm_tables_stats tables;
+    uint64_t vlog_count = 0, vlog_bytes = 0, live = 0, dead = 0;
     size_t n = 0;
 
     lsm_tables_stats(db->tables, &tables);
@@ -64,6 +65,14 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
             table_count += db->view->version->trees[t]->level[l].count;
         }
         raw_deepest += deepest;
+    }
+    for (uint32_t i = 0; i < db->view->version->vlog_count; i++) {
+        const struct lsm_version_vlog *v = &db->view->version->vlogs[i];
+        vlog_count++;
+        vlog_bytes += v->file->meta.size_bytes;
+        live += v->live_bytes;
+        if (v->file->meta.value_bytes > v->live_bytes)
+            dead += v->file->meta.value_bytes - v->live_bytes;
     }
     lsm_db_unlock(db);
 
@@ -115,7 +124,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("tables_dropped", COUNTER(tables_dropped), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
-    written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written);
+    written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written) +
+              COUNTER(vlog_bytes_rewritten);
     STAT("user_bytes_written", COUNTER(user_bytes), "bytes");
     STAT("spill_bytes_written", COUNTER(spill_bytes), "bytes");
     STAT("write_amplification", percent(written, COUNTER(user_bytes)), "percent");
@@ -132,6 +142,13 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
         STAT(latency_stat[i][2], latency[i].p999_us, "us");
         STAT(latency_stat[i][3], latency[i].max_us, "us");
     }
+    STAT("value_logs", vlog_count, "count");
+    STAT("value_log_bytes", vlog_bytes, "bytes");
+    STAT("value_bytes_live", live, "bytes");
+    STAT("value_bytes_garbage", dead, "bytes");
+    STAT("value_logs_rewritten", COUNTER(vlog_rewrites), "count");
+    STAT("value_bytes_rewritten", COUNTER(vlog_bytes_rewritten), "bytes");
+    STAT("value_log_memory", lsm_vlogs_memory(db->vlogs), "bytes");
 #undef STAT
 #undef COUNTER
     return n;
@@ -187,7 +204,41 @@ static int note_fault(struct lsm_db *db, int rc, int first)
     return first ? first : rc;
 }
 
-static int check_run(struct lsm_db *db, const struct lsm_run *run)
+/* Every value that the table's rows refer to. */
+static int check_values(struct lsm_db *db, const struct lsm_version *version, struct lsm_table *table)
+{
+    struct lsm_buf scratch, out;
+    struct lsm_slice value;
+    struct lsm_iter *it;
+    int rc = lsm_table_iter_new(table, true, &it), first = LSM_OK;
+
+    if (rc)
+        return rc;
+    lsm_buf_init(&scratch, db->os);
+    lsm_buf_init(&out, db->os);
+    for (lsm_iter_first(it); it->valid; lsm_iter_next(it))
+        if (lsm_tag_kind(it->tag) == LSM_KIND_VLOG)
+            first = note_fault(db, lsm_value_read(db, version, it->value, &scratch, &out, &value), first);
+    rc = it->rc;
+    lsm_iter_close(it);
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
+    return rc ? rc : first;
+}
+
+static int check_vlog(struct lsm_db *db, const struct lsm_version_vlog *v)
+{
+    struct lsm_vlog *vlog;
+    int rc = lsm_vlogs_get(db->vlogs, &v->file->meta, &vlog);
+
+    if (rc == LSM_OK) {
+        rc = lsm_vlog_check(vlog);
+        lsm_vlog_unref(vlog);
+    }
+    return rc;
+}
+
+static int check_run(struct lsm_db *db, const struct lsm_version *version, const struct lsm_run *run)
 {
     struct lsm_table *table;
     struct lsm_tree *tree;
@@ -201,6 +252,8 @@ static int check_run(struct lsm_db *db, const struct lsm_run *run)
     rc = lsm_tables_get(db->tables, &run->meta, tree->cmp, &table);
     if (rc == LSM_OK) {
         rc = lsm_table_check(table);
+        if (rc == LSM_OK && run->meta.refs.size)
+            rc = check_values(db, version, table);
         lsm_table_unref(table);
     }
     return rc;
@@ -224,14 +277,16 @@ int lsm_db_check(struct lsm_db *db)
         if (unit->mem && unit != active)        /* a memtable that grows is not walked */
             first = note_fault(db, lsm_memtable_check(unit->mem), first);
         for (uint32_t k = 0; k < unit->run_count; k++)
-            first = note_fault(db, check_run(db, unit->runs[k]), first);
+            first = note_fault(db, check_run(db, view->version, unit->runs[k]), first);
     }
     for (uint32_t t = 0; t < view->version->tree_count; t++)
         for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
             const struct lsm_level *level = &view->version->trees[t]->level[l];
             for (uint32_t i = 0; i < level->count; i++)
-                first = note_fault(db, check_run(db, level->runs[i]), first);
+                first = note_fault(db, check_run(db, view->version, level->runs[i]), first);
         }
+    for (uint32_t i = 0; i < view->version->vlog_count; i++)
+        first = note_fault(db, check_vlog(db, &view->version->vlogs[i]), first);
     lsm_view_unref(view);
     return first;
 }
