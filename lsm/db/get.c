@@ -401,9 +401,9 @@ int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice 
 
 void lsm_value_release(struct lsm_value *value)
 {
-    if (value->pin[PIN_MEMTABLE])
+    if (value->pin[PIN_MEMTABLE]) {
         lsm_memtable_unref(value->pin[PIN_MEMTABLE]);
-    if (value->pin[PIN_VLOGS]) {
+    } else if (value->pin[PIN_VLOGS]) {
         struct lsm_buf buf;
         lsm_buf_init(&buf, NULL);
         buf.data = value->pin[PIN_ENTRY];
