@@ -47,6 +47,7 @@ struct cursor {
     size_t sorted_count, sorted_capacity, sorted_at;
     bool is_sorted;
     bool holds;                 /* counted as a cursor that has rows */
+    bool value_pending;         /* the row's value was not asked of `lsm` yet */
     bool eof;
 };
 
@@ -416,6 +417,35 @@ static int cursor_error(struct cursor *cursor, int lsm_rc)
     return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg, lsm_rc);
 }
 
+/* The value follows when somebody asks for it: it may stand in a value log. */
+static void show_key(struct cursor *cursor, struct lsm_slice key)
+{
+    lsm_vtab_row_set(&cursor->row, key, (struct lsm_slice){ NULL, 0 });
+    cursor->value_pending = true;
+}
+
+static int show_value(struct cursor *cursor)
+{
+    struct lsm_slice value;
+    int rc;
+
+    if (!cursor->value_pending)
+        return SQLITE_OK;
+    rc = lsm_cursor_read(cursor->lsm, &value);
+    if (rc != LSM_OK)
+        return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg, rc);
+    lsm_vtab_row_set(&cursor->row, cursor->row.key, value);
+    cursor->value_pending = false;
+    return SQLITE_OK;
+}
+
+static int column_value(struct cursor *cursor, int column, struct lsm_vtab_value *value)
+{
+    int rc = lsm_vtab_row_needs_value(cursor_table(cursor)->schema, column) ? show_value(cursor) : SQLITE_OK;
+
+    return rc == SQLITE_OK ? lsm_vtab_row_column(&cursor->row, column, value) : rc;
+}
+
 /*
  * The engine's cursor has moved with this result: look at the row, or go to the
  * next span that may have one.
@@ -433,12 +463,12 @@ static int settle_on_row(struct cursor *cursor, int rc)
         if (rc == LSM_OK) {
             key = lsm_cursor_key(cursor->lsm);
             if (cursor->span_count == 1) {      /* the engine keeps to its bounds */
-                lsm_vtab_row_set(&cursor->row, key, lsm_cursor_value(cursor->lsm));
+                show_key(cursor, key);
                 return SQLITE_OK;
             }
             if (desc ? slice_compare(key, span_lower(cursor, span)) >= 0
                      : !span->has_upper || slice_compare(key, span_upper(cursor, span)) < 0) {
-                lsm_vtab_row_set(&cursor->row, key, lsm_cursor_value(cursor->lsm));
+                show_key(cursor, key);
                 return SQLITE_OK;
             }
         }
@@ -483,6 +513,7 @@ static int get_point(struct cursor *cursor, const struct lsm_read *read)
     if (rc != LSM_OK)
         return cursor_error(cursor, rc);
     lsm_vtab_row_set(&cursor->row, key, cursor->value.bytes);
+    cursor->value_pending = false;
     cursor->eof = false;
     return SQLITE_OK;
 }
@@ -508,13 +539,17 @@ static int open_range(struct cursor *cursor, const struct lsm_read *read)
 static int sorted_add(struct cursor *cursor, int skip_parts)
 {
     const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
-    struct lsm_slice key = cursor->row.key, value = cursor->row.value;
+    struct lsm_slice key = cursor->row.key, value;
     struct sorted_row *row;
     size_t skip = 0;
-    int i;
+    int i, rc = show_value(cursor);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    value = cursor->row.value;
 
     for (i = 0; i < skip_parts; i++) {
-        int rc = lsm_vtab_key_decode(&schema->key[i], key, &skip, NULL, NULL);
+        rc = lsm_vtab_key_decode(&schema->key[i], key, &skip, NULL, NULL);
 
         if (rc != SQLITE_OK)
             return rc;
@@ -568,6 +603,7 @@ static int sorted_show(struct cursor *cursor)
     value.data = row->data + row->key_size;
     value.size = row->value_size;
     lsm_vtab_row_set(&cursor->row, key, value);
+    cursor->value_pending = false;
     return SQLITE_OK;
 }
 
@@ -649,7 +685,7 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
 
             if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
                 continue;
-            rc = lsm_vtab_row_column(&cursor->row, schema->key[cursor->plan.terms[i].part].column, &value);
+            rc = column_value(cursor, schema->key[cursor->plan.terms[i].part].column, &value);
             may = rc != SQLITE_OK || may_equal(&value, argv[i]);
         }
         *count += may;
@@ -761,6 +797,11 @@ int lsm_vtab_cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, 
             sqlite3_result_blob64(context, cursor->row.key.data, cursor->row.key.size,
                                   SQLITE_TRANSIENT);
         return SQLITE_OK;
+    }
+    if (cursor->value_pending && lsm_vtab_row_needs_value(schema, column)) {
+        rc = show_value(cursor);
+        if (rc != SQLITE_OK)
+            return rc;
     }
     if (cursor->row.value.size >= NOCHANGE_SIZE_MIN && column != schema->column_primary
         && sqlite3_vtab_nochange(context))

@@ -153,6 +153,8 @@ static int create_tree(struct lsm_vtab_table *table, char **error)
         options.filter_bits = wanted->filter_bits;
     if (wanted->compression_level)
         options.compression_level = wanted->compression_level;
+    if (wanted->value_log_bytes)
+        options.value_log_bytes = wanted->value_log_bytes;
     do {
         sqlite3_randomness(sizeof(table->uuid), table->uuid);
         lsm_vtab_uuid_text(table->uuid, name);

@@ -13,7 +13,8 @@ SQLITE_EXTENSION_INIT3
 enum option_id {
     OPTION_BLOCK_SIZE = 1,
     OPTION_FILTER_BITS = 2,
-    OPTION_COMPRESSION = 4
+    OPTION_COMPRESSION = 4,
+    OPTION_BLOB_THRESHOLD = 8
 };
 
 static const struct {
@@ -24,6 +25,8 @@ static const struct {
     { "filter_bits", OPTION_FILTER_BITS },
     { "bloom_bits", OPTION_FILTER_BITS },
     { "compression", OPTION_COMPRESSION },
+    { "blob_threshold", OPTION_BLOB_THRESHOLD },
+    { "min_blob_size", OPTION_BLOB_THRESHOLD },
 };
 
 #define ADVICE_PATH "the store is always <database>-lsm beside the database file"
@@ -111,7 +114,7 @@ static int fail_unknown(const char *name, char **error)
     if (nearest)
         return fail(error, "lsm: unknown option '%s' (did you mean '%s'?)", name, nearest);
     return fail(error, "lsm: unknown option '%!.60s' "
-                "(there are block_size, compression, filter_bits)", name);
+                "(there are blob_threshold, block_size, compression, filter_bits)", name);
 }
 
 /* Digits up to `max`, which is below 2^32; the first byte behind them, NULL: none or more. */
@@ -184,6 +187,16 @@ static int set_option(struct lsm_vtab_options *options, enum option_id id, const
             return fail(error, "lsm: %s='%!.60s': none, zstd or zstd:1 .. zstd:19 is needed", name,
                         value);
         options->compression_level = (int32_t)v;
+        break;
+    case OPTION_BLOB_THRESHOLD:
+        if (sqlite3_stricmp(value, "off") == 0) {
+            options->value_log_bytes = LSM_VALUE_LOG_NONE;
+            break;
+        }
+        if (!parse_size(value, 1 << 30, &v) || v < 64)
+            return fail(error, "lsm: %s='%!.60s': off, or a size from 64 to 1024MB is needed, "
+                        "like 4KB", name, value);
+        options->value_log_bytes = (uint32_t)v;
         break;
     }
     return SQLITE_OK;

@@ -5,6 +5,8 @@
  *     block_size   512 .. 1MB, like 16KB           raw size of a data block
  *     filter_bits  0 .. 20 (also: bloom_bits)      per key; 0: no filter
  *     compression  none, zstd, zstd:1 .. zstd:19
+ *     blob_threshold  off, or 64 .. 1024MB, like 4KB (also: min_blob_size)  columns that are not in
+ *                  the key, together from this size on, stand in value logs
  */
 #ifndef LSM_EXT_VTAB_OPTION_H
 #define LSM_EXT_VTAB_OPTION_H
@@ -18,6 +20,7 @@ struct lsm_vtab_options {
     uint32_t block_bytes;
     uint32_t filter_bits;               /* or LSM_FILTER_NONE */
     int32_t compression_level;          /* or LSM_COMPRESSION_NONE */
+    uint32_t value_log_bytes;           /* or LSM_VALUE_LOG_NONE */
 };
 
 /*

@@ -222,6 +222,7 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 
 #define LSM_FILTER_NONE 0xffffffffu
 #define LSM_COMPRESSION_NONE INT32_MIN
+#define LSM_VALUE_LOG_NONE UINT32_MAX
 #define LSM_LEVEL_COUNT_MAX 8
 
 /* Recorded when a tree is made. Values out of range are LSM_MISUSE, and the text says which. */
@@ -233,6 +234,8 @@ struct lsm_tree_options {
        1, which are rewritten soonest, and compression_level below. */
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];
     const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */
+    uint32_t value_log_bytes;   /* values of this size and more stand apart from their keys, in value
+                                   logs; 0 = 1 KiB; at least 64; LSM_VALUE_LOG_NONE: none do */
 };
 
 void lsm_tree_options_init(struct lsm_tree_options *options);
@@ -472,7 +475,7 @@ struct lsm_read {
    released. Release it before the store is closed; it holds memory of the budget. Any thread may. */
 struct lsm_value {
     struct lsm_slice bytes;
-    void *pin[3];               /* the engine's */
+    void *pin[4];               /* the engine's */
 };
 
 /* LSM_NOTFOUND leaves *value empty. `read` may be NULL. */
@@ -521,7 +524,10 @@ int lsm_cursor_set_prefix(struct lsm_cursor *cursor, struct lsm_slice prefix);
 int lsm_cursor_pin(struct lsm_cursor *cursor, struct lsm_value *value);
 bool lsm_cursor_valid(const struct lsm_cursor *cursor);
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *cursor);
-struct lsm_slice lsm_cursor_value(const struct lsm_cursor *cursor);
+/* The value is read from its value log when it is asked for, not by the move. On a failure data is
+   NULL, and the cursor moves no more: lsm_cursor_read, or the next move, says why. */
+int lsm_cursor_read(struct lsm_cursor *cursor, struct lsm_slice *value);
+struct lsm_slice lsm_cursor_value(struct lsm_cursor *cursor);
 
 /* ---- maintenance -------------------------------------------------------- */
 
@@ -546,13 +552,13 @@ int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
 /* ---- backup ------------------------------------------------------------- */
 
 struct lsm_backup_info {
-    uint64_t tables, linked, copied;    /* table files; how they got there */
+    uint64_t tables, linked, copied;    /* tables and value logs; how they got there */
     uint64_t bytes, bytes_written;      /* of the copy; of it what is not shared with the original */
 };
 
 /*
  * Copy the store as it is now to the new directory `path`, while others go on
- * writing: tables by hard links (they never change), or byte by byte where that
+ * writing: tables and value logs by hard links (they never change), or byte by byte where that
  * cannot be. The copy is synced and opens by itself; until it is whole no open
  * takes it for a store. LSM_EXISTS: something is at `path`. After a failure nothing
  * is left there. A store in memory is copied to disk. info may be NULL.
@@ -584,6 +590,7 @@ struct lsm_repair_info {
     uint64_t files_lost;                /* missing, or nothing in them can be read */
     uint64_t places_lost, bytes_lost;   /* stretches of files that cannot be read */
     uint64_t rows;                      /* in the new store */
+    uint64_t values_lost;               /* rows whose value log cannot be read there */
     uint64_t records, records_lost;     /* transactions in the logs; unreadable */
     uint64_t records_undecided;         /* left out: nothing says that they were committed */
     uint64_t tables_guessed;            /* whose place in the order of versions is a guess */

@@ -268,7 +268,11 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
             if (rc)
                 break;
         }
-        lsm_table_writer_add(out.writer, it->key, tag, it->value);
+        struct lsm_slice value = it->value;
+        rc = lsm_values_put(b, &tag, &value);
+        if (rc)
+            break;
+        lsm_table_writer_add(out.writer, it->key, tag, value);
         b->rows_written++;
         lsm_buf_reset(&last);
         lsm_buf_append_slice(&last, it->key);
@@ -286,11 +290,14 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
         else
             lsm_table_writer_close(out.writer);
     }
+    if (rc == LSM_OK)
+        rc = lsm_values_finish(b);
     if (rc && !b->file_done) {  /* with file_done, files may be installed: their owner removes */
         for (size_t i = 0; i < b->count; i++) {
             char name[LSM_FILENAME_SIZE];
             b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, b->metas[i]->number));
         }
+        lsm_values_remove(b);
         lsm_build_clear(b);
     }
     lsm_buf_clear(&last);
@@ -304,6 +311,7 @@ void lsm_build_clear(struct lsm_build *b)
     for (size_t i = 0; i < b->count; i++)
         lsm_mem_free(b->os, b->metas[i]);
     lsm_mem_free(b->os, b->metas);
+    lsm_values_clear(b);
     b->metas = NULL;
     b->count = b->cap = 0;
 }

@@ -10,6 +10,7 @@
 #ifndef LSM_COMPACTION_BUILD_H
 #define LSM_COMPACTION_BUILD_H
 
+#include "lsm/compaction/values.h"
 #include "lsm/store/table_writer.h"
 #include "lsm/version/version.h"
 #include "lsm/version/visible.h"
@@ -23,6 +24,7 @@ struct lsm_build {
     struct lsm_table_options table;
     struct lsm_compressor *compressor;
     uint32_t file_mode;
+    struct lsm_values values;           /* where long values go, and its results */
     const uint64_t *snapshots;          /* ascending */
     size_t snapshot_count;
     /* Range deletes among the rows, fragmented with `snapshots` as limits; NULL: none. */
@@ -52,7 +54,8 @@ struct lsm_build {
     uint64_t bytes_written, rows_read, rows_written, count_all;     /* also after lsm_build_clear */
 };
 
-/* Drain `it` (not closed). On failure the files made so far are removed. */
+/* Drain `it` (not closed). On failure the files made so far are removed (with file_done: only value
+   logs that are not finished). */
 int lsm_build_run(struct lsm_build *b, struct lsm_iter *it);
 void lsm_build_clear(struct lsm_build *b);      /* frees the metas */
 

@@ -3,6 +3,7 @@
  */
 #include "lsm/compaction/compact.h"
 
+#include "lsm/compaction/rewrite.h"
 #include "lsm/format/filename.h"
 #include "lsm/version/merge.h"
 
@@ -72,6 +73,13 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
         lsm_edit_clear(&edit);
         return LSM_OK;
     }
+    rc = lsm_values_finish(&c->build);
+    if (rc) {
+        lsm_edit_clear(&edit);
+        return rc;
+    }
+    for (size_t i = c->build.values.installed; i < c->build.values.count; i++)
+        lsm_edit_add_vlog(&edit, &c->build.values.metas[i]);
     for (size_t i = c->installed; i < c->build.count; i++)
         lsm_edit_add_table(&edit, job->output_level, c->build.metas[i]);
     if (is_last)
@@ -91,6 +99,7 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     }
     if (rc == LSM_OK) {
         c->installed = c->build.count;
+        c->build.values.installed = c->build.values.count;
         c->lower_done = lower_done;
         c->slice_bytes_done = c->build.bytes_written;
     }
@@ -228,6 +237,41 @@ static int gather_ranges(struct lsm_compact *c, struct lsm_ranges **ranges)
     return rc;
 }
 
+/* The value of a row whose log is written anew. */
+static int read_value(void *ctx, const struct lsm_vlog_handle *handle, struct lsm_slice *value)
+{
+    struct lsm_compact *c = ctx;
+    const struct lsm_version_vlog *v = lsm_version_vlog(c->version, handle->id);
+    struct lsm_vlog *vlog;
+    int rc;
+
+    if (!v)
+        return lsm_corrupt("a table", 0, "a row refers to a value log that does not exist");
+    rc = lsm_vlogs_get(c->vlogs, &v->file->meta, &vlog);
+    if (rc)
+        return rc;
+    rc = lsm_vlog_read(vlog, handle, &c->scratch, &c->value, value);
+    lsm_vlog_unref(vlog);
+    return rc;
+}
+
+static int plan_values(struct lsm_compact *c)
+{
+    struct lsm_values *values = &c->build.values;
+    int rc = LSM_OK;
+
+    lsm_buf_init(&c->rewrite, c->build.os);
+    lsm_buf_init(&c->scratch, c->build.os);
+    lsm_buf_init(&c->value, c->build.os);
+    if (c->vlogs && values->bytes_min)
+        rc = lsm_rewrite_plan(c->job, &c->rewrite);
+    values->rewrite = (const uint64_t *)(const void *)c->rewrite.data;
+    values->rewrite_count = c->rewrite.size / sizeof *values->rewrite;
+    values->ctx = c;
+    values->read = read_value;
+    return rc;
+}
+
 int lsm_compact_run(struct lsm_compact *c)
 {
     struct lsm_build *b = &c->build;
@@ -260,17 +304,24 @@ int lsm_compact_run(struct lsm_compact *c)
     b->grand = c->job->output_level + 1 < LSM_LEVEL_COUNT_MAX ? &c->tree->level[c->job->output_level + 1]
                                                              : NULL;
     b->grand_bytes_max = c->policy->overlap_bytes_max;
-    rc = lsm_build_run(b, it);
+    rc = plan_values(c);
+    if (rc == LSM_OK)
+        rc = lsm_build_run(b, it);
     b->ranges = NULL;
     lsm_ranges_free(ranges);
     lsm_iter_close(it);
     if (rc == LSM_OK)
         rc = install(c, end, true);
-    if (rc && !c->uncertain)    /* a failed append may still be on disk: then the files must be, too */
+    if (rc && !c->uncertain) {  /* a failed append may still be on disk: then the files must be, too */
+        lsm_values_remove(b);
         for (size_t i = c->installed; i < b->count; i++) {
             char name[LSM_FILENAME_SIZE];
             b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, b->metas[i]->number));
         }
+    }
     lsm_build_clear(b);
+    lsm_buf_clear(&c->rewrite);
+    lsm_buf_clear(&c->scratch);
+    lsm_buf_clear(&c->value);
     return rc;
 }

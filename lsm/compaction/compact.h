@@ -16,6 +16,7 @@
 #include "lsm/compaction/build.h"
 #include "lsm/compaction/pick.h"
 #include "lsm/store/table.h"
+#include "lsm/store/vlog.h"
 
 struct lsm_compact {
     struct lsm_build build;             /* filled by the caller but ranges, grand, is_bottom, file_done,
@@ -24,6 +25,8 @@ struct lsm_compact {
     const struct lsm_tree_version *tree;
     const struct lsm_policy *policy;
     struct lsm_tables *tables;
+    struct lsm_vlogs *vlogs;            /* and the version that the job is of: to read values that are */
+    const struct lsm_version *version;  /* written anew (rewrite.h). Both may be NULL: none are */
     uint64_t slice_bytes;               /* install after this much output */
     void *ctx;
     uint64_t (*new_file)(void *ctx);
@@ -34,6 +37,8 @@ struct lsm_compact {
     int (*install)(void *ctx, struct lsm_edit *edit);
 
     /* ---- private to compact.c ---- */
+    struct lsm_buf rewrite;             /* ids of logs, u64 */
+    struct lsm_buf scratch, value;
     size_t installed;                   /* metas of the build that are installed */
     bool uncertain;                     /* install was begun and failed: its edit may be on disk */
     uint32_t lower_done;                /* runs of the lower side that are removed */

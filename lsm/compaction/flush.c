@@ -124,5 +124,7 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
         return rc;
     for (size_t i = 0; i < b->count; i++)
         lsm_edit_add_table(edit, level, b->metas[i]);
+    for (size_t i = 0; i < b->values.count; i++)
+        lsm_edit_add_vlog(edit, &b->values.metas[i]);
     return edit->rc;
 }

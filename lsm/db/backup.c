@@ -4,7 +4,7 @@
  *
  *     begin    the log slot is free, no solo is between prepare and commit: note the version,
  *              the trees, the logs and where the newest one ends; hold all of it
- *     write    tables are linked (copied where that cannot be), the records that count are
+ *     write    tables and value logs are linked (copied where that cannot be), the records that count are
  *              copied into one fresh log, then a MANIFEST is made; CURRENT comes last
  *     end      let go
  *
@@ -299,21 +299,21 @@ static int copy_file(struct copy *c, const char *name)
     return rc;
 }
 
-/* A table never changes, so that a second name of it is a copy. */
-static int copy_table(struct copy *c, const struct lsm_table_meta *meta)
+/* Tables and value logs never change, so that a second name is a copy. */
+static int copy_whole(struct copy *c, enum lsm_file_kind kind, uint64_t number, uint64_t size_bytes)
 {
     struct lsm_db *db = c->b->db;
     char name[LSM_FILENAME_SIZE];
     int error = c->to_os == db->os ? 0 : EXDEV, rc;
 
-    lsm_filename(name, LSM_FILE_TABLE, meta->number);
+    lsm_filename(name, kind, number);
     rc = remember(c, name);
     if (rc)
         return rc;
     if (!error)
         error = db->os->file_link(db->dir, name, c->to, name);
     c->info.tables++;
-    c->info.bytes += meta->size_bytes;
+    c->info.bytes += size_bytes;
     if (error == 0) {
         c->info.linked++;
         return LSM_OK;
@@ -333,7 +333,7 @@ static int copy_adopted(struct copy *c, const struct lsm_record *rec)
         struct lsm_table_meta meta;
         if (!lsm_table_meta_decode(&r, &meta))
             return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
-        rc = copy_table(c, &meta);
+        rc = copy_whole(c, LSM_FILE_TABLE, meta.number, meta.size_bytes);
     }
     return rc;
 }
@@ -419,7 +419,11 @@ static int write_all(struct copy *c)
     int rc = LSM_OK, error;
 
     for (size_t i = 0; i < count && rc == LSM_OK; i++)
-        rc = copy_table(c, &lsm_edit_added(edit)[i].meta);
+        rc = copy_whole(c, LSM_FILE_TABLE, lsm_edit_added(edit)[i].meta.number,
+                        lsm_edit_added(edit)[i].meta.size_bytes);
+    count = lsm_edit_vlog_count(edit);
+    for (size_t i = 0; i < count && rc == LSM_OK; i++)
+        rc = copy_whole(c, LSM_FILE_VLOG, lsm_edit_vlogs(edit)[i].number, lsm_edit_vlogs(edit)[i].size_bytes);
     if (rc == LSM_OK)
         rc = write_log(c, number);
     /* Before a MANIFEST is there, which a lost CURRENT would not hide. */

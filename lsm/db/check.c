@@ -5,6 +5,7 @@
  *     logs        every frame and record, each log ends where the next one or memory says
  *     levels      order, no overlap, sequences and numbers within bounds
  *     tables      every byte (store/table_check.c)
+ *     value logs  every byte (store/vlog.c), and every value that a row refers to
  *     versions    of a key, the one in the upper level is the newer one
  *     directory   names that are not of a store, files that nothing refers to
  *
@@ -217,18 +218,60 @@ static struct lsm_tree *tree_of(struct lsm_db *db, uint32_t id)
     return tree && !atomic_load(&tree->dropped) ? tree : NULL;
 }
 
-static int check_run(struct lsm_db *db, const struct lsm_run *run)
+/* Every value that the table's rows refer to. */
+static void check_values(struct check *c, const struct lsm_table_meta *meta, struct lsm_table *table)
 {
+    struct lsm_buf scratch, out;
+    struct lsm_slice value;
+    struct lsm_iter *it;
+    int rc = meta->refs.size ? lsm_table_iter_new(table, true, &it) : LSM_DONE;
+
+    if (rc == LSM_DONE)
+        return;
+    if (rc) {
+        note(c, rc);
+        return;
+    }
+    lsm_buf_init(&scratch, c->db->os);
+    lsm_buf_init(&out, c->db->os);
+    for (lsm_iter_first(it); it->valid; lsm_iter_next(it))
+        if (lsm_tag_kind(it->tag) == LSM_KIND_VLOG)
+            note(c, lsm_value_read(c->db, c->view->version, it->value, &scratch, &out, &value));
+    note(c, it->rc);
+    lsm_iter_close(it);
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
+}
+
+static void check_run(struct check *c, const struct lsm_run *run)
+{
+    struct lsm_db *db = c->db;
     struct lsm_tree *tree = tree_of(db, run->meta.tree);
     struct lsm_table *table;
     int rc;
 
     if (!tree)
-        return LSM_OK;
+        return;
     rc = lsm_tables_get(db->tables, &run->meta, tree->cmp, &table);
     if (rc == LSM_OK) {
         rc = lsm_table_check(table);
+        if (rc == LSM_OK)
+            check_values(c, &run->meta, table);
         lsm_table_unref(table);
+    }
+    note(c, rc);
+}
+
+/* ---- value logs ---- */
+
+static int check_vlog(struct lsm_db *db, const struct lsm_version_vlog *v)
+{
+    struct lsm_vlog *vlog;
+    int rc = lsm_vlogs_get(db->vlogs, &v->file->meta, &vlog);
+
+    if (rc == LSM_OK) {
+        rc = lsm_vlog_check(vlog);
+        lsm_vlog_unref(vlog);
     }
     return rc;
 }
@@ -347,7 +390,7 @@ static void check_tree(struct check *c, const struct lsm_tree_version *tv)
     check_levels(c, tv, tree->cmp);
     for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
         for (uint32_t i = 0; i < tv->level[l].count; i++)
-            note(c, check_run(c->db, tv->level[l].runs[i]));
+            check_run(c, tv->level[l].runs[i]);
     if (c->first == before)     /* else it would only say so again */
         note(c, check_versions(c->db, tv, tree->cmp));
 }
@@ -375,14 +418,16 @@ static int check_name(void *ctx, const char *name)
     return 0;
 }
 
-static int orphan_table(void *ctx, const char *name)
+static int orphan_file(void *ctx, const char *name)
 {
     struct listing *l = ctx;
     enum lsm_file_kind kind;
     uint64_t number;
 
-    if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_TABLE && number < l->c->next_file &&
-        !lsm_recover_needs_table(l->c->db, number))
+    if (!lsm_filename_parse(name, &kind, &number) || number >= l->c->next_file)
+        return 0;
+    if ((kind == LSM_FILE_TABLE && !lsm_recover_needs_table(l->c->db, number)) ||
+        (kind == LSM_FILE_VLOG && !lsm_recover_needs_vlog(l->c->db, number)))
         l->orphans++;
     return 0;
 }
@@ -397,7 +442,7 @@ static int check_directory(struct check *c)
     if (!error && !c->at_work) {
         db->os->mutex_lock(db->publish);
         lsm_db_lock(db);
-        error = db->os->dir_list(db->dir, orphan_table, &l);
+        error = db->os->dir_list(db->dir, orphan_file, &l);
         lsm_db_unlock(db);
         db->os->mutex_unlock(db->publish);
     }
@@ -448,10 +493,12 @@ int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, c
         if (unit->mem && unit != c.active)      /* a memtable that grows is not walked */
             note(&c, lsm_memtable_check(unit->mem));
         for (uint32_t k = 0; k < unit->run_count; k++)
-            note(&c, check_run(db, unit->runs[k]));
+            check_run(&c, unit->runs[k]);
     }
     for (uint32_t t = 0; t < c.view->version->tree_count; t++)
         check_tree(&c, c.view->version->trees[t]);
+    for (uint32_t i = 0; i < c.view->version->vlog_count; i++)
+        note(&c, check_vlog(db, &c.view->version->vlogs[i]));
     lsm_view_unref(c.view);
     return c.first;
 }

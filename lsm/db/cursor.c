@@ -23,6 +23,12 @@ struct lsm_cursor {
     struct lsm_buf lower, upper;
     bool has_lower, has_upper;
     bool valid;
+    int rc;                     /* a value could not be read: the cursor stands still */
+    bool is_backward;
+    bool has_value;             /* `value` is the row's, which stands in a value log */
+    struct lsm_slice value;
+    struct lsm_buf scratch, value_buf;
+    struct lsm_value_streams streams;
     uint64_t dead_epoch;        /* before the view point was taken */
     struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
@@ -110,6 +116,7 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
     c->has_lower = c->has_upper = c->valid = false;
     if (c->cover)
         lsm_cover_set(c->cover, &at);
+    c->rc = LSM_OK;
     lsm_visible_set(&c->visible, c->it, tree->cmp, at);
     return LSM_OK;
 }
@@ -133,6 +140,8 @@ int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct l
     lsm_buf_init(&c->dead_from, db->os);
     lsm_buf_init(&c->dead_edge.key, db->os);
     lsm_buf_init(&c->dead_key, db->os);
+    lsm_buf_init(&c->scratch, db->os);
+    lsm_buf_init(&c->value_buf, db->os);
     rc = attach(c, tree, read);
     if (rc) {
         lsm_visible_clear(&c->visible);
@@ -167,6 +176,8 @@ void lsm_cursor_close(struct lsm_cursor *c)
     lsm_buf_clear(&c->dead_from);
     lsm_buf_clear(&c->dead_edge.key);
     lsm_buf_clear(&c->dead_key);
+    lsm_buf_clear(&c->scratch);
+    lsm_buf_clear(&c->value_buf);
     lsm_mem_free(db->os, c);
     lsm_db_lock(db);
     db->cursor_count--;
@@ -461,13 +472,17 @@ static int stand(struct lsm_cursor *c, bool forward)
     struct lsm_visible *v = &c->visible;
 
     c->valid = false;
+    c->has_value = false;
+    c->is_backward = !forward;
+    if (c->rc)
+        return c->rc;
     if (!v->valid)
         return v->rc ? v->rc : LSM_DONE;
     if (forward && c->has_upper && lsm_key_compare(c->tree->cmp, v->key, lsm_buf_slice(&c->upper)) >= 0)
         return LSM_DONE;
     if (!forward && c->has_lower && lsm_key_compare(c->tree->cmp, v->key, lsm_buf_slice(&c->lower)) < 0)
         return LSM_DONE;
-    if (lsm_tag_kind(v->tag) != LSM_KIND_PUT)
+    if (lsm_tag_kind(v->tag) != LSM_KIND_PUT && lsm_tag_kind(v->tag) != LSM_KIND_VLOG)
         return lsm_fail(LSM_FORMAT, "%s: a row is of a kind that this version cannot read", c->db->path);
     c->valid = true;
     return LSM_OK;
@@ -579,20 +594,60 @@ struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
     return c->visible.key;
 }
 
-struct lsm_slice lsm_cursor_value(const struct lsm_cursor *c)
+#define VALUE_KEEP ((size_t)1 << 20)    /* a buffer larger than this goes when a small value comes */
+
+int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
 {
-    return c->visible.value;
+    const struct lsm_visible *v = &c->visible;
+    int rc;
+
+    *value = v->value;
+    if (lsm_tag_kind(v->tag) != LSM_KIND_VLOG)
+        return c->rc;
+    if (!c->has_value) {
+        c->value = lsm_slice(NULL, 0);
+        if (c->rc)
+            return c->rc;
+        if (c->value_buf.cap > VALUE_KEEP)
+            lsm_buf_clear(&c->value_buf);
+        if (c->scratch.cap > VALUE_KEEP)
+            lsm_buf_clear(&c->scratch);
+        rc = c->is_backward
+                 ? lsm_value_read(c->db, c->view->version, v->value, &c->scratch, &c->value_buf, &c->value)
+                 : lsm_value_read_next(c->db, c->view->version, v->value, &c->streams, &c->scratch,
+                                       &c->value_buf, &c->value);
+        c->rc = rc;
+        c->has_value = rc == LSM_OK;
+    }
+    *value = c->value;
+    return c->rc;
+}
+
+struct lsm_slice lsm_cursor_value(struct lsm_cursor *c)
+{
+    struct lsm_slice value;
+
+    lsm_cursor_read(c, &value);
+    return value;
 }
 
 int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
 {
     struct lsm_iter_pin pin;
     struct lsm_slice bytes;
+    int rc;
 
     memset(value, 0, sizeof *value);
     if (!c->valid)
         return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
-    bytes = lsm_cursor_value(c);
+    rc = lsm_cursor_read(c, &bytes);
+    if (rc)
+        return rc;
+    if (c->has_value) {      /* read anew if it is asked for again */
+        lsm_value_give(value, bytes, c->db->vlogs, &c->value_buf);
+        c->has_value = false;
+        return LSM_OK;
+    }
     if (bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
         lsm_value_set(value, bytes, &pin);
         return LSM_OK;

@@ -12,6 +12,7 @@
 #define MEMORY_DEFAULT (UINT64_C(64) << 20)
 #define MEMORY_MIN (UINT64_C(1) << 20)          /* as in options.c */
 #define OPEN_TABLES_MAX 256u
+#define OPEN_VLOGS_MAX 128u
 
 void lsm_db_lock(struct lsm_db *db)
 {
@@ -109,7 +110,8 @@ static uint64_t cache_share(struct lsm_db *db, uint64_t room)
     uint64_t cache = lsm_cache_used(db->cache), used, held, total;
 
     if (!db->os->mem_held) {            /* files in memory may be among what is used: add up our own */
-        total = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) + lsm_tables_memory(db->tables);
+        total = lsm_view_memory(db->view) + atomic_load(&db->batch_memory) + lsm_tables_memory(db->tables) +
+                lsm_vlogs_memory(db->vlogs);
         return total < room ? room - total : 0;
     }
     used = db->os->mem_used(db->os);
@@ -301,6 +303,7 @@ static void db_free(struct lsm_db *db)
 
     if (db->view) {
         db->view->version->obsolete = NULL;
+        db->view->version->obsolete_vlog = NULL;
         lsm_view_unref(db->view);
     }
     for (uint32_t i = 0; i < db->record_count; i++)
@@ -320,6 +323,7 @@ static void db_free(struct lsm_db *db)
         lsm_log_close(&db->log);
     lsm_manifest_close(&db->manifest);
     lsm_tables_free(db->tables);
+    lsm_vlogs_free(db->vlogs);
     lsm_cache_free(db->cache);
     lsm_compressor_pool_free(db->compressors);
     lsm_db_event_close(db);
@@ -428,6 +432,8 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     if (rc == LSM_OK)
         rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, open_tables_max(db->os),
                             &db->tables);
+    if (rc == LSM_OK)
+        rc = lsm_vlogs_new(db->os, db->dir, db->uuid, db->compressors, OPEN_VLOGS_MAX, &db->vlogs);
     if (rc == LSM_OK)
         rc = lsm_paranoid_open(db);
     return rc;

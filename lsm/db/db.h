@@ -27,6 +27,7 @@
 #include "lsm/store/memfilter.h"
 #include "lsm/store/memtable.h"
 #include "lsm/store/table.h"
+#include "lsm/store/vlog.h"
 #include "lsm/util/histogram.h"
 #include "lsm/version/cover.h"
 #include "lsm/version/manifest.h"
@@ -72,6 +73,8 @@ uint64_t lsm_view_memory(const struct lsm_view *view);  /* of its memtables */
 
 /* ---- the parts of a store ---- */
 
+#define LSM_TREE_VALUE_LOG_BYTES 1024u   /* unless the tree's options say otherwise */
+
 struct lsm_tree {
     struct lsm_db *db;
     uint32_t id;
@@ -80,6 +83,7 @@ struct lsm_tree {
     int32_t compression_level;
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];     /* as recorded */
     int32_t compression[LSM_LEVEL_COUNT_MAX];           /* of each level: zstd's, or LSM_COMPRESSION_NONE */
+    uint32_t value_log_bytes;   /* values from this size on go to value logs; 0: none */
     const struct lsm_comparator *cmp;
     struct lsm_buf cmp_name;    /* empty: bytes */
     atomic_bool dropped;
@@ -131,7 +135,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
     atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
-        compact_bytes_written, moves, stall_us, settles;
+        compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
@@ -163,6 +167,7 @@ struct lsm_db {
     struct lsm_compressor_pool *compressors;
     struct lsm_cache *cache;
     struct lsm_tables *tables;
+    struct lsm_vlogs *vlogs;
     struct lsm_counters counters;
 
     struct lsm_carry carry;     /* carry.h says what guards it */
@@ -243,6 +248,7 @@ struct lsm_db {
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
+    uint64_t reclaim_failed;    /* id of a value log that is damaged; under compacting */
 
     /* ---- dead mutex: innermost ---- */
     struct lsm_mutex *dead_mutex;
@@ -251,7 +257,10 @@ struct lsm_db {
     /* ---- obsolete mutex: innermost, since a version may die anywhere ---- */
     struct lsm_mutex *obsolete_mutex;
     struct lsm_unit *with_runs; /* living units that have private tables */
-    uint64_t *obsolete;         /* numbers of tables to unlink */
+    struct lsm_obsolete {       /* to unlink */
+        uint64_t number;
+        bool is_vlog;           /* else a table */
+    } *obsolete;
     uint32_t obsolete_count, obsolete_cap;
 };
 
@@ -298,6 +307,7 @@ const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ct
 int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted);
 /* Does the version, a unit or a record have this table? Publish mutex and mutex held. */
 bool lsm_recover_needs_table(const struct lsm_db *db, uint64_t number);
+bool lsm_recover_needs_vlog(const struct lsm_db *db, uint64_t number);
 /* Before anything is written: a new MANIFEST, then a sweep of orphans. Log slot held. */
 int lsm_recover_begin_writing(struct lsm_db *db);
 /* A record as it was read, hidden: *prep is the caller's. */
@@ -400,7 +410,30 @@ void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_v
 
 /* Values that outlive what they were read with (get.c). The pin's reference goes to the value. */
 void lsm_value_set(struct lsm_value *value, struct lsm_slice bytes, const struct lsm_iter_pin *pin);
+/* `bytes` lie in `buf`, which becomes the value's; it is empty afterwards. */
+void lsm_value_give(struct lsm_value *value, struct lsm_slice bytes, struct lsm_vlogs *vlogs, struct lsm_buf *buf);
 int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice bytes);
+
+/* ---- reclaim.c ---- */
+/* Rewrite the value log with the most garbage. LSM_DONE: none is due. The caller has set db->compacting. */
+int lsm_reclaim_one(struct lsm_db *db);
+
+/* ---- value.c: values in value logs ---- */
+/* The value of a row of kind VLOG, whose bytes are a handle. `version` is of the view that the row came
+   from. *value points into `out`. */
+int lsm_value_read(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+                   struct lsm_buf *scratch, struct lsm_buf *out, struct lsm_slice *value);
+#define LSM_VALUE_STREAMS 8
+struct lsm_value_streams {      /* where a scan is in the logs that it reads; zeroed at first */
+    struct lsm_value_stream {
+        uint64_t id, end, prefetched, window, used_at;
+    } stream[LSM_VALUE_STREAMS];
+    uint64_t clock;
+};
+/* The same for a scan: what comes next in the log is prefetched. */
+int lsm_value_read_next(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+                        struct lsm_value_streams *streams, struct lsm_buf *scratch,
+                        struct lsm_buf *out, struct lsm_slice *value);
 
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */
@@ -424,5 +457,6 @@ int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
 int lsm_drop_covered(struct lsm_db *db);
 void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */
 void lsm_worker_obsolete(void *ctx, const struct lsm_run *run);
+void lsm_worker_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta);
 
 #endif

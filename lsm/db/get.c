@@ -197,9 +197,38 @@ static int search_view(struct search *s, const struct lsm_view *view)
     return LSM_NOTFOUND;
 }
 
-/* What keeps a value's bytes: a block (entry, cache), a memtable, or memory of their own (cache is the
-   os then, and there is no entry). */
-enum { PIN_ENTRY, PIN_CACHE, PIN_MEMTABLE };
+/* What keeps a value's bytes: a block (entry, cache), a memtable, memory of their own (cache is the
+   os then, and there is no entry), or a buffer for values (entry: its bytes, cache: how many). */
+enum { PIN_ENTRY, PIN_CACHE, PIN_MEMTABLE, PIN_VLOGS };
+
+void lsm_value_give(struct lsm_value *value, struct lsm_slice bytes, struct lsm_vlogs *vlogs, struct lsm_buf *buf)
+{
+    value->bytes = bytes;
+    value->pin[PIN_ENTRY] = buf->data;
+    value->pin[PIN_CACHE] = (void *)(uintptr_t)buf->cap;
+    value->pin[PIN_VLOGS] = vlogs;
+    lsm_buf_init(buf, buf->os);
+}
+
+/* What was found is a handle: its value, in memory of its own. */
+static int fetch_value(struct search *s, const struct lsm_view *view, struct lsm_value *value)
+{
+    struct lsm_vlogs *vlogs = s->db->vlogs;
+    struct lsm_buf scratch, out;
+    int rc;
+
+    lsm_vlogs_take_buf(vlogs, &out);
+    lsm_vlogs_take_buf(vlogs, &scratch);
+    rc = lsm_value_read(s->db, view->version, s->value, &scratch, &out, &value->bytes);
+    lsm_vlogs_give_buf(vlogs, &scratch);
+    lsm_table_unpin(&s->pin);
+    if (rc) {
+        lsm_vlogs_give_buf(vlogs, &out);
+        return rc;
+    }
+    lsm_value_give(value, value->bytes, vlogs, &out);
+    return LSM_OK;
+}
 
 static int get_one(struct search *s, const struct lsm_view *view, const struct lsm_txn *own,
                    struct lsm_value *value)
@@ -216,6 +245,8 @@ static int get_one(struct search *s, const struct lsm_view *view, const struct l
         return rc;
     atomic_fetch_add_explicit(&s->db->counters.get_hits, 1, memory_order_relaxed);
     value->bytes = s->value;
+    if (lsm_tag_kind(s->tag) == LSM_KIND_VLOG)
+        return fetch_value(s, view, value);
     if (s->mem) {
         lsm_memtable_ref(s->mem);
         value->pin[PIN_MEMTABLE] = s->mem;
@@ -379,6 +410,12 @@ void lsm_value_release(struct lsm_value *value)
 {
     if (value->pin[PIN_MEMTABLE]) {
         lsm_memtable_unref(value->pin[PIN_MEMTABLE]);
+    } else if (value->pin[PIN_VLOGS]) {
+        struct lsm_buf buf;
+        lsm_buf_init(&buf, NULL);
+        buf.data = value->pin[PIN_ENTRY];
+        buf.cap = (size_t)(uintptr_t)value->pin[PIN_CACHE];
+        lsm_vlogs_give_buf(value->pin[PIN_VLOGS], &buf);
     } else if (value->pin[PIN_ENTRY]) {
         struct lsm_table_pin pin = { value->pin[PIN_CACHE], value->pin[PIN_ENTRY] };
         lsm_table_unpin(&pin);

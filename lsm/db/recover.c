@@ -284,6 +284,7 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
     rc = lsm_version_new(db->os, lsm_worker_obsolete, lsm_tree_comparator, db, &r.version);
     if (rc)
         return rc;
+    r.version->obsolete_vlog = lsm_worker_obsolete_vlog;
     atomic_store(&db->next_file, 1);
     db->next_tree = 1;
     rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, apply_edit, &r);
@@ -389,6 +390,16 @@ bool lsm_recover_needs_table(const struct lsm_db *db, uint64_t number)
     return false;
 }
 
+bool lsm_recover_needs_vlog(const struct lsm_db *db, uint64_t number)
+{
+    const struct lsm_version *v = db->view->version;
+
+    for (uint32_t i = 0; i < v->vlog_count; i++)
+        if (v->vlogs[i].file->meta.number == number)
+            return true;
+    return false;
+}
+
 static int sweep_name(void *ctx, const char *name)
 {
     struct sweep *s = ctx;
@@ -406,6 +417,8 @@ static int sweep_name(void *ctx, const char *name)
         is_orphan = number < s->db->log_number_min;
     else if (kind == LSM_FILE_TABLE)
         is_orphan = !lsm_recover_needs_table(s->db, number);
+    else if (kind == LSM_FILE_VLOG)
+        is_orphan = !lsm_recover_needs_vlog(s->db, number);
     if (is_orphan) {
         char fixed[LSM_FILENAME_SIZE] = { 0 };
         memcpy(fixed, name, strlen(name));

@@ -32,6 +32,7 @@ struct source {                         /* a table that is read */
 struct repair {
     struct lsm_repair_state r;
     struct lsm_salvage salvage;
+    struct lsm_repair_values values;
     struct lsm_cache *cache;
     struct lsm_dir *to;
     uint32_t file_mode;
@@ -387,6 +388,8 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
 
     if (rc == LSM_OK)
         rc = merge_tree(p, tree->id, &it);
+    if (rc == LSM_OK)
+        rc = lsm_repair_values_iter(&p->values, it, &it);
     if (rc) {
         lsm_ranges_free(ranges);
         return rc;
@@ -401,6 +404,8 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     b->table.codec = tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
     b->table.level = tree->level == LSM_COMPRESSION_NONE ? 1 : tree->level;
     b->table.tree_name = lsm_buf_slice(&tree->name);
+    b->values.bytes_min = tree->value_log_bytes;
+    b->values.options = (struct lsm_vlog_options){ b->table.codec, b->table.level };
     rc = lsm_compressor_take(p->salvage.compressors, &compressor);
     if (rc == LSM_OK) {
         b->compressor = compressor;
@@ -412,6 +417,8 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     lsm_ranges_free(ranges);
     for (size_t i = 0; i < b->count && rc == LSM_OK; i++)
         lsm_edit_add_table(&p->edit, OUTPUT_LEVEL, b->metas[i]);
+    for (size_t i = 0; i < b->values.count && rc == LSM_OK; i++)
+        lsm_edit_add_vlog(&p->edit, &b->values.metas[i]);
     p->r.info->rows += rc == LSM_OK ? b->rows_written : 0;
     return rc ? rc : p->edit.rc;
 }
@@ -428,7 +435,8 @@ static int build_trees(struct repair *p)
     p->build_count = count;
     for (size_t i = 0; i < count && rc == LSM_OK; i++) {
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
-                                   trees[i].filter_bits, trees[i].level, { NULL, 0 }, { 0 } };
+                                   trees[i].filter_bits, trees[i].level, { NULL, 0 }, { 0 },
+                                   trees[i].value_log_bytes };
         if (trees[i].dropped)
             continue;
         if (trees[i].comparator.size) {
@@ -500,15 +508,17 @@ static int open_salvage(struct repair *p)
     if (rc == LSM_OK)
         rc = lsm_tables_new(os, p->r.from, p->r.uuid, p->cache, p->salvage.compressors, OPEN_TABLES,
                             &p->salvage.tables);
+    if (rc == LSM_OK)
+        rc = lsm_repair_values_open(&p->r, p->salvage.compressors, &p->values);
     return rc;
 }
 
 static void number_files(struct repair *p)
 {
-    const struct lsm_buf *lists[] = { &p->r.tables, &p->r.logs, &p->r.manifests };
+    const struct lsm_buf *lists[] = { &p->r.tables, &p->r.logs, &p->r.manifests, &p->r.vlogs };
 
     p->next_file = p->r.next_file ? p->r.next_file : 1;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (lists[i]->size && p->next_file <= lsm_get_u64(lists[i]->data + lists[i]->size - 8))
             p->next_file = lsm_get_u64(lists[i]->data + lists[i]->size - 8) + 1;
 }
@@ -588,6 +598,7 @@ static void repair_clear(struct repair *p)
     lsm_buf_clear(&p->sources);
     lsm_edit_clear(&p->edit);
     lsm_tables_free(p->salvage.tables);
+    lsm_repair_values_clear(&p->values);
     lsm_cache_free(p->cache);
     lsm_compressor_pool_free(p->salvage.compressors);
     lsm_repair_clear(&p->r);

@@ -1,12 +1,14 @@
 /*
  * repair.h -- what a repair knows of a damaged store: repair_read.c finds it out,
- * repair.c makes a new store of it. Nobody else includes this.
+ * repair_values.c reads values out of its logs, repair.c makes a new store of it.
+ * Nobody else includes this.
  */
 #ifndef LSM_DB_REPAIR_H
 #define LSM_DB_REPAIR_H
 
 #include "lsm/db/db.h"
 #include "lsm/store/salvage.h"
+#include "lsm/store/vlog.h"
 
 /* How much of the MANIFEST could be read: what is in the directory beside it means accordingly. */
 enum lsm_repair_manifest {
@@ -19,7 +21,7 @@ struct lsm_repair_tree {
     uint32_t id;
     bool dropped;
     struct lsm_buf name, comparator;
-    uint32_t block_bytes, filter_bits;
+    uint32_t block_bytes, filter_bits, value_log_bytes;
     int32_t level;              /* as in lsm_edit_tree */
 };
 
@@ -49,6 +51,7 @@ struct lsm_repair_state {
     struct lsm_buf tables;      /* u64 numbers in the directory, ascending */
     struct lsm_buf logs;        /* the same */
     struct lsm_buf manifests;
+    struct lsm_buf vlogs;
     struct lsm_buf records;     /* struct lsm_repair_record, in the order of the logs */
     struct lsm_buf proven;      /* struct lsm_token: known to be committed */
 };
@@ -64,5 +67,19 @@ int lsm_repair_read(struct lsm_repair_state *r);
 /* Read the logs and decide which records are committed. */
 int lsm_repair_read_logs(struct lsm_repair_state *r, const struct lsm_salvage *salvage);
 void lsm_repair_clear(struct lsm_repair_state *r);
+
+struct lsm_repair_values {
+    struct lsm_repair_state *state;
+    struct lsm_vlogs *vlogs;
+    struct lsm_buf files;       /* struct lsm_vlog_meta, newest first; size_bytes 0: its frame is damaged */
+    struct lsm_buf scratch, out;
+};
+
+/* The caller clears it, also on failure. */
+int lsm_repair_values_open(struct lsm_repair_state *r, struct lsm_compressor_pool *compressors,
+                           struct lsm_repair_values *v);
+void lsm_repair_values_clear(struct lsm_repair_values *v);      /* one that was never opened is fine */
+/* `rows` with values in place of handles; only first() and next(). Takes `rows`, also on failure. */
+int lsm_repair_values_iter(struct lsm_repair_values *values, struct lsm_iter *rows, struct lsm_iter **it);
 
 #endif

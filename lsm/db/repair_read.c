@@ -50,6 +50,7 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     fresh.block_bytes = 4096;
     fresh.filter_bits = 10;
     fresh.level = 1;
+    fresh.value_log_bytes = LSM_TREE_VALUE_LOG_BYTES;
     lsm_buf_init(&fresh.name, r->os);
     lsm_buf_init(&fresh.comparator, r->os);
     if (name.size == 0) {
@@ -79,6 +80,7 @@ static int restore_tree(struct lsm_repair_state *r, const struct lsm_edit_tree *
     tree->block_bytes = t->block_bytes;
     tree->filter_bits = t->filter_bits;
     tree->level = t->compression_level;
+    tree->value_log_bytes = t->value_log_bytes;
     lsm_buf_append_slice(&tree->comparator, t->comparator);
     return tree->comparator.rc;
 }
@@ -274,7 +276,7 @@ static int list_name(void *ctx, const char *name)
     if (!lsm_filename_parse(name, &kind, &number))
         return 0;
     to = kind == LSM_FILE_TABLE ? &r->tables : kind == LSM_FILE_LOG ? &r->logs
-         : kind == LSM_FILE_MANIFEST ? &r->manifests : NULL;
+         : kind == LSM_FILE_VLOG ? &r->vlogs : kind == LSM_FILE_MANIFEST ? &r->manifests : NULL;
     if (to)
         lsm_buf_put_u64(to, number);
     return 0;
@@ -339,16 +341,18 @@ int lsm_repair_read(struct lsm_repair_state *r)
     lsm_buf_init(&r->tables, r->os);
     lsm_buf_init(&r->logs, r->os);
     lsm_buf_init(&r->manifests, r->os);
+    lsm_buf_init(&r->vlogs, r->os);
     lsm_buf_init(&r->records, r->os);
     lsm_buf_init(&r->proven, r->os);
     error = r->os->dir_list(r->from, list_name, r);
     if (error)
         return lsm_fail_os(error, "list", "the damaged store");
-    if (r->tables.rc || r->logs.rc || r->manifests.rc)
+    if (r->tables.rc || r->logs.rc || r->manifests.rc || r->vlogs.rc)
         return lsm_nomem();
     sort(&r->tables);
     sort(&r->logs);
     sort(&r->manifests);
+    sort(&r->vlogs);
     rc = read_manifest(r);
     return rc ? rc : learn_uuid(r);
 }
@@ -518,6 +522,7 @@ void lsm_repair_clear(struct lsm_repair_state *r)
     lsm_buf_clear(&r->tables);
     lsm_buf_clear(&r->logs);
     lsm_buf_clear(&r->manifests);
+    lsm_buf_clear(&r->vlogs);
     lsm_buf_clear(&r->records);
     lsm_buf_clear(&r->proven);
 }

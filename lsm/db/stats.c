@@ -42,6 +42,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written;
     struct lsm_latency latency[LSM_LATENCY_COUNT];
     struct lsm_tables_stats tables;
+    uint64_t vlog_count = 0, vlog_bytes = 0, live = 0, dead = 0;
     size_t n = 0;
 
     lsm_tables_stats(db->tables, &tables);
@@ -64,6 +65,14 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
             table_count += db->view->version->trees[t]->level[l].count;
         }
         raw_deepest += deepest;
+    }
+    for (uint32_t i = 0; i < db->view->version->vlog_count; i++) {
+        const struct lsm_version_vlog *v = &db->view->version->vlogs[i];
+        vlog_count++;
+        vlog_bytes += v->file->meta.size_bytes;
+        live += v->live_bytes;
+        if (v->file->meta.value_bytes > v->live_bytes)
+            dead += v->file->meta.value_bytes - v->live_bytes;
     }
     lsm_db_unlock(db);
 
@@ -116,7 +125,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("rows_ingested", COUNTER(rows_ingested), "count");
     STAT("commit_groups", COUNTER(commit_groups), "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
-    written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written);
+    written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written) +
+              COUNTER(vlog_bytes_rewritten);
     STAT("user_bytes_written", COUNTER(user_bytes), "bytes");
     STAT("spill_bytes_written", COUNTER(spill_bytes), "bytes");
     STAT("write_amplification", percent(written, COUNTER(user_bytes)), "percent");
@@ -133,6 +143,13 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
         STAT(latency_stat[i][2], latency[i].p999_us, "us");
         STAT(latency_stat[i][3], latency[i].max_us, "us");
     }
+    STAT("value_logs", vlog_count, "count");
+    STAT("value_log_bytes", vlog_bytes, "bytes");
+    STAT("value_bytes_live", live, "bytes");
+    STAT("value_bytes_garbage", dead, "bytes");
+    STAT("value_logs_rewritten", COUNTER(vlog_rewrites), "count");
+    STAT("value_bytes_rewritten", COUNTER(vlog_bytes_rewritten), "bytes");
+    STAT("value_log_memory", lsm_vlogs_memory(db->vlogs), "bytes");
 #undef STAT
 #undef COUNTER
     return n;

@@ -89,6 +89,7 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
     for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
         tree->compression[l] = t->level_compression[l] ? t->level_compression[l]
                                : lsm_level_effort(l, t->compression_level);
+    tree->value_log_bytes = t->value_log_bytes;
     lsm_buf_init(&tree->cmp_name, db->os);
     lsm_buf_append_slice(&tree->cmp_name, t->comparator);
     atomic_init(&tree->dropped, false);
@@ -146,7 +147,7 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
             continue;
         struct lsm_edit_tree t = {
             tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
-            tree->compression_level, lsm_buf_slice(&tree->cmp_name), { 0 }
+            tree->compression_level, lsm_buf_slice(&tree->cmp_name), { 0 }, tree->value_log_bytes
         };
         memcpy(t.level_compression, tree->level_compression, sizeof t.level_compression);
         lsm_edit_add_tree(edit, &t);
@@ -179,6 +180,12 @@ static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tre
             return LSM_MISUSE;
         t->level_compression[l] = o->level_compression[l];
     }
+    t->value_log_bytes = o && o->value_log_bytes ? o->value_log_bytes : LSM_TREE_VALUE_LOG_BYTES;
+    if (t->value_log_bytes == LSM_VALUE_LOG_NONE)
+        t->value_log_bytes = 0;
+    else if (t->value_log_bytes < 64)
+        return lsm_fail(LSM_MISUSE, "values of %u bytes are too small for value logs: 64 and more",
+                        t->value_log_bytes);
     if (o && o->comparator) {
         if (lsm_comparator_check(o->comparator))
             return LSM_MISUSE;

@@ -21,10 +21,11 @@
 #define QUIET_WAIT_US 20000u            /* how often an undecided store is looked at */
 #define THROTTLE_WAIT_US 30000000u      /* then the writer goes on: better than a dead lock */
 #define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store */
+#define SEPARATE_BYTES_MIN (UINT64_C(8) << 10)  /* a flush of less makes no value logs */
 
 /* ---- obsolete tables ---- */
 
-static void obsolete_number(struct lsm_db *db, uint64_t number)
+static void obsolete_number(struct lsm_db *db, uint64_t number, bool is_vlog)
 {
     db->os->mutex_lock(db->obsolete_mutex);
     if (db->obsolete_count == db->obsolete_cap) {
@@ -37,13 +38,18 @@ static void obsolete_number(struct lsm_db *db, uint64_t number)
     }
     /* No memory: the file stays until the next open sweeps it. */
     if (db->obsolete_count < db->obsolete_cap)
-        db->obsolete[db->obsolete_count++] = number;
+        db->obsolete[db->obsolete_count++] = (struct lsm_obsolete){ number, is_vlog };
     db->os->mutex_unlock(db->obsolete_mutex);
 }
 
 void lsm_worker_obsolete(void *ctx, const struct lsm_run *run)
 {
-    obsolete_number(ctx, run->meta.number);
+    obsolete_number(ctx, run->meta.number, false);
+}
+
+void lsm_worker_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta)
+{
+    obsolete_number(ctx, meta->number, true);
 }
 
 struct old_files {
@@ -85,18 +91,21 @@ void lsm_worker_sweep(struct lsm_db *db)
     char name[LSM_FILENAME_SIZE];
 
     for (;;) {
-        uint64_t number = 0;
+        struct lsm_obsolete o = { 0, false };
         db->os->mutex_lock(db->obsolete_mutex);
-        for (uint32_t i = db->obsolete_count; i-- > 0 && !number;)
-            if (!unit_has(db, db->obsolete[i])) {
-                number = db->obsolete[i];
+        for (uint32_t i = db->obsolete_count; i-- > 0 && !o.number;)
+            if (db->obsolete[i].is_vlog || !unit_has(db, db->obsolete[i].number)) {
+                o = db->obsolete[i];
                 db->obsolete[i] = db->obsolete[--db->obsolete_count];
             }
         db->os->mutex_unlock(db->obsolete_mutex);
-        if (!number)
+        if (!o.number)
             break;
-        lsm_tables_forget(db->tables, number);
-        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, number));
+        if (o.is_vlog)
+            lsm_vlogs_forget(db->vlogs, o.number);
+        else
+            lsm_tables_forget(db->tables, o.number);
+        db->os->file_remove(db->dir, lsm_filename(name, o.is_vlog ? LSM_FILE_VLOG : LSM_FILE_TABLE, o.number));
     }
     lsm_buf_init(&old.names, db->os);
     lsm_db_lock(db);
@@ -205,6 +214,9 @@ static void fill_build(struct lsm_db *db, struct lsm_build *b, const struct lsm_
     b->table.tree_name = lsm_buf_slice(&tree->name);
     b->compressor = compressor;
     b->file_mode = db->file_mode;
+    b->values.bytes_min = tree->value_log_bytes;
+    b->values.options = (struct lsm_vlog_options){
+        tree->compression_level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD, tree->compression_level };
     b->snapshots = snapshots;
     b->snapshot_count = snapshot_count;
     b->ctx = db;
@@ -240,6 +252,7 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     struct lsm_ranges *ranges = NULL;
     struct lsm_range_set set;
     struct lsm_build *b;
+    uint64_t bytes = 0;
     size_t count = 0;
     int rc = sources ? LSM_OK : lsm_nomem();
 
@@ -248,6 +261,7 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     for (uint32_t i = 0; i < to && rc == LSM_OK; i++, unit = unit->older) {
         if (i < from || !unit->mem)
             continue;
+        bytes += lsm_memtable_bytes(unit->mem);
         rc = lsm_memtable_iter_new(unit->mem, tree->id, tree->cmp, unit->seq_add, &sources[count]);
         if (rc == LSM_OK)
             count++;
@@ -270,10 +284,13 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
     rc = add_build(f, &b);
     if (rc == LSM_OK) {
         fill_build(db, b, tree, compressor, f->snapshots, f->snapshot_count);
+        if (bytes < SEPARATE_BYTES_MIN)
+            b->values.bytes_min = 0;    /* a compaction will do it: not a file for a few values */
         b->ranges = ranges;
         rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->compression, &f->edit);
         b->ranges = NULL;
-        atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written + b->values.bytes_written,
+                                  memory_order_relaxed);
     }
     lsm_ranges_free(ranges);
     lsm_iter_close(it);
@@ -468,9 +485,23 @@ static void forget_dropped(struct flush *f)
         if (tree && !atomic_load(&tree->dropped))
             added[kept++] = added[i];
         else
-            obsolete_number(f->db, added[i].meta.number);
+            obsolete_number(f->db, added[i].meta.number, false);
     }
     f->edit.added.size = kept * sizeof *added;
+    struct lsm_vlog_meta *vlogs = (void *)f->edit.vlogs.data;
+    kept = 0;
+    count = lsm_edit_vlog_count(&f->edit);
+    for (size_t i = 0; i < count; i++) {
+        struct lsm_tree *tree;
+        lsm_db_lock(f->db);
+        tree = lsm_tree_by_id(f->db, vlogs[i].tree);
+        lsm_db_unlock(f->db);
+        if (tree && !atomic_load(&tree->dropped))
+            vlogs[kept++] = vlogs[i];
+        else
+            obsolete_number(f->db, vlogs[i].number, true);
+    }
+    f->edit.vlogs.size = kept * sizeof *vlogs;
 }
 
 static int install(struct flush *f)
@@ -580,6 +611,8 @@ int lsm_worker_flush(struct lsm_db *db)
             char name[LSM_FILENAME_SIZE];
             db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, f.builds[i].metas[k]->number));
         }
+        if (rc && !uncertain)
+            lsm_values_remove(&f.builds[i]);
         lsm_build_clear(&f.builds[i]);
     }
     lsm_mem_free(db->os, f.builds);
@@ -741,6 +774,7 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
     struct job_run run = { db, tree };
     struct lsm_policy policy;
     struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables,
+                              .vlogs = db->vlogs, .version = version,
                              .ctx = &run, .new_file = job_new_file, .pause = compact_pause,
                              .install = compact_install };
     struct lsm_compressor *compressor;
@@ -772,7 +806,8 @@ static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_ve
         lsm_compressor_put(db->compressors, compressor);
     }
     lsm_mem_free(db->os, snapshots);
-    atomic_fetch_add_explicit(&db->counters.compact_bytes_written, c.build.bytes_written, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.compact_bytes_written,
+                              c.build.bytes_written + c.build.values.bytes_written, memory_order_relaxed);
     job_ends(db, job, &c.build, started, rc);
     if (rc == LSM_NOTFOUND)
         return LSM_OK;          /* the tree was dropped meanwhile */
@@ -887,6 +922,28 @@ static int compact_tree(struct lsm_db *db, struct lsm_tree *tree)
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
+/* One value log that is mostly garbage. LSM_DONE: none. */
+static int reclaim_once(struct lsm_db *db)
+{
+    int rc;
+
+    lsm_db_lock(db);
+    if (db->compacting || db->compact_wait) {
+        lsm_db_unlock(db);
+        return LSM_DONE;
+    }
+    db->compacting = true;
+    lsm_db_unlock(db);
+    rc = lsm_reclaim_one(db);
+    lsm_db_lock(db);
+    db->compacting = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_worker_sweep(db);
+    return rc;
+}
+
 int lsm_db_flush(struct lsm_db *db)
 {
     int rc = lsm_db_usable(db);
@@ -934,6 +991,10 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
         if (tree)
             break;
     }
+    while (rc == LSM_OK)
+        rc = lsm_reclaim_one(db);
+    if (rc == LSM_DONE)
+        rc = LSM_OK;
     lsm_db_lock(db);
     db->compacting = false;
     db->os->cond_broadcast(db->changed);
@@ -966,7 +1027,9 @@ static int step(struct lsm_db *db)
     if (wait)
         return LSM_DONE;
     rc = drop_once(db);
-    return rc == LSM_DONE ? compact_once(db) : rc;
+    if (rc == LSM_DONE)
+        rc = compact_once(db);
+    return rc == LSM_DONE ? reclaim_once(db) : rc;
 }
 
 static void note_failure(struct lsm_db *db, int rc)

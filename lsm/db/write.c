@@ -49,8 +49,10 @@ int lsm_write_begin(struct lsm_db *db)
    may hear that they are obsolete. */
 static void abandon(struct lsm_version *version)
 {
-    if (version)
+    if (version) {
         version->obsolete = NULL;
+        version->obsolete_vlog = NULL;
+    }
     lsm_version_unref(version);
 }
 

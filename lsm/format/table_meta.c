@@ -3,7 +3,7 @@
  *
  *     table_meta := number tree size_bytes raw_bytes entries tombstones range_deletes
  *                   seq_add seq_min seq_max created_us            (varints)
- *                   smallest:bytes largest:bytes
+ *                   smallest:bytes largest:bytes refs:bytes (vlog_meta.h)
  *
  * Whether smallest <= largest is for the reader to check who knows the tree's
  * order (version.c).
@@ -13,10 +13,11 @@
 #include <assert.h>
 
 #include "lsm/format/table_meta.h"
+#include "lsm/format/vlog_meta.h"
 
 struct lsm_table_meta *lsm_table_meta_copy(struct lsm_os *os, const struct lsm_table_meta *meta)
 {
-    size_t keys = meta->smallest.size + meta->largest.size;
+    size_t keys = meta->smallest.size + meta->largest.size + meta->refs.size;
     struct lsm_table_meta *copy = lsm_mem_alloc(os, sizeof(*copy) + keys);
     uint8_t *p;
 
@@ -31,6 +32,10 @@ struct lsm_table_meta *lsm_table_meta_copy(struct lsm_os *os, const struct lsm_t
     if (meta->largest.size)
         memcpy(p, meta->largest.data, meta->largest.size);
     copy->largest.data = p;
+    p += meta->largest.size;
+    if (meta->refs.size)
+        memcpy(p, meta->refs.data, meta->refs.size);
+    copy->refs.data = p;
     return copy;
 }
 
@@ -55,6 +60,7 @@ void lsm_table_meta_encode(struct lsm_buf *out, const struct lsm_table_meta *met
     lsm_buf_put_varint(out, meta->created_us);
     lsm_buf_put_bytes(out, meta->smallest);
     lsm_buf_put_bytes(out, meta->largest);
+    lsm_buf_put_bytes(out, meta->refs);
 }
 
 bool lsm_table_meta_decode(struct lsm_reader *r, struct lsm_table_meta *meta)
@@ -72,10 +78,11 @@ bool lsm_table_meta_decode(struct lsm_reader *r, struct lsm_table_meta *meta)
     meta->created_us = lsm_read_varint(r);
     meta->smallest = lsm_read_bytes(r);
     meta->largest = lsm_read_bytes(r);
+    meta->refs = lsm_read_bytes(r);
 
     if (meta->smallest.size > LSM_KEY_SIZE_MAX || meta->largest.size > LSM_KEY_SIZE_MAX ||
         meta->seq_add > LSM_SEQ_MAX || meta->seq_max > LSM_SEQ_MAX ||
-        meta->seq_min > meta->seq_max)
+        meta->seq_min > meta->seq_max || !lsm_vlog_refs_are_good(meta->refs))
         r->bad = true;
     return !r->bad;
 }

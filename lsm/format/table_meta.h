@@ -20,6 +20,7 @@ struct lsm_table_meta {
     uint64_t seq_min, seq_max;
     uint64_t created_us;        /* wall clock, for the age */
     struct lsm_slice smallest, largest;     /* user keys; owned by whoever owns the struct */
+    struct lsm_slice refs;      /* to value logs (vlog_meta.h), encoded; owned as the keys are */
 };
 
 /* A copy whose keys live in the same allocation: lsm_mem_free frees it. NULL: no memory. */

@@ -741,7 +741,7 @@ int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
         return rc;
     }
     t->memory = sizeof *t + sizeof *t->meta + meta->smallest.size + meta->largest.size +
-                lsm_block_memory(t->top) + t->top->count * sizeof *t->parts +
+                meta->refs.size + lsm_block_memory(t->top) + t->top->count * sizeof *t->parts +
                 (t->ranges ? t->ranges->memory : 0);
     atomic_fetch_add(&ts->memory, t->memory);
     atomic_fetch_add(&ts->opens, 1);

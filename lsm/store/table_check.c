@@ -8,6 +8,7 @@
  * Threads: any.
  */
 #include "lsm/format/filter.h"
+#include "lsm/format/vlog_meta.h"
 #include "lsm/store/table_open.h"
 
 struct totals {
@@ -21,6 +22,8 @@ struct check {
     struct lsm_slice filter_bytes;
     struct totals part, all;
     struct lsm_ranges *ranges;          /* as they stand in the file now */
+    struct lsm_vlog_refs refs;          /* of the rows */
+    struct lsm_buf refs_encoded;
 };
 
 static int corrupt(const struct check *c, uint64_t off, const char *why)
@@ -49,6 +52,14 @@ static int check_block(struct check *c, const struct lsm_table_part *part,
         c->part.entries++;
         c->part.tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE;
         c->part.raw_bytes += key.size + value.size;
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG) {
+            struct lsm_vlog_handle handle;
+            if (!lsm_vlog_handle_decode(value, &handle))
+                return corrupt(c, part->data_off, "a row is not a handle of a value");
+            lsm_vlog_refs_add(&c->refs, handle.id, handle.size);
+            if (c->refs.list.rc)
+                return c->refs.list.rc;
+        }
         if (seq < c->part.seq_min)
             c->part.seq_min = seq;
         if (seq > c->part.seq_max)
@@ -109,7 +120,7 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
     const struct lsm_table *t = c->table;
     const uint64_t off = t->footer.properties_off;
     struct lsm_slice payload, name, value, last = { NULL, 0 };
-    uint32_t known = 0, expected = c->ranges ? 9 : 8;
+    uint32_t known = 0, expected = 8u + (c->ranges != NULL) + (c->refs_encoded.size > 0);
     struct lsm_reader r;
     int rc = lsm_table_read(c->table, off, t->footer.properties_size, LSM_BLOCK_PROPERTIES,
                             &c->filter, &payload);
@@ -133,6 +144,8 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
             ok = is_u64(value, c->ranges->count);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RAW_BYTES)))
             ok = is_u64(value, c->all.raw_bytes);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_REFS)))
+            ok = lsm_slice_equal(value, lsm_buf_slice(&c->refs_encoded));
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)))
             ok = is_u64(value, c->all.seq_max);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MIN)))
@@ -212,6 +225,8 @@ static int check_meta(const struct check *c, struct lsm_slice smallest, struct l
     if (m->entries != c->all.entries || m->tombstones != c->all.tombstones ||
         m->raw_bytes != c->all.raw_bytes)
         return corrupt(c, 0, "the rows are not what the MANIFEST counts");
+    if (!lsm_slice_equal(m->refs, lsm_buf_slice(&c->refs_encoded)))
+        return corrupt(c, 0, "the rows do not refer to the values that the MANIFEST counts");
     if ((m->entries || m->range_deletes) &&
         (m->seq_min != c->all.seq_min + m->seq_add ||
          m->seq_max != c->all.seq_max + m->seq_add))
@@ -254,11 +269,16 @@ int lsm_table_check(struct lsm_table *table)
     lsm_buf_init(&first, os);
     lsm_buf_init(&last, os);
     totals_reset(&c.all);
+    lsm_vlog_refs_init(&c.refs, os);
+    lsm_buf_init(&c.refs_encoded, os);
     rc = check_frame(&c);
     for (uint32_t p = 0; rc == LSM_OK && p < table->top->count; p++)
         rc = check_part(&c, p);
     if (c.all.entries == 0)
         c.all.seq_min = 0;
+    lsm_vlog_refs_encode(&c.refs, &c.refs_encoded);
+    if (rc == LSM_OK)
+        rc = c.refs_encoded.rc;
     if (rc == LSM_OK)
         rc = end_keys(&c, &first, &last);
     if (rc == LSM_OK)
@@ -270,6 +290,8 @@ int lsm_table_check(struct lsm_table *table)
     if (rc == LSM_OK)
         rc = check_meta(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
     lsm_ranges_free(c.ranges);
+    lsm_vlog_refs_clear(&c.refs);
+    lsm_buf_clear(&c.refs_encoded);
     lsm_buf_clear(&first);
     lsm_buf_clear(&last);
     lsm_table_scratch_clear(&c.scratch);

@@ -19,6 +19,7 @@
 #define LSM_TABLE_PRIVATE "private"
 #define LSM_TABLE_RANGE_DELETES "range_deletes"   /* only where there are some */
 #define LSM_TABLE_RAW_BYTES "raw_bytes"
+#define LSM_TABLE_REFS "refs"            /* vlog_meta.h; not there: none */
 #define LSM_TABLE_SEQ_MAX "seq_max"
 #define LSM_TABLE_SEQ_MIN "seq_min"
 #define LSM_TABLE_SMALLEST "smallest"

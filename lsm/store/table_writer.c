@@ -22,6 +22,7 @@
 
 #include "lsm/format/filename.h"
 #include "lsm/format/filter.h"
+#include "lsm/format/vlog_meta.h"
 #include "lsm/store/table_format.h"
 #include "lsm/util/hash.h"
 
@@ -66,6 +67,8 @@ struct lsm_table_writer {
     struct lsm_buf ranges;              /* encoded */
     struct lsm_buf range_first, range_end;      /* of the first, of the last */
     struct run range;                   /* entries: stretches */
+    struct lsm_vlog_refs refs;          /* of the rows to value logs */
+    struct lsm_buf refs_encoded;
 };
 
 static void fail(struct lsm_table_writer *w, int rc)
@@ -241,6 +244,8 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     lsm_buf_init(&w->ranges, os);
     lsm_buf_init(&w->range_first, os);
     lsm_buf_init(&w->range_end, os);
+    lsm_vlog_refs_init(&w->refs, os);
+    lsm_buf_init(&w->refs_encoded, os);
     lsm_block_builder_init(&w->data, os);
     lsm_block_builder_init(&w->index, os);
     lsm_block_builder_init(&w->top, os);
@@ -290,6 +295,18 @@ static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_
     return w->rc == LSM_OK;
 }
 
+static void count_ref(struct lsm_table_writer *w, struct lsm_slice value)
+{
+    struct lsm_vlog_handle handle;
+
+    if (!lsm_vlog_handle_decode(value, &handle)) {
+        fail(w, lsm_corrupt(w->name, place(w), "a row to be written is not a handle of a value"));
+        return;
+    }
+    lsm_vlog_refs_add(&w->refs, handle.id, handle.size);
+    fail(w, w->refs.list.rc);
+}
+
 void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
                           struct lsm_slice value)
 {
@@ -312,6 +329,11 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
     }
     if (!accept_key(w, key, tag))
         return;
+    if (lsm_tag_kind(tag) == LSM_KIND_VLOG) {
+        count_ref(w, value);
+        if (w->rc)
+            return;
+    }
     lsm_block_builder_add(&w->data, key, tag, value);
     fail(w, w->data.rc);
     run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
@@ -384,6 +406,8 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
     if (meta->range_deletes)
         put_property_u64(b, LSM_TABLE_RANGE_DELETES, meta->range_deletes);
     put_property_u64(b, LSM_TABLE_RAW_BYTES, meta->raw_bytes);
+    if (meta->refs.size)
+        put_property(b, LSM_TABLE_REFS, meta->refs);
     put_property_u64(b, LSM_TABLE_SEQ_MAX, meta->seq_max);
     put_property_u64(b, LSM_TABLE_SEQ_MIN, meta->seq_min);
     put_property(b, LSM_TABLE_SMALLEST, meta->smallest);
@@ -460,6 +484,9 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
     meta->raw_bytes = w->raw - w->table.entries * ROW_OVERHEAD;
     meta->range_deletes = w->range.entries;
     set_bounds(w, meta);
+    lsm_vlog_refs_encode(&w->refs, &w->refs_encoded);
+    fail(w, w->refs_encoded.rc);
+    meta->refs = lsm_buf_slice(&w->refs_encoded);
 
     if (w->range.entries) {
         put_sealed(w, lsm_buf_slice(&w->ranges), LSM_BLOCK_RANGE_DELETE, LSM_CODEC_NONE,
@@ -503,5 +530,7 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
     lsm_buf_clear(&w->ranges);
     lsm_buf_clear(&w->range_first);
     lsm_buf_clear(&w->range_end);
+    lsm_vlog_refs_clear(&w->refs);
+    lsm_buf_clear(&w->refs_encoded);
     lsm_mem_free(os, w);
 }

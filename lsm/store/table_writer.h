@@ -15,9 +15,9 @@
  *     range_delete := stretches of range deletes (format/ranges.h), within smallest and largest
  *     properties:= (name:bytes value:bytes)*     sorted; unknown names are skipped; known are
  *                  comparator (empty: bytes) entries largest raw_bytes seq_max seq_min smallest
- *                  tombstones writer      numbers as u64; range_deletes (stretches) if there are some
- *                  and, for a repair that has no MANIFEST: tree (its name), private (empty; a
- *                  transaction's rows, numbered from 1)
+ *                  tombstones writer      numbers as u64; if there are some range_deletes (stretches)
+ *                  and refs (to value logs, vlog_meta.h); and, for a repair that has no MANIFEST:
+ *                  tree (its name), private (empty; a transaction's rows, numbered from 1)
  *     footer    := top_index off:u64 size:u32  properties off:u64 size:u32  range_delete off:u64 size:u32
  *                  header's 56 bytes again, but magic "LSMTABF\n"  and sum over the whole footer
  *
@@ -63,7 +63,7 @@ void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo,
                                 const uint64_t *seqs, uint32_t count);
 uint64_t lsm_table_writer_size(const struct lsm_table_writer *w);      /* bytes so far, about */
 uint64_t lsm_table_writer_entries(const struct lsm_table_writer *w);
-/* Write the rest and sync the file (not the directory). *meta's keys are owned by the writer and
+/* Write the rest and sync the file (not the directory). *meta's keys and refs are the writer's and
    live until close; created_us and seq_add are 0. */
 int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *meta);
 /* Free; without a successful finish the file is removed. */

@@ -27,7 +27,7 @@
 enum {
     TAG_NEXT_FILE = 1, TAG_NEXT_TREE, TAG_LOG, TAG_SEQ, TAG_ROOT, TAG_DECIDED, TAG_FLOOR, TAG_TXID,
     TAG_MEMORY, TAG_CARRIED, TAG_LOG_END,
-    TAG_TREE = 16, TAG_DROP, TAG_ADD, TAG_REMOVE,
+    TAG_TREE = 16, TAG_DROP, TAG_ADD, TAG_REMOVE, TAG_VLOG,
     TAG_EMPTY = 127,
     TAG_SKIP_MIN = 128
 };
@@ -47,6 +47,7 @@ void lsm_edit_init(struct lsm_edit *e, struct lsm_os *os)
     lsm_buf_init(&e->dropped, os);
     lsm_buf_init(&e->added, os);
     lsm_buf_init(&e->removed, os);
+    lsm_buf_init(&e->vlogs, os);
 }
 
 void lsm_edit_clear(struct lsm_edit *e)
@@ -55,6 +56,7 @@ void lsm_edit_clear(struct lsm_edit *e)
     lsm_buf_clear(&e->dropped);
     lsm_buf_clear(&e->added);
     lsm_buf_clear(&e->removed);
+    lsm_buf_clear(&e->vlogs);
     lsm_edit_init(e, e->os);
 }
 
@@ -92,6 +94,16 @@ void lsm_edit_remove_table(struct lsm_edit *e, uint32_t level, uint32_t tree, ui
 
     assert(level < LSM_LEVEL_COUNT_MAX);
     append(e, &e->removed, &table, sizeof(table));
+}
+
+void lsm_edit_add_vlog(struct lsm_edit *e, const struct lsm_vlog_meta *meta)
+{
+    append(e, &e->vlogs, meta, sizeof(*meta));
+}
+
+size_t lsm_edit_vlog_count(const struct lsm_edit *e)
+{
+    return e->vlogs.size / sizeof(struct lsm_vlog_meta);
 }
 
 size_t lsm_edit_tree_count(const struct lsm_edit *e)
@@ -177,6 +189,7 @@ void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out)
         lsm_buf_put_u32(&field, (uint32_t)trees[i].compression_level);
         lsm_buf_put_bytes(&field, trees[i].name);
         lsm_buf_put_bytes(&field, trees[i].comparator);
+        lsm_buf_put_varint(&field, trees[i].value_log_bytes);
         if (memcmp(trees[i].level_compression, no_levels, sizeof no_levels) != 0)
             for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
                 lsm_buf_put_u32(&field, (uint32_t)trees[i].level_compression[l]);
@@ -196,6 +209,10 @@ void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out)
         lsm_buf_put_varint(&field, added[i].level);
         lsm_table_meta_encode(&field, &added[i].meta);
         put_field(out, TAG_ADD, &field);
+    }
+    for (size_t i = 0; i < lsm_edit_vlog_count(e); i++) {
+        lsm_vlog_meta_encode(&field, &lsm_edit_vlogs(e)[i]);
+        put_field(out, TAG_VLOG, &field);
     }
     if (out->size == begin)
         put_field(out, TAG_EMPTY, &field);
@@ -264,6 +281,7 @@ static const char *read_tree(struct lsm_edit *e, struct lsm_reader *r)
     tree.compression_level = (int32_t)lsm_read_u32(r);
     tree.name = lsm_read_bytes(r);
     tree.comparator = lsm_read_bytes(r);
+    tree.value_log_bytes = lsm_read_varint32(r);
     for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX && lsm_reader_left(r); l++)
         tree.level_compression[l] = (int32_t)lsm_read_u32(r);
     if (r->bad)
@@ -325,7 +343,12 @@ int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file
                 lsm_edit_drop_tree(e, id);
         } else if (tag == TAG_ADD || tag == TAG_REMOVE)
             why = read_table(e, (unsigned)tag, &field);
-        else if (tag != TAG_EMPTY)
+        else if (tag == TAG_VLOG) {
+            struct lsm_vlog_meta meta;
+
+            if (lsm_vlog_meta_decode(&field, &meta))
+                lsm_edit_add_vlog(e, &meta);
+        } else if (tag != TAG_EMPTY)
             return lsm_fail(LSM_FORMAT, "%s: written by a newer version (field %u at offset %llu); "
                             "open it with that", file, (unsigned)tag, (unsigned long long)at);
 

@@ -6,13 +6,16 @@
  * Unknown tags below 128 are an error (LSM_FORMAT: written by a newer version),
  * from 128 on they are skipped. An edit is applied as a set: first its trees
  * come and go, then tables are removed, then added. A table that is removed and
- * added in one edit has moved to another level.
+ * added in one edit has moved to another level. A value log that is added under
+ * the id of one that is there is its rewritten file. None is ever removed: it is
+ * gone with the last table that refers to it.
  */
 #ifndef LSM_VERSION_EDIT_H
 #define LSM_VERSION_EDIT_H
 
 #include "lsm/format/record.h"
 #include "lsm/format/table_meta.h"
+#include "lsm/format/vlog_meta.h"
 
 struct lsm_edit_tree {          /* a tree that is created, or (in a snapshot) exists */
     uint32_t id;
@@ -22,6 +25,7 @@ struct lsm_edit_tree {          /* a tree that is created, or (in a snapshot) ex
     struct lsm_slice comparator;        /* its name; empty: bytes */
     /* By level, as in lsm_tree_options; all 0: not written. */
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];
+    uint32_t value_log_bytes;           /* values from this size on stand in value logs */
 };
 
 enum lsm_edit_has {
@@ -49,6 +53,7 @@ struct lsm_edit {
     struct lsm_buf dropped;     /* u32 tree ids */
     struct lsm_buf added;       /* struct lsm_edit_table */
     struct lsm_buf removed;     /* struct lsm_edit_table, only level, meta.tree, meta.number */
+    struct lsm_buf vlogs;       /* struct lsm_vlog_meta, added or rewritten */
     int rc;                     /* latched */
 };
 
@@ -65,10 +70,16 @@ void lsm_edit_add_tree(struct lsm_edit *e, const struct lsm_edit_tree *tree);
 void lsm_edit_drop_tree(struct lsm_edit *e, uint32_t id);
 void lsm_edit_add_table(struct lsm_edit *e, uint32_t level, const struct lsm_table_meta *meta);
 void lsm_edit_remove_table(struct lsm_edit *e, uint32_t level, uint32_t tree, uint64_t number);
+void lsm_edit_add_vlog(struct lsm_edit *e, const struct lsm_vlog_meta *meta);
 size_t lsm_edit_tree_count(const struct lsm_edit *e);
 size_t lsm_edit_added_count(const struct lsm_edit *e);
 size_t lsm_edit_removed_count(const struct lsm_edit *e);
 size_t lsm_edit_dropped_count(const struct lsm_edit *e);
+size_t lsm_edit_vlog_count(const struct lsm_edit *e);
+static inline const struct lsm_vlog_meta *lsm_edit_vlogs(const struct lsm_edit *e)
+{
+    return (const void *)e->vlogs.data;
+}
 static inline const struct lsm_edit_tree *lsm_edit_trees(const struct lsm_edit *e)
 {
     return (const void *)e->trees.data;

@@ -90,6 +90,7 @@ static void version_free(struct lsm_version *v, const struct lsm_version *told_b
     for (uint32_t i = 0; i < v->tree_count; i++)
         tree_unref(v->trees[i], told_by);
     lsm_mem_free(v->os, v->trees);
+    lsm_version_unref_vlogs(v, told_by);
     lsm_mem_free(v->os, v);
 }
 
@@ -180,6 +181,8 @@ void lsm_version_to_edit(const struct lsm_version *v, struct lsm_edit *edit)
                 lsm_edit_add_table(edit, l, &level->runs[i]->meta);
         }
     }
+    for (uint32_t i = 0; i < v->vlog_count; i++)
+        lsm_edit_add_vlog(edit, &v->vlogs[i].file->meta);
 }
 
 /* ---- applying ----------------------------------------------------------- */
@@ -379,7 +382,7 @@ static struct lsm_run *find_moved(const struct work *w, const struct lsm_table_m
 static struct lsm_run *run_new(struct lsm_os *os, const struct lsm_table_meta *meta)
 {
     struct lsm_run *run = lsm_mem_zalloc(os, sizeof(*run) + meta->smallest.size +
-                                             meta->largest.size);
+                                             meta->largest.size + meta->refs.size);
     uint8_t *keys;
 
     if (!run)
@@ -395,6 +398,10 @@ static struct lsm_run *run_new(struct lsm_os *os, const struct lsm_table_meta *m
     if (meta->largest.size)
         memcpy(keys, meta->largest.data, meta->largest.size);
     run->meta.largest.data = keys;
+    keys += meta->largest.size;
+    if (meta->refs.size)
+        memcpy(keys, meta->refs.data, meta->refs.size);
+    run->meta.refs.data = keys;
     return run;
 }
 
@@ -695,6 +702,24 @@ static int take_lists(struct work *w, const struct lsm_edit *edit)
     return LSM_OK;
 }
 
+static int apply_vlogs(const struct work *w, struct lsm_version *v, const struct lsm_edit *edit)
+{
+    struct lsm_run **runs = lsm_mem_alloc(w->os, (w->removed_count + w->added_count) *
+                                                     sizeof(*runs) + 1);
+    int rc;
+
+    if (!runs)
+        return lsm_nomem();
+    for (size_t i = 0; i < w->removed_count; i++)
+        runs[i] = w->removed[i].run;
+    for (size_t i = 0; i < w->added_count; i++)
+        runs[w->removed_count + i] = w->added[i].run;
+    rc = lsm_version_apply_vlogs(v, w->base, edit, runs, w->removed_count,
+                                 runs + w->removed_count, w->added_count);
+    lsm_mem_free(w->os, runs);
+    return rc;
+}
+
 int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edit,
                       struct lsm_version **version)
 {
@@ -716,6 +741,7 @@ int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edi
     if (rc != LSM_OK)
         goto out;
 
+    v->obsolete_vlog = base->obsolete_vlog;
     v->number_max = base->number_max;
     for (size_t i = 0; i < w.added_count; i++) {
         if (w.added[i].table->meta.number > v->number_max)
@@ -729,6 +755,8 @@ int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edi
     }
     v->trees = lsm_mem_zalloc(w.os, (base->tree_count + w.created_count) * sizeof(*v->trees) + 1);
     rc = v->trees ? build_trees(&w, v) : lsm_nomem();
+    if (rc == LSM_OK)
+        rc = apply_vlogs(&w, v, edit);
     if (rc == LSM_OK) {
         check_version(v);
         *version = v;

@@ -31,6 +31,20 @@ struct lsm_run {
     struct lsm_os *os;
 };
 
+/* The file of a value log, shared by all versions that have it. */
+struct lsm_vlog_file {
+    struct lsm_vlog_meta meta;
+    atomic_uint refs;                   /* versions that have it */
+    struct lsm_os *os;
+};
+
+/* A value log in a version. Live is what the version's tables refer to; between the slices of a
+   compaction two tables may refer to one value, and it counts twice. */
+struct lsm_version_vlog {
+    struct lsm_vlog_file *file;
+    uint64_t live_count, live_bytes;    /* sealed, as meta.value_bytes */
+};
+
 /* A run of its own, with one reference: a private table before the MANIFEST knows it. */
 int lsm_run_new(struct lsm_os *os, const struct lsm_table_meta *meta, struct lsm_run **run);
 void lsm_run_ref(struct lsm_run *run);
@@ -55,13 +69,17 @@ struct lsm_version {
     struct lsm_os *os;
     struct lsm_tree_version **trees;    /* by id, ascending */
     uint32_t tree_count;
+    struct lsm_version_vlog *vlogs;     /* by id, ascending; each has something live */
+    uint32_t vlog_count;
     uint64_t number_max;                /* no table of it or of its ancestors has a higher number */
     /* Told once per run, when the last version that has it goes (also at close: set it to NULL in
        the newest version first). From the thread of that unref. May be NULL. */
     void (*obsolete)(void *ctx, const struct lsm_run *run);
+    /* The same for the file of a value log. Set behind lsm_version_new; descendants take it over. */
+    void (*obsolete_vlog)(void *ctx, const struct lsm_vlog_meta *meta);
     /* The order of a tree's keys. NULL, or a NULL answer: bytes. */
     const struct lsm_comparator *(*comparator)(void *ctx, uint32_t tree);
-    void *ctx;                          /* of both */
+    void *ctx;                          /* of all three */
 };
 
 /* The empty version. Its descendants take over the callbacks. */
@@ -75,14 +93,26 @@ void lsm_version_unref(struct lsm_version *v);          /* any thread; NULL is f
  * `base` with `edit` applied, one reference. A table that is removed and added
  * moves: its run stays the same. Comparators of trees that the edit creates are
  * asked for. LSM_NOMEM. LSM_CORRUPT: the edit does not fit (removes what is not
- * there, adds what is there, overlap below level 0, unknown tree).
+ * there, adds what is there, overlap below level 0, unknown tree or value log).
  */
 int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edit,
                       struct lsm_version **version);
 /* NULL: there is none. */
 const struct lsm_tree_version *lsm_version_tree(const struct lsm_version *v, uint32_t tree);
-/* Append every table of v to a snapshot edit, which borrows the keys: keep v until that is done. */
+/* Append every table and value log of v to a snapshot edit, which borrows keys: keep v until that is
+   done. */
 void lsm_version_to_edit(const struct lsm_version *v, struct lsm_edit *edit);
+
+/* NULL: no table refers to a log of this id. */
+const struct lsm_version_vlog *lsm_version_vlog(const struct lsm_version *v, uint64_t id);
+
+/* ---- version_vlog.c, for version.c ---- */
+/* Give `v`, whose trees are made, the value logs of `base` with `edit`; the runs are those that the
+   edit takes out and puts in. LSM_NOMEM. LSM_CORRUPT: a table refers to a log that is not there. */
+int lsm_version_apply_vlogs(struct lsm_version *v, const struct lsm_version *base,
+                            const struct lsm_edit *edit, struct lsm_run *const *out,
+                            size_t out_count, struct lsm_run *const *in, size_t in_count);
+void lsm_version_unref_vlogs(struct lsm_version *v, const struct lsm_version *told_by);
 
 /* In a level below 0: index of the first run whose largest key is >= key; count if none. */
 uint32_t lsm_level_find(const struct lsm_level *level, const struct lsm_comparator *cmp,

@@ -1,7 +1,8 @@
 /*
  * bench_engine.cc -- the engine beside LevelDB, RocksDB and LMDB, in one run.
  *
- *     bench_engine [n=200000] [rounds=1] [memory=MiB] [dir=/tmp] [tsv=FILE] [only=ENGINE,...]
+ *     bench_engine [n=200000] [rounds=1] [memory=MiB] [dir=/tmp] [tsv=FILE]
+ *                  [only=ENGINE,...] [rows=ROW,...]
  *
  * Each engine is a process of its own (this program again), so that its memory,
  * processor time and bytes written are its own; the driver gives them one row of the table
@@ -1226,7 +1227,7 @@ int drive(int argc, char **argv)
 {
     uint64_t n = 200000, memory = 0;
     int rounds = 1;
-    std::string dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", only, tsv_path;
+    std::string dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", only, rows, tsv_path;
     char exe[1024];
     ssize_t size = readlink("/proc/self/exe", exe, sizeof exe - 1);
     std::vector<std::vector<std::vector<measured>>> all;        /* row, engine, round */
@@ -1245,11 +1246,13 @@ int drive(int argc, char **argv)
             dir = value;
         else if (arg.compare(0, 5, "only=") == 0)
             only = "," + value + ",";
+        else if (arg.compare(0, 5, "rows=") == 0)
+            rows = "," + value + ",";
         else if (arg.compare(0, 4, "tsv=") == 0)
             tsv_path = value;
         else
             die("usage: bench_engine [n=200000] [rounds=1] [memory=MiB] [dir=/tmp] [tsv=FILE] "
-                "[only=ENGINE,...]");
+                "[only=ENGINE,...] [rows=ROW,...]");
     }
     if (size <= 0 || n < 10000 || rounds < 1)
         die("n is at least 10000, rounds at least 1");
@@ -1285,6 +1288,8 @@ int drive(int argc, char **argv)
             measured m[ENGINES], two[ENGINES], wrote[ENGINES];
             const row_kind &k = row_kinds[r];
 
+            if (!rows.empty() && rows.find("," + std::string(k.command) + ",") == std::string::npos)
+                continue;
             for (size_t j = 0; j < children.size(); j++) {
                 child &c = children[(j + r + (size_t)round) % children.size()];
                 int i = 0;

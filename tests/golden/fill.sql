@@ -9,6 +9,8 @@
 @TABLE trimmed(a TEXT COLLATE RTRIM, b REAL, c BLOB, PRIMARY KEY(b DESC, c, a); compression=none)@
 @TABLE before(id INTEGER PRIMARY KEY, v)@
 @TABLE dropped(id INTEGER PRIMARY KEY, v)@
+@TABLE long(id INTEGER PRIMARY KEY, v)@
+@TABLE longer(id INTEGER PRIMARY KEY, v; blob_threshold=64, compression=none)@
 CREATE TABLE plain(id INTEGER PRIMARY KEY, v);
 
 INSERT INTO anything VALUES
@@ -28,7 +30,17 @@ INSERT INTO trimmed SELECT t || CASE id % 2 WHEN 0 THEN '  ' ELSE '' END, -r, b 
 INSERT INTO before VALUES(1, 'renamed');
 INSERT INTO dropped SELECT id, t FROM numbers WHERE id < 300;
 INSERT INTO plain VALUES(1, 'ordinary');
+INSERT INTO long WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120)
+  SELECT i, (WITH RECURSIVE w(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM w WHERE k < 40 + i * 3)
+             SELECT group_concat((k + i) * 7919 % 104729, ',') FROM w) FROM n;
+INSERT INTO longer SELECT id, v FROM long;
 @STEP compact anything@
+@STEP compact long@
+@STEP compact longer@
+DELETE FROM long WHERE id > 50 AND id <> 110;
+UPDATE longer SET v = substr(v, 1, 300) WHERE id % 5 = 0;
+@STEP compact long@
+@STEP flush longer@
 @STEP compact numbers@
 @STEP compact people@
 @STEP compact trimmed@

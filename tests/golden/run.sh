@@ -52,7 +52,7 @@ compacts() { shell "INSERT INTO numbers(numbers) VALUES('compact')" "INSERT INTO
 checks() {
     (cd "$work" && sqlite3 -batch store.db <"$top/sql/check.sql") >"$work/check"
     cat "$work/check"
-    [ "$(grep -c ': ok, ' "$work/check")" -eq 5 ] && grep -qx 'database: ok' "$work/check"
+    [ "$(grep -c ': ok, ' "$work/check")" -eq 7 ] && grep -qx 'database: ok' "$work/check"
 }
 # With one byte of a table changed the store says so, and gives no wrong row.
 sees_damage() {

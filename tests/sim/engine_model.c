@@ -305,6 +305,7 @@ static int step_txn(struct model *model, enum model_step step)
 static int step_create(struct model *model)
 {
     struct model_tree *tree = &model->trees[model->tree_count];
+    struct lsm_tree_options options;
     int rc;
 
     if (model->tree_count == MODEL_TREES)
@@ -313,7 +314,10 @@ static int step_create(struct model *model)
     snprintf(tree->name, sizeof tree->name, "tree%d", model->tree_count++);
     tree->create_begin = here(model);
     tree->create_end = tree->drop_begin = tree->drop_end = NOWHERE;
-    rc = lsm_tree_create(model->db, text(tree->name), NULL, &tree->tree);
+    /* In every other tree most values stand in value logs. */
+    lsm_tree_options_init(&options);
+    options.value_log_bytes = model->tree_count % 2 ? 64 : 0;
+    rc = lsm_tree_create(model->db, text(tree->name), &options, &tree->tree);
     if (rc == LSM_OK) {
         tree->create_end = here(model);
     } else {

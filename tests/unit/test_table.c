@@ -1071,7 +1071,7 @@ TEST(table_with_a_wrong_meta_is_found_by_check)
     store_open(&s, 1 << 20, 100);
     rows_random(&r, 500, 200, 20);
     CHECK_OK(write_table(&s, 5, &plain, &r, &meta));
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         wrong = meta;
         switch (i) {
         case 0: wrong.entries++; break;
@@ -1082,6 +1082,7 @@ TEST(table_with_a_wrong_meta_is_found_by_check)
         case 5: wrong.smallest = wrong.largest; break;
         case 6: wrong.largest.size--; break;
         case 7: wrong.range_deletes = 1; break;
+        case 8: wrong.refs = lsm_slice("\x05\x01\x40", 3); break;
         }
         store_forget(&s);
         if (i == 7) {           /* readers need to know: seen at once */

@@ -8,6 +8,7 @@ static struct lsm_table_meta sample(struct lsm_slice smallest, struct lsm_slice 
         .number = 42, .tree = 7, .size_bytes = 1u << 21, .raw_bytes = 5000000, .entries = 30000,
         .tombstones = 12, .range_deletes = 3, .seq_add = 1000, .seq_min = 1001, .seq_max = 31000,
         .created_us = UINT64_C(1700000000000000), .smallest = smallest, .largest = largest,
+        .refs = lsm_slice("\x05\x02\x40\x09\x01\x08", 6),
     };
 }
 
@@ -18,7 +19,7 @@ static bool same(const struct lsm_table_meta *a, const struct lsm_table_meta *b)
            a->tombstones == b->tombstones && a->range_deletes == b->range_deletes &&
            a->seq_add == b->seq_add && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
            a->created_us == b->created_us && lsm_slice_equal(a->smallest, b->smallest) &&
-           lsm_slice_equal(a->largest, b->largest);
+           lsm_slice_equal(a->largest, b->largest) && lsm_slice_equal(a->refs, b->refs);
 }
 
 TEST(table_meta_comes_back_whole_at_every_boundary)
@@ -37,7 +38,7 @@ TEST(table_meta_comes_back_whole_at_every_boundary)
     metas[2] = (struct lsm_table_meta){
         UINT64_MAX, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
         LSM_SEQ_MAX, LSM_SEQ_MAX, LSM_SEQ_MAX, UINT64_MAX,
-        lsm_slice(key, sizeof(key)), lsm_slice(key, sizeof(key)),
+        lsm_slice(key, sizeof(key)), lsm_slice(key, sizeof(key)), lsm_slice(key, 0),
     };
     for (int i = 0; i < 3; i++)
         lsm_table_meta_encode(&out, &metas[i]);
@@ -89,6 +90,7 @@ static bool decodes_with(int i, uint64_t v, size_t smallest_size, size_t largest
         lsm_buf_put_varint(&out, k == i ? v : good[k]);
     lsm_buf_put_bytes(&out, lsm_slice(key, smallest_size));
     lsm_buf_put_bytes(&out, lsm_slice(key, largest_size));
+    lsm_buf_put_bytes(&out, lsm_slice(key, 0));
     r = lsm_reader(lsm_buf_slice(&out));
     ok = lsm_table_meta_decode(&r, &got);
     lsm_buf_clear(&out);

@@ -231,17 +231,21 @@ TEST(schema_options_are_read_and_their_limits_kept)
         const char *option;
         uint32_t block, filter;
         int32_t level;
+        uint32_t values;
     } good[] = {
-        { "block_size=512", 512, 0, 0 },
-        { "BLOCK_SIZE = '64KB'", 65536, 0, 0 },
-        { "block_size=64KiB", 65536, 0, 0 },
-        { "block_size=\"1 mb\"", 1 << 20, 0, 0 },
-        { "filter_bits=0", 0, LSM_FILTER_NONE, 0 },
-        { "bloom_bits=20", 0, 20, 0 },
-        { "compression=none", 0, 0, LSM_COMPRESSION_NONE },
-        { "compression=ZSTD", 0, 0, 0 },
-        { "compression='zstd:19'", 0, 0, 19 },
-        { "compression=zstd:3 -- fast", 0, 0, 3 },
+        { "block_size=512", 512, 0, 0, 0 },
+        { "BLOCK_SIZE = '64KB'", 65536, 0, 0, 0 },
+        { "block_size=64KiB", 65536, 0, 0, 0 },
+        { "block_size=\"1 mb\"", 1 << 20, 0, 0, 0 },
+        { "filter_bits=0", 0, LSM_FILTER_NONE, 0, 0 },
+        { "bloom_bits=20", 0, 20, 0, 0 },
+        { "compression=none", 0, 0, LSM_COMPRESSION_NONE, 0 },
+        { "compression=ZSTD", 0, 0, 0, 0 },
+        { "compression='zstd:19'", 0, 0, 19, 0 },
+        { "compression=zstd:3 -- fast", 0, 0, 3, 0 },
+        { "blob_threshold=64", 0, 0, 0, 64 },
+        { "min_blob_size='1024MB'", 0, 0, 0, 1 << 30 },
+        { "blob_threshold=OFF", 0, 0, 0, LSM_VALUE_LOG_NONE },
     };
     static const char *const bad[][2] = {
         { "block_size=511", "lsm: block_size='511': a size from 512 to 1MB is needed, like 16KB" },
@@ -260,9 +264,14 @@ TEST(schema_options_are_read_and_their_limits_kept)
           "lsm: compression='zstd:0': none, zstd or zstd:1 .. zstd:19 is needed" },
         { "compression='none,zstd:3'",
           "lsm: compression='none,zstd:3': none, zstd or zstd:1 .. zstd:19 is needed" },
+        { "blob_threshold=63", "lsm: blob_threshold='63': off, or a size from 64 to 1024MB is "
+                               "needed, like 4KB" },
+        { "min_blob_size='1025MB'", "lsm: min_blob_size='1025MB': off, or a size from 64 to "
+                                    "1024MB is needed, like 4KB" },
         { "compresion=none", "lsm: unknown option 'compresion' (did you mean 'compression'?)" },
         { "blocksize=4096", "lsm: unknown option 'blocksize' (did you mean 'block_size'?)" },
-        { "x=1", "lsm: unknown option 'x' (there are block_size, compression, filter_bits)" },
+        { "x=1", "lsm: unknown option 'x' (there are "
+          "blob_threshold, block_size, compression, filter_bits)" },
         { "Path='/etc'",
           "lsm: no option 'Path': the store is always <database>-lsm beside the database file" },
         { "sync=off", "lsm: no option 'sync': PRAGMA synchronous says how durable a commit is, as "
@@ -283,6 +292,7 @@ TEST(schema_options_are_read_and_their_limits_kept)
             CHECK_INT(s->options.block_bytes, good[i].block);
             CHECK_INT(s->options.filter_bits, good[i].filter);
             CHECK_INT(s->options.compression_level, good[i].level);
+            CHECK_INT(s->options.value_log_bytes, good[i].values);
         }
         lsm_vtab_schema_free(s);
     }

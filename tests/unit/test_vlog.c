@@ -1,0 +1,332 @@
+/*
+ * test_vlog.c -- value logs: what was written comes back, through a copy too;
+ * every handle that is not exactly one that was given is refused; a file that is
+ * missing, cut, foreign or damaged is LSM_CORRUPT and never another value.
+ */
+#include "lsm/store/vlog.h"
+
+#include "lsm/format/filename.h"
+#include "lsm/store/vlog_format.h"
+#include "lsm/store/vlog_writer.h"
+#include "lsm/util/hash.h"
+#include "tests/unit/disk.h"
+
+#define VALUES 40
+
+static const uint8_t uuid[16] = "value-log-store";
+static struct lsm_dir *dir;
+static struct lsm_compressor_pool *pool;
+static struct lsm_compressor *compressor;
+static struct lsm_vlogs *vlogs;
+
+static void setup(void)
+{
+    bool created;
+
+    disk_begin();
+    CHECK_INT(disk.os->dir_open(disk.os, "d", true, 0755, &created, &dir), 0);
+    CHECK_OK(lsm_compressor_pool_new(disk.os, &pool));
+    CHECK_OK(lsm_compressor_take(pool, &compressor));
+    CHECK_OK(lsm_vlogs_new(disk.os, dir, uuid, pool, 4, &vlogs));
+}
+
+static void teardown(void)
+{
+    lsm_vlogs_free(vlogs);
+    lsm_compressor_put(pool, compressor);
+    lsm_compressor_pool_free(pool);
+    disk.os->dir_close(dir);
+    disk_end();
+}
+
+/* The i-th value: sizes from 0 to 300 KiB, some compress. */
+static struct lsm_slice value_of(int i)
+{
+    static uint8_t bytes[400000];
+    size_t size = i == VALUES - 1 ? 300000 : (size_t)i * 97;
+    uint64_t x = (uint64_t)i * 2654435761u + 1;
+
+    for (size_t k = 0; k < size; k++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        bytes[k] = i % 3 ? (uint8_t)(x >> 56) : (uint8_t)("value "[k % 6] + i);
+    }
+    return lsm_slice(bytes, size);
+}
+
+static void write_log(uint64_t number, struct lsm_vlog_handle *handles, struct lsm_vlog_meta *meta)
+{
+    struct lsm_vlog_options o = { LSM_CODEC_ZSTD, 1 };
+    struct lsm_vlog_writer *w;
+
+    CHECK_OK(lsm_vlog_writer_open(disk.os, dir, uuid, number, 3, &o, compressor, 0644, &w));
+    for (int i = 0; i < VALUES; i++)
+        lsm_vlog_writer_add(w, value_of(i), &handles[i]);
+    CHECK_OK(lsm_vlog_writer_finish(w, meta));
+    lsm_vlog_writer_close(w);
+}
+
+static int read_one(const struct lsm_vlog_meta *meta, const struct lsm_vlog_handle *h, bool *same, int i)
+{
+    struct lsm_vlog *v;
+    struct lsm_buf scratch, out;
+    struct lsm_slice value;
+    int rc = lsm_vlogs_get(vlogs, meta, &v);
+
+    if (rc)
+        return rc;
+    lsm_buf_init(&scratch, disk.os);
+    lsm_buf_init(&out, disk.os);
+    rc = lsm_vlog_read(v, h, &scratch, &out, &value);
+    CHECK(rc == LSM_OK || value.data == NULL);
+    if (same)
+        *same = rc == LSM_OK && lsm_slice_equal(value, value_of(i));
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
+    lsm_vlog_unref(v);
+    return rc;
+}
+
+TEST(vlog_values_of_all_sizes_come_back_compressed_or_not)
+{
+    struct lsm_vlog_handle h[VALUES];
+    struct lsm_vlog_meta meta;
+    int compressed = 0;
+    bool same;
+
+    setup();
+    write_log(7, h, &meta);
+    CHECK(meta.id == 7 && meta.number == 7 && meta.tree == 3 && meta.value_count == VALUES);
+    for (int i = VALUES; i-- > 0;) {
+        compressed += h[i].size < h[i].raw_size;
+        CHECK_OK(read_one(&meta, &h[i], &same, i));
+        CHECK(same);
+    }
+    CHECK(compressed >= 10);
+    CHECK_INT(meta.size_bytes, meta.value_bytes + LSM_VLOG_HEADER_SIZE + LSM_VLOG_FOOTER_SIZE);
+    teardown();
+}
+
+/* Handles that lie: every field, a little and a lot. */
+TEST(vlog_refuses_every_handle_that_it_did_not_give)
+{
+    struct lsm_vlog_handle h[VALUES], lie;
+    struct lsm_vlog_meta meta;
+
+    setup();
+    write_log(7, h, &meta);
+    for (int i = 1; i < VALUES; i++) {
+        static const int64_t by[] = { -64, -8, -1, 1, 8, 64, INT64_MAX, INT64_MIN };
+        for (size_t k = 0; k < sizeof by / sizeof by[0]; k++) {
+            lie = h[i];
+            lie.id += (uint64_t)by[k];
+            CHECK_INT(read_one(&meta, &lie, NULL, i), LSM_CORRUPT);
+            lie = h[i];
+            lie.off += (uint64_t)by[k];
+            CHECK_INT(read_one(&meta, &lie, NULL, i), LSM_CORRUPT);
+            lie = h[i];
+            lie.size += (uint32_t)by[k];
+            if (lie.size != h[i].size)
+                CHECK_INT(read_one(&meta, &lie, NULL, i), LSM_CORRUPT);
+            lie = h[i];
+            lie.raw_size += (uint32_t)by[k];
+            if (lie.raw_size != h[i].raw_size)
+                CHECK_INT(read_one(&meta, &lie, NULL, i), LSM_CORRUPT);
+        }
+        lie = h[i];             /* another value of the same log */
+        lie.off = h[i - 1].off;
+        CHECK_INT(read_one(&meta, &lie, NULL, i), LSM_CORRUPT);
+    }
+    /* The same bytes under another id: a copied file. */
+    struct lsm_vlog_meta foreign = meta;
+    foreign.id = 6;
+    CHECK_INT(read_one(&foreign, &h[2], NULL, 2), LSM_OK);     /* the open log is found by its number */
+    lsm_vlogs_forget(vlogs, 7);
+    lie = h[2];
+    lie.id = 6;
+    CHECK_INT(read_one(&foreign, &lie, NULL, 2), LSM_CORRUPT);
+    teardown();
+}
+
+/* Copy the values whose bit is set. */
+static void copy_log(const struct lsm_vlog_meta *meta, uint64_t number, const struct lsm_vlog_handle *h,
+                     uint64_t keep, struct lsm_vlog_meta *to)
+{
+    struct lsm_vlog_writer *w;
+    struct lsm_vlog *v;
+    struct lsm_buf sealed;
+
+    CHECK_OK(lsm_vlogs_get(vlogs, meta, &v));
+    CHECK_OK(lsm_vlog_writer_open_copy(disk.os, dir, uuid, number, meta, 0644, &w));
+    lsm_buf_init(&sealed, disk.os);
+    for (int i = 0; i < VALUES; i++)
+        if (keep >> i & 1) {
+            CHECK_OK(lsm_vlog_read_sealed(v, &h[i], &sealed));
+            lsm_vlog_writer_copy(w, h[i].off, lsm_buf_slice(&sealed), 1);
+        }
+    CHECK_OK(lsm_vlog_writer_finish(w, to));
+    lsm_vlog_writer_close(w);
+    lsm_buf_clear(&sealed);
+    lsm_vlog_unref(v);
+}
+
+TEST(vlog_rewritten_serves_old_handles_of_kept_values_and_denies_the_dropped)
+{
+    struct lsm_vlog_handle h[VALUES];
+    struct lsm_vlog_meta meta, second, third;
+    bool same;
+
+    setup();
+    write_log(7, h, &meta);
+    static const uint64_t keeps[] = { 0, 1, UINT64_C(1) << (VALUES - 1), 0x5555555555, 0xff00ff00f0,
+                                      0x00ffffff0f, UINT64_MAX };
+    for (size_t k = 0; k < sizeof keeps / sizeof keeps[0]; k++) {
+        uint64_t keep = keeps[k] & ((UINT64_C(1) << VALUES) - 1), keep2 = keep & 0x3333333333;
+        uint64_t numbers[2] = { 100 + 2 * k, 101 + 2 * k };
+
+        copy_log(&meta, numbers[0], h, keep, &second);
+        copy_log(&second, numbers[1], h, keep2, &third);       /* from the copy */
+        CHECK(second.id == 7 && third.id == 7 && third.end == meta.end);
+        for (int i = 0; i < VALUES; i++) {
+            CHECK_INT(read_one(&second, &h[i], &same, i), keep >> i & 1 ? LSM_OK : LSM_CORRUPT);
+            CHECK_INT(same, keep >> i & 1);
+            CHECK_INT(read_one(&third, &h[i], &same, i), keep2 >> i & 1 ? LSM_OK : LSM_CORRUPT);
+            CHECK_INT(same, keep2 >> i & 1);
+        }
+        CHECK(second.size_bytes <= second.value_bytes + LSM_VLOG_HEADER_SIZE + LSM_VLOG_FOOTER_SIZE + 16 + 6 * VALUES);
+    }
+    teardown();
+}
+
+static void overwrite(uint64_t number, uint64_t off, const void *bytes, size_t size)
+{
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+
+    lsm_filename(name, LSM_FILE_VLOG, number);
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_write(file, bytes, size, off), 0);
+    disk.os->file_close(file);
+}
+
+static uint8_t byte_at(uint64_t number, uint64_t off)
+{
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    uint8_t byte = 0;
+    size_t got;
+
+    lsm_filename(name, LSM_FILE_VLOG, number);
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_READ, 0, &file), 0);
+    CHECK_INT(disk.os->file_read(file, &byte, 1, off, &got), 0);
+    disk.os->file_close(file);
+    return byte;
+}
+
+TEST(vlog_any_byte_that_changed_is_corrupt_or_does_no_harm)
+{
+    struct lsm_vlog_handle h[VALUES];
+    struct lsm_vlog_meta metas[2];
+    bool same;
+
+    setup();
+    write_log(7, h, &metas[0]);
+    copy_log(&metas[0], 8, h, 0x7777777777, &metas[1]);
+    for (int m = 0; m < 2; m++) {
+        for (uint64_t off = 0; off < metas[m].size_bytes; off += off < 70 || off + 400 > metas[m].size_bytes ? 1 : 211) {
+            uint8_t was = byte_at(metas[m].number, off), now = was ^ 0x40;
+            int denied = 0;
+
+            lsm_vlogs_forget(vlogs, metas[m].number);
+            overwrite(metas[m].number, off, &now, 1);
+            for (int i = 1; i < VALUES - 1; i++) {
+                int rc = read_one(&metas[m], &h[i], &same, i);
+                CHECK(rc == LSM_OK ? same : rc == LSM_CORRUPT || rc == LSM_FORMAT);
+                denied += rc != LSM_OK;
+            }
+            if (off < LSM_VLOG_HEADER_SIZE || off >= metas[m].size_bytes - LSM_VLOG_FOOTER_SIZE)
+                CHECK_INT(denied, VALUES - 2);
+            overwrite(metas[m].number, off, &was, 1);
+        }
+        lsm_vlogs_forget(vlogs, metas[m].number);
+    }
+    CHECK_OK(read_one(&metas[1], &h[2], &same, 2));
+    CHECK(same);
+    teardown();
+}
+
+TEST(vlog_missing_cut_or_longer_is_corrupt_and_named)
+{
+    struct lsm_vlog_handle h[VALUES];
+    struct lsm_vlog_meta meta;
+    struct lsm_file *file;
+
+    setup();
+    write_log(7, h, &meta);
+    CHECK_INT(disk.os->file_open(dir, "000007.vlog", LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_truncate(file, meta.size_bytes - 1), 0);
+    CHECK_INT(read_one(&meta, &h[3], NULL, 3), LSM_CORRUPT);
+    CHECK(strstr(lsm_error_text(), "000007.vlog") != NULL);
+    CHECK_INT(disk.os->file_write(file, "\0\0", 2, meta.size_bytes - 1), 0);
+    CHECK_INT(read_one(&meta, &h[3], NULL, 3), LSM_CORRUPT);
+    disk.os->file_close(file);
+    CHECK_INT(disk.os->file_remove(dir, "000007.vlog"), 0);
+    CHECK_INT(read_one(&meta, &h[3], NULL, 3), LSM_CORRUPT);
+    CHECK(strstr(lsm_error_text(), "000007.vlog") && strstr(lsm_error_text(), "missing"));
+    meta.size_bytes = 100;
+    CHECK_INT(read_one(&meta, &h[3], NULL, 3), LSM_CORRUPT);
+    teardown();
+}
+
+TEST(vlog_open_files_stay_within_their_bound)
+{
+    struct lsm_vlog_handle h[9][VALUES];
+    struct lsm_vlog_meta metas[9];
+    struct lsm_vlog *held[6];
+    bool same;
+
+    setup();
+    for (int n = 0; n < 9; n++)
+        write_log((uint64_t)n + 1, h[n], &metas[n]);
+    for (int round = 0; round < 3; round++)
+        for (int n = 0; n < 9; n++) {
+            CHECK_OK(read_one(&metas[n], &h[n][5], &same, 5));
+            CHECK(same && lsm_vlogs_open_count(vlogs) <= 4);
+        }
+    for (int n = 0; n < 6; n++)         /* in use: more than the bound, until they are given back */
+        CHECK_OK(lsm_vlogs_get(vlogs, &metas[n], &held[n]));
+    CHECK_INT(lsm_vlogs_open_count(vlogs), 6);
+    lsm_vlogs_forget(vlogs, 3);
+    for (int n = 0; n < 6; n++)
+        lsm_vlog_unref(held[n]);
+    CHECK_OK(read_one(&metas[8], &h[8][5], &same, 5));
+    CHECK(lsm_vlogs_open_count(vlogs) <= 4);
+    teardown();
+}
+
+TEST(vlog_writer_that_fails_says_so_and_leaves_no_file)
+{
+    for (int at = 1; at < 40; at++) {
+        struct lsm_vlog_options o = { LSM_CODEC_ZSTD, 1 };
+        struct lsm_vlog_handle h;
+        struct lsm_vlog_meta meta;
+        struct lsm_vlog_writer *w;
+        int rc;
+
+        setup();
+        disk_fail(DISK_WRITE | DISK_SYNC | DISK_CREATE | DISK_MEMORY, at, false, NULL);
+        rc = lsm_vlog_writer_open(disk.os, dir, uuid, 7, 3, &o, compressor, 0644, &w);
+        if (rc == LSM_OK) {
+            for (int i = 0; i < VALUES; i++)
+                lsm_vlog_writer_add(w, value_of(i), &h);
+            rc = lsm_vlog_writer_finish(w, &meta);
+            lsm_vlog_writer_close(w);
+        }
+        int seen = disk.fail_seen;
+        disk_heal();
+        /* A compressor without memory stores as it is: then there is no failure to tell. */
+        CHECK_INT(disk_count("d", ".vlog"), rc == LSM_OK);
+        teardown();
+        if (seen < at)
+            break;
+    }
+}
