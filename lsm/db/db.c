@@ -581,7 +581,7 @@ static int say_goodbye(struct lsm_db *db)
     int rc = LSM_OK;
 
     if (db->has_log && !db->log.failed && db->log.size > LOG_KEPT_AT_CLOSE)
-        lsm_worker_flush(db);   /* if it cannot be now, the log keeps it */
+        lsm_flush_now(db);   /* if it cannot be now, the log keeps it */
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     lsm_db_unlock(db);
@@ -617,7 +617,7 @@ static int say_goodbye(struct lsm_db *db)
         lsm_db_event(db, LSM_EVENT_ERROR, "closed, but the log could not be synced: %s", why);
         return lsm_fail(rc, "%s", why);
     }
-    lsm_worker_sweep(db);
+    lsm_obsolete_sweep(db);
     lsm_db_event(db, LSM_EVENT_INFO, "closed");
     return LSM_OK;
 }

@@ -440,23 +440,31 @@ int lsm_value_read_next(struct lsm_db *db, const struct lsm_version *version, st
 int lsm_snapshot_gather(struct lsm_db *db, uint64_t **seqs, size_t *count);
 int lsm_snapshot_open_seq(struct lsm_db *db, uint64_t seq, struct lsm_snapshot **snapshot); /* mutex held */
 
-/* ---- worker.c ---- */
-void lsm_worker_main(void *db);
-void lsm_worker_wake(struct lsm_db *db);        /* mutex held */
-bool lsm_worker_is_quiet(struct lsm_db *db);    /* mutex held */
+/* ---- obsolete.c ---- */
+/* Nothing refers to the file any more. Any thread, whatever it holds but the obsolete mutex. */
+void lsm_obsolete_file(struct lsm_db *db, uint64_t number, bool is_vlog);
+void lsm_obsolete_run(void *db, const struct lsm_run *run);                     /* told by versions */
+void lsm_obsolete_vlog(void *db, const struct lsm_vlog_meta *meta);
+void lsm_obsolete_sweep(struct lsm_db *db);     /* unlink what is obsolete; no lock held */
+
+/* ---- flush_job.c ---- */
+bool lsm_flush_due(const struct lsm_db *db);    /* mutex held */
+bool lsm_flush_is_quiet(struct lsm_db *db);     /* nothing is undecided; mutex held */
+int lsm_flush_now(struct lsm_db *db);           /* no lock held */
+
+/* ---- drop.c ---- */
+/* Drop the tables that lie within range deletes. The caller has set db->compacting. LSM_DONE: there was
+   nothing to do. */
+int lsm_drop_covered(struct lsm_db *db);
 
 /* ---- throttle.c ---- */
 /* What the writer must wait for, as a delay. Mutex held; may release and take it. */
 void lsm_throttle(struct lsm_db *db);
 /* A flush of so many bytes of memtables took so long. Mutex held. */
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
-bool lsm_worker_flush_due(const struct lsm_db *db);     /* mutex held */
-int lsm_worker_flush(struct lsm_db *db);        /* now; no lock held */
-/* drop.c: drop the tables that lie within range deletes. The caller has set db->compacting. LSM_DONE:
-   there was nothing to do. */
-int lsm_drop_covered(struct lsm_db *db);
-void lsm_worker_sweep(struct lsm_db *db);       /* unlink what is obsolete; no lock held */
-void lsm_worker_obsolete(void *ctx, const struct lsm_run *run);
-void lsm_worker_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta);
+
+/* ---- worker.c ---- */
+void lsm_worker_main(void *db);
+void lsm_worker_wake(struct lsm_db *db);        /* mutex held */
 
 #endif

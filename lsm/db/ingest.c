@@ -2,7 +2,7 @@
  * ingest.c -- sorted input becomes tables at once: it passes neither the log nor
  * a memtable. The tables are private ones of a transaction (db/txn.c), so that
  * its commit adopts them with one record, and they lie as deep as nothing older
- * overlaps them (db/worker.c, adopt).
+ * overlaps them (db/flush_job.c, adopt).
  *
  * All rows have one op number, which is fixed when the ingest begins: what the
  * transaction wrote before is spilled then, what it writes later is newer.

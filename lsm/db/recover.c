@@ -281,10 +281,10 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
     struct replay r = { .db = db };
     int rc;
 
-    rc = lsm_version_new(db->os, lsm_worker_obsolete, lsm_tree_comparator, db, &r.version);
+    rc = lsm_version_new(db->os, lsm_obsolete_run, lsm_tree_comparator, db, &r.version);
     if (rc)
         return rc;
-    r.version->obsolete_vlog = lsm_worker_obsolete_vlog;
+    r.version->obsolete_vlog = lsm_obsolete_vlog;
     atomic_store(&db->next_file, 1);
     db->next_tree = 1;
     rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, apply_edit, &r);

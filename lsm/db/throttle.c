@@ -41,7 +41,7 @@ static uint64_t memory_debt(const struct lsm_db *db)
 static bool may_stall(struct lsm_db *db)
 {
     return !db->no_worker && db->health < LSM_DEGRADED && !db->settle_refused &&
-           lsm_worker_is_quiet(db);
+           lsm_flush_is_quiet(db);
 }
 
 /* Mutex held; released meanwhile. */

@@ -90,12 +90,12 @@ mutant C_03_sync_of_a_table lsm/store/table_writer.c 'unit/test_table unit/test_
 ====
     int error = 0, rc;
 X
-mutant C_04_directory_sync_of_flushed_tables lsm/db/worker.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
+mutant C_04_directory_sync_of_flushed_tables lsm/db/flush_job.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
     int error = lsm_edit_added_count(&f->edit) ? db->os->dir_sync(db->dir) : 0, rc;
 ====
     int error = 0, rc;
 X
-mutant C_04_directory_sync_of_compacted_tables lsm/db/worker.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
+mutant C_04_directory_sync_of_compacted_tables lsm/db/compact_job.c 'unit/test_order unit/test_chain sim/crash_engine' <<'X'
     int error = lsm_edit_added_count(edit) ? db->os->dir_sync(db->dir) : 0, rc;
 ====
     int error = 0, rc;
@@ -316,7 +316,7 @@ mutant R14_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
         return SQLITE_OK;
     }
 X
-mutant R15_nothing_is_flushed_before_a_token lsm/db/worker.c 'unit/test_chain' <<'X'
+mutant R15_nothing_is_flushed_before_a_token lsm/db/flush_job.c 'unit/test_chain' <<'X'
     if (hidden && !seen) {
 ====
     if (0 && hidden && !seen) {
@@ -343,14 +343,14 @@ mutant R16_a_failed_sync_is_not_tried_again lsm/db/chain.c 'unit/test_txn' <<'X'
     if (0 && failed)
         return lsm_fail(LSM_BUSY
 X
-mutant R17_flush_only_when_quiet lsm/db/worker.c 'unit/test_chain' <<'X'
+mutant R17_flush_only_when_quiet lsm/db/flush_job.c 'unit/test_chain' <<'X'
     if (!is_quiet(db)) {
         lsm_write_slot_give(db);
 ====
     if (0 && !is_quiet(db)) {
         lsm_write_slot_give(db);
 X
-mutant R17_flush_after_settling lsm/db/worker.c 'unit/test_chain' <<'X'
+mutant R17_flush_after_settling lsm/db/flush_job.c 'unit/test_chain' <<'X'
         if (rc == LSM_OK && db->has_host)
             rc = lsm_chain_settle(db);
 ====

@@ -1,0 +1,105 @@
+/*
+ * obsolete.c -- files that no version refers to: noted where a version dies,
+ * unlinked by a sweep, not before the MANIFEST that does without them is synced.
+ */
+#include "lsm/db/db.h"
+
+#include "lsm/format/filename.h"
+
+void lsm_obsolete_file(struct lsm_db *db, uint64_t number, bool is_vlog)
+{
+    db->os->mutex_lock(db->obsolete_mutex);
+    if (db->obsolete_count == db->obsolete_cap) {
+        uint32_t cap = db->obsolete_cap ? 2 * db->obsolete_cap : 32;
+        void *more = db->os->mem_realloc(db->os, db->obsolete, cap * sizeof *db->obsolete);
+        if (more) {
+            db->obsolete = more;
+            db->obsolete_cap = cap;
+        }
+    }
+    /* No memory: the file stays until the next open sweeps it. */
+    if (db->obsolete_count < db->obsolete_cap)
+        db->obsolete[db->obsolete_count++] = (struct lsm_obsolete){ number, is_vlog };
+    db->os->mutex_unlock(db->obsolete_mutex);
+}
+
+void lsm_obsolete_run(void *ctx, const struct lsm_run *run)
+{
+    lsm_obsolete_file(ctx, run->meta.number, false);
+}
+
+void lsm_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta)
+{
+    lsm_obsolete_file(ctx, meta->number, true);
+}
+
+struct old_files {
+    struct lsm_db *db;
+    uint64_t log_min, manifest;
+    struct lsm_buf names;
+};
+
+static int collect_old(void *ctx, const char *name)
+{
+    struct old_files *o = ctx;
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    if (lsm_filename_parse(name, &kind, &number) &&
+        ((kind == LSM_FILE_LOG && number < o->log_min) ||
+         (kind == LSM_FILE_MANIFEST && number < o->manifest))) {
+        char fixed[LSM_FILENAME_SIZE] = { 0 };
+        memcpy(fixed, name, strlen(name));
+        lsm_buf_append(&o->names, fixed, sizeof fixed);
+    }
+    return 0;
+}
+
+/* A reader of a unit opens its tables when it needs them. Obsolete mutex held. */
+static bool unit_has(const struct lsm_db *db, uint64_t number)
+{
+    for (const struct lsm_unit *unit = db->with_runs; unit; unit = unit->next)
+        for (uint32_t i = 0; i < unit->run_count; i++)
+            if (unit->runs[i]->meta.number == number)
+                return true;
+    return false;
+}
+
+/* The MANIFEST that says so is synced by now, and its name as well: nothing comes back. */
+void lsm_obsolete_sweep(struct lsm_db *db)
+{
+    struct old_files old = { .db = db };
+    char name[LSM_FILENAME_SIZE];
+
+    for (;;) {
+        struct lsm_obsolete o = { 0, false };
+        db->os->mutex_lock(db->obsolete_mutex);
+        for (uint32_t i = db->obsolete_count; i-- > 0 && !o.number;)
+            if (db->obsolete[i].is_vlog || !unit_has(db, db->obsolete[i].number)) {
+                o = db->obsolete[i];
+                db->obsolete[i] = db->obsolete[--db->obsolete_count];
+            }
+        db->os->mutex_unlock(db->obsolete_mutex);
+        if (!o.number)
+            break;
+        if (o.is_vlog)
+            lsm_vlogs_forget(db->vlogs, o.number);
+        else
+            lsm_tables_forget(db->tables, o.number);
+        db->os->file_remove(db->dir, lsm_filename(name, o.is_vlog ? LSM_FILE_VLOG : LSM_FILE_TABLE, o.number));
+    }
+    lsm_buf_init(&old.names, db->os);
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    bool sure = db->writing_begun && !db->manifest.failed;
+    old.log_min = lsm_backup_log_min(db, db->log_number_min);
+    old.manifest = db->manifest.number;
+    lsm_db_unlock(db);
+    if (sure && db->os->dir_list(db->dir, collect_old, &old) == 0)
+        for (size_t i = 0; i + LSM_FILENAME_SIZE <= old.names.size; i += LSM_FILENAME_SIZE)
+            db->os->file_remove(db->dir, (const char *)old.names.data + i);
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    lsm_buf_clear(&old.names);
+}
