@@ -93,6 +93,15 @@ static int look_at_store(struct work *w, char **error)
     rc = w->store ? LSM_OK : lsm_db_open(w->path, &options, &w->store);
     if (rc == LSM_OK) {
         rc = lsm_db_publish(w->store, &w->token);
+        if (rc == LSM_STALE) {  /* a power cut may have taken what the database carries */
+            int redo_rc;
+
+            w->shadow.db = w->store;
+            redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
+            if (redo_rc != SQLITE_OK)
+                return redo_rc;
+            rc = lsm_db_publish(w->store, &w->token);
+        }
         if (rc == LSM_OK) {
             w->state = STATE_FITS;
         } else if (rc == LSM_STALE) {
@@ -479,8 +488,11 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
         struct lsm_token token;
 
         rc = lsm_vtab_pin_token(ctx, &token, error);
-        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-            rc = lsm_vtab_error_engine(error, LSM_STALE);
+        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE) {
+            rc = lsm_vtab_redo_supply(ctx, error);      /* a power cut may have taken it from the log */
+            if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
+                rc = lsm_vtab_error_engine(error, LSM_STALE);
+        }
     }
     report.text = sqlite3_str_new(conn->db);
     check = (struct tree_check){ ctx, &report };
