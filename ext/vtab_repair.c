@@ -80,6 +80,20 @@ static int settle_nothing(void *ctx, bool suspect)
 
 static const struct lsm_host nobody = { NULL, settle_nothing };
 
+/* A store without a row: what an interrupted lsm_accept('empty') leaves. */
+static bool is_virgin(struct work *w)
+{
+    struct lsm_options options = options_of(w);
+    bool result;
+
+    options.host = &nobody;
+    options.read_only = true;
+    result = lsm_db_open(w->path, &options, &w->store) == LSM_OK && lsm_db_is_virgin(w->store);
+    lsm_db_close(w->store);
+    w->store = NULL;
+    return result;
+}
+
 static int look_at_store(struct work *w, char **error)
 {
     struct lsm_options options = options_of(w);
@@ -113,7 +127,9 @@ static int look_at_store(struct work *w, char **error)
     } else if (rc == LSM_NOTFOUND) {
         w->state = STATE_MISSING;
     } else if (rc == LSM_MISMATCH) {
-        w->state = STATE_FOREIGN;
+        w->why = sqlite3_mprintf("%s", lsm_error_text());
+        w->state = is_virgin(w) ? STATE_MISSING : STATE_FOREIGN;
+        return SQLITE_OK;
     }
     if (rc == LSM_CORRUPT)
         w->state = STATE_DAMAGED;
@@ -489,7 +505,8 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
 
         rc = lsm_vtab_pin_token(ctx, &token, error);
         if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE) {
-            rc = lsm_vtab_redo_supply(ctx, error);      /* a power cut may have taken it from the log */
+            /* A power cut may have taken it from the log. */
+            rc = lsm_vtab_redo_supply(ctx, error);
             if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
                 rc = lsm_vtab_error_engine(error, LSM_STALE);
         }

@@ -499,6 +499,26 @@ mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_c
         db->carry.flag = true;
 X
 
+mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry sim/crash_pair' <<'X'
+    if (!lsm_chain_has(db, token) && !flag)
+====
+    if (0)
+X
+mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
+            redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
+====
+            redo_rc = SQLITE_OK;
+X
+mutant R15_lsm_check_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
+            rc = lsm_vtab_redo_supply(ctx, error);
+====
+X
+mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0' <<'X'
+        rc = supply_redo(p, error);
+====
+        rc = SQLITE_OK;
+X
+
 # ---- what SQLite is told ----
 
 mutant moved_database_file ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
