@@ -472,8 +472,10 @@ static int check_tables(struct tree_check *c, char **error)
             add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
         } else {
             lsm_vtab_uuid_text(uuid, text);
-            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK)
-                add_fault(c->report, LSM_EVENT_ERROR, lsm_error_text());
+            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK) {
+                why = sqlite3_mprintf("table %s: %s", name, lsm_error_text());
+                add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
+            }
         }
         sqlite3_free(why);
     }

@@ -113,7 +113,7 @@ mutant sync_at_a_clean_close lsm/db/db.c 'unit/test_order unit/test_db unit/test
         rc = LSM_OK;
 X
 
-mutant sync_of_a_group_of_commits lsm/db/commit.c 'unit/test_commit_threads' <<'X'
+mutant sync_of_a_group_of_commits lsm/db/commit.c 'unit/test_commit_threads:survive_a_power_cut' <<'X'
         rc = lsm_write_sync(db);
         db->commit_sync_us
 ====
