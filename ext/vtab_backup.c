@@ -133,15 +133,32 @@ static void close_source(sqlite3 **db)
     *db = NULL;
 }
 
+/* What a power cut took from the log and the reader's snapshot carries. */
+static int supply_redo(struct pair *p, char **error)
+{
+    struct lsm_vtab_conn conn = { .db = p->reader };
+    struct lsm_vtab_ctx ctx = { .conn = &conn, .schema = "main", .store = p->ctx->store };
+    int rc = lsm_vtab_redo_supply(&ctx, error);
+
+    sqlite3_finalize(ctx.token_stmt);
+    return rc;
+}
+
 /* A solo's xCommit comes after SQLite gave the write lock away; it may be on our own thread. */
 static int begin_store(struct pair *p, const struct lsm_token *token, char **error)
 {
-    int rc;
+    int rc = lsm_backup_begin(p->ctx->store->db, token, &p->backup);
 
-    do {
+    if (rc == LSM_STALE && p->reader) {
+        rc = supply_redo(p, error);
+        if (rc != SQLITE_OK)
+            return rc;
         rc = lsm_backup_begin(p->ctx->store->db, token, &p->backup);
+    }
+    while (rc == LSM_BUSY && p->left_ms > 0) {
         p->left_ms -= 100;      /* it has waited about that long */
-    } while (rc == LSM_BUSY && p->left_ms > 0);
+        rc = lsm_backup_begin(p->ctx->store->db, token, &p->backup);
+    }
     return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
 }
 

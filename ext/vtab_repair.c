@@ -80,6 +80,20 @@ static int settle_nothing(void *ctx, bool suspect)
 
 static const struct lsm_host nobody = { NULL, settle_nothing };
 
+/* A store without a row: what an interrupted lsm_accept('empty') leaves. */
+static bool is_virgin(struct work *w)
+{
+    struct lsm_options options = options_of(w);
+    bool result;
+
+    options.host = &nobody;
+    options.read_only = true;
+    result = lsm_db_open(w->path, &options, &w->store) == LSM_OK && lsm_db_is_virgin(w->store);
+    lsm_db_close(w->store);
+    w->store = NULL;
+    return result;
+}
+
 static int look_at_store(struct work *w, char **error)
 {
     struct lsm_options options = options_of(w);
@@ -93,6 +107,15 @@ static int look_at_store(struct work *w, char **error)
     rc = w->store ? LSM_OK : lsm_db_open(w->path, &options, &w->store);
     if (rc == LSM_OK) {
         rc = lsm_db_publish(w->store, &w->token);
+        if (rc == LSM_STALE) {  /* a power cut may have taken what the database carries */
+            int redo_rc;
+
+            w->shadow.db = w->store;
+            redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
+            if (redo_rc != SQLITE_OK)
+                return redo_rc;
+            rc = lsm_db_publish(w->store, &w->token);
+        }
         if (rc == LSM_OK) {
             w->state = STATE_FITS;
         } else if (rc == LSM_STALE) {
@@ -104,7 +127,9 @@ static int look_at_store(struct work *w, char **error)
     } else if (rc == LSM_NOTFOUND) {
         w->state = STATE_MISSING;
     } else if (rc == LSM_MISMATCH) {
-        w->state = STATE_FOREIGN;
+        w->why = sqlite3_mprintf("%s", lsm_error_text());
+        w->state = is_virgin(w) ? STATE_MISSING : STATE_FOREIGN;
+        return SQLITE_OK;
     }
     if (rc == LSM_CORRUPT)
         w->state = STATE_DAMAGED;
@@ -447,8 +472,10 @@ static int check_tables(struct tree_check *c, char **error)
             add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
         } else {
             lsm_vtab_uuid_text(uuid, text);
-            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK)
-                add_fault(c->report, LSM_EVENT_ERROR, lsm_error_text());
+            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK) {
+                why = sqlite3_mprintf("table %s: %s", name, lsm_error_text());
+                add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
+            }
         }
         sqlite3_free(why);
     }
@@ -479,8 +506,12 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
         struct lsm_token token;
 
         rc = lsm_vtab_pin_token(ctx, &token, error);
-        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-            rc = lsm_vtab_error_engine(error, LSM_STALE);
+        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE) {
+            /* A power cut may have taken it from the log. */
+            rc = lsm_vtab_redo_supply(ctx, error);
+            if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
+                rc = lsm_vtab_error_engine(error, LSM_STALE);
+        }
     }
     report.text = sqlite3_str_new(conn->db);
     check = (struct tree_check){ ctx, &report };

@@ -177,12 +177,21 @@ int lsm_db_redo(struct lsm_db *db, const struct lsm_token *token, struct lsm_sli
 {
     struct lsm_buf lost;
     int rc = lsm_db_usable(db);
+    bool flag;
 
     if (rc)
         return rc;
+    lsm_db_lock(db);
+    flag = db->carry.flag;
+    lsm_db_unlock(db);
     lsm_buf_init(&lost, db->os);
     db->os->mutex_lock(db->publish);
-    if (!lsm_chain_has(db, token))
+    /* Without the flag the log has all that it ever had: it is of an earlier moment than the database, and
+       solo transactions may be missing that nothing in the area tells of. */
+    if (!lsm_chain_has(db, token) && !flag)
+        rc = lsm_fail(LSM_STALE, "%s: the store was closed before the database's transaction %llu", db->path,
+                      (unsigned long long)token->txid);
+    else if (!lsm_chain_has(db, token))
         rc = find_lost(db, token, area, &lost);
     for (size_t i = lost.size / sizeof(struct lsm_slice); i-- > 0 && rc == LSM_OK;) {
         struct lsm_slice bytes;

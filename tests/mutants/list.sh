@@ -113,19 +113,91 @@ mutant sync_at_a_clean_close lsm/db/db.c 'unit/test_order unit/test_db unit/test
         rc = LSM_OK;
 X
 
+mutant sync_of_a_group_of_commits lsm/db/commit.c 'unit/test_commit_threads:survive_a_power_cut' <<'X'
+        rc = lsm_write_sync(db);
+        db->commit_sync_us
+====
+        db->commit_sync_us
+X
+mutant sync_when_it_is_asked_for lsm/db/commit.c 'unit/test_writes' <<'X'
+    else if (db->has_log)
+        rc = lsm_write_sync(db);
+====
+X
+mutant directory_sync_of_ingested_tables lsm/db/ingest.c 'unit/test_ingest sim/crash_engine' <<'X'
+        error = db->os->dir_sync(db->dir);
+        if (error)
+            rc = lsm_fail_os(error, "sync directory", db->path);
+====
+        error = 0;
+X
+mutant directory_sync_of_a_creation_that_failed lsm/db/db.c 'unit/test_order' <<'X'
+    if (os->file_remove(dir, "CURRENT") == 0 && os->dir_sync(dir))
+        return;
+====
+    os->file_remove(dir, "CURRENT");
+X
+mutant sync_of_a_copied_table lsm/db/backup.c 'unit/test_backup sim/crash_backup' <<'X'
+    error = c->to_os->file_sync(to);
+====
+    error = 0;
+X
+mutant sync_of_a_copied_log lsm/db/backup.c 'unit/test_backup sim/crash_backup' <<'X'
+        rc = lsm_log_sync(&c->log);
+====
+        rc = LSM_OK;
+X
+mutant directory_sync_of_a_copy lsm/db/backup.c 'unit/test_backup sim/crash_backup' <<'X'
+    if (rc == LSM_OK && (error = c->to_os->dir_sync(c->to)) != 0)
+====
+    error = 0;
+    if (rc == LSM_OK && error)
+X
+mutant directory_sync_of_a_repaired_store lsm/db/repair.c 'unit/test_repair sim/crash_backup' <<'X'
+    error = p->r.os->dir_sync(p->to);
+====
+    error = 0;
+X
+mutant file_sync_of_the_machine lsm/os/os_posix.c 'unit/test_os_posix' <<'X'
+        rc = fdatasync(file->fd) ? errno : 0;
+====
+        rc = 0;
+X
+mutant directory_sync_of_the_machine lsm/os/os_posix.c 'unit/test_os_posix' <<'X'
+        rc = fsync(fd) ? errno : 0;
+====
+        rc = 0;
+X
+
 # ---- syncs beside the database ----
 
-mutant R16_sync_of_the_wal ext/vtab_settle.c 'sim/crash_commit' <<'X'
+mutant R16_sync_of_the_machine ext/vtab_machine.c 'unit/test_vtab_machine' <<'X'
+    while (fsync(fd) != 0 && (error = errno) == EINTR)
+        error = 0;
+====
+X
+mutant R16_a_tree_goes_only_with_a_settled_DROP ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+        if (!is_settled)
+            rc = lsm_vtab_settle(store, false);
+====
+X
+mutant R16_a_sync_that_failed_is_remembered ext/vtab_settle.c 'unit/test_vtab_txn sim/sweep_commit' <<'X'
+    if (rc == LSM_FSYNC)
+        atomic_store(&store->settle_failed, true);
+====
+X
+
+mutant R16_sync_of_the_wal ext/vtab_settle.c 'sim/crash_commit:R6_ sim/crash_commit' <<'X'
     rc = sync_beside(store->db_path, "-wal");
 ====
     rc = LSM_OK;
 X
-mutant R16_sync_of_the_journal ext/vtab_settle.c 'sim/crash_commit' <<'X'
+mutant R16_sync_of_the_journal ext/vtab_settle.c 'sim/crash_commit:R6_ sim/crash_commit' <<'X'
         rc = sync_beside(store->db_path, "-journal");
 ====
         rc = LSM_OK;
 X
-mutant R16_directory_sync_beside_the_database ext/vtab_settle.c 'sim/crash_commit' <<'X'
+mutant R16_directory_sync_beside_the_database ext/vtab_settle.c 'sim/crash_commit:delete sim/crash_commit' <<'X'
     rc = sync_path(directory, true);
 ====
     rc = LSM_OK;
@@ -167,6 +239,21 @@ mutant R2_floor_in_each_record lsm/db/txn.c 'unit/test_order' <<'X'
         rec.decided = db->decided;
         lsm_db_unlock(db);
         db->os->mutex_unlock(db->publish);
+X
+mutant R3_begin_waits_for_the_last_solo lsm/db/txn.c 'unit/test_txn' <<'X'
+        bool busy = db->solo_in_flight != NULL;
+====
+        bool busy = false;
+X
+mutant R3_begin_publishes_what_its_token_proves lsm/db/txn.c 'unit/test_txn' <<'X'
+        rc = lsm_chain_publish(db, base);
+        if (rc)
+            return rc;
+    }
+    txn = lsm_mem_zalloc
+====
+    }
+    txn = lsm_mem_zalloc
 X
 mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
     if (ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
@@ -344,10 +431,10 @@ mutant R16_a_failed_sync_is_not_tried_again lsm/db/chain.c 'unit/test_txn' <<'X'
         return lsm_fail(LSM_BUSY
 X
 mutant R17_flush_only_when_quiet lsm/db/flush_job.c 'unit/test_chain' <<'X'
-    if (!is_quiet(db)) {
+    if (!lsm_worker_is_quiet(db)) {
         lsm_write_slot_give(db);
 ====
-    if (0 && !is_quiet(db)) {
+    if (0 && !lsm_worker_is_quiet(db)) {
         lsm_write_slot_give(db);
 X
 mutant R17_flush_after_settling lsm/db/flush_job.c 'unit/test_chain' <<'X'
@@ -389,9 +476,14 @@ X
 # ---- carried records ----
 
 mutant R7a_not_behind_a_bare_record lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
-    return !db->carry.bare && rec->adopted_count == 0
+    if (db->carry.bare || rec->adopted_count
 ====
-    return rec->adopted_count == 0
+    if (rec->adopted_count
+X
+mutant R7a_not_what_adopts_tables lsm/db/carry.c 'unit/test_carry unit/test_order sim/crash_commit' <<'X'
+    if (db->carry.bare || rec->adopted_count
+====
+    if (db->carry.bare
 X
 mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
     rc = lsm_write_edit(db, &edit, 0);
@@ -405,6 +497,26 @@ mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_c
     if (rc == LSM_OK) {
         lsm_db_lock(db);
         db->carry.flag = true;
+X
+
+mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry sim/crash_pair' <<'X'
+    if (!lsm_chain_has(db, token) && !flag)
+====
+    if (0)
+X
+mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
+            redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
+====
+            redo_rc = SQLITE_OK;
+X
+mutant R15_lsm_check_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
+            rc = lsm_vtab_redo_supply(ctx, error);
+====
+X
+mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0' <<'X'
+        rc = supply_redo(p, error);
+====
+        rc = SQLITE_OK;
 X
 
 # ---- what SQLite is told ----

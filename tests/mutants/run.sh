@@ -40,7 +40,7 @@ make_copy() {   # PROGRAM...
 }
 
 mutant() {      # NAME FILE TESTS, the texts on standard input
-    local name=$1 file=$2 tests=$3 both test program by=
+    local name=$1 file=$2 tests=$3 both test part program by=
     both=$(cat; echo x)
     both=${both%x}
     case $name in *"$filter"*) ;; *) return ;; esac
@@ -58,7 +58,9 @@ mutant() {      # NAME FILE TESTS, the texts on standard input
                 by="the compiler: $(grep -m1 error "$copy/make.log")"
                 break
             fi
-            (cd "$copy" && timeout 600 "$program" >test.log 2>&1) && continue
+            part=
+            case $test in *:*) part=${test#*:} ;; esac
+            (cd "$copy" && timeout 600 "$program" --filter "$part" >test.log 2>&1) && continue
             by="$(grep -m1 -h '^FAIL' "$copy/test.log" || echo "$program crashed")"
             break
         done

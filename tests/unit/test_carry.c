@@ -658,6 +658,34 @@ TEST(R15_a_damaged_row_is_an_error_and_no_byte_of_it_is_believed)
     disk_end();
 }
 
+/* D-05. All joint ones are in the area, and still the solo between them is gone. */
+TEST(R15_a_store_of_an_earlier_moment_is_not_made_newer_from_rows)
+{
+    static struct area area;
+    struct store s, old;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    store_close(&s);
+    disk_kill("a", "b");
+    if (!store_open_at(&s, "a", &k1))
+        return;
+    k2 = carried(&s, k1, "k2", &area);
+    solo(&s, k2, "solo", true);
+    k3 = carried(&s, k2, "k3", &area);
+    store_close(&s);
+    if (!store_open(&old, "b"))
+        return;
+    CHECK_RC(lsm_db_redo(old.db, &k3, area_slice(&area)), LSM_STALE);
+    CHECK_RC(lsm_db_publish(old.db, &k3), LSM_STALE);
+    store_close(&old);
+    disk_end();
+}
+
 TEST(R15_another_stores_row_is_not_taken)
 {
     static struct area mine, foreign;

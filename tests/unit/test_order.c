@@ -130,6 +130,35 @@ TEST(a_clean_close_is_on_disk)
     disk_end();
 }
 
+/* CURRENT may be on disk all the same: what it names stays, unless its removal is on disk. */
+TEST(a_creation_that_failed_leaves_no_CURRENT_without_its_MANIFEST)
+{
+    int seen = 0;
+
+    for (int at = 1; at < 8; at++) {
+        struct lsm_options o;
+        struct lsm_db *db = NULL;
+        bool failed;
+
+        disk_and_host_begin();
+        lsm_options_init(&o);
+        o.os = disk.os;
+        o.create_if_missing = o.no_worker = true;
+        disk_fail(DISK_DIR_SYNC, at, true, NULL);
+        failed = lsm_db_open("a", &o, &db) != LSM_OK;
+        disk_heal();
+        /* The first sync comes before there is a CURRENT. */
+        if (failed && at > 1)
+            CHECK(disk_count("a", "MANIFEST") == 1);
+        seen += failed;
+        lsm_db_close(db);
+        disk_end();
+        if (!failed)
+            break;
+    }
+    CHECK(seen > 1);
+}
+
 TEST(R1_two_transactions_with_one_number_and_the_same_rows_are_told_apart)
 {
     struct store s;

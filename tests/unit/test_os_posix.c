@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -318,6 +319,61 @@ static int write_past_limit(void *ctx)
     if (p->os->file_truncate(file, 1000) != 0 || p->os->file_write(file, bytes, 400, 600) != 0)
         return 6;
     return 0;
+}
+
+/* The C library's, as this program's own: T-09 (interrupted) and T-12 (failed: never tried again). */
+static struct {
+    int file_calls, dir_calls, interrupted, error;
+} syncs;
+
+static int sync_call(long number, int fd, int *calls)
+{
+    ++*calls;
+    if (syncs.interrupted > 0 || syncs.error) {
+        errno = syncs.interrupted-- > 0 ? EINTR : syncs.error;
+        return -1;
+    }
+    return (int)syscall(number, fd);
+}
+
+int fsync(int fd)
+{
+    return sync_call(SYS_fsync, fd, &syncs.dir_calls);
+}
+
+int fdatasync(int fd)
+{
+    return sync_call(SYS_fdatasync, fd, &syncs.file_calls);
+}
+
+TEST(os_posix_syncs_when_asked_again_after_a_signal_and_never_after_a_failure__T_09_T_12)
+{
+    struct place p;
+    struct lsm_file *file;
+
+    place_open(&p);
+    file = create(&p, "a");
+    memset(&syncs, 0, sizeof syncs);
+    CHECK_INT(p.os->file_write(file, "x", 1, 0), 0);
+    CHECK_INT(p.os->file_sync(file), 0);
+    CHECK_INT(syncs.file_calls, 1);
+    CHECK_INT(p.os->dir_sync(p.dir), 0);
+    CHECK_INT(syncs.dir_calls, 1);
+    syncs.interrupted = 2;
+    CHECK_INT(p.os->file_sync(file), 0);
+    CHECK_INT(syncs.file_calls, 4);
+    syncs.interrupted = 2;
+    CHECK_INT(p.os->dir_sync(p.dir), 0);
+    CHECK_INT(syncs.dir_calls, 4);
+    syncs.interrupted = 0;
+    syncs.error = EIO;
+    CHECK_INT(p.os->file_sync(file), EIO);
+    CHECK_INT(p.os->dir_sync(p.dir), EIO);
+    CHECK_INT(syncs.file_calls, 5);
+    CHECK_INT(syncs.dir_calls, 5);
+    syncs.error = 0;
+    p.os->file_close(file);
+    place_close(&p);
 }
 
 TEST(os_posix_file_size_limit_is_an_answer_and_no_signal__I_15)
