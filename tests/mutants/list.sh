@@ -431,10 +431,10 @@ mutant R16_a_failed_sync_is_not_tried_again lsm/db/chain.c 'unit/test_txn' <<'X'
         return lsm_fail(LSM_BUSY
 X
 mutant R17_flush_only_when_quiet lsm/db/flush_job.c 'unit/test_chain' <<'X'
-    if (!lsm_worker_is_quiet(db)) {
+    if (!lsm_flush_is_quiet(db)) {
         lsm_write_slot_give(db);
 ====
-    if (0 && !lsm_worker_is_quiet(db)) {
+    if (0 && !lsm_flush_is_quiet(db)) {
         lsm_write_slot_give(db);
 X
 mutant R17_flush_after_settling lsm/db/flush_job.c 'unit/test_chain' <<'X'
