@@ -57,7 +57,6 @@ struct lsm_vtab_conn {
     int txn_count;              /* contexts with a transaction */
     sqlite3_stmt *pin_stmt;     /* vtab_pin.c: makes the companion take part */
     bool pin_joined;            /* the companion will tell the end of this transaction */
-    sqlite3_stmt *timeout_stmt; /* PRAGMA busy_timeout */
     bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
     sqlite3_value **delete_bounds;      /* while lsm_delete_range() runs its command: lo, hi */
 };
@@ -92,7 +91,7 @@ struct lsm_vtab_ctx {
     struct lsm_vtab_store *store;       /* NULL until the first use */
     bool verified;              /* the shadow objects are what we made */
 
-    sqlite3_stmt *token_stmt, *sync_stmt, *journal_stmt, *uncommitted_stmt;
+    sqlite3_stmt *token_stmt;
 
     /* the token as this connection sees it (R18) */
     bool token_cached;
@@ -186,8 +185,14 @@ int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what);
 
 /* Run SQL; sqlite3_mprintf's formats. */
 int lsm_vtab_sql_run(sqlite3 *db, char **error, const char *format, ...);
-/* Prepare a persistent statement. */
+/* Prepare a statement. */
 int lsm_vtab_sql_prepare(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...);
+/* Prepare one that is kept in *stmt, which becomes NULL also when the application finalizes it: it may
+   find it with sqlite3_next_stmt(). sqlite3_finalize(*stmt) is enough, then. The SQL has one parameter, which is NULL. */
+int lsm_vtab_sql_keep(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...);
+/* The first row of a PRAGMA; SQLITE_DONE: it has none (an authorizer may see to that). Not kept: SQLite
+   compiles one anew each time in any case. */
+int lsm_vtab_sql_pragma(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...);
 
 /* Check that the store's objects in the database are exactly those that we make. */
 int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error);

@@ -216,30 +216,20 @@ char *lsm_vtab_store_list(void)
 /* ---- opening -------------------------------------------------------------- */
 
 /*
- * One value of a PRAGMA. A nested statement that fails for lack of memory or because of an
- * interrupt has rolled back the whole transaction: its code must not be lost.
+ * A nested statement that fails for lack of memory or because of an interrupt has rolled back the
+ * whole transaction: its code must not be lost.
  */
-static int step_pragma(sqlite3_stmt **stmt, sqlite3 *db, const char *sql)
-{
-    int rc = SQLITE_OK;
-
-    if (*stmt == NULL)
-        rc = lsm_vtab_sql_prepare(db, stmt, "%s", sql);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(*stmt);
-    if (rc == SQLITE_ROW)
-        return SQLITE_OK;
-    return rc == SQLITE_DONE ? SQLITE_ERROR : rc;
-}
-
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms)
 {
-    int rc = step_pragma(&conn->timeout_stmt, conn->db, "PRAGMA busy_timeout");
+    sqlite3_stmt *stmt;
+    int rc = lsm_vtab_sql_pragma(conn->db, &stmt, "PRAGMA busy_timeout");
 
-    *timeout_ms = rc == SQLITE_OK ? sqlite3_column_int(conn->timeout_stmt, 0) : 0;
+    *timeout_ms = rc == SQLITE_OK ? sqlite3_column_int(stmt, 0) : 0;
     if (*timeout_ms < 0)
         *timeout_ms = 0;
-    sqlite3_reset(conn->timeout_stmt);
+    sqlite3_finalize(stmt);
+    if (rc == SQLITE_DONE)
+        rc = SQLITE_ERROR;
     return rc == SQLITE_AUTH ? SQLITE_OK : rc;
 }
 
@@ -250,12 +240,14 @@ int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8)
     int rc = SQLITE_OK;
 
     if (!conn->encoding_known) {
-        rc = step_pragma(&stmt, conn->db, "PRAGMA encoding");
+        rc = lsm_vtab_sql_pragma(conn->db, &stmt, "PRAGMA encoding");
         name = rc == SQLITE_OK ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
         conn->is_utf8 = name && strcmp(name, "UTF-8") == 0;
         conn->encoding_known = name != NULL;
         if (rc == SQLITE_OK && name == NULL)
             rc = SQLITE_NOMEM;
+        if (rc == SQLITE_DONE)
+            rc = SQLITE_ERROR;
         sqlite3_finalize(stmt);
     }
     *is_utf8 = conn->is_utf8;
@@ -443,27 +435,13 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error)
 
 /* ---- contexts -------------------------------------------------------------- */
 
-static void finalize(sqlite3_stmt **stmt)
-{
-    sqlite3_finalize(*stmt);
-    *stmt = NULL;
-}
-
-static void ctx_finalize(struct lsm_vtab_ctx *ctx)
-{
-    finalize(&ctx->token_stmt);
-    finalize(&ctx->sync_stmt);
-    finalize(&ctx->journal_stmt);
-    finalize(&ctx->uncommitted_stmt);
-}
-
 static void ctx_free(struct lsm_vtab_ctx *ctx)
 {
     struct lsm_vtab_ctx **link;
 
     lsm_vtab_txn_end(ctx, false);
     lsm_vtab_pin_end(ctx);
-    ctx_finalize(ctx);
+    sqlite3_finalize(ctx->token_stmt);
     store_unref(ctx->store);
     for (link = &ctx->conn->ctxs; *link; link = &(*link)->next) {
         if (*link == ctx) {
@@ -527,7 +505,7 @@ void lsm_vtab_ctx_unref(struct lsm_vtab_ctx *ctx)
     if (ctx->table_count == 0) {
         const char *path = sqlite3_db_filename(conn->db, ctx->schema);
 
-        ctx_finalize(ctx);
+        sqlite3_finalize(ctx->token_stmt);      /* which sets it NULL */
         ctx->verified = false;
         if (ctx->db_path[0] && (path == NULL || strcmp(path, ctx->db_path) != 0))
             ctx_free(ctx);
@@ -537,10 +515,8 @@ void lsm_vtab_ctx_unref(struct lsm_vtab_ctx *ctx)
 
 void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn)
 {
-    if (conn->table_count > 0)
-        return;
-    finalize(&conn->timeout_stmt);
-    finalize(&conn->pin_stmt);
+    if (conn->table_count == 0)
+        sqlite3_finalize(conn->pin_stmt);
 }
 
 /* ---- connections ------------------------------------------------------------ */
@@ -565,7 +541,6 @@ void lsm_vtab_conn_unref(void *pointer)
         return;
     while (conn->ctxs)
         ctx_free(conn->ctxs);
-    finalize(&conn->timeout_stmt);
-    finalize(&conn->pin_stmt);
+    sqlite3_finalize(conn->pin_stmt);
     sqlite3_free(conn);
 }

@@ -52,17 +52,17 @@ static const struct {
 };
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
-#define OPTION_NAME_SIZE_MAX 32
+#define NAME_SIZE_MAX 32
 
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
-/* Levenshtein, letters of ASCII folded; both at most OPTION_NAME_SIZE_MAX. */
+/* Levenshtein, letters of ASCII folded; both at most NAME_SIZE_MAX. */
 static int edit_distance(const char *a, const char *b)
 {
-    int row[OPTION_NAME_SIZE_MAX + 1];
+    int row[NAME_SIZE_MAX + 1];
     int size_b = (int)strlen(b);
 
     for (int j = 0; j <= size_b; j++)
@@ -85,6 +85,19 @@ static int edit_distance(const char *a, const char *b)
     return row[size_b];
 }
 
+bool lsm_vtab_is_nearer(const char *name, const char *candidate, int *distance)
+{
+    int d;
+
+    if (strlen(name) > NAME_SIZE_MAX || strlen(candidate) > NAME_SIZE_MAX)
+        return false;
+    d = edit_distance(name, candidate);
+    if (d >= *distance || d >= (int)strlen(name))
+        return false;
+    *distance = d;
+    return true;
+}
+
 static int fail(char **error, const char *format, ...)
 {
     va_list args;
@@ -98,19 +111,14 @@ static int fail(char **error, const char *format, ...)
 static int fail_unknown(const char *name, char **error)
 {
     const char *nearest = NULL;
-    int distance = 4;           /* more than three edits are another word */
+    int distance = LSM_VTAB_TYPO_MAX + 1;
 
     for (size_t i = 0; i < COUNT(option_advice); i++)
         if (sqlite3_stricmp(name, option_advice[i].name) == 0)
             return fail(error, "lsm: no option '%s': %s", name, option_advice[i].advice);
-    for (size_t i = 0; i < COUNT(option_names) && strlen(name) <= OPTION_NAME_SIZE_MAX; i++) {
-        int d = edit_distance(name, option_names[i].name);
-
-        if (d < distance && d < (int)strlen(name)) {
-            distance = d;
+    for (size_t i = 0; i < COUNT(option_names); i++)
+        if (lsm_vtab_is_nearer(name, option_names[i].name, &distance))
             nearest = option_names[i].name;
-        }
-    }
     if (nearest)
         return fail(error, "lsm: unknown option '%s' (did you mean '%s'?)", name, nearest);
     return fail(error, "lsm: unknown option '%!.60s' "

@@ -11,6 +11,7 @@
 #ifndef LSM_EXT_VTAB_OPTION_H
 #define LSM_EXT_VTAB_OPTION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lsm/lsm.h"
@@ -29,5 +30,11 @@ struct lsm_vtab_options {
  */
 int lsm_vtab_option_set(struct lsm_vtab_options *options, unsigned *seen, const char *name,
                         const char *value, char **error);
+
+#define LSM_VTAB_TYPO_MAX 3     /* more edits than these make another word */
+
+/* For "did you mean": is `name` fewer than *distance edits away from `candidate`, and not all of it
+   rewritten? Then *distance is how many. */
+bool lsm_vtab_is_nearer(const char *name, const char *candidate, int *distance);
 
 #endif

@@ -26,18 +26,16 @@
 /* Shared cache with read_uncommitted shows tokens that may be rolled back. */
 static int check_uncommitted(struct lsm_vtab_ctx *ctx, char **error)
 {
+    sqlite3_stmt *stmt;
     bool is_on;
-    int rc;
+    int rc = lsm_vtab_sql_pragma(ctx->conn->db, &stmt, "PRAGMA read_uncommitted");
 
-    if (ctx->uncommitted_stmt == NULL
-        && lsm_vtab_sql_prepare(ctx->conn->db, &ctx->uncommitted_stmt, "PRAGMA read_uncommitted")
-               != SQLITE_OK)
-        return lsm_vtab_error_sqlite(error, ctx->conn->db, "read_uncommitted");
-    is_on = sqlite3_step(ctx->uncommitted_stmt) == SQLITE_ROW
-            && sqlite3_column_int(ctx->uncommitted_stmt, 0) != 0;
-    rc = sqlite3_reset(ctx->uncommitted_stmt);
+    if (rc == SQLITE_DONE)
+        return SQLITE_OK;
     if (rc != SQLITE_OK)
         return lsm_vtab_error_sqlite(error, ctx->conn->db, "read_uncommitted");
+    is_on = sqlite3_column_int(stmt, 0) != 0;
+    sqlite3_finalize(stmt);
     if (is_on)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "read_uncommitted is not supported: "
                                   "run PRAGMA read_uncommitted = 0");
@@ -248,16 +246,14 @@ static int companion_step(struct lsm_vtab_conn *conn)
     int rc = SQLITE_OK;
 
     if (conn->pin_stmt == NULL)
-        rc = sqlite3_prepare_v3(conn->db, "DELETE FROM temp." COMPANION " WHERE 0", -1,
-                                SQLITE_PREPARE_PERSISTENT, &conn->pin_stmt, NULL);
+        rc = lsm_vtab_sql_keep(conn->db, &conn->pin_stmt,
+                               "DELETE FROM temp." COMPANION " WHERE 0 AND ?1");
     if (rc == SQLITE_OK) {
         sqlite3_step(conn->pin_stmt);
         rc = sqlite3_reset(conn->pin_stmt);
     }
-    if (rc != SQLITE_OK) {
+    if (rc != SQLITE_OK)
         sqlite3_finalize(conn->pin_stmt);
-        conn->pin_stmt = NULL;
-    }
     return rc;
 }
 

@@ -52,20 +52,62 @@ int lsm_vtab_sql_run(sqlite3 *db, char **error, const char *format, ...)
     return rc == SQLITE_OK ? rc : lsm_vtab_error_sqlite(error, db, "shadow table");
 }
 
+static int prepare(sqlite3 *db, sqlite3_stmt **stmt, unsigned flags, const char *format, va_list args)
+{
+    char *sql = sqlite3_vmprintf(format, args);
+    int rc;
+
+    if (sql == NULL)
+        return SQLITE_NOMEM;
+    rc = sqlite3_prepare_v3(db, sql, -1, flags, stmt, NULL);
+    sqlite3_free(sql);
+    return rc;
+}
+
 int lsm_vtab_sql_prepare(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...)
 {
     va_list args;
-    char *sql;
     int rc;
 
     va_start(args, format);
-    sql = sqlite3_vmprintf(format, args);
+    rc = prepare(db, stmt, SQLITE_PREPARE_NO_VTAB, format, args);
     va_end(args);
-    if (sql == NULL)
-        return SQLITE_NOMEM;
-    rc = sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB, stmt,
-                            NULL);
-    sqlite3_free(sql);
+    return rc;
+}
+
+static void forget_stmt(void *slot)
+{
+    *(sqlite3_stmt **)slot = NULL;
+}
+
+int lsm_vtab_sql_keep(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    va_start(args, format);
+    rc = prepare(db, stmt, SQLITE_PREPARE_PERSISTENT, format, args);
+    va_end(args);
+    if (rc == SQLITE_OK && *stmt)
+        rc = sqlite3_bind_pointer(*stmt, 1, stmt, "lsmvtab", forget_stmt);
+    return rc;
+}
+
+int lsm_vtab_sql_pragma(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...)
+{
+    va_list args;
+    int rc;
+
+    *stmt = NULL;
+    va_start(args, format);
+    rc = prepare(db, stmt, SQLITE_PREPARE_NO_VTAB, format, args);
+    va_end(args);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(*stmt);
+    if (rc == SQLITE_ROW)
+        return SQLITE_OK;
+    sqlite3_finalize(*stmt);
+    *stmt = NULL;
     return rc;
 }
 
@@ -205,9 +247,9 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
         rc = lsm_vtab_shadow_has_store(ctx, &has_table, error);
         if (rc != SQLITE_OK || !has_table)
             return rc;
-        rc = lsm_vtab_sql_prepare(ctx->conn->db, &ctx->token_stmt,
-                                  "SELECT data FROM \"%w\".lsmvtab_store WHERE id = 1",
-                                  ctx->schema);
+        rc = lsm_vtab_sql_keep(ctx->conn->db, &ctx->token_stmt,
+                               "SELECT data FROM \"%w\".lsmvtab_store WHERE id = 1 AND ?1 IS NULL",
+                               ctx->schema);
         if (rc != SQLITE_OK)
             return lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_store");
     }

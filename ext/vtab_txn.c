@@ -429,33 +429,24 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **er
 static int read_pragma(struct lsm_vtab_ctx *ctx, sqlite3_stmt **stmt, const char *name,
                        char **error)
 {
-    int rc;
+    int rc = lsm_vtab_sql_pragma(ctx->conn->db, stmt, "PRAGMA \"%w\".%s", ctx->schema, name);
 
-    if (*stmt == NULL) {
-        rc = lsm_vtab_sql_prepare(ctx->conn->db, stmt, "PRAGMA \"%w\".%s", ctx->schema, name);
-        if (rc != SQLITE_OK)
-            return lsm_vtab_error_sqlite(error, ctx->conn->db, name);
-    }
-    rc = sqlite3_step(*stmt);
-    if (rc == SQLITE_ROW)
-        return SQLITE_OK;
-    sqlite3_reset(*stmt);
-    return lsm_vtab_error_sqlite(error, ctx->conn->db, name);
+    return rc == SQLITE_OK ? rc : lsm_vtab_error_sqlite(error, ctx->conn->db, name);
 }
 
 static int read_synchronous(struct lsm_vtab_ctx *ctx, int *synchronous, char **error)
 {
+    sqlite3_stmt *stmt;
     int rc;
 
     if (ctx->db_path[0] == '\0') {
         *synchronous = 0;
         return SQLITE_OK;
     }
-    rc = read_pragma(ctx, &ctx->sync_stmt, "synchronous", error);
-    if (rc == SQLITE_OK) {
-        *synchronous = sqlite3_column_int(ctx->sync_stmt, 0);
-        sqlite3_reset(ctx->sync_stmt);
-    }
+    rc = read_pragma(ctx, &stmt, "synchronous", error);
+    if (rc == SQLITE_OK)
+        *synchronous = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
     return rc;
 }
 
@@ -463,21 +454,22 @@ static int read_synchronous(struct lsm_vtab_ctx *ctx, int *synchronous, char **e
    unless EXTRA, and TRUNCATE only from FULL on. */
 static int read_settled(struct lsm_vtab_ctx *ctx, int synchronous, bool *settled, char **error)
 {
+    sqlite3_stmt *stmt;
     const char *mode;
     int rc;
 
     *settled = false;
     if (synchronous < 2)
         return SQLITE_OK;
-    rc = read_pragma(ctx, &ctx->journal_stmt, "journal_mode", error);
+    rc = read_pragma(ctx, &stmt, "journal_mode", error);
     if (rc != SQLITE_OK)
         return rc;
-    mode = (const char *)sqlite3_column_text(ctx->journal_stmt, 0);
+    mode = (const char *)sqlite3_column_text(stmt, 0);
     if (mode)
         *settled = strcmp(mode, "wal") == 0 || strcmp(mode, "persist") == 0
                    || strcmp(mode, "truncate") == 0
                    || (synchronous > 2 && strcmp(mode, "delete") == 0);
-    sqlite3_reset(ctx->journal_stmt);
+    sqlite3_finalize(stmt);
     return SQLITE_OK;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "ext/vtab.h"
+#include "ext/vtab_option.h"
 
 /* ---- violations --------------------------------------------------------------------- */
 
@@ -307,59 +308,91 @@ static int update_row(struct lsm_vtab_table *table, sqlite3_value **argv, int co
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
-static const char *const commands[] = { "flush", "compact", "optimize", "memory", "check", "delete-all" };
+static const struct command {
+    const char *name;
+    bool takes_arg;
+} commands[] = {
+    { "flush", false }, { "compact", false }, { "optimize", false }, { "check", false },
+    { "delete-all", false }, { "memory", true },
+};
 
-/* How many edits lead from a to b, for "did you mean". */
-static int edit_distance(const char *a, const char *b)
-{
-    int row[32];
-    int size_b = (int)strlen(b);
-    int i, j;
+/* Names that people know from elsewhere. */
+static const struct {
+    const char *name, *means;
+} command_advice[] = {
+    { "integrity-check", "check" }, { "merge", "compact" }, { "vacuum", "compact" },
+    { "clear", "delete-all" }, { "truncate", "delete-all" }, { "cache", "memory" },
+};
 
-    if (size_b > 31)
-        return 99;
-    for (j = 0; j <= size_b; j++)
-        row[j] = j;
-    for (i = 0; a[i] && i < 64; i++) {
-        int diagonal = row[0];
-
-        row[0] = i + 1;
-        for (j = 1; j <= size_b; j++) {
-            int above = row[j];
-            int best = diagonal + (a[i] != b[j - 1]);
-
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[size_b];
-}
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 static int fail_command(struct lsm_vtab_table *table, const char *name)
 {
     const char *nearest = NULL;
-    int distance = 4;
+    int distance = LSM_VTAB_TYPO_MAX + 1;
     size_t i;
 
-    for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        int d = edit_distance(name, commands[i]);
-
-        if (d < distance) {
-            distance = d;
-            nearest = commands[i];
-        }
-    }
+    for (i = 0; i < COUNT(commands); i++)
+        if (lsm_vtab_is_nearer(name, commands[i].name, &distance))
+            nearest = commands[i].name;
+    for (i = 0; i < COUNT(command_advice); i++)
+        if (sqlite3_stricmp(name, command_advice[i].name) == 0)
+            nearest = command_advice[i].means;
     if (nearest)
         return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
                                   "unknown command '%s' (did you mean '%s'?)", name, nearest);
     return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
-                              "unknown command '%s' (there are 'flush', 'compact', 'check', 'memory', "
+                              "unknown command '%.60s' (there are 'flush', 'compact', 'check', 'memory', "
                               "'delete-all')",
                               name);
+}
+
+/* A command stands alone: a value that it would leave out was meant for something. */
+static int check_alone(struct lsm_vtab_table *table, const struct command *command, sqlite3_value **argv)
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+    int i;
+
+    for (i = 0; i < schema->column_count; i++) {
+        if (sqlite3_value_type(argv[i]) != SQLITE_NULL)
+            return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                      "command '%s' does not use column %s: "
+                                      "INSERT INTO %s(%s%s) VALUES('%s'%s)", command->name,
+                                      schema->columns[i].name, table->name, table->name,
+                                      command->takes_arg ? ", _arg" : "", command->name,
+                                      command->takes_arg ? ", ..." : "");
+    }
+    if (!command->takes_arg && sqlite3_value_type(argv[schema->column_arg]) != SQLITE_NULL)
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "command '%s' takes no _arg: INSERT INTO %s(%s) VALUES('%s')",
+                                  command->name, table->name, table->name, command->name);
+    if (schema->column_key >= 0 && sqlite3_value_type(argv[schema->column_key]) != SQLITE_NULL)
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR, "command '%s' does not use _key",
+                                  command->name);
+    return SQLITE_OK;
+}
+
+/* Is a value given for this hidden column? UPDATE passes those that it leaves alone as well. */
+static bool is_given(sqlite3_value *value)
+{
+    return !sqlite3_value_nochange(value) && sqlite3_value_type(value) != SQLITE_NULL;
+}
+
+/* A row whose hidden columns are set, which nothing would use. */
+static int check_no_command(struct lsm_vtab_table *table, sqlite3_value **argv)
+{
+    const struct lsm_vtab_schema *schema = table->schema;
+
+    if (is_given(argv[schema->column_table]))
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "UPDATE runs no command: INSERT INTO %s(%s) VALUES('%.60s')",
+                                  table->name, table->name,
+                                  (const char *)sqlite3_value_text(argv[schema->column_table]));
+    if (is_given(argv[schema->column_arg]))
+        return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
+                                  "_arg is for commands only: INSERT INTO %s(%s, _arg) "
+                                  "VALUES('memory', '256MB')", table->name, table->name);
+    return SQLITE_OK;
 }
 
 /* "256MB", "64 MiB", 67108864. */
@@ -466,29 +499,39 @@ static int delete_bounds(struct lsm_vtab_table *table, sqlite3_value **bounds)
     return rc;
 }
 
-static int run_command(struct lsm_vtab_table *table, sqlite3_value *command, sqlite3_value *arg)
+static int run_command(struct lsm_vtab_table *table, sqlite3_value **argv)
 {
     struct lsm_db *db = table->ctx->store->db;
-    const char *name = (const char *)sqlite3_value_text(command);
+    const char *name = (const char *)sqlite3_value_text(argv[table->schema->column_table]);
+    const struct command *command = NULL;
+    size_t i;
     int rc;
 
     if (name == NULL)
         return SQLITE_NOMEM;
-    if (sqlite3_stricmp(name, "flush") == 0)
-        rc = lsm_db_flush(db);
-    else if (sqlite3_stricmp(name, "compact") == 0 || sqlite3_stricmp(name, "optimize") == 0)
-        rc = lsm_db_compact(db, table->tree);
-    else if (sqlite3_stricmp(name, "check") == 0)
-        rc = lsm_db_check(db);
-    else if (sqlite3_stricmp(name, "memory") == 0)
-        return run_memory(table, arg);
-    else if (sqlite3_stricmp(name, "delete-all") == 0)
+    if (strcmp(name, "delete-range") == 0 && table->ctx->conn->delete_bounds)
+        return delete_bounds(table, table->ctx->conn->delete_bounds);
+    for (i = 0; i < COUNT(commands); i++)
+        if (sqlite3_stricmp(name, commands[i].name) == 0)
+            command = &commands[i];
+    if (command == NULL)
+        return fail_command(table, name);
+    rc = check_alone(table, command, argv);
+    if (rc != SQLITE_OK)
+        return rc;
+
+    name = command->name;
+    if (strcmp(name, "memory") == 0)
+        return run_memory(table, argv[table->schema->column_arg]);
+    if (strcmp(name, "delete-all") == 0)
         return delete_range(table, (struct lsm_slice){ (const uint8_t *)"", 0 },
                             (struct lsm_slice){ behind_all, sizeof(behind_all) });
-    else if (strcmp(name, "delete-range") == 0 && table->ctx->conn->delete_bounds)
-        return delete_bounds(table, table->ctx->conn->delete_bounds);
+    if (strcmp(name, "flush") == 0)
+        rc = lsm_db_flush(db);
+    else if (strcmp(name, "check") == 0)
+        rc = lsm_db_check(db);
     else
-        return fail_command(table, name);
+        rc = lsm_db_compact(db, table->tree);
     return rc == LSM_OK || rc == LSM_DONE ? SQLITE_OK : fail_engine(table, rc);
 }
 
@@ -498,11 +541,13 @@ static int insert(struct lsm_vtab_table *table, sqlite3_value **argv, int confli
                   char (*text)[32])
 {
     const struct lsm_vtab_schema *schema = table->schema;
-    sqlite3_value *command = argv[schema->column_table];
     int rc;
 
-    if (sqlite3_value_type(command) != SQLITE_NULL)
-        return run_command(table, command, argv[schema->column_arg]);
+    if (sqlite3_value_type(argv[schema->column_table]) != SQLITE_NULL)
+        return run_command(table, argv);
+    rc = check_no_command(table, argv);
+    if (rc != SQLITE_OK)
+        return rc;
     if (schema->column_key >= 0 && sqlite3_value_type(argv[schema->column_key]) != SQLITE_NULL)
         return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
                                   "_key is computed from the key columns and cannot be given");
@@ -516,8 +561,10 @@ static int update(struct lsm_vtab_table *table, sqlite3_value *old_primary,
                   sqlite3_value *new_primary, sqlite3_value **argv, int conflict,
                   char (*text)[32])
 {
-    int rc = encode_old_key(table, old_primary);
+    int rc = check_no_command(table, argv);
 
+    if (rc == SQLITE_OK)
+        rc = encode_old_key(table, old_primary);
     if (rc != SQLITE_OK)
         return rc;
     if (table->schema->column_key >= 0 && !sqlite3_value_nochange(new_primary)) {

@@ -271,3 +271,51 @@ TEST(connections_of_one_shared_cache_see_committed_rows_only)
     CHECK_INT(value(b, "SELECT count(*) FROM t JOIN p USING (a)"), 1);
     CHECK_INT(sqlite3_close(b), SQLITE_OK);
 }
+
+/* ---- an application that cleans up ------------------------------------------------------- */
+
+/* As many do before they close: also statements that are not theirs. */
+static int finalize_all(sqlite3 *db)
+{
+    sqlite3_stmt *stmt;
+    int count = 0;
+
+    while ((stmt = sqlite3_next_stmt(db, NULL)) != NULL) {
+        sqlite3_finalize(stmt);
+        count++;
+    }
+    return count;
+}
+
+TEST(an_application_may_finalize_every_statement_and_go_on_or_close)
+{
+    sqlite3 *db = open_db(test_dir());
+
+    SQL(db, "PRAGMA journal_mode = WAL");
+    SQL(db, CREATE);
+    for (int i = 1; i <= 3; i++) {
+        SQL(db, "INSERT INTO t SELECT coalesce(max(a), 0) + 1, 1 FROM t");
+        SQL(db, "BEGIN");
+        CHECK_INT(value(db, "SELECT count(*) FROM t"), 2 * i - 1);
+        CHECK(finalize_all(db) > 0);            /* there is one of ours, or this test proves nothing */
+        CHECK_INT(value(db, "SELECT count(*) FROM t"), 2 * i - 1);
+        SQL(db, "INSERT INTO t SELECT max(a) + 1, 2 FROM t; INSERT INTO p SELECT max(a) FROM t");
+        finalize_all(db);
+        SQL(db, "COMMIT");
+        finalize_all(db);
+    }
+    CHECK_INT(value(db, "SELECT count(*) FROM t"), 6);
+    SQL(db, "BEGIN");
+    CHECK_INT(value(db, "SELECT sum(b) FROM t"), 9);
+    finalize_all(db);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+
+    db = open_db(test_dir());
+    CHECK_INT(value(db, "SELECT count(*) FROM t JOIN p USING (a)"), 3);
+    finalize_all(db);
+    SQL(db, "DROP TABLE t");
+    finalize_all(db);
+    CHECK_INT(value(db, "SELECT lsm_check() = 'ok'"), 1);
+    finalize_all(db);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+}
