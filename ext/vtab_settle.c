@@ -49,6 +49,8 @@ static int checkpoint(const struct lsm_vtab_store *store)
     sqlite3_close(db);
     if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return LSM_BUSY;
+    if ((rc & 0xff) == SQLITE_FULL)
+        return LSM_FULL;        /* nothing was synced, so nothing is hidden: it can be tried again */
     if (rc != SQLITE_OK)
         return (rc & 0xff) == SQLITE_IOERR ? LSM_FSYNC : LSM_IOERR;
     return log_count == done_count ? LSM_OK : LSM_BUSY;

@@ -493,7 +493,7 @@ int lsm_chain_settle(struct lsm_db *db)
                                   "show whether it can", db->path);
     if (db->has_host && db->host.settle)
         rc = db->host.settle(db->host.ctx, suspect);
-    if (rc && rc != LSM_BUSY) {
+    if (rc && rc != LSM_BUSY && rc != LSM_FULL) {
         /* A second sync would say that all is well: the kernel calls the pages clean. */
         lsm_db_lock(db);
         db->unsettled = t;
@@ -502,7 +502,9 @@ int lsm_chain_settle(struct lsm_db *db)
     }
     if (rc)
         return lsm_fail(rc, "%s: the database beside it could not be %s", db->path,
-                        rc == LSM_BUSY ? "checkpointed now: somebody reads or writes it" : "synced");
+                        rc == LSM_BUSY   ? "checkpointed now: somebody reads or writes it"
+                        : rc == LSM_FULL ? "checkpointed: there is no room on the disk"
+                                         : "synced");
     atomic_fetch_add_explicit(&db->counters.settles, 1, memory_order_relaxed);
     lsm_db_lock(db);
     if (db->floor.txid < t.txid)

@@ -144,6 +144,11 @@ static void commit_group(struct lsm_db *db, struct lsm_commit *group)
     lsm_db_lock(db);
     first_txid = db->txid_max + 1;
     lsm_db_unlock(db);
+    for (struct lsm_commit *m = group; m; m = m->next)
+        sync |= m->sync;
+    if (sync)                   /* before the records, so that they tell that there is no hole */
+        rc = lsm_write_sync_before(db);
+    sync = false;
     for (struct lsm_commit *m = group; m && !db->log.failed; m = m->next) {
         rc = append_member(db, m);
         if (rc)

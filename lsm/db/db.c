@@ -321,6 +321,8 @@ static void db_free(struct lsm_db *db)
     lsm_carry_free(os, db->carry.taken);
     if (db->has_log)
         lsm_log_close(&db->log);
+    if (db->has_log_before)
+        lsm_log_close(&db->log_before);
     lsm_manifest_close(&db->manifest);
     lsm_tables_free(db->tables);
     lsm_vlogs_free(db->vlogs);
@@ -588,7 +590,7 @@ static int say_goodbye(struct lsm_db *db)
     if (db->has_log && db->log.failed)
         rc = lsm_write_ready(db);       /* what was acknowledged without a sync goes to a fresh log */
     else if (db->has_log)
-        rc = lsm_log_sync(&db->log);
+        rc = lsm_write_sync(db);
     if (rc == LSM_OK && !db->manifest.failed && !(db->has_log && db->log.failed)) {
         lsm_edit_init(&edit, db->os);
         edit.has = LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID;

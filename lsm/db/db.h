@@ -176,6 +176,9 @@ struct lsm_db {
     struct lsm_manifest manifest;
     struct lsm_log log;         /* open for append when has_log */
     bool has_log;
+    struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
+    bool has_log_before;
+    uint64_t void_first, void_last;     /* logs behind a hole that an open found: they hold nothing */
     atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
     struct lsm_buf encode;      /* scratch of prepare */
     uint64_t nonce_seed[2], nonce_count;    /* random at open: a system call per record is too much */
@@ -343,7 +346,7 @@ void lsm_write_slot_give(struct lsm_db *db);    /* mutex held */
 int lsm_write_begin(struct lsm_db *db);
 /* A log that can be appended to: a fresh one after an open or a failure. Log slot held. */
 int lsm_write_ready(struct lsm_db *db);
-/* The numbers (u64) of the log files from `min` on, ascending. The caller clears *out. */
+/* The numbers (u64) of the log files from `min` on, ascending, without void ones. The caller clears *out. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
 int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);    /* gives it a nonce */
 int lsm_write_sync(struct lsm_db *db);          /* the log; log slot held */
@@ -351,7 +354,13 @@ int lsm_write_sync(struct lsm_db *db);          /* the log; log slot held */
 void lsm_write_encode(struct lsm_db *db, struct lsm_record *rec, struct lsm_buf *out);
 int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync);
 void lsm_write_trim(struct lsm_db *db);         /* a large record must not hold db->encode for ever */
-/* Begin the next log behind the present one, which is synced first. Log slot held. */
+/* The log before the present one, if it is not yet on disk. A failure is one of the present one, too. Log
+   slot held. */
+int lsm_write_sync_before(struct lsm_db *db);
+/* The log before the present one is not needed any more: its rows are in tables. Log slot held. */
+void lsm_write_forget_before(struct lsm_db *db);
+/* Begin the next log behind the present one, which is synced first; without a host that waits until a
+   sync is asked for, and by then it may be obsolete. Log slot held. */
 int lsm_write_rotate(struct lsm_db *db);
 /* An active memtable that can grow. Log slot held, locks not. */
 int lsm_write_active(struct lsm_db *db);

@@ -362,6 +362,7 @@ static int install(struct flush *f)
         db->root = f->root;
         db->seq_flushed = f->seq;
         db->log_number_min = f->log_number;
+        lsm_write_forget_before(db);
         lsm_chain_prune(db);
         lsm_db_memory_changed(db);
     }

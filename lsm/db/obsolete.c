@@ -95,11 +95,13 @@ void lsm_obsolete_sweep(struct lsm_db *db)
     old.log_min = lsm_backup_log_min(db, db->log_number_min);
     old.manifest = db->manifest.number;
     lsm_db_unlock(db);
-    if (sure && db->os->dir_list(db->dir, collect_old, &old) == 0)
-        for (size_t i = 0; i + LSM_FILENAME_SIZE <= old.names.size; i += LSM_FILENAME_SIZE)
-            db->os->file_remove(db->dir, (const char *)old.names.data + i);
+    if (sure && db->os->dir_list(db->dir, collect_old, &old))
+        sure = false;
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
+    /* Without the slot: to remove a log may take 20 ms, and writers would wait. Numbers are not used again. */
+    for (size_t i = 0; sure && i + LSM_FILENAME_SIZE <= old.names.size; i += LSM_FILENAME_SIZE)
+        db->os->file_remove(db->dir, (const char *)old.names.data + i);
     lsm_buf_clear(&old.names);
 }

@@ -169,6 +169,44 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
     return rc;
 }
 
+/*
+ * A log that does not go on where the one before it ends. Was that one synced when this was relied on?
+ * Then records are missing that were on disk. If nothing in it and in those that follow it ever relied on
+ * a sync, a power cut took the tail of the one before, and they are void. A log that follows on none comes
+ * from an open that was cut short: it begins with copies of all that counted. *at: the next one to be read.
+ */
+static int judge_hole(struct lsm_db *db, const struct lsm_buf *logs, size_t *at, const struct lsm_log_end *prev,
+                      const struct lsm_log_end *last)
+{
+    uint64_t number = lsm_get_u64(logs->data + *at), newest = number;
+    bool relied = last->number != prev->number || last->size >= prev->size, torn;
+    struct lsm_log_end before = *prev;
+    size_t i = *at;
+    int rc = LSM_OK;
+
+    while (rc == LSM_OK && !relied && before.number) {
+        newest = lsm_get_u64(logs->data + i);
+        rc = lsm_log_read_relied(db->os, db->dir, db->uuid, newest, &relied);
+        i += 8;
+        if (i + 8 > logs->size)
+            break;
+        if (rc == LSM_OK)
+            rc = lsm_log_read_prev(db->os, db->dir, db->uuid, lsm_get_u64(logs->data + i), &before, &torn);
+    }
+    if (rc)
+        return rc;
+    if (relied)
+        return lsm_log_check_prev(number, prev, last);
+    *at = i;
+    lsm_db_event(db, LSM_EVENT_INFO, "log %llu follows on records that were never synced and are lost: it is "
+                 "left out, like them", (unsigned long long)number);
+    db->void_first = number;
+    db->void_last = newest;
+    if (atomic_load(&db->next_file) <= newest)
+        atomic_store(&db->next_file, newest + 1);
+    return LSM_DONE;
+}
+
 static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
 {
     struct lsm_log_end last = { 0, 0, 0 }, end, prev;
@@ -183,13 +221,19 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         rc = lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, db->log_number_min), 0,
                          "the log is missing (was it deleted, or left out of a copy?)");
     }
-    for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK; i += 8) {
+    for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK;) {
         uint64_t number = lsm_get_u64(logs.data + i);
 
         rc = lsm_log_read_prev(db->os, db->dir, db->uuid, number, &prev, &torn);
         /* Nothing is appended to a log once the next one was begun behind it. */
         if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min)
             rc = lsm_log_check_prev(number, &prev, &last);
+        if (rc == LSM_CORRUPT && prev.number)
+            rc = judge_hole(db, &logs, &i, &prev, &last);
+        if (rc == LSM_DONE) {
+            rc = LSM_OK;
+            continue;
+        }
         if (rc == LSM_OK)
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, db, &end, &prev, &torn);
         if (rc == LSM_OK && end.size)
@@ -199,6 +243,7 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
                          (unsigned long long)number);
         if (atomic_load(&db->next_file) <= number)
             atomic_store(&db->next_file, number + 1);
+        i += 8;
     }
     lsm_buf_clear(&logs);
     if (rc == LSM_OK && clean_end->number && (last.number < clean_end->number ||

@@ -157,6 +157,7 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
 
 struct log_list {
     struct lsm_buf numbers;
+    const struct lsm_db *db;
     uint64_t min;
 };
 
@@ -166,7 +167,8 @@ static int collect_log(void *ctx, const char *name)
     enum lsm_file_kind kind;
     uint64_t number;
 
-    if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && number >= list->min)
+    if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && number >= list->min &&
+        (number < list->db->void_first || number > list->db->void_last))
         lsm_buf_put_u64(&list->numbers, number);
     return 0;
 }
@@ -174,7 +176,7 @@ static int collect_log(void *ctx, const char *name)
 /* The numbers of the logs that count, ascending, as u64s in *out. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
 {
-    struct log_list list = { .min = min };
+    struct log_list list = { .db = db, .min = min };
     int error;
 
     lsm_buf_init(&list.numbers, db->os);
@@ -265,6 +267,7 @@ static int begin_fresh_log(struct lsm_db *db)
     }
     lsm_carry_free(db->os, taken);
     lsm_carry_covered(db);
+    lsm_write_forget_before(db);
     if (db->has_log)
         lsm_log_close(&db->log);
     db->log = log;
@@ -293,9 +296,39 @@ void lsm_write_encode(struct lsm_db *db, struct lsm_record *rec, struct lsm_buf 
     lsm_record_encode(out, rec, db->uuid);
 }
 
+void lsm_write_forget_before(struct lsm_db *db)
+{
+    if (db->has_log_before)
+        lsm_log_drop(&db->log_before);
+    db->has_log_before = false;
+    if (db->has_log)
+        lsm_log_prev_is_safe(&db->log);
+}
+
+int lsm_write_sync_before(struct lsm_db *db)
+{
+    int rc;
+
+    if (!db->has_log_before)
+        return LSM_OK;
+    rc = lsm_log_sync(&db->log_before);
+    if (rc) {                   /* a fresh log gets what both of them hold */
+        db->log.failed = true;
+        return rc;
+    }
+    lsm_log_close(&db->log_before);
+    db->has_log_before = false;
+    lsm_log_prev_is_safe(&db->log);
+    return LSM_OK;
+}
+
 int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
 {
-    int rc = lsm_log_append(&db->log, &bytes, 1);
+    /* Before the record is written, so that it tells that there is no hole. */
+    int rc = sync ? lsm_write_sync_before(db) : LSM_OK;
+
+    if (rc == LSM_OK)
+        rc = lsm_log_append(&db->log, &bytes, 1);
 
     if (rc)
         return rc;
@@ -330,7 +363,9 @@ int lsm_write_sync(struct lsm_db *db)
 
     assert(db->log_busy);
     atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
-    rc = lsm_log_sync(&db->log);
+    rc = lsm_write_sync_before(db);
+    if (rc == LSM_OK)
+        rc = lsm_log_sync(&db->log);
     lsm_histogram_add(&db->counters.latency[LSM_LATENCY_SYNC], db->os->mono_us(db->os) - begun);
     if (rc == LSM_OK)
         lsm_carry_covered(db);
@@ -341,15 +376,23 @@ int lsm_write_rotate(struct lsm_db *db)
 {
     struct lsm_log log;
     struct lsm_log_end end;
+    bool later;
     int rc = lsm_write_ready(db), error;
 
-    if (rc == LSM_OK)
-        rc = lsm_log_sync(&db->log);    /* before the first record of the next one: no hole in the middle */
+    later = !db->has_host && !db->has_log_before;
+    /* Before the first record of the next one: no hole in the middle. */
+    if (rc == LSM_OK && !later)
+        rc = lsm_write_sync_before(db);
+    if (rc == LSM_OK && !later)
+        rc = lsm_log_sync(&db->log);
     if (rc)
         return rc;
-    lsm_carry_covered(db);
+    if (!later)
+        lsm_carry_covered(db);
+    later = later && db->log.synced < db->log.size;
     end = lsm_log_end(&db->log);
-    rc = lsm_log_create(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db), &end, db->file_mode);
+    rc = (later ? lsm_log_create_ahead : lsm_log_create)(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db),
+                                                         &end, db->file_mode);
     if (rc) {
         db->log.failed = true;  /* as below: removing the file may have failed, or a power cut undoes it */
         return rc;
@@ -360,7 +403,12 @@ int lsm_write_rotate(struct lsm_db *db)
         db->log.failed = true;
         return lsm_fail_os(error, "sync directory", db->path);
     }
-    lsm_log_close(&db->log);
+    if (later) {
+        db->log_before = db->log;
+        db->has_log_before = true;
+    } else {
+        lsm_log_close(&db->log);
+    }
     db->log = log;
     atomic_store(&db->log_size, log.size);
     return LSM_OK;

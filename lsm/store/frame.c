@@ -272,8 +272,11 @@ static int judge_tail(struct lsm_frame_reader *r)
         for (i = 0; n - i >= LSM_FRAME_HEAD_SIZE; i += 8) {
             uint64_t synced = lsm_get_u64(p + i + SYNCED);
 
-            if (synced > bad && synced <= off + i &&
-                lsm_get_u32(p + i + MARK) == head_mark(p + i, r->base, off + i))
+            if (synced == 0 || synced > off + i ||
+                lsm_get_u32(p + i + MARK) != head_mark(p + i, r->base, off + i))
+                continue;
+            r->relied = true;
+            if (synced > bad)
                 return lsm_corrupt(r->name, bad, "damaged: what stands further on was written "
                                                  "when this was whole and on disk");
         }
@@ -322,6 +325,7 @@ int lsm_frame_read(struct lsm_frame_reader *r, struct lsm_slice *payload)
         return judge_tail(r);
 
     *payload = lsm_slice(p + LSM_FRAME_HEAD_SIZE, size);
+    r->relied |= lsm_get_u64(p + SYNCED) > 0;
     r->chain = chain;
     r->off += frame_size;
     return LSM_OK;

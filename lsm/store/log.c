@@ -21,7 +21,8 @@
 #define RESERVE_MAX (UINT64_C(512) << 10)
 #define SCRATCH_KEEP (1u << 20)         /* larger frames get memory of their own, for the moment */
 
-enum { PREV = LSM_FRAME_IDENTITY_SIZE };        /* offset in the header */
+enum { COMPAT = 8, PREV = LSM_FRAME_IDENTITY_SIZE };       /* offsets in the header */
+#define COMPAT_AHEAD 1u
 _Static_assert(PREV + 24 + 8 == LSM_LOG_HEADER_SIZE, "the header is packed");
 
 static const char magic[8] = { 'L', 'S', 'M', 'L', 'O', 'G', '\r', '\n' };
@@ -54,9 +55,8 @@ static int fail_sync(int error, const char *name)
     return LSM_FSYNC;
 }
 
-int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
-                   const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
-                   uint32_t mode)
+static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                  uint64_t number, const struct lsm_log_end *prev, bool is_ahead, uint32_t mode)
 {
     uint8_t header[LSM_LOG_HEADER_SIZE];
     char name[LSM_FILENAME_SIZE];
@@ -72,6 +72,7 @@ int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
     if (error)
         return lsm_fail_os(error, "random numbers for", name);
     lsm_frame_identity_put(header, magic, uuid, number, salt);
+    lsm_put_u16(header + COMPAT, is_ahead ? COMPAT_AHEAD : 0);
     lsm_put_u64(header + PREV, prev ? prev->number : 0);
     lsm_put_u64(header + PREV + 8, prev ? prev->size : 0);
     lsm_put_u64(header + PREV + 16, prev ? prev->chain : 0);
@@ -98,7 +99,23 @@ int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
     log->size = log->synced = sizeof(header);
     log->chain = log->synced_chain = log->base;
     check_log(log);
+    if (is_ahead)
+        log->synced = 0;
     return LSM_OK;
+}
+
+int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
+                   const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
+                   uint32_t mode)
+{
+    return create(log, os, dir, uuid, number, prev, false, mode);
+}
+
+int lsm_log_create_ahead(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
+                         const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
+                         uint32_t mode)
+{
+    return create(log, os, dir, uuid, number, prev, true, mode);
 }
 
 /*
@@ -220,6 +237,14 @@ int lsm_log_sync(struct lsm_log *log)
     return LSM_OK;
 }
 
+void lsm_log_prev_is_safe(struct lsm_log *log)
+{
+    if (log->synced == 0) {             /* as its creation left it */
+        log->synced = LSM_LOG_HEADER_SIZE;
+        log->synced_chain = log->base;
+    }
+}
+
 int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
 {
     char name[LSM_FILENAME_SIZE];
@@ -241,8 +266,12 @@ int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
         log->failed = true;
         return fail_sync(error, name);
     }
-    log->size = log->synced = size;
-    log->chain = log->synced_chain = chain;
+    log->size = size;
+    log->chain = chain;
+    if (log->synced) {          /* else the log before it is not on disk */
+        log->synced = size;
+        log->synced_chain = chain;
+    }
     return LSM_OK;
 }
 
@@ -257,7 +286,18 @@ void lsm_log_close(struct lsm_log *log)
     lsm_buf_clear(&log->scratch);
 }
 
+void lsm_log_drop(struct lsm_log *log)
+{
+    log->reserved = 0;
+    lsm_log_close(log);
+}
+
 /* ---- reading ------------------------------------------------------------ */
+
+static bool prev_is_relied_on(const uint8_t *header)
+{
+    return !(lsm_get_u16(header + COMPAT) & COMPAT_AHEAD);
+}
 
 /* Open N.log and read its header. LSM_DONE: its creation was not finished. */
 static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_dir *dir,
@@ -287,6 +327,7 @@ static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_di
         return rc;
     if (memcmp(lsm_frame_header_uuid(header), uuid, 16) != 0)
         return lsm_corrupt(name, 0, "the log of another store");
+    r->relied = prev_is_relied_on(header);
     prev->number = lsm_get_u64(header + PREV);
     prev->size = lsm_get_u64(header + PREV + 8);
     prev->chain = lsm_get_u64(header + PREV + 16);
@@ -322,6 +363,25 @@ int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
     if (file)
         os->file_close(file);
     return rc;
+}
+
+int lsm_log_read_relied(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                        uint64_t number, bool *relied)
+{
+    struct lsm_frame_reader r = { 0 };
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_slice payload;
+    struct lsm_log_end prev;
+    struct lsm_file *file;
+    int rc = open_log(&r, os, dir, uuid, number, name, &file, &prev);
+
+    while (rc == LSM_OK)
+        rc = lsm_frame_read(&r, &payload);
+    *relied = r.relied;
+    lsm_frame_reader_close(&r);
+    if (file)
+        os->file_close(file);
+    return rc == LSM_DONE ? LSM_OK : rc;
 }
 
 int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],

@@ -11,11 +11,12 @@
  * a later one was written, and is bad now, is LSM_CORRUPT: frame.h says how the
  * two are told apart.
  *
- * prev_* say where the log before this one ended when this one was begun. Give
- * lsm_log_end_synced() of it: after a failed sync that is the last place that can be
- * relied on, and this log begins with copies of what followed (commit.md R11). So
- * a log that ends elsewhere than its successor says, or is missing, is a hole
- * (LSM_CORRUPT), not an end.
+ * prev_* say where the log before this one ended when this one was begun. A log that
+ * ends elsewhere than its successor says, or is missing, is a hole (LSM_CORRUPT), not
+ * an end. But for one case: the log before it was not synced when this one was begun
+ * (bit 0 of compat: ahead), so that a power cut may have taken its tail. Until it is
+ * synced, the frames of this log say synced = 0; as long as all of them do, nothing
+ * was promised of it, and a log behind a hole is void: as if it had never been begun.
  *
  * Threads: one appender at a time.
  */
@@ -51,11 +52,19 @@ struct lsm_log {
 int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
                    const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
                    uint32_t mode);
+/* The same behind a log that is not synced: its tail may be lost in a power cut, and this log with it. */
+int lsm_log_create_ahead(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,
+                         const uint8_t uuid[16], uint64_t number, const struct lsm_log_end *prev,
+                         uint32_t mode);
 /* One write, of large ones several. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
    `failed`; LSM_NOMEM and LSM_TOOBIG write nothing and leave the log as it was. */
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count);
 /* LSM_FSYNC latches `failed`. */
 int lsm_log_sync(struct lsm_log *log);
+/* The log before one that was created ahead is on disk now, or is not needed any more. */
+void lsm_log_prev_is_safe(struct lsm_log *log);
+/* Close a log whose file is going to be removed. */
+void lsm_log_drop(struct lsm_log *log);
 /* Cut the log back to a size and chain it had before, and sync. For R9's last step: allowed on a
    failed log, which stays failed. */
 int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain);
@@ -87,6 +96,10 @@ static inline struct lsm_log_end lsm_log_end_synced(const struct lsm_log *log)
 int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
                  int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
                  struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn);
+
+/* Did anything in the log rely on a sync: of the log itself, or of the one before it? Errors as above. */
+int lsm_log_read_relied(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                        uint64_t number, bool *relied);
 
 /* The header only: *prev as above; *torn: it was never finished. Errors as above. */
 int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],

@@ -85,6 +85,21 @@ mutant directory_sync_of_the_next_log lsm/db/write.c 'unit/test_order unit/test_
     if (error) {
         lsm_log_close(&log);    /* it stays
 X
+mutant C_05_sync_of_the_log_before lsm/db/write.c 'unit/test_recover' <<'X'
+    rc = lsm_log_sync(&db->log_before);
+====
+    rc = LSM_OK;
+X
+mutant C_05_records_tell_that_the_log_before_is_synced lsm/db/commit.c 'unit/test_recover' <<'X'
+    if (sync)                   /* before the records
+====
+    if (0)                      /* before the records
+X
+mutant C_05_a_void_log_is_not_copied lsm/db/write.c 'unit/test_recover' <<'X'
+        (number < list->db->void_first || number > list->db->void_last))
+====
+        true)
+X
 mutant C_03_sync_of_a_table lsm/store/table_writer.c 'unit/test_table unit/test_build sim/crash_engine' <<'X'
     int error = w->os->file_sync(w->file), rc;
 ====

@@ -1,0 +1,189 @@
+/*
+ * test_recover.c -- a log that was begun ahead: before the one that it follows was
+ * synced (store/log.h). What a power cut takes of the two is a tail of both together,
+ * and what a sync was asked for stays.
+ */
+#include "lsm/db/db.h"
+#include "lsm/format/filename.h"
+#include "tests/unit/disk.h"
+
+static uint64_t log_seen[8];
+static size_t log_count;
+
+static int collect(void *ctx, const char *name)
+{
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    (void)ctx;
+    if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && log_count < 8)
+        log_seen[log_count++] = number;
+    return 0;
+}
+
+static struct lsm_dir *open_dir(const char *path)
+{
+    struct lsm_dir *dir = NULL;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
+    return dir;
+}
+
+/* Lose the oldest log's tail: all but its first `keep` bytes. */
+static void lose_tail(const char *path, uint64_t keep)
+{
+    struct lsm_dir *dir = open_dir(path);
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    uint64_t oldest = UINT64_MAX;
+
+    log_count = 0;
+    CHECK_INT(disk.os->dir_list(dir, collect, NULL), 0);
+    for (size_t i = 0; i < log_count; i++)
+        oldest = log_seen[i] < oldest ? log_seen[i] : oldest;
+    CHECK_INT(log_count, 2);
+    lsm_filename(name, LSM_FILE_LOG, oldest);
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_truncate(file, keep), 0);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+}
+
+static void put(struct store *s, const char *key, bool sync)
+{
+    CHECK_OK(lsm_db_put(s->db, s->tree, text(key), text("value"), sync));
+}
+
+/* "1" and "2" stand in a log that is not synced, "3" in the one that was begun behind it, and the flush
+   that would have made the first one needless has failed. Returns where the log ended behind "1". */
+static uint64_t make(struct store *s)
+{
+    uint64_t behind_1;
+
+    disk_begin();
+    if (!store_open_as(s, "a", true))
+        return 0;
+    put(s, "1", false);
+    behind_1 = s->db->log.size;
+    put(s, "2", false);
+    disk_fail(DISK_CREATE, 1, true, ".ldb");
+    CHECK(lsm_db_flush(s->db) != LSM_OK);
+    disk_heal();
+    CHECK(s->db->has_log_before);
+    put(s, "3", false);
+    return behind_1;
+}
+
+static int count_in(const char *path)
+{
+    struct store s;
+    int count = -1;
+
+    if (store_open_as(&s, path, true)) {
+        count = count_at(&s, NULL);
+        CHECK_OK(lsm_db_check(s.db));
+        store_close(&s);
+    }
+    return count;
+}
+
+TEST(C_05_a_log_behind_a_tail_that_was_never_synced_is_void)
+{
+    uint64_t behind_1;
+    struct store s, again;
+
+    behind_1 = make(&s);
+    disk_kill("a", "b");
+    CHECK_INT(count_in("b"), 3);        /* a kill takes nothing */
+    disk_kill("a", "c");
+    lose_tail("c", behind_1);
+    if (store_open_as(&again, "c", true)) {
+        CHECK_INT(count_at(&again, NULL), 1);
+        CHECK(has(&again, "1") && !has(&again, "3"));
+        CHECK_OK(lsm_db_check(again.db));
+        put(&again, "4", true);         /* what was void stays so */
+        disk_power_cut("c", "d");
+        CHECK_INT(count_in("d"), 2);
+        store_close(&again);
+        CHECK_INT(count_in("c"), 2);
+    }
+    store_close(&s);
+    CHECK_INT(count_in("a"), 3);
+    disk_end();
+}
+
+TEST(C_05_a_log_that_relied_on_the_one_before_shows_that_its_tail_is_missing)
+{
+    for (int way = 0; way < 2; way++) {
+        uint64_t behind_1;
+        struct lsm_options o;
+        struct lsm_db *db;
+        struct store s;
+
+        behind_1 = make(&s);
+        put(&s, "4", true);             /* a sync of one is a sync of both */
+        CHECK(!s.db->has_log_before);
+        if (way == 1)
+            put(&s, "5", false);
+        disk_power_cut("a", "b");
+        CHECK_INT(count_in("b"), 4);
+        disk_kill("a", "c");
+        lose_tail("c", behind_1);
+        lsm_options_init(&o);
+        o.os = disk.os;
+        o.no_worker = true;
+        CHECK_RC(lsm_db_open("c", &o, &db), LSM_CORRUPT);
+        CHECK(strstr(lsm_error_text(), "log hole"));
+        store_close(&s);
+        disk_end();
+    }
+}
+
+TEST(C_05_what_a_close_or_a_sync_covers_is_on_disk_in_both_logs)
+{
+    struct store s;
+
+    make(&s);
+    store_close(&s);
+    disk_power_cut("a", "b");
+    CHECK_INT(count_in("b"), 3);
+    disk_end();
+}
+
+TEST(C_05_a_failed_sync_of_the_log_before_moves_both_to_a_fresh_one)
+{
+    struct store s;
+
+    make(&s);
+    disk_fail(DISK_SYNC, 1, false, ".log");
+    CHECK_RC(lsm_db_put(s.db, s.tree, text("4"), text("value"), true), LSM_FSYNC);
+    disk_heal();
+    put(&s, "5", true);
+    disk_power_cut("a", "b");
+    CHECK(count_in("b") >= 4);
+    store_close(&s);
+    disk_end();
+}
+
+TEST(a_log_whose_rows_are_in_tables_is_never_synced)
+{
+    unsigned syncs;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    put(&s, "1", false);
+    syncs = disk.log_syncs;
+    put(&s, "2", false);
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_INT(disk.log_syncs - syncs, 1);       /* the next one's header */
+    CHECK(!s.db->has_log_before);
+    put(&s, "3", true);
+    CHECK_INT(disk.log_syncs - syncs, 2);
+    disk_power_cut("a", "b");
+    CHECK_INT(count_in("b"), 3);
+    store_close(&s);
+    disk_end();
+}
