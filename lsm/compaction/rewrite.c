@@ -10,7 +10,7 @@ struct log {
     uint64_t id, bytes;
 };
 
-/* Count a run's refs into the list; how many it has. */
+/* Count a run's refs to logs of small values into the list; how many it has. */
 static size_t gather(struct lsm_buf *list, const struct lsm_run *run, uint64_t *bytes)
 {
     struct lsm_reader r = lsm_reader(run->meta.refs);
@@ -18,10 +18,13 @@ static size_t gather(struct lsm_buf *list, const struct lsm_run *run, uint64_t *
     uint64_t last = 0;
     size_t count = 0;
 
-    for (; lsm_vlog_ref_next(&r, &ref, &last); count++) {
+    while (lsm_vlog_ref_next(&r, &ref, &last)) {
         struct log *logs = (struct log *)(void *)list->data;
         size_t n = list->size / sizeof *logs, i = 0;
 
+        if (ref.bytes / LSM_REWRITE_VALUE_MAX >= ref.count)
+            continue;
+        count++;
         *bytes += ref.bytes;
         while (i < n && logs[i].id != ref.id)
             i++;

@@ -85,6 +85,16 @@ TEST(rewrite_merges_the_smallest_within_its_share)
     CHECK_STR(plan(1, 2), "10 11 12 13 20 21 22 23");
 }
 
+TEST(rewrite_passes_over_logs_of_large_values)
+{
+    begin();
+    for (uint64_t i = 0; i < 12; i++)
+        run(10 + i, 1, LSM_REWRITE_VALUE_MAX);
+    CHECK_STR(plan(0, 12), "");
+    run(30, 9, LSM_REWRITE_VALUE_MAX - 1);
+    CHECK_STR(plan(0, 13), "30 31 32 33 34 35 36 37 38");
+}
+
 TEST(rewrite_of_one_log_is_no_gain_and_no_memory_is_reported)
 {
     struct lsm_job job;
