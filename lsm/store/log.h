@@ -39,6 +39,7 @@ struct lsm_log {
     uint64_t base;              /* the chain before the first frame */
     uint64_t size;              /* valid bytes */
     uint64_t chain;
+    uint64_t frames;
     uint64_t synced, synced_chain;  /* how far it is known to be on disk */
     uint64_t reserved;          /* the file's size where room was set aside, zeros behind `size`; cut off
                                    by close */

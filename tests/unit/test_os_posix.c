@@ -292,6 +292,7 @@ static int append_some(struct place *p, struct lsm_file *file, uint64_t from, ui
             reserved = from + size + 65536;
             if (p->os->file_allocate(file, reserved))
                 return 1;
+            p->os->file_expect(file, from, reserved);
         }
         if (p->os->file_write(file, bytes, size, from))
             return 2;
