@@ -79,6 +79,7 @@ struct lsm_vtab_created {
     struct lsm_vtab_created *next;
     struct lsm_tree *tree;
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    bool is_dropped;            /* and dropped in it: ROLLBACK TO may bring it back with its rows */
 };
 
 /* One schema (main, an attached file) of one connection. */
@@ -108,7 +109,8 @@ struct lsm_vtab_ctx {
 
     /* the transaction */
     struct lsm_txn *txn;
-    int joined_count;           /* table objects that take part */
+    int joined_count;           /* table objects that take part, and the stand-in */
+    bool has_stand_in;          /* the companion takes part for a table that was dropped */
     uint64_t generation;        /* grows with each transaction */
     struct lsm_token base;
     uint64_t begin_mark;
@@ -249,6 +251,8 @@ void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx);
 void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx);
 /* Register the companion module. */
 int lsm_vtab_pin_register(struct lsm_vtab_conn *conn);
+/* Make the companion take part in the context's transaction as its tables do, for one that goes. */
+int lsm_vtab_pin_stand_in(struct lsm_vtab_ctx *ctx, char **error);
 /* The newest token in the connection's own snapshot. */
 int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char **error);
 
@@ -263,14 +267,20 @@ static inline void lsm_vtab_txn_touch(struct lsm_vtab_ctx *ctx)
 {
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
 }
-/* May the table be dropped now? */
-int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error);
+/* The table will be dropped: what the transaction holds must hear of its end all the same. */
+int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error);
 /* The table object goes; it takes part no longer. */
 void lsm_vtab_txn_leave(struct lsm_vtab_table *table);
 /* Remember a table that was made in this transaction, which is begun if there is none. */
 int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error);
 /* Give up what is left of a transaction. */
 void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit);
+
+/* What the methods do, once for the context. */
+int lsm_vtab_txn_sync(struct lsm_vtab_ctx *ctx, char **error);
+int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint);
+void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint);
+void lsm_vtab_txn_rollback_to(struct lsm_vtab_ctx *ctx, int savepoint);
 
 /* the module's methods */
 int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab);

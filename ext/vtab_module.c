@@ -9,8 +9,8 @@
  *
  * A table is the UUID in its shadow row, never a name: xRename only renames the
  * shadow table. xDestroy runs inside a transaction that may be rolled back without
- * a word to us, so it only drops the shadow table; the tree is swept later
- * (vtab_txn.c).
+ * a word to us, so it only drops the shadow table; the tree is swept later, and
+ * rows of the transaction go with it or come back with it (vtab_txn.c).
  */
 #include <string.h>
 
@@ -221,7 +221,7 @@ static int module_destroy(sqlite3_vtab *vtab)
     struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
     int rc;
 
-    rc = lsm_vtab_txn_check_drop(table, &vtab->zErrMsg);
+    rc = lsm_vtab_txn_prepare_drop(table, &vtab->zErrMsg);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_drop_table(table->ctx, table->name, &vtab->zErrMsg);
     if (rc != SQLITE_OK)

@@ -142,41 +142,52 @@ static int marks_reserve(struct lsm_vtab_ctx *ctx)
     return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
+int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
-
     if (marks_reserve(ctx) != SQLITE_OK)
         return SQLITE_NOMEM;
     marks_add(ctx, savepoint, position_now(ctx));
     return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint)
+void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     uint64_t position;
 
     if (ctx->mark_count == 0 || ctx->marks[ctx->mark_count - 1].savepoint < savepoint)
-        return SQLITE_OK;       /* another table's call did it */
+        return;                 /* another table's call did it */
     position = marks_remove(ctx, savepoint, UINT64_MAX);
     marks_add(ctx, savepoint - 1, position);
     if (ctx->txn) {
         position = ctx->mark_count ? ctx->marks[ctx->mark_count - 1].position : 0;
         lsm_txn_release_mark(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
     }
-    return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint)
+void lsm_vtab_txn_rollback_to(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     uint64_t position = marks_remove(ctx, savepoint, UINT64_MAX);
 
     if (savepoint < 0 || position == UINT64_MAX)
         position = 0;
     rollback_to(ctx, position);
     marks_add(ctx, savepoint, position);
+}
+
+int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
+{
+    return lsm_vtab_txn_savepoint(as_table(vtab)->ctx, savepoint);
+}
+
+int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint)
+{
+    lsm_vtab_txn_release(as_table(vtab)->ctx, savepoint);
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint)
+{
+    lsm_vtab_txn_rollback_to(as_table(vtab)->ctx, savepoint);
     return SQLITE_OK;
 }
 
@@ -395,7 +406,9 @@ int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
 
 /*
  * A table that was made in this transaction and is not in the schema any more was
- * taken back by ROLLBACK TO, for which it got no call. Its rows go.
+ * taken back by ROLLBACK TO, for which it got no call. Its rows go. Those of one that
+ * was dropped do not: after a BUSY commit ROLLBACK TO may still bring it back. They are
+ * committed to a tree that nobody asks for, and swept with it.
  */
 static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **error)
 {
@@ -415,7 +428,7 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **er
         return SQLITE_OK;
     }
     for (created = ctx->created; created; created = created->next) {
-        if (!lsm_txn_has_tree(ctx->txn, created->tree))
+        if (created->is_dropped || !lsm_txn_has_tree(ctx->txn, created->tree))
             continue;
         rc = lsm_vtab_shadow_has_uuid(ctx, created->uuid, &found);
         if (rc != SQLITE_OK)
@@ -569,19 +582,23 @@ static int check_token(struct lsm_vtab_ctx *ctx, bool *stands, char **error)
     return rc;
 }
 
-int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
+int lsm_vtab_txn_sync(struct lsm_vtab_ctx *ctx, char **error)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     bool stands = false;
     int rc = SQLITE_OK;
 
     if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO)
         return SQLITE_OK;
     if (ctx->prepared == LSM_VTAB_PREPARED_JOINT)
-        rc = check_token(ctx, &stands, &vtab->zErrMsg);
+        rc = check_token(ctx, &stands, error);
     if (rc == SQLITE_OK && !stands)
-        rc = ctx_prepare(ctx, &vtab->zErrMsg);
-    return rc == SQLITE_OK ? check_transaction(ctx, &vtab->zErrMsg) : rc;
+        rc = ctx_prepare(ctx, error);
+    return rc == SQLITE_OK ? check_transaction(ctx, error) : rc;
+}
+
+int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
+{
+    return lsm_vtab_txn_sync(as_table(vtab)->ctx, &vtab->zErrMsg);
 }
 
 /* ---- the end --------------------------------------------------------------------- */
@@ -600,6 +617,9 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         ctx->created = next;
     }
     ctx->mark_count = 0;
+    if (ctx->has_stand_in)
+        ctx->joined_count--;
+    ctx->has_stand_in = false;
     if (txn == NULL)
         return;
     lsm_vtab_redo_end(ctx);
@@ -670,20 +690,20 @@ int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error)
 }
 
 /*
- * xDestroy runs at once and nothing follows, not even when a savepoint brings the
- * table back: rows that wait in the transaction would be lost without a word.
+ * xDestroy runs at once and nothing follows for this table, not even when a savepoint
+ * brings it back: a stand-in takes part from here on.
  */
-int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error)
+int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error)
 {
     struct lsm_vtab_ctx *ctx = table->ctx;
 
-    if (ctx->txn == NULL)
+    if (ctx->txn == NULL
+        || (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL))
         return SQLITE_OK;
-    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
-        return lsm_vtab_error_set(error, SQLITE_LOCKED,
-                                  "table %s has uncommitted writes in this transaction: "
-                                  "commit or roll back before dropping it", table->name);
-    return SQLITE_OK;
+    if (ctx->created && table->tree == NULL)
+        lsm_vtab_table_open(table, NULL);       /* its UUID is in the list, perhaps */
+    lsm_vtab_txn_touch(ctx);
+    return ctx->has_stand_in ? SQLITE_OK : lsm_vtab_pin_stand_in(ctx, error);
 }
 
 /* The last table that took part is gone without a callback: nobody else will end it. */
@@ -695,11 +715,14 @@ void lsm_vtab_txn_leave(struct lsm_vtab_table *table)
     while (*link) {
         struct lsm_vtab_created *created = *link;
 
-        if (memcmp(created->uuid, table->uuid, sizeof(table->uuid)) == 0) {
+        if (memcmp(created->uuid, table->uuid, sizeof(table->uuid)) != 0) {
+            link = &created->next;
+        } else if (ctx->has_stand_in) {
+            created->is_dropped = true;
+            link = &created->next;
+        } else {
             *link = created->next;
             sqlite3_free(created);
-        } else {
-            link = &created->next;
         }
     }
     if (table->joined) {
