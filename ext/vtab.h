@@ -175,8 +175,9 @@ int lsm_vtab_settle(void *store, bool suspect);
 
 /* The only map from the engine's codes to SQLite's. */
 int lsm_vtab_error_code(int lsm_rc);
-/* Set *error to the engine's text for this thread and return the mapped code. */
-int lsm_vtab_error_engine(char **error, int lsm_rc);
+/* Set *error to the engine's text for this thread, with the store's path if that says no more than a
+   file's name (NULL: none), and return the mapped code. */
+int lsm_vtab_error_engine(char **error, const char *path, int lsm_rc);
 /* Set *error and return `code`. */
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -367,6 +368,13 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
  */
 #define LSM_VTAB_NOTE_NUMBER_TEXT "\x01"        /* a key column may hold text like '12' */
 #define LSM_VTAB_ROW_LOWEST "\x02"              /* rows begin here */
+
+/* ---- vtab_stat.c ----------------------------------------------------------- */
+
+/* Find the lsm table that a function's argument names, 'kv' or 'schema.kv', as it is spelt in its schema;
+   both from sqlite3_malloc. */
+int lsm_vtab_find_table(struct lsm_vtab_conn *conn, const char *argument, char **schema, char **table,
+                        char **error);
 
 /* ---- registration ----------------------------------------------------------- */
 

@@ -307,7 +307,7 @@ static int open_error(struct lsm_vtab_ctx *ctx, const char *path, int rc, const 
 
     (void)ctx;
     if (rc != LSM_NOTFOUND || uuid == NULL)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, path, rc);
     lsm_vtab_uuid_text(uuid, text);
     return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                               "store %s not found at %s: the database and this directory belong "
@@ -331,7 +331,7 @@ static int open_in_memory(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, char **
     rc = open_db(ctx, store, NULL, true, 0, &store->db);
     if (rc != LSM_OK) {
         store_free(store);
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, NULL, rc);
     }
     lsm_db_uuid(store->db, store->uuid);
     ctx->store = store;

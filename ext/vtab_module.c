@@ -133,7 +133,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error)
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                   "store %s has no tree %s: it is older than table %s, or the table "
                                   "was dropped", table->ctx->store->path, name, table->name);
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, table->ctx->store->path, rc);
 }
 
 /* ---- create, connect ------------------------------------------------------------ */
@@ -160,7 +160,7 @@ static int create_tree(struct lsm_vtab_table *table, char **error)
         lsm_vtab_uuid_text(table->uuid, name);
         rc = lsm_tree_create(table->ctx->store->db, tree_name(name), &options, &table->tree);
     } while (rc == LSM_EXISTS);
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, table->ctx->store->path, rc);
 }
 
 static int module_create(sqlite3 *db, void *conn, int argc, const char *const *argv,

@@ -391,7 +391,7 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
                                   "the store has gone on since this statement's transaction read: "
                                   "end it and begin anew");
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, ctx->store->path, rc);
     ctx->pin_token = *token;
     seq = lsm_snapshot_seq(ctx->pin);
     if (seq < ctx->seq_viewed)

@@ -134,7 +134,7 @@ static int look_at_store(struct work *w, char **error)
     if (rc == LSM_CORRUPT)
         w->state = STATE_DAMAGED;
     else if (w->state == STATE_NONE)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, w->path, rc);
     w->why = rc == LSM_OK ? NULL : sqlite3_mprintf("%s", lsm_error_text());
     return SQLITE_OK;
 }
@@ -151,7 +151,7 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
 
     memset(w, 0, sizeof(*w));
     if (db_path == NULL)
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database '%s' in this connection", schema);
     if (db_path[0] == '\0')
         return lsm_vtab_error_set(error, SQLITE_ERROR, "a database in memory has its store with it");
     if (sqlite3_txn_state(conn->db, schema) == SQLITE_TXN_WRITE)
@@ -246,7 +246,7 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
 
     lsm_vtab_uuid_text(uuid, name);
     rc = lsm_tree_create(w->store, slice, NULL, &tree);
-    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
 /* What is wrong, and what can be done about it. */
@@ -333,7 +333,7 @@ static int accept_empty(struct work *w, char **text, char **error)
     options.host = &nobody;
     rc = lsm_db_open(w->path, &options, &w->store);
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, w->path, rc);
     if (!lsm_db_is_virgin(w->store))
         return lsm_vtab_error_set(error, SQLITE_ERROR, "%s holds rows of another database: move it away "
                                   "first, nothing of it is removed here", w->path);
@@ -409,7 +409,7 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         options.uuid = w.uuid;
         rc = to ? lsm_db_repair(w.path, to, &options, &how, &info) : LSM_NOMEM;
         if (rc != LSM_OK)
-            rc = lsm_vtab_error_engine(error, rc);
+            rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
         char *lines = sqlite3_str_finish(report.text);
@@ -485,6 +485,35 @@ static int check_tables(struct tree_check *c, char **error)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* A foreign key to an lsm table: SQLite takes it and fails at the first write, in words that tell nothing. */
+static int check_foreign_keys(struct tree_check *c, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    char *sql = sqlite3_mprintf("SELECT m.name, f.\"table\" FROM \"%w\".sqlite_master m, "
+                                "pragma_foreign_key_list(m.name, %Q) f WHERE m.type = 'table' AND EXISTS("
+                                "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
+                                "name = f.\"table\" || '_lsm' COLLATE NOCASE) GROUP BY 1, 2",
+                                c->ctx->schema, c->ctx->schema, c->ctx->schema);
+    int rc = sql ? sqlite3_prepare_v2(c->ctx->conn->db, sql, -1, &stmt, NULL) : SQLITE_NOMEM;
+
+    sqlite3_free(sql);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        char *line = sqlite3_mprintf("table %s has a foreign key to the lsm table %s, which cannot be the "
+                                     "parent of one: with PRAGMA foreign_keys on, writing to either fails; "
+                                     "make %s anew without it", sqlite3_column_text(stmt, 0),
+                                     sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 0));
+
+        if (line)
+            add_fault(c->report, LSM_EVENT_ERROR, line);
+        rc = line ? SQLITE_OK : SQLITE_NOMEM;
+        sqlite3_free(line);
+    }
+    if (rc != SQLITE_DONE)
+        rc = lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
 {
     struct report report = { NULL, 0 };
@@ -494,7 +523,7 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
     int rc;
 
     if (sqlite3_db_filename(conn->db, schema) == NULL)
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database '%s' in this connection", schema);
     ctx = lsm_vtab_ctx_get(conn, schema);
     if (ctx == NULL)
         return SQLITE_NOMEM;
@@ -510,13 +539,15 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
             /* A power cut may have taken it from the log. */
             rc = lsm_vtab_redo_supply(ctx, error);
             if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-                rc = lsm_vtab_error_engine(error, LSM_STALE);
+                rc = lsm_vtab_error_engine(error, ctx->store->path, LSM_STALE);
         }
     }
     report.text = sqlite3_str_new(conn->db);
     check = (struct tree_check){ ctx, &report };
     if (rc == SQLITE_OK && found)
         rc = check_tables(&check, error);
+    if (rc == SQLITE_OK && found)
+        rc = check_foreign_keys(&check, error);
     if (rc == SQLITE_OK && found)
         lsm_db_check_report(ctx->store->db, add_fault, &report);
     if (rc == SQLITE_OK && report.lines == 0)

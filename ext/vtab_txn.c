@@ -314,7 +314,7 @@ static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
     }
     if (rc != LSM_OK) {
         ctx->txn = NULL;
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, ctx->store->path, rc);
     }
     return SQLITE_OK;
 }
@@ -507,7 +507,7 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     do {
         rc = lsm_txn_prepare(ctx->txn, &how, &token);
         if (rc != LSM_OK)
-            return lsm_vtab_error_engine(error, rc);
+            return lsm_vtab_error_engine(error, ctx->store->path, rc);
         rc = lsm_vtab_redo_write(ctx, &is_written, error);
         how.redo_room = 0;
     } while (rc == SQLITE_OK && !is_written);
@@ -561,7 +561,7 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
             return SQLITE_OK;
         }
         if (rc != LSM_BUSY)
-            return lsm_vtab_error_engine(error, rc);
+            return lsm_vtab_error_engine(error, ctx->store->path, rc);
     }
     return prepare_joint(ctx, synchronous, error);
 }
