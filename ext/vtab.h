@@ -44,6 +44,7 @@ struct lsm_vtab_store {
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     uint64_t drop_count;        /* DROPs seen; trees are swept when it passes sweep_count */
     uint64_t sweep_count;
+    atomic_bool has_joint;      /* this process has committed one (vtab_txn.c); always in memory */
     atomic_bool settle_failed;  /* once: a later sync may lie about what it covers */
     atomic_int redo_slots;      /* rows of the redo area; negative: to be counted */
     atomic_int redo_wanted;     /* as many would be better; 0: no wish */
@@ -213,6 +214,8 @@ int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token
                                 char **error);
 /* Make the store's objects with a zero token. */
 int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error);
+/* The same over whatever stands under these names, with this token: what is not ours goes. */
+int lsm_vtab_shadow_mend_store(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error);
 int lsm_vtab_shadow_create_table(struct lsm_vtab_ctx *ctx, const char *table,
                                  const uint8_t uuid[LSM_VTAB_UUID_SIZE], const char *canonical,
                                  char **error);

@@ -62,6 +62,7 @@ static struct lsm_vtab_store *store_new(const char *db_path, const char *vfs, ui
     store->dev = dev;
     store->ino = ino;
     store->in_memory = db_path[0] == '\0';
+    atomic_store(&store->has_joint, store->in_memory);
     store->db_path = sqlite3_mprintf("%s", db_path);
     store->path = store->in_memory ? sqlite3_mprintf(":memory:")
                                    : sqlite3_mprintf("%s-lsm", db_path);
@@ -392,7 +393,7 @@ int lsm_vtab_ctx_open(struct lsm_vtab_ctx *ctx, char **error)
     if (rc == SQLITE_OK && !found)
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                 "table lsmvtab_store is missing in database %s: without it the "
-                                "store cannot be told from another's", ctx->schema);
+                                "store cannot be told from another's (SELECT lsm_accept() tells the ways out)", ctx->schema);
     if (rc == SQLITE_OK)
         rc = open_store(ctx, uuid, false, error);
     return rc;

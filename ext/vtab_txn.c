@@ -14,7 +14,9 @@
  * A transaction is *solo* only as one autocommit statement that is proved to
  * have dirtied no page: no page was touched between xBegin and xSync, and the
  * same single writing statement runs in both. All others are joint, decided by
- * the token that SQLite commits.
+ * the token that SQLite commits. So is the first one of a process: two copies of one
+ * pair that are both written to get tokens of their own then, by which a database
+ * beside the other's directory is known.
  *
  * Savepoints. SQLite announces a savepoint to a table that took part when it was
  * opened, and to a table that joins later only the innermost one. Hence:
@@ -84,7 +86,7 @@ static bool may_be_solo(struct lsm_vtab_ctx *ctx)
     sqlite3 *db = ctx->conn->db;
 
     return ctx->autocommit && ctx->writer && !ctx->token_written && ctx->created == NULL
-           && ctx->conn->txn_count == 1 && ctx->page_count >= 0
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0 && atomic_load(&ctx->store->has_joint)
            && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
            && lsm_txn_may_be_solo(ctx->txn);
 }
@@ -630,6 +632,8 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     /* Our own commit moves the version, also when no page was written; what it stands for is the token
        that we wrote, or that the transaction began with. Another's commit moves it again when we next
        read. */
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        atomic_store(&ctx->store->has_joint, true);
     if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT && !had_created) {
         ctx->token = ctx->prepared_token;
         ctx->token_cached = true;
