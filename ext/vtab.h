@@ -44,6 +44,7 @@ struct lsm_vtab_store {
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     uint64_t drop_count;        /* DROPs seen; trees are swept when it passes sweep_count */
     uint64_t sweep_count;
+    atomic_bool has_joint;      /* this process has committed one (vtab_txn.c); always in memory */
     atomic_bool settle_failed;  /* once: a later sync may lie about what it covers */
     atomic_int redo_slots;      /* rows of the redo area; negative: to be counted */
     atomic_int redo_wanted;     /* as many would be better; 0: no wish */
@@ -79,6 +80,7 @@ struct lsm_vtab_created {
     struct lsm_vtab_created *next;
     struct lsm_tree *tree;
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    bool is_dropped;            /* and dropped in it: ROLLBACK TO may bring it back with its rows */
 };
 
 /* One schema (main, an attached file) of one connection. */
@@ -108,7 +110,8 @@ struct lsm_vtab_ctx {
 
     /* the transaction */
     struct lsm_txn *txn;
-    int joined_count;           /* table objects that take part */
+    int joined_count;           /* table objects that take part, and the stand-in */
+    bool has_stand_in;          /* the companion takes part for a table that was dropped */
     uint64_t generation;        /* grows with each transaction */
     struct lsm_token base;
     uint64_t begin_mark;
@@ -173,8 +176,9 @@ int lsm_vtab_settle(void *store, bool suspect);
 
 /* The only map from the engine's codes to SQLite's. */
 int lsm_vtab_error_code(int lsm_rc);
-/* Set *error to the engine's text for this thread and return the mapped code. */
-int lsm_vtab_error_engine(char **error, int lsm_rc);
+/* Set *error to the engine's text for this thread, with the store's path if that says no more than a
+   file's name (NULL: none), and return the mapped code. */
+int lsm_vtab_error_engine(char **error, const char *path, int lsm_rc);
 /* Set *error and return `code`. */
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -210,6 +214,8 @@ int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token
                                 char **error);
 /* Make the store's objects with a zero token. */
 int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error);
+/* The same over whatever stands under these names, with this token: what is not ours goes. */
+int lsm_vtab_shadow_mend_store(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error);
 int lsm_vtab_shadow_create_table(struct lsm_vtab_ctx *ctx, const char *table,
                                  const uint8_t uuid[LSM_VTAB_UUID_SIZE], const char *canonical,
                                  char **error);
@@ -249,6 +255,8 @@ void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx);
 void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx);
 /* Register the companion module. */
 int lsm_vtab_pin_register(struct lsm_vtab_conn *conn);
+/* Make the companion take part in the context's transaction as its tables do, for one that goes. */
+int lsm_vtab_pin_stand_in(struct lsm_vtab_ctx *ctx, char **error);
 /* The newest token in the connection's own snapshot. */
 int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char **error);
 
@@ -263,14 +271,20 @@ static inline void lsm_vtab_txn_touch(struct lsm_vtab_ctx *ctx)
 {
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
 }
-/* May the table be dropped now? */
-int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error);
+/* The table will be dropped: what the transaction holds must hear of its end all the same. */
+int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error);
 /* The table object goes; it takes part no longer. */
 void lsm_vtab_txn_leave(struct lsm_vtab_table *table);
 /* Remember a table that was made in this transaction, which is begun if there is none. */
 int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error);
 /* Give up what is left of a transaction. */
 void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit);
+
+/* What the methods do, once for the context. */
+int lsm_vtab_txn_sync(struct lsm_vtab_ctx *ctx, char **error);
+int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint);
+void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint);
+void lsm_vtab_txn_rollback_to(struct lsm_vtab_ctx *ctx, int savepoint);
 
 /* the module's methods */
 int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab);
@@ -357,6 +371,13 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
  */
 #define LSM_VTAB_NOTE_NUMBER_TEXT "\x01"        /* a key column may hold text like '12' */
 #define LSM_VTAB_ROW_LOWEST "\x02"              /* rows begin here */
+
+/* ---- vtab_stat.c ----------------------------------------------------------- */
+
+/* Find the lsm table that a function's argument names, 'kv' or 'schema.kv', as it is spelt in its schema;
+   both from sqlite3_malloc. */
+int lsm_vtab_find_table(struct lsm_vtab_conn *conn, const char *argument, char **schema, char **table,
+                        char **error);
 
 /* ---- registration ----------------------------------------------------------- */
 

@@ -159,7 +159,7 @@ static int begin_store(struct pair *p, const struct lsm_token *token, char **err
         p->left_ms -= 100;      /* it has waited about that long */
         rc = lsm_backup_begin(p->ctx->store->db, token, &p->backup);
     }
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, p->ctx->store->path, rc);
 }
 
 static int take_moment(struct pair *p, char **error)
@@ -202,7 +202,7 @@ static int copy_store(struct pair *p, char **error)
     int rc = p->backup ? lsm_backup_write(p->backup, p->dir_path, &p->info) : LSM_OK;
 
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, p->ctx->store->path, rc);
     p->dir_made = p->backup != NULL;
     return SQLITE_OK;
 }
@@ -329,7 +329,7 @@ static void func_backup_all(sqlite3_context *context, int argc, sqlite3_value **
         return;
     }
     if (schema == NULL || sqlite3_db_filename(conn->db, schema) == NULL) {
-        sqlite3_result_error(context, "lsm: there is no such database", -1);
+        sqlite3_result_error(context, "lsm: lsm_backup_all: there is no database of this name in this connection", -1);
         return;
     }
     ctx = lsm_vtab_ctx_get(conn, schema);

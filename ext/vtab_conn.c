@@ -62,6 +62,7 @@ static struct lsm_vtab_store *store_new(const char *db_path, const char *vfs, ui
     store->dev = dev;
     store->ino = ino;
     store->in_memory = db_path[0] == '\0';
+    atomic_store(&store->has_joint, store->in_memory);
     store->db_path = sqlite3_mprintf("%s", db_path);
     store->path = store->in_memory ? sqlite3_mprintf(":memory:")
                                    : sqlite3_mprintf("%s-lsm", db_path);
@@ -307,7 +308,7 @@ static int open_error(struct lsm_vtab_ctx *ctx, const char *path, int rc, const 
 
     (void)ctx;
     if (rc != LSM_NOTFOUND || uuid == NULL)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, path, rc);
     lsm_vtab_uuid_text(uuid, text);
     return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                               "store %s not found at %s: the database and this directory belong "
@@ -331,7 +332,7 @@ static int open_in_memory(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, char **
     rc = open_db(ctx, store, NULL, true, 0, &store->db);
     if (rc != LSM_OK) {
         store_free(store);
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, NULL, rc);
     }
     lsm_db_uuid(store->db, store->uuid);
     ctx->store = store;
@@ -392,7 +393,7 @@ int lsm_vtab_ctx_open(struct lsm_vtab_ctx *ctx, char **error)
     if (rc == SQLITE_OK && !found)
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                 "table lsmvtab_store is missing in database %s: without it the "
-                                "store cannot be told from another's", ctx->schema);
+                                "store cannot be told from another's (SELECT lsm_accept() tells the ways out)", ctx->schema);
     if (rc == SQLITE_OK)
         rc = open_store(ctx, uuid, false, error);
     return rc;

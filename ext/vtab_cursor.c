@@ -306,7 +306,7 @@ static int find_known(struct cursor *cursor, const struct lsm_read *read,
     if (rc == LSM_NOTFOUND)
         *known |= LSM_VTAB_KNOWN_NO_NUMERIC_TEXT;
     else if (rc != LSM_OK)
-        return lsm_vtab_error_engine(&table->base.zErrMsg, rc);
+        return lsm_vtab_error_engine(&table->base.zErrMsg, table->ctx->store->path, rc);
     return SQLITE_OK;
 }
 
@@ -414,7 +414,8 @@ static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlit
 static int cursor_error(struct cursor *cursor, int lsm_rc)
 {
     cursor->eof = true;
-    return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg, lsm_rc);
+    return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg,
+                                 ((struct lsm_vtab_table *)cursor->base.pVtab)->ctx->store->path, lsm_rc);
 }
 
 /* The value follows when somebody asks for it: it may stand in a value log. */
@@ -433,7 +434,8 @@ static int show_value(struct cursor *cursor)
         return SQLITE_OK;
     rc = lsm_cursor_read(cursor->lsm, &value);
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg, rc);
+        return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg,
+                                     ((struct lsm_vtab_table *)cursor->base.pVtab)->ctx->store->path, rc);
     lsm_vtab_row_set(&cursor->row, cursor->row.key, value);
     cursor->value_pending = false;
     return SQLITE_OK;

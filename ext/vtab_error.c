@@ -3,6 +3,7 @@
  * failure looks the same wherever it comes up.
  */
 #include <stdarg.h>
+#include <string.h>
 
 #include "ext/vtab.h"
 
@@ -58,9 +59,20 @@ static const char *way_out(int lsm_rc)
     }
 }
 
-int lsm_vtab_error_engine(char **error, int lsm_rc)
+/* The engine knows files by their names in the directory. */
+static bool is_about_a_file(int lsm_rc)
 {
-    return lsm_vtab_error_set(error, lsm_vtab_error_code(lsm_rc), "%s%s", lsm_error_text(), way_out(lsm_rc));
+    return lsm_rc == LSM_CORRUPT || lsm_rc == LSM_CANTOPEN || lsm_rc == LSM_FORMAT || lsm_rc == LSM_IOERR
+           || lsm_rc == LSM_FSYNC || lsm_rc == LSM_FULL;
+}
+
+int lsm_vtab_error_engine(char **error, const char *path, int lsm_rc)
+{
+    const char *text = lsm_error_text();
+    bool add_path = path && is_about_a_file(lsm_rc) && strstr(text, path) == NULL;
+
+    return lsm_vtab_error_set(error, lsm_vtab_error_code(lsm_rc), "%s%s%s%s", add_path ? path : "",
+                              add_path ? ": " : "", text, way_out(lsm_rc));
 }
 
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)

@@ -41,45 +41,29 @@ static void func_debug(sqlite3_context *context, int argc, sqlite3_value **argv)
         sqlite3_result_text(context, text, -1, sqlite3_free);
 }
 
-/* 'schema.table' or 'table', as lsm_stats takes it. The names point into *copy, which is freed. */
-static void split_name(char *copy, const char **schema, const char **table)
-{
-    char *dot = strchr(copy, '.');
-
-    *schema = NULL;
-    *table = copy;
-    if (dot) {
-        *dot = 0;
-        *schema = copy;
-        *table = dot + 1;
-    }
-}
-
 static void func_delete_range(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
     struct lsm_vtab_conn *conn = sqlite3_user_data(context);
     sqlite3_value **before = conn->delete_bounds;
-    const char *schema, *table;
-    char *copy, *sql;
+    const char *argument = (const char *)sqlite3_value_text(argv[0]);
+    char *schema, *table, *sql, *error = NULL;
     int rc;
 
     (void)argc;
-    if (sqlite3_value_type(argv[0]) != SQLITE_TEXT) {
-        sqlite3_result_error(context, "lsm_delete_range needs a table: lsm_delete_range('kv', lo, hi)",
+    if (sqlite3_value_type(argv[0]) != SQLITE_TEXT || argument == NULL) {
+        sqlite3_result_error(context, "lsm: lsm_delete_range needs a table: lsm_delete_range('kv', lo, hi)",
                              -1);
         return;
     }
-    copy = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
-    if (copy == NULL) {
-        sqlite3_result_error_nomem(context);
+    rc = lsm_vtab_find_table(conn, argument, &schema, &table, &error);
+    if (rc != SQLITE_OK) {
+        if (error)
+            sqlite3_result_error(context, error, -1);
+        sqlite3_result_error_code(context, rc);
+        sqlite3_free(error);
         return;
     }
-    split_name(copy, &schema, &table);
-    if (schema)
-        sql = sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") VALUES('delete-range')", schema,
-                              table, table);
-    else
-        sql = sqlite3_mprintf("INSERT INTO \"%w\"(\"%w\") VALUES('delete-range')", table, table);
+    sql = sqlite3_mprintf("INSERT INTO \"%w\".\"%w\"(\"%w\") VALUES('delete-range')", schema, table, table);
     conn->delete_bounds = argv + 1;
     rc = sql ? sqlite3_exec(conn->db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
     conn->delete_bounds = before;
@@ -90,7 +74,8 @@ static void func_delete_range(sqlite3_context *context, int argc, sqlite3_value 
         sqlite3_result_error_code(context, rc);
     }
     sqlite3_free(sql);
-    sqlite3_free(copy);
+    sqlite3_free(schema);
+    sqlite3_free(table);
 }
 
 int lsm_vtab_func_register(struct lsm_vtab_conn *conn)

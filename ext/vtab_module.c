@@ -9,8 +9,8 @@
  *
  * A table is the UUID in its shadow row, never a name: xRename only renames the
  * shadow table. xDestroy runs inside a transaction that may be rolled back without
- * a word to us, so it only drops the shadow table; the tree is swept later
- * (vtab_txn.c).
+ * a word to us, so it only drops the shadow table; the tree is swept later, and
+ * rows of the transaction go with it or come back with it (vtab_txn.c).
  */
 #include <string.h>
 
@@ -133,7 +133,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error)
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                   "store %s has no tree %s: it is older than table %s, or the table "
                                   "was dropped", table->ctx->store->path, name, table->name);
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, table->ctx->store->path, rc);
 }
 
 /* ---- create, connect ------------------------------------------------------------ */
@@ -160,7 +160,7 @@ static int create_tree(struct lsm_vtab_table *table, char **error)
         lsm_vtab_uuid_text(table->uuid, name);
         rc = lsm_tree_create(table->ctx->store->db, tree_name(name), &options, &table->tree);
     } while (rc == LSM_EXISTS);
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, table->ctx->store->path, rc);
 }
 
 static int module_create(sqlite3 *db, void *conn, int argc, const char *const *argv,
@@ -221,7 +221,7 @@ static int module_destroy(sqlite3_vtab *vtab)
     struct lsm_vtab_table *table = (struct lsm_vtab_table *)vtab;
     int rc;
 
-    rc = lsm_vtab_txn_check_drop(table, &vtab->zErrMsg);
+    rc = lsm_vtab_txn_prepare_drop(table, &vtab->zErrMsg);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_drop_table(table->ctx, table->name, &vtab->zErrMsg);
     if (rc != SQLITE_OK)

@@ -5,7 +5,8 @@
  * database. In autocommit it is held while a cursor has rows; between BEGIN and
  * COMMIT the first statement's is kept for all. SQLite tells a reader nothing of
  * the end of its transaction, so a companion, a virtual table in temp, is made to
- * take part in it: its xCommit or xRollback is that end.
+ * take part in it: its xCommit or xRollback is that end. For the same reason it stands
+ * in for a table that is dropped: that one would not hear of the end either.
  *
  *     BEGIN; SELECT (token, pin, companion joins) ... SELECT (same pin) ... COMMIT -> pin ends
  *
@@ -182,27 +183,81 @@ static int companion_begin(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
+/* It also stands in for tables that were dropped in a transaction which has rows (vtab_txn.c). */
 static int companion_sync(sqlite3_vtab *vtab)
 {
-    (void)vtab;
-    return SQLITE_OK;
+    struct lsm_vtab_ctx *ctx;
+    int rc = SQLITE_OK;
+
+    for (ctx = companion_conn(vtab)->ctxs; ctx && rc == SQLITE_OK; ctx = ctx->next) {
+        if (ctx->has_stand_in)
+            rc = lsm_vtab_txn_sync(ctx, &vtab->zErrMsg);
+    }
+    return rc;
 }
 
-static int companion_end(sqlite3_vtab *vtab)
+static void companion_end(sqlite3_vtab *vtab, bool commit)
 {
     struct lsm_vtab_conn *conn = companion_conn(vtab);
     struct lsm_vtab_ctx *ctx;
 
     conn->pin_joined = false;
     for (ctx = conn->ctxs; ctx; ctx = ctx->next) {
+        if (ctx->has_stand_in)
+            lsm_vtab_txn_end(ctx, commit);
         if (ctx->pin_explicit)
             lsm_vtab_pin_end(ctx);
+    }
+}
+
+static int companion_commit(sqlite3_vtab *vtab)
+{
+    companion_end(vtab, true);
+    return SQLITE_OK;
+}
+
+static int companion_rollback(sqlite3_vtab *vtab)
+{
+    companion_end(vtab, false);
+    return SQLITE_OK;
+}
+
+static int companion_savepoint(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx;
+    int rc = SQLITE_OK;
+
+    for (ctx = companion_conn(vtab)->ctxs; ctx && rc == SQLITE_OK; ctx = ctx->next) {
+        if (ctx->has_stand_in)
+            rc = lsm_vtab_txn_savepoint(ctx, savepoint);
+    }
+    return rc;
+}
+
+static int companion_release(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx;
+
+    for (ctx = companion_conn(vtab)->ctxs; ctx; ctx = ctx->next) {
+        if (ctx->has_stand_in)
+            lsm_vtab_txn_release(ctx, savepoint);
+    }
+    return SQLITE_OK;
+}
+
+static int companion_rollback_to(sqlite3_vtab *vtab, int savepoint)
+{
+    struct lsm_vtab_ctx *ctx;
+
+    for (ctx = companion_conn(vtab)->ctxs; ctx; ctx = ctx->next) {
+        if (ctx->has_stand_in)
+            lsm_vtab_txn_rollback_to(ctx, savepoint);
     }
     return SQLITE_OK;
 }
 
 static const sqlite3_module companion_module = {
-    .iVersion = 1,
+    .iVersion = 2,
     .xCreate = companion_connect,
     .xConnect = companion_connect,
     .xBestIndex = companion_best_index,
@@ -218,8 +273,11 @@ static const sqlite3_module companion_module = {
     .xUpdate = companion_update,
     .xBegin = companion_begin,
     .xSync = companion_sync,
-    .xCommit = companion_end,
-    .xRollback = companion_end,
+    .xCommit = companion_commit,
+    .xRollback = companion_rollback,
+    .xSavepoint = companion_savepoint,
+    .xRelease = companion_release,
+    .xRollbackTo = companion_rollback_to,
 };
 
 int lsm_vtab_pin_register(struct lsm_vtab_conn *conn)
@@ -270,6 +328,24 @@ static int companion_join(struct lsm_vtab_conn *conn, char **error)
     return SQLITE_OK;
 }
 
+/* A companion that joined for a pin hears of every savepoint, too; one that joins now of the innermost. */
+int lsm_vtab_pin_stand_in(struct lsm_vtab_ctx *ctx, char **error)
+{
+    struct lsm_vtab_conn *conn = ctx->conn;
+    int rc = conn->pin_joined ? SQLITE_OK : companion_step(conn);
+
+    if (rc == SQLITE_OK && conn->pin_joined) {
+        ctx->has_stand_in = true;
+        ctx->joined_count++;
+        return SQLITE_OK;
+    }
+    if (sqlite3_get_autocommit(conn->db))
+        return lsm_vtab_error_set(error, rc, "the transaction was rolled back: %s", sqlite3_errstr(rc));
+    return lsm_vtab_error_set(error, SQLITE_LOCKED,
+                              "a table cannot be dropped in a transaction that wrote to lsm tables when "
+                              "temp." COMPANION " is missing: commit or roll back first");
+}
+
 /* ---- pins --------------------------------------------------------------------- */
 
 void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx)
@@ -315,7 +391,7 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
                                   "the store has gone on since this statement's transaction read: "
                                   "end it and begin anew");
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, ctx->store->path, rc);
     ctx->pin_token = *token;
     seq = lsm_snapshot_seq(ctx->pin);
     if (seq < ctx->seq_viewed)

@@ -222,7 +222,7 @@ int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error)
 
         /* Nor in the area: whoever asked says so in its own words. */
         if (lsm_rc != LSM_OK && lsm_rc != LSM_STALE)
-            rc = lsm_vtab_error_engine(error, lsm_rc);
+            rc = lsm_vtab_error_engine(error, ctx->store->path, lsm_rc);
     }
     sqlite3_free(area);
     return rc;

@@ -4,6 +4,7 @@
  *     lsm_repair()          the store is damaged: make a new one of what can be read, beside it
  *     lsm_accept()          say what is wrong and what each way out gives up; changes nothing
  *     lsm_accept('store')   they are of different moments: take the store's rows as they are
+ *                           (also when the database's row about the store is lost)
  *     lsm_accept('empty')   the store is gone: every lsm table begins anew, without rows
  *
  * and lsm_check(), which says whether any of it is needed.
@@ -22,7 +23,8 @@ enum state {
     STATE_NONE,                 /* no lsm tables */
     STATE_FITS,
     STATE_OLDER, STATE_BEHIND,  /* database older than store; store behind database */
-    STATE_MISSING, STATE_FOREIGN, STATE_DAMAGED
+    STATE_MISSING, STATE_FOREIGN, STATE_DAMAGED,
+    STATE_ROW_LOST              /* lsmvtab_store or lsmvtab_redo is not as we made it */
 };
 
 struct work {
@@ -39,6 +41,7 @@ struct work {
     struct lsm_vtab_store *shared;      /* open in this process already */
     struct lsm_db *store;       /* its, or one that we opened */
     struct lsm_token newest;    /* the store's own word */
+    int table_count, tree_count;        /* ROW_LOST: tables, and those that the store has */
     char *why;                  /* the engine's text */
 };
 
@@ -99,12 +102,19 @@ static int look_at_store(struct work *w, char **error)
     struct lsm_options options = options_of(w);
     int rc;
 
-    options.uuid = w->uuid;
+    options.uuid = w->state == STATE_ROW_LOST ? NULL : w->uuid;
     options.host = &nobody;
     w->shared = lsm_vtab_store_get(w->file.dev, w->file.ino);
     if (w->shared)
         w->store = w->shared->db;
     rc = w->store ? LSM_OK : lsm_db_open(w->path, &options, &w->store);
+    if (w->state == STATE_ROW_LOST) {
+        if (rc == LSM_OK)
+            rc = lsm_db_newest(w->store, &w->newest);
+        if (rc == LSM_OK)
+            lsm_db_uuid(w->store, w->uuid);
+        return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
+    }
     if (rc == LSM_OK) {
         rc = lsm_db_publish(w->store, &w->token);
         if (rc == LSM_STALE) {  /* a power cut may have taken what the database carries */
@@ -134,7 +144,7 @@ static int look_at_store(struct work *w, char **error)
     if (rc == LSM_CORRUPT)
         w->state = STATE_DAMAGED;
     else if (w->state == STATE_NONE)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, w->path, rc);
     w->why = rc == LSM_OK ? NULL : sqlite3_mprintf("%s", lsm_error_text());
     return SQLITE_OK;
 }
@@ -151,7 +161,7 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
 
     memset(w, 0, sizeof(*w));
     if (db_path == NULL)
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database '%s' in this connection", schema);
     if (db_path[0] == '\0')
         return lsm_vtab_error_set(error, SQLITE_ERROR, "a database in memory has its store with it");
     if (sqlite3_txn_state(conn->db, schema) == SQLITE_TXN_WRITE)
@@ -182,8 +192,6 @@ static int work_begin(struct work *w, struct lsm_vtab_conn *conn, const char *sc
     rc = lsm_vtab_shadow_verify(&w->ctx, error);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_read(&w->ctx, &found, w->uuid, &w->token, error);
-    if (rc == SQLITE_OK && !found)
-        w->state = STATE_NONE;
     return rc;
 }
 
@@ -237,6 +245,19 @@ static int each_table(struct work *w, int (*fn)(struct work *w, const uint8_t *u
     return rc;
 }
 
+static int count_tree(struct work *w, const uint8_t *uuid, char **error)
+{
+    struct lsm_tree *tree;
+    char name[33];
+    struct lsm_slice slice = { (const uint8_t *)name, 32 };
+
+    (void)error;
+    lsm_vtab_uuid_text(uuid, name);
+    w->table_count++;
+    w->tree_count += w->store && lsm_tree_find(w->store, slice, &tree) == LSM_OK;
+    return SQLITE_OK;
+}
+
 static int create_tree(struct work *w, const uint8_t *uuid, char **error)
 {
     struct lsm_tree *tree;
@@ -246,7 +267,7 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
 
     lsm_vtab_uuid_text(uuid, name);
     rc = lsm_tree_create(w->store, slice, NULL, &tree);
-    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
 /* What is wrong, and what can be done about it. */
@@ -287,6 +308,18 @@ static char *describe(const struct work *w, const char *names)
             "Best: move it away, and bring back the directory that belongs to this database.\n"
             "When it is moved away, lsm_accept('empty') makes an empty store. Given up then: every row of "
             "%s; the tables stay.", w->path, uuid, names);
+    case STATE_ROW_LOST:
+        if (w->tree_count < w->table_count || w->table_count == 0)
+            return sqlite3_mprintf(
+                "%s\nThe store %s has %d of %d tables (%s): it is not known to be this database's, so nothing can "
+                "be accepted. Bring back the database and the directory of one backup.", w->why, w->path,
+                w->tree_count, w->table_count, names);
+        return sqlite3_mprintf(
+            "%s\nThe store %s has all lsm tables of this database (%s): it is the one that belongs to it.\n"
+            "Best: bring back the database and the directory of one backup.\n"
+            "lsm_accept('store') makes lsmvtab_store and lsmvtab_redo anew, and drops what was put in their place or "
+            "hung on them. Given up: whether both are of one moment is not known then; lsm tables are at "
+            "transaction %lld.", w->why, w->path, names, (long long)w->newest.txid);
     default:
         return sqlite3_mprintf(
             "damaged store: %s\n"
@@ -300,6 +333,16 @@ static int accept_store(struct work *w, char **text, char **error)
 {
     int rc;
 
+    if (w->state == STATE_ROW_LOST && w->table_count > 0 && w->tree_count == w->table_count) {
+        memcpy(w->shadow.uuid, w->uuid, LSM_VTAB_UUID_SIZE);
+        rc = lsm_vtab_shadow_mend_store(&w->ctx, &w->newest, error);
+        if (rc == SQLITE_OK && sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+            rc = lsm_vtab_error_sqlite(error, w->db, "committing");
+        if (rc == SQLITE_OK)
+            *text = sqlite3_mprintf("accepted: lsmvtab_store is made anew, lsm tables are at transaction %lld",
+                                    (long long)w->newest.txid);
+        return rc;
+    }
     if (w->state != STATE_OLDER && w->state != STATE_BEHIND)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('store') is for a database and a store "
                                   "of different moments; SELECT lsm_accept() says what is the case");
@@ -333,7 +376,7 @@ static int accept_empty(struct work *w, char **text, char **error)
     options.host = &nobody;
     rc = lsm_db_open(w->path, &options, &w->store);
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, w->path, rc);
     if (!lsm_db_is_virgin(w->store))
         return lsm_vtab_error_set(error, SQLITE_ERROR, "%s holds rows of another database: move it away "
                                   "first, nothing of it is removed here", w->path);
@@ -354,8 +397,27 @@ static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *
     char *names = NULL;
     int rc = work_begin(&w, conn, schema, error);
 
-    if (rc == SQLITE_OK && w.ctx.verified)
+    if (rc == SQLITE_CORRUPT_VTAB) {    /* what is in the database about the store is not as we made it */
+        w.why = *error;
+        *error = NULL;
+        rc = SQLITE_OK;
+        w.state = STATE_ROW_LOST;
+    } else if (rc == SQLITE_OK && !w.ctx.verified) {
+        rc = each_table(&w, NULL, &names, error);
+        if (rc == SQLITE_OK && *names) {
+            w.why = sqlite3_mprintf("lsm: tables lsmvtab_store and lsmvtab_redo are missing");
+            w.state = STATE_ROW_LOST;
+        }
+        sqlite3_free(names);
+        names = NULL;
+    }
+    if (rc == SQLITE_OK && (w.ctx.verified || w.state == STATE_ROW_LOST))
         rc = look_at_store(&w, error);
+    if (rc == SQLITE_OK && w.state == STATE_ROW_LOST) {
+        rc = each_table(&w, count_tree, &names, error);
+        sqlite3_free(names);
+        names = NULL;
+    }
     if (rc == SQLITE_OK && what && sqlite3_stricmp(what, "store") == 0) {
         rc = accept_store(&w, text, error);
     } else if (rc == SQLITE_OK && what && sqlite3_stricmp(what, "empty") == 0) {
@@ -409,7 +471,7 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         options.uuid = w.uuid;
         rc = to ? lsm_db_repair(w.path, to, &options, &how, &info) : LSM_NOMEM;
         if (rc != LSM_OK)
-            rc = lsm_vtab_error_engine(error, rc);
+            rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
         char *lines = sqlite3_str_finish(report.text);
@@ -485,6 +547,35 @@ static int check_tables(struct tree_check *c, char **error)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* A foreign key to an lsm table: SQLite takes it and fails at the first write, in words that tell nothing. */
+static int check_foreign_keys(struct tree_check *c, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    char *sql = sqlite3_mprintf("SELECT m.name, f.\"table\" FROM \"%w\".sqlite_master m, "
+                                "pragma_foreign_key_list(m.name, %Q) f WHERE m.type = 'table' AND EXISTS("
+                                "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
+                                "name = f.\"table\" || '_lsm' COLLATE NOCASE) GROUP BY 1, 2",
+                                c->ctx->schema, c->ctx->schema, c->ctx->schema);
+    int rc = sql ? sqlite3_prepare_v2(c->ctx->conn->db, sql, -1, &stmt, NULL) : SQLITE_NOMEM;
+
+    sqlite3_free(sql);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        char *line = sqlite3_mprintf("table %s has a foreign key to the lsm table %s, which cannot be the "
+                                     "parent of one: with PRAGMA foreign_keys on, writing to either fails; "
+                                     "make %s anew without it", sqlite3_column_text(stmt, 0),
+                                     sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 0));
+
+        if (line)
+            add_fault(c->report, LSM_EVENT_ERROR, line);
+        rc = line ? SQLITE_OK : SQLITE_NOMEM;
+        sqlite3_free(line);
+    }
+    if (rc != SQLITE_DONE)
+        rc = lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
 {
     struct report report = { NULL, 0 };
@@ -494,7 +585,7 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
     int rc;
 
     if (sqlite3_db_filename(conn->db, schema) == NULL)
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database %s", schema);
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database '%s' in this connection", schema);
     ctx = lsm_vtab_ctx_get(conn, schema);
     if (ctx == NULL)
         return SQLITE_NOMEM;
@@ -510,13 +601,15 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
             /* A power cut may have taken it from the log. */
             rc = lsm_vtab_redo_supply(ctx, error);
             if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-                rc = lsm_vtab_error_engine(error, LSM_STALE);
+                rc = lsm_vtab_error_engine(error, ctx->store->path, LSM_STALE);
         }
     }
     report.text = sqlite3_str_new(conn->db);
     check = (struct tree_check){ ctx, &report };
     if (rc == SQLITE_OK && found)
         rc = check_tables(&check, error);
+    if (rc == SQLITE_OK && found)
+        rc = check_foreign_keys(&check, error);
     if (rc == SQLITE_OK && found)
         lsm_db_check_report(ctx->store->db, add_fault, &report);
     if (rc == SQLITE_OK && report.lines == 0)

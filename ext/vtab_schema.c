@@ -693,7 +693,7 @@ static void parse_argument(struct parser *p, const char *arg, unsigned *options_
     }
     skip_constraint_name(p);
     if (is_keyword(p, "UNIQUE") || is_keyword(p, "CHECK") || is_keyword(p, "FOREIGN"))
-        fail(p, "lsm: %.*s is not supported", TOKEN_ARGS(p));
+        fail(p, "lsm: %.*s%s is not supported", TOKEN_ARGS(p), is_keyword(p, "FOREIGN") ? " KEY" : "");
     else if (!is_keyword(p, "PRIMARY"))
         parse_column(p);
 }

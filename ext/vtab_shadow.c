@@ -125,11 +125,16 @@ void lsm_vtab_uuid_text(const uint8_t uuid[LSM_VTAB_UUID_SIZE], char text[33])
 
 /* ---- the objects ----------------------------------------------------------- */
 
+#define WAY_OUT "(SELECT lsm_accept() tells the ways out)"
+
 static int tampered(struct lsm_vtab_ctx *ctx, const char *name, char **error)
 {
+    bool is_store = sqlite3_strnicmp(name, "lsmvtab_", 8) == 0;
+
     return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
-                              "shadow table tampered with: %s.%s is not what lsmvtab made "
-                              "(or has a trigger or an index)", ctx->schema, name);
+                              "shadow table tampered with: %s.%s is not what lsmvtab made, or has a trigger or "
+                              "an index %s", ctx->schema, name,
+                              is_store ? WAY_OUT : "(bring the database file back from a copy)");
 }
 
 /*
@@ -220,7 +225,7 @@ static int data_decode(const char *schema, const uint8_t *data, int size,
     if (size != DATA_SIZE || data == NULL || memcmp(data, data_magic, 8) != 0
         || get_u64(data + 56) != XXH3_64bits(data, 56))
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
-                                  "the row of %s.lsmvtab_store is damaged", schema);
+                                  "the row of %s.lsmvtab_store is damaged " WAY_OUT, schema);
     if (data[10] || data[11] || data[12] || data[13])
         return lsm_vtab_error_set(error, SQLITE_NOTADB,
                                   "%s.lsmvtab_store was written by a newer lsmvtab: update it",
@@ -259,7 +264,7 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
         rc = data_decode(ctx->schema, sqlite3_column_blob(ctx->token_stmt, 0),
                          sqlite3_column_bytes(ctx->token_stmt, 0), uuid, token, error);
     } else if (rc == SQLITE_DONE) {
-        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.lsmvtab_store is gone",
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.lsmvtab_store is gone " WAY_OUT,
                                 ctx->schema);
     } else {
         /* The table may have been made in a transaction that was rolled back. */
@@ -325,7 +330,7 @@ int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], str
         rc = data_decode("main", sqlite3_column_blob(stmt, 0), sqlite3_column_bytes(stmt, 0), uuid,
                          token, error);
     else if (rc == SQLITE_DONE)
-        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of main.lsmvtab_store is gone");
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of main.lsmvtab_store is gone " WAY_OUT);
     else
         rc = lsm_vtab_error_sqlite(error, db, "reading lsmvtab_store");
     sqlite3_finalize(stmt);
@@ -383,25 +388,65 @@ static const char *sql_body(const char *sql)
     return sql + sizeof("CREATE TABLE ") - 1;
 }
 
-int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error)
+static int make_store(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error)
 {
     sqlite3 *db = ctx->conn->db;
-    struct lsm_token zero = { 0, { 0 } };
     uint8_t data[DATA_SIZE];
     sqlite3_stmt *stmt = NULL;
     int rc;
 
-    rc = lsm_vtab_sql_run(db, error, "CREATE TABLE \"%w\".%s; CREATE TABLE \"%w\".%s", ctx->schema,
-                          sql_body(STORE_SQL), ctx->schema, sql_body(REDO_SQL));
+    rc = lsm_vtab_sql_run(db, error, "CREATE TABLE IF NOT EXISTS \"%w\".%s; "
+                          "CREATE TABLE IF NOT EXISTS \"%w\".%s", ctx->schema, sql_body(STORE_SQL),
+                          ctx->schema, sql_body(REDO_SQL));
     if (rc != SQLITE_OK)
         return rc;
-    rc = lsm_vtab_sql_prepare(db, &stmt, "INSERT INTO \"%w\".lsmvtab_store VALUES(1, ?)",
+    rc = lsm_vtab_sql_prepare(db, &stmt, "INSERT OR REPLACE INTO \"%w\".lsmvtab_store VALUES(1, ?)",
                               ctx->schema);
     if (rc != SQLITE_OK)
         return lsm_vtab_error_sqlite(error, db, "shadow table");
-    data_encode(data, ctx->store->uuid, &zero);
+    data_encode(data, ctx->store->uuid, token);
     sqlite3_bind_blob(stmt, 1, data, DATA_SIZE, SQLITE_STATIC);
     return insert_row(db, stmt, error);
+}
+
+int lsm_vtab_shadow_create_store(struct lsm_vtab_ctx *ctx, char **error)
+{
+    struct lsm_token zero = { 0, { 0 } };
+
+    return make_store(ctx, &zero, error);
+}
+
+#define OURS "COLLATE NOCASE IN ('lsmvtab_store', 'lsmvtab_redo')"
+
+int lsm_vtab_shadow_mend_store(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error)
+{
+    sqlite3 *db = ctx->conn->db;
+    sqlite3_str *drops = sqlite3_str_new(db);
+    sqlite3_stmt *stmt = NULL;
+    char *sql;
+    int rc;
+
+    /* What hangs on a table goes before it: its type comes first in the alphabet, or goes with it. */
+    rc = lsm_vtab_sql_prepare(db, &stmt, "SELECT type, name FROM \"%w\".sqlite_master "
+                              "WHERE (name " OURS " OR tbl_name " OURS ") AND sql NOT IN (%Q, %Q) "
+                              "ORDER BY type = 'table', type", ctx->schema, STORE_SQL, REDO_SQL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        sqlite3_str_appendf(drops, "DROP %s IF EXISTS \"%w\".\"%w\";", sqlite3_column_text(stmt, 0),
+                            ctx->schema, sqlite3_column_text(stmt, 1));
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    sql = sqlite3_str_finish(drops);
+    if (rc == SQLITE_DONE)
+        rc = sql ? lsm_vtab_sql_run(db, error, "%s", sql) : SQLITE_OK;
+    else
+        rc = lsm_vtab_error_sqlite(error, db, "reading the schema");
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK)
+        rc = make_store(ctx, token, error);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_sql_run(db, error, "DELETE FROM \"%w\".lsmvtab_redo", ctx->schema);
+    return rc;
 }
 
 /* ---- tables ---------------------------------------------------------------- */

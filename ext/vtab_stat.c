@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ext/vtab.h"
+#include "ext/vtab_option.h"
 
 struct stat_module {
     const char *name;
@@ -136,72 +137,110 @@ static int stat_close(sqlite3_vtab_cursor *base)
     return SQLITE_OK;
 }
 
-/* Does this schema have an lsm table of this name? A schema that is not there has none. */
-static int has_table(struct lsm_vtab_conn *conn, const char *schema, const char *table, bool *has)
+/* The lsm table of this name as it is spelt in this schema; NULL: none, or there is no such schema. */
+static int spelt_in(struct lsm_vtab_conn *conn, const char *schema, const char *table, char **name)
 {
     sqlite3_stmt *stmt = NULL;
     int rc;
 
-    *has = false;
+    *name = NULL;
     rc = lsm_vtab_sql_prepare(conn->db, &stmt,
-                              "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
-                              "name = '%q_lsm' COLLATE NOCASE", schema, table);
+                              "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master "
+                              "WHERE type = 'table' AND name = '%q_lsm' COLLATE NOCASE", schema, table);
     if (rc == SQLITE_ERROR)
         return SQLITE_OK;
-    if (rc == SQLITE_OK)
-        *has = sqlite3_step(stmt) == SQLITE_ROW;
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        *name = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+        if (*name == NULL)
+            rc = SQLITE_NOMEM;
+    }
+    if (rc != SQLITE_OK)
+        sqlite3_finalize(stmt);
     return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
 }
 
 /* The first schema that has it: temp first, as SQLite does. NULL: none. */
-static int find_schema(struct lsm_vtab_conn *conn, const char *table, char **schema)
+static int find_schema(struct lsm_vtab_conn *conn, const char *table, char **schema, char **name)
 {
     sqlite3_stmt *list = NULL;
-    bool has = false;
     int list_rc;
     int rc;
 
     rc = sqlite3_prepare_v2(conn->db, "SELECT name FROM pragma_database_list ORDER BY seq <> 1, seq",
                             -1, &list, NULL);
-    while (rc == SQLITE_OK && !has && sqlite3_step(list) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(list, 0);
+    while (rc == SQLITE_OK && *name == NULL && sqlite3_step(list) == SQLITE_ROW) {
+        const char *at = (const char *)sqlite3_column_text(list, 0);
 
-        rc = name ? has_table(conn, name, table, &has) : SQLITE_NOMEM;
-        if (rc == SQLITE_OK && has && (*schema = sqlite3_mprintf("%s", name)) == NULL)
+        rc = at ? spelt_in(conn, at, table, name) : SQLITE_NOMEM;
+        if (rc == SQLITE_OK && *name && (*schema = sqlite3_mprintf("%s", at)) == NULL)
             rc = SQLITE_NOMEM;
     }
     list_rc = sqlite3_finalize(list);
     return rc == SQLITE_OK ? list_rc : rc;
 }
 
-/* Split 'schema.table', or find the schema. */
-static int find_table(struct lsm_vtab_conn *conn, const char *argument, char **schema,
-                      const char **table, char **error)
+/* What there is instead: a name that is near, or all of main's. */
+static int fail_no_table(struct lsm_vtab_conn *conn, const char *argument, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    char *nearest = NULL;
+    char *all = sqlite3_mprintf("");
+    int distance = LSM_VTAB_TYPO_MAX + 1;
+    int code;
+
+    if (lsm_vtab_sql_prepare(conn->db, &stmt,
+                             "SELECT substr(name, 1, length(name) - 4) FROM main.sqlite_master "
+                             "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' ORDER BY 1 LIMIT 20")
+            == SQLITE_OK) {
+        while (sqlite3_step(stmt) == SQLITE_ROW) {
+            const char *name = (const char *)sqlite3_column_text(stmt, 0);
+
+            if (name && lsm_vtab_is_nearer(argument, name, &distance)) {
+                sqlite3_free(nearest);
+                nearest = sqlite3_mprintf("%s", name);
+            }
+            all = sqlite3_mprintf("%z%s%s", all, all && *all ? ", " : "", name ? name : "?");
+        }
+    }
+    sqlite3_finalize(stmt);
+    if (nearest)
+        code = lsm_vtab_error_set(error, SQLITE_ERROR, "there is no lsm table '%s' (did you mean '%s'?)",
+                                  argument, nearest);
+    else if (all && *all)
+        code = lsm_vtab_error_set(error, SQLITE_ERROR, "there is no lsm table '%s' (main has %s)", argument,
+                                  all);
+    else
+        code = lsm_vtab_error_set(error, SQLITE_ERROR, "there is no lsm table '%s'", argument);
+    sqlite3_free(nearest);
+    sqlite3_free(all);
+    return code;
+}
+
+int lsm_vtab_find_table(struct lsm_vtab_conn *conn, const char *argument, char **schema, char **table,
+                        char **error)
 {
     const char *dot = strchr(argument, '.');
-    bool has = false;
     int rc = SQLITE_OK;
 
-    *schema = NULL;
-    *table = argument;
-    if (dot)
-        rc = has_table(conn, "main", argument, &has);
-    if (rc == SQLITE_OK && dot && !has) {
-        *schema = sqlite3_mprintf("%.*s", (int)(dot - argument), argument);
-        *table = dot + 1;
-        rc = *schema ? has_table(conn, *schema, *table, &has) : SQLITE_NOMEM;
-        if (rc != SQLITE_OK || !has) {
-            sqlite3_free(*schema);
-            *schema = NULL;
-        }
-    } else if (rc == SQLITE_OK) {
-        rc = find_schema(conn, argument, schema);
+    *schema = *table = NULL;
+    if (dot) {
+        rc = spelt_in(conn, "main", argument, table);   /* a dot in its name */
+        *schema = *table ? sqlite3_mprintf("main") : sqlite3_mprintf("%.*s", (int)(dot - argument), argument);
+        if (rc == SQLITE_OK && *schema && *table == NULL)
+            rc = spelt_in(conn, *schema, dot + 1, table);
+        if (rc == SQLITE_OK && *schema == NULL)
+            rc = SQLITE_NOMEM;
+    } else {
+        rc = find_schema(conn, argument, schema, table);
     }
-    if (rc != SQLITE_OK)
-        return lsm_vtab_error_set(error, rc, "looking for table %s: %s", argument, sqlite3_errstr(rc));
-    if (*schema)
+    if (rc == SQLITE_OK && *table)
         return SQLITE_OK;
-    return lsm_vtab_error_set(error, SQLITE_ERROR, "no lsm table %s", argument);
+    sqlite3_free(*schema);
+    sqlite3_free(*table);
+    *schema = *table = NULL;
+    if (rc == SQLITE_OK)
+        return fail_no_table(conn, argument, error);
+    return lsm_vtab_error_set(error, rc, "looking for table %s: %s", argument, sqlite3_errstr(rc));
 }
 
 static int load_stats(struct stat_cursor *cursor, struct lsm_db *db, char **error)
@@ -234,7 +273,7 @@ static int load_levels(struct stat_cursor *cursor, struct lsm_vtab_ctx *ctx, con
     if (rc == LSM_OK)
         rc = lsm_tree_stats(tree, &cursor->levels);
     cursor->count = rc == LSM_OK ? cursor->levels.level_count : 0;
-    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, rc);
+    return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, ctx->store->path, rc);
 }
 
 static int stat_filter(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
@@ -244,8 +283,7 @@ static int stat_filter(sqlite3_vtab_cursor *base, int number, const char *text, 
     struct stat_vtab *vtab = (struct stat_vtab *)base->pVtab;
     struct lsm_vtab_ctx *ctx;
     char **error = &base->pVtab->zErrMsg;
-    const char *table;
-    char *schema;
+    char *schema, *table;
     int rc;
 
     (void)number;
@@ -257,19 +295,22 @@ static int stat_filter(sqlite3_vtab_cursor *base, int number, const char *text, 
     cursor->argument = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
     if (cursor->argument == NULL)
         return SQLITE_NOMEM;
-    rc = find_table(vtab->conn, cursor->argument, &schema, &table, error);
+    rc = lsm_vtab_find_table(vtab->conn, cursor->argument, &schema, &table, error);
     if (rc != SQLITE_OK)
         return rc;
     ctx = lsm_vtab_ctx_get(vtab->conn, schema);
     sqlite3_free(schema);
-    if (ctx == NULL)
+    if (ctx == NULL) {
+        sqlite3_free(table);
         return SQLITE_NOMEM;
+    }
     lsm_vtab_ctx_ref(ctx);
     rc = lsm_vtab_ctx_open(ctx, error);
     if (rc == SQLITE_OK)
         rc = vtab->module->is_levels ? load_levels(cursor, ctx, table, error)
                                      : load_stats(cursor, ctx->store->db, error);
     lsm_vtab_ctx_unref(ctx);
+    sqlite3_free(table);
     return rc;
 }
 

@@ -14,7 +14,9 @@
  * A transaction is *solo* only as one autocommit statement that is proved to
  * have dirtied no page: no page was touched between xBegin and xSync, and the
  * same single writing statement runs in both. All others are joint, decided by
- * the token that SQLite commits.
+ * the token that SQLite commits. So is the first one of a process: two copies of one
+ * pair that are both written to get tokens of their own then, by which a database
+ * beside the other's directory is known.
  *
  * Savepoints. SQLite announces a savepoint to a table that took part when it was
  * opened, and to a table that joins later only the innermost one. Hence:
@@ -84,7 +86,7 @@ static bool may_be_solo(struct lsm_vtab_ctx *ctx)
     sqlite3 *db = ctx->conn->db;
 
     return ctx->autocommit && ctx->writer && !ctx->token_written && ctx->created == NULL
-           && ctx->conn->txn_count == 1 && ctx->page_count >= 0
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0 && atomic_load(&ctx->store->has_joint)
            && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
            && lsm_txn_may_be_solo(ctx->txn);
 }
@@ -142,41 +144,52 @@ static int marks_reserve(struct lsm_vtab_ctx *ctx)
     return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
+int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
-
     if (marks_reserve(ctx) != SQLITE_OK)
         return SQLITE_NOMEM;
     marks_add(ctx, savepoint, position_now(ctx));
     return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint)
+void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     uint64_t position;
 
     if (ctx->mark_count == 0 || ctx->marks[ctx->mark_count - 1].savepoint < savepoint)
-        return SQLITE_OK;       /* another table's call did it */
+        return;                 /* another table's call did it */
     position = marks_remove(ctx, savepoint, UINT64_MAX);
     marks_add(ctx, savepoint - 1, position);
     if (ctx->txn) {
         position = ctx->mark_count ? ctx->marks[ctx->mark_count - 1].position : 0;
         lsm_txn_release_mark(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
     }
-    return SQLITE_OK;
 }
 
-int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint)
+void lsm_vtab_txn_rollback_to(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     uint64_t position = marks_remove(ctx, savepoint, UINT64_MAX);
 
     if (savepoint < 0 || position == UINT64_MAX)
         position = 0;
     rollback_to(ctx, position);
     marks_add(ctx, savepoint, position);
+}
+
+int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
+{
+    return lsm_vtab_txn_savepoint(as_table(vtab)->ctx, savepoint);
+}
+
+int lsm_vtab_txn_xrelease(sqlite3_vtab *vtab, int savepoint)
+{
+    lsm_vtab_txn_release(as_table(vtab)->ctx, savepoint);
+    return SQLITE_OK;
+}
+
+int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint)
+{
+    lsm_vtab_txn_rollback_to(as_table(vtab)->ctx, savepoint);
     return SQLITE_OK;
 }
 
@@ -303,7 +316,7 @@ static int begin_waiting(struct lsm_vtab_ctx *ctx, char **error)
     }
     if (rc != LSM_OK) {
         ctx->txn = NULL;
-        return lsm_vtab_error_engine(error, rc);
+        return lsm_vtab_error_engine(error, ctx->store->path, rc);
     }
     return SQLITE_OK;
 }
@@ -395,7 +408,9 @@ int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
 
 /*
  * A table that was made in this transaction and is not in the schema any more was
- * taken back by ROLLBACK TO, for which it got no call. Its rows go.
+ * taken back by ROLLBACK TO, for which it got no call. Its rows go. Those of one that
+ * was dropped do not: after a BUSY commit ROLLBACK TO may still bring it back. They are
+ * committed to a tree that nobody asks for, and swept with it.
  */
 static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **error)
 {
@@ -415,7 +430,7 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **er
         return SQLITE_OK;
     }
     for (created = ctx->created; created; created = created->next) {
-        if (!lsm_txn_has_tree(ctx->txn, created->tree))
+        if (created->is_dropped || !lsm_txn_has_tree(ctx->txn, created->tree))
             continue;
         rc = lsm_vtab_shadow_has_uuid(ctx, created->uuid, &found);
         if (rc != SQLITE_OK)
@@ -494,7 +509,7 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     do {
         rc = lsm_txn_prepare(ctx->txn, &how, &token);
         if (rc != LSM_OK)
-            return lsm_vtab_error_engine(error, rc);
+            return lsm_vtab_error_engine(error, ctx->store->path, rc);
         rc = lsm_vtab_redo_write(ctx, &is_written, error);
         how.redo_room = 0;
     } while (rc == SQLITE_OK && !is_written);
@@ -548,7 +563,7 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
             return SQLITE_OK;
         }
         if (rc != LSM_BUSY)
-            return lsm_vtab_error_engine(error, rc);
+            return lsm_vtab_error_engine(error, ctx->store->path, rc);
     }
     return prepare_joint(ctx, synchronous, error);
 }
@@ -569,19 +584,23 @@ static int check_token(struct lsm_vtab_ctx *ctx, bool *stands, char **error)
     return rc;
 }
 
-int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
+int lsm_vtab_txn_sync(struct lsm_vtab_ctx *ctx, char **error)
 {
-    struct lsm_vtab_ctx *ctx = as_table(vtab)->ctx;
     bool stands = false;
     int rc = SQLITE_OK;
 
     if (ctx->txn == NULL || ctx->prepared == LSM_VTAB_PREPARED_SOLO)
         return SQLITE_OK;
     if (ctx->prepared == LSM_VTAB_PREPARED_JOINT)
-        rc = check_token(ctx, &stands, &vtab->zErrMsg);
+        rc = check_token(ctx, &stands, error);
     if (rc == SQLITE_OK && !stands)
-        rc = ctx_prepare(ctx, &vtab->zErrMsg);
-    return rc == SQLITE_OK ? check_transaction(ctx, &vtab->zErrMsg) : rc;
+        rc = ctx_prepare(ctx, error);
+    return rc == SQLITE_OK ? check_transaction(ctx, error) : rc;
+}
+
+int lsm_vtab_txn_xsync(sqlite3_vtab *vtab)
+{
+    return lsm_vtab_txn_sync(as_table(vtab)->ctx, &vtab->zErrMsg);
 }
 
 /* ---- the end --------------------------------------------------------------------- */
@@ -600,6 +619,9 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         ctx->created = next;
     }
     ctx->mark_count = 0;
+    if (ctx->has_stand_in)
+        ctx->joined_count--;
+    ctx->has_stand_in = false;
     if (txn == NULL)
         return;
     lsm_vtab_redo_end(ctx);
@@ -610,6 +632,8 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     /* Our own commit moves the version, also when no page was written; what it stands for is the token
        that we wrote, or that the transaction began with. Another's commit moves it again when we next
        read. */
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        atomic_store(&ctx->store->has_joint, true);
     if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT && !had_created) {
         ctx->token = ctx->prepared_token;
         ctx->token_cached = true;
@@ -670,20 +694,20 @@ int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error)
 }
 
 /*
- * xDestroy runs at once and nothing follows, not even when a savepoint brings the
- * table back: rows that wait in the transaction would be lost without a word.
+ * xDestroy runs at once and nothing follows for this table, not even when a savepoint
+ * brings it back: a stand-in takes part from here on.
  */
-int lsm_vtab_txn_check_drop(struct lsm_vtab_table *table, char **error)
+int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error)
 {
     struct lsm_vtab_ctx *ctx = table->ctx;
 
-    if (ctx->txn == NULL)
+    if (ctx->txn == NULL
+        || (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL))
         return SQLITE_OK;
-    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
-        return lsm_vtab_error_set(error, SQLITE_LOCKED,
-                                  "table %s has uncommitted writes in this transaction: "
-                                  "commit or roll back before dropping it", table->name);
-    return SQLITE_OK;
+    if (ctx->created && table->tree == NULL)
+        lsm_vtab_table_open(table, NULL);       /* its UUID is in the list, perhaps */
+    lsm_vtab_txn_touch(ctx);
+    return ctx->has_stand_in ? SQLITE_OK : lsm_vtab_pin_stand_in(ctx, error);
 }
 
 /* The last table that took part is gone without a callback: nobody else will end it. */
@@ -695,11 +719,14 @@ void lsm_vtab_txn_leave(struct lsm_vtab_table *table)
     while (*link) {
         struct lsm_vtab_created *created = *link;
 
-        if (memcmp(created->uuid, table->uuid, sizeof(table->uuid)) == 0) {
+        if (memcmp(created->uuid, table->uuid, sizeof(table->uuid)) != 0) {
+            link = &created->next;
+        } else if (ctx->has_stand_in) {
+            created->is_dropped = true;
+            link = &created->next;
+        } else {
             *link = created->next;
             sqlite3_free(created);
-        } else {
-            link = &created->next;
         }
     }
     if (table->joined) {

@@ -62,7 +62,7 @@ static int fail_too_big(struct lsm_vtab_table *table, const char *what, unsigned
 
 static int fail_engine(struct lsm_vtab_table *table, int lsm_rc)
 {
-    return lsm_vtab_error_engine(&table->base.zErrMsg, lsm_rc);
+    return lsm_vtab_error_engine(&table->base.zErrMsg, table->ctx->store->path, lsm_rc);
 }
 
 /* ---- the tree ------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@
  * The mutex makes opening and listing a file one step, so that no fork falls
  * between them. It is a leaf: nothing else is locked while it is held.
  *
- * Memory is os_posix_mem.c's.
+ * Memory is os_posix_mem.c's, threads and clocks are os_posix_thread.c's.
  */
 #define _GNU_SOURCE 1
 
@@ -31,7 +31,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,18 +39,16 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lsm/os/os.h"
 #include "lsm/os/os_posix_mem.h"
+#include "lsm/os/os_posix_thread.h"
 
-#define THREAD_STACK_BYTES (256u * 1024)
 #define MAP_BYTES_MAX (UINT64_C(4) << 20)
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-#define WAIT_US_MAX 1000000000000000u       /* 31 years: what a timespec can surely hold */
 
 struct posix_os {
     struct lsm_os os;           /* first: the seam's pointer is ours */
@@ -74,25 +71,6 @@ struct lsm_file {
     uint8_t *map;               /* of file_expect(), or NULL */
     uint64_t map_off, map_end;
     struct lsm_file *prev, *next;   /* all open files; fork_mutex */
-};
-
-struct lsm_mutex {
-    struct lsm_os *os;
-    pthread_mutex_t mutex;
-};
-
-struct lsm_cond {
-    struct lsm_os *os;
-    pthread_cond_t cond;        /* on the monotonic clock */
-    uint32_t generation;        /* of the process whose threads may wait on it */
-};
-
-struct lsm_thread {
-    struct lsm_os *os;
-    pthread_t id;
-    void (*fn)(void *ctx);
-    void *ctx;
-    uint32_t generation;        /* of the process that it runs in */
 };
 
 /* ---- fork: the one state that belongs to the process, not to an object ---- */
@@ -705,198 +683,7 @@ static int file_lock(struct lsm_file *file)
     return rc == EACCES ? EAGAIN : rc;
 }
 
-/* ---- threads ------------------------------------------------------------ */
-
-static int mutex_new(struct lsm_os *os, struct lsm_mutex **out)
-{
-    struct lsm_mutex *mutex = mem_alloc(os, sizeof(*mutex));
-
-    *out = NULL;
-    if (!mutex)
-        return ENOMEM;
-    mutex->os = os;
-    must(pthread_mutex_init(&mutex->mutex, NULL));
-    *out = mutex;
-    return 0;
-}
-
-static void mutex_free(struct lsm_mutex *mutex)
-{
-    if (!mutex)
-        return;
-    pthread_mutex_destroy(&mutex->mutex);   /* EBUSY in a forked child: let it be */
-    mem_free(mutex->os, mutex);
-}
-
-static void mutex_lock(struct lsm_mutex *mutex)
-{
-    must(pthread_mutex_lock(&mutex->mutex));
-}
-
-static void mutex_unlock(struct lsm_mutex *mutex)
-{
-    must(pthread_mutex_unlock(&mutex->mutex));
-}
-
-static int cond_new(struct lsm_os *os, struct lsm_cond **out)
-{
-    struct lsm_cond *cond = mem_alloc(os, sizeof(*cond));
-    pthread_condattr_t attr;
-
-    *out = NULL;
-    if (!cond)
-        return ENOMEM;
-    cond->os = os;
-    cond->generation = atomic_load(&fork_count);
-    must(pthread_condattr_init(&attr));
-    must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC));
-    must(pthread_cond_init(&cond->cond, &attr));
-    pthread_condattr_destroy(&attr);
-    *out = cond;
-    return 0;
-}
-
-static void cond_free(struct lsm_cond *cond)
-{
-    if (!cond)
-        return;
-    /* Destroying waits for the waiters to leave; in a forked child they never will. */
-    if (cond->generation == atomic_load(&fork_count))
-        must(pthread_cond_destroy(&cond->cond));
-    mem_free(cond->os, cond);
-}
-
-static void cond_wait(struct lsm_cond *cond, struct lsm_mutex *mutex)
-{
-    must(pthread_cond_wait(&cond->cond, &mutex->mutex));
-}
-
-static struct timespec to_timespec(uint64_t us)
-{
-    return (struct timespec){ .tv_sec = (time_t)(us / 1000000),
-                              .tv_nsec = (long)(us % 1000000) * 1000 };
-}
-
-static uint64_t clock_us(clockid_t clock)
-{
-    struct timespec now;
-
-    must(clock_gettime(clock, &now));
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static void cond_wait_us(struct lsm_cond *cond, struct lsm_mutex *mutex, uint64_t us)
-{
-    uint64_t wait = us < WAIT_US_MAX ? us : WAIT_US_MAX;
-    struct timespec until = to_timespec(clock_us(CLOCK_MONOTONIC) + wait);
-    int rc = pthread_cond_timedwait(&cond->cond, &mutex->mutex, &until);
-
-    assert(rc == 0 || rc == ETIMEDOUT);
-    (void)rc;
-}
-
-static void cond_broadcast(struct lsm_cond *cond)
-{
-    must(pthread_cond_broadcast(&cond->cond));
-}
-
-static void *run_thread(void *arg)
-{
-    struct lsm_thread *thread = arg;
-
-    pthread_setname_np(pthread_self(), "lsmvtab");
-    thread->fn(thread->ctx);
-    return NULL;
-}
-
-/*
- * Start with a small stack, in a host that may have thousands of connections. A host with
- * much thread-local data cannot have it that small (EINVAL): then the default.
- */
-static int create_thread(struct lsm_thread *thread)
-{
-    pthread_attr_t attr;
-    int rc;
-
-    rc = pthread_attr_init(&attr);
-    if (rc)
-        return rc;
-    must(pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES));
-    rc = pthread_create(&thread->id, &attr, run_thread, thread);
-    pthread_attr_destroy(&attr);
-    if (rc == EINVAL)
-        rc = pthread_create(&thread->id, NULL, run_thread, thread);
-    return rc;
-}
-
-static int thread_start(struct lsm_os *os, void (*fn)(void *ctx), void *ctx,
-                        struct lsm_thread **out)
-{
-    static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
-    struct lsm_thread *thread = mem_alloc(os, sizeof(*thread));
-    sigset_t block, before;
-    int rc;
-
-    *out = NULL;
-    if (!thread)
-        return ENOMEM;
-    thread->os = os;
-    thread->fn = fn;
-    thread->ctx = ctx;
-    thread->generation = atomic_load(&fork_count);
-
-    /* The host's signals are for the host's threads. Faults are the thread's own: blocked,
-       they would kill without the host's crash report. */
-    sigfillset(&block);
-    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        sigdelset(&block, faults[i]);
-    must(pthread_sigmask(SIG_SETMASK, &block, &before));
-    rc = create_thread(thread);
-    must(pthread_sigmask(SIG_SETMASK, &before, NULL));
-
-    if (rc) {
-        mem_free(os, thread);
-        return rc;
-    }
-    *out = thread;
-    return 0;
-}
-
-static void thread_join(struct lsm_thread *thread)
-{
-    if (!thread)
-        return;
-    if (thread->generation == atomic_load(&fork_count))     /* else it is not in this process */
-        must(pthread_join(thread->id, NULL));
-    mem_free(thread->os, thread);
-}
-
-/* ---- time, chance, process ---------------------------------------------- */
-
-static uint64_t wall_us(struct lsm_os *os)
-{
-    (void)os;
-    return clock_us(CLOCK_REALTIME);
-}
-
-static uint64_t mono_us(struct lsm_os *os)
-{
-    (void)os;
-    return clock_us(CLOCK_MONOTONIC);
-}
-
-static void sleep_us(struct lsm_os *os, uint64_t us)
-{
-    uint64_t wait = us < WAIT_US_MAX ? us : WAIT_US_MAX;
-    struct timespec until = to_timespec(clock_us(CLOCK_MONOTONIC) + wait);
-    int rc;
-
-    (void)os;
-    do {
-        rc = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-    } while (rc == EINTR);
-    must(rc);
-}
+/* ---- chance, process ------------------------------------------------------ */
 
 static int fill_random(struct lsm_os *os, void *data, size_t size)
 {
@@ -950,12 +737,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .file_info = file_info, .file_rename = file_rename,
         .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,
         .file_lock = file_lock,
-        .mutex_new = mutex_new, .mutex_free = mutex_free, .mutex_lock = mutex_lock,
-        .mutex_unlock = mutex_unlock,
-        .cond_new = cond_new, .cond_free = cond_free, .cond_wait = cond_wait,
-        .cond_wait_us = cond_wait_us, .cond_broadcast = cond_broadcast,
-        .thread_start = thread_start, .thread_join = thread_join,
-        .wall_us = wall_us, .mono_us = mono_us, .sleep_us = sleep_us, .random = fill_random,
+        .random = fill_random,
         .process_id = process_id, .file_limit = file_limit, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
         .mem_used = mem_used, .mem_held = mem_held, .mem_trim = mem_trim,
@@ -969,6 +751,7 @@ struct lsm_os *lsm_os_posix_new(void)
     if (!p)
         return NULL;
     p->os = calls;
+    lsm_posix_thread_calls(&p->os);
     lsm_posix_mem_init(&p->mem);
     return &p->os;
 }

@@ -238,7 +238,8 @@ int lsm_frame_read_header(struct lsm_frame_reader *r, uint8_t *header, size_t si
         if (rc != LSM_OK)
             return rc;
         if (!is_zero(p, (size_t)n))
-            return lsm_corrupt(r->name, 0, "the header's sum is wrong");
+            return lsm_corrupt(r->name, 0, "the header is damaged (its checksum does not match), or this "
+                                           "is no file of this store");
     }
     r->torn = r->done = true;
     return LSM_DONE;

@@ -534,15 +534,16 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
     if (rc)
         return rc;
 
-    if (memcmp(head, LSM_TABLE_MAGIC, 8) != 0 ||
-        lsm_get_u64(head + sizeof head - 8) != lsm_hash64(head, sizeof head - 8, 0))
-        return corrupt(t, 0, "the header's sum does not match its bytes");
+    if (memcmp(head, LSM_TABLE_MAGIC, 8) != 0)
+        return corrupt(t, 0, "this is no table file, or its first bytes were overwritten");
+    if (lsm_get_u64(head + sizeof head - 8) != lsm_hash64(head, sizeof head - 8, 0))
+        return corrupt(t, 0, "the header is damaged: its checksum does not match");
     rc = check_identity(t, 0, head);
     if (rc)
         return rc;
     if (memcmp(again, LSM_TABLE_FOOTER_MAGIC, 8) != 0 ||
         lsm_get_u64(foot + sizeof foot - 8) != lsm_hash64(foot, sizeof foot - 8, 0))
-        return corrupt(t, footer_off, "the footer's sum does not match its bytes");
+        return corrupt(t, footer_off, "the footer is damaged: its checksum does not match");
     rc = check_identity(t, footer_off, again);
     if (rc)
         return rc;

@@ -101,12 +101,32 @@ static int code_of(int error, bool opening)
     }
 }
 
+/* Where the system's words do not tell what is wrong with a file that is opened. */
+static const char *why_not_opened(int error)
+{
+    switch (error) {
+    case ELOOP:
+        return "it is a symbolic link, and none is followed: put what it leads to in its place";
+    case EMLINK:
+        return "it has another name, too (a hard link), and is written through neither: put a copy in its place";
+    case EINVAL:
+        return "it is no regular file";
+    case ENOTDIR:
+        return "it is no directory";
+    default:
+        return NULL;
+    }
+}
+
 int lsm_fail_os(int error, const char *what, const char *name)
 {
+    bool opening = strncmp(what, "open", 4) == 0;
     char why[128];
-    int code = code_of(error, strncmp(what, "open", 4) == 0);
+    int code = code_of(error, opening);
 
-    if (strerror_r(error, why, sizeof(why)) != 0)
+    if (opening && why_not_opened(error))
+        snprintf(why, sizeof(why), "%s", why_not_opened(error));
+    else if (strerror_r(error, why, sizeof(why)) != 0)
         snprintf(why, sizeof(why), "error %d", error);
     if (name)
         return lsm_fail(code, "%s %s: %s", what, name, why);

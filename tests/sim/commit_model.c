@@ -1231,8 +1231,14 @@ static bool step_recreate(struct cm *cm, int file)
         return step_plain(cm, 0, file);
     t = txn_new(cm);
     t->after.generation[file]++;
-    if (!begin(cm, 0) ||
-        !MUST(cm, 0, "DROP TABLE %s.tl; "
+    if (!begin(cm, 0))
+        return false;
+    /* Rows of the table that goes, and one more drop that is taken back. */
+    if (draw(cm, 2) && (!MUST(cm, 0, "INSERT OR REPLACE INTO %s.tl VALUES(1, 1, 'goes')", s) ||
+                        (draw(cm, 2) && !MUST(cm, 0, "SAVEPOINT d; DROP TABLE %s.tl; ROLLBACK TO d; "
+                                                     "RELEASE d", s))))
+        return false;
+    if (!MUST(cm, 0, "DROP TABLE %s.tl; "
               "CREATE VIRTUAL TABLE %s.tl USING lsm(k INTEGER PRIMARY KEY, n INTEGER, v);"
               "UPDATE %s.mp SET g = g + 1", s, s, s) ||
         !write_number(cm, 0, file, t, false, true))

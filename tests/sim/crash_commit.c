@@ -89,8 +89,8 @@ static bool asks_first(struct cm *cm, uint64_t which)
     ok = sqlite3_prepare_v2(cm->db[0], sql, -1, &stmt, NULL) == SQLITE_OK &&
          sqlite3_step(stmt) == SQLITE_ROW;
     answer = ok ? (const char *)sqlite3_column_text(stmt, 0) : sqlite3_errmsg(cm->db[0]);
-    if (which == 0)
-        ok = ok && strcmp(answer, "ok") == 0;
+    if (which == 0)             /* a torn CURRENT is what a crash may leave, and is said */
+        ok = ok && (strcmp(answer, "ok") == 0 || strncmp(answer, "CURRENT does not name", 21) == 0);
     else if (which == 1)
         ok = ok && strstr(answer, "nothing to accept");
     if (!ok)

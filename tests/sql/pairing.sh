@@ -23,6 +23,14 @@ sql e.db 'SELECT count(*) FROM sqlite_master'
 echo "copied as a pair:"
 cp a.db f.db; cp -r a.db-lsm f.db-lsm
 sql f.db "SELECT * FROM t; INSERT INTO t VALUES(2, 'f'); SELECT count(*) FROM t"
+echo "two copies of one pair, both written to by lsm tables alone, then mixed:"
+cp a.db j.db; cp -r a.db-lsm j.db-lsm
+sql a.db "INSERT INTO t VALUES(3, 'a')"; sql a.db "INSERT INTO t VALUES(4, 'a')"; sql j.db "INSERT INTO t VALUES(3, 'j')"; sql j.db "INSERT INTO t VALUES(4, 'j')"
+cp a.db k.db; cp -r j.db-lsm k.db-lsm; cp j.db l.db; cp -r a.db-lsm l.db-lsm
+sql k.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
+sql l.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
+cp a.db m.db; cp -r a.db-lsm m.db-lsm; sql m.db "INSERT INTO t VALUES(5, 'm')"; rm -r m.db-lsm; cp -r a.db-lsm m.db-lsm; sql m.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
+cp a.db n.db; cp -r a.db-lsm n.db-lsm; sql n.db "SELECT count(*) FROM t"; rm -r n.db-lsm; cp -r a.db-lsm n.db-lsm; sql n.db "SELECT count(*) FROM t"
 echo "the directory is a file:"
 cp a.db g.db; echo >g.db-lsm
 sql g.db 'SELECT * FROM t'

@@ -84,7 +84,9 @@ SELECT * FROM w;
 .print dropped with uncommitted rows
 BEGIN;
 INSERT INTO w VALUES(3, 3);
+SAVEPOINT s;
 DROP TABLE w;
+ROLLBACK TO s;
 COMMIT;
 SELECT * FROM w;
 .print dropped and created again under one name

@@ -24,3 +24,35 @@ copy; echo "no shadow table:"
 sql b.db "DROP TABLE t_lsm"; try
 copy; echo "as it was:"
 try
+echo "== and mended, where the store itself says that it belongs here"
+sqlite3 a.db "CREATE TABLE IF NOT EXISTS p(a)"; lsm a.db "BEGIN; INSERT INTO t VALUES(3, 3); INSERT INTO p VALUES(3); COMMIT"; lsm a.db "CREATE VIRTUAL TABLE u USING lsm; INSERT INTO u VALUES(1, 'u')" "INSERT INTO t VALUES(4, 4)"
+mend() {
+    copy; sql b.db "$1"; echo "-- $1"; before=$(cksum <b.db)
+    lsm b.db "SELECT count(*) FROM t" 2>&1 | sed 's/ at transaction [0-9]*/ at transaction N/'; lsm b.db "SELECT lsm_accept()" 2>&1 | sed 's/ at transaction [0-9]*/ at transaction N/'; [ "$before" = "$(cksum <b.db)" ] && echo "nothing was changed"
+    lsm b.db "SELECT lsm_accept('store')" 2>&1 | sed 's/ at transaction [0-9]*/ at transaction N/'
+    lsm b.db "SELECT lsm_check()" "SELECT lsm_accept()" "SELECT count(*) FROM t" "SELECT * FROM u" "SELECT count(*) FROM victim"
+    lsm b.db "BEGIN; INSERT INTO t VALUES(9, 9); INSERT INTO p VALUES(9); COMMIT" "INSERT INTO t VALUES(10, 10)" "INSERT INTO t(t) VALUES('flush')"
+    lsm b.db "SELECT count(*) FROM t JOIN p USING (a)" "SELECT max(a) FROM t" "SELECT count(*) FROM victim"
+}
+mend "DELETE FROM lsmvtab_store"
+mend "UPDATE lsmvtab_store SET data = zeroblob(64)"
+mend "UPDATE lsmvtab_store SET data = 'text'"
+mend "DROP TABLE lsmvtab_store"
+mend "DROP TABLE lsmvtab_redo"
+mend "DROP TABLE lsmvtab_redo; DROP TABLE lsmvtab_store"
+mend "CREATE TRIGGER evil AFTER UPDATE ON lsmvtab_store BEGIN DELETE FROM victim; END; CREATE TRIGGER evil2 BEFORE DELETE ON lsmvtab_redo BEGIN DELETE FROM victim; END"
+mend "ALTER TABLE lsmvtab_store RENAME TO x; CREATE VIEW lsmvtab_store AS SELECT * FROM x; CREATE TRIGGER evil INSTEAD OF UPDATE ON lsmvtab_store BEGIN DELETE FROM victim; END"
+mend "CREATE INDEX i ON lsmvtab_store(data)"
+mend "DROP TABLE lsmvtab_store; CREATE TABLE lsmvtab_store(id, data, more)"
+echo "-- another's directory is not taken for ours"
+lsm c.db "CREATE VIRTUAL TABLE t USING lsm; INSERT INTO t VALUES(1, 'c')"
+copy; rm -r b.db-lsm; cp -r c.db-lsm b.db-lsm; sql b.db "DELETE FROM lsmvtab_store"
+lsm b.db "SELECT lsm_accept()"; lsm b.db "SELECT lsm_accept('store')"
+echo "-- nor where there is none"
+copy; rm -r b.db-lsm; sql b.db "DELETE FROM lsmvtab_store"
+lsm b.db "SELECT lsm_accept()"; lsm b.db "SELECT lsm_accept('store')"; ls -d b.db-lsm 2>/dev/null
+echo "-- with the store open in the process"
+copy; printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" "DELETE FROM lsmvtab_store;" "SELECT count(*) FROM t;" "SELECT lsm_accept('store') > '';" "SELECT count(*) FROM t;" "INSERT INTO t VALUES(11, 11);" "SELECT max(a) FROM t;" | sqlite3 b.db 2>&1
+lsm b.db "SELECT max(a) FROM t"
+echo "-- protected from ordinary SQL only where the application asks for it"
+copy; printf '%s\n' ".load $LSM" ".dbconfig defensive on" "SELECT count(*) FROM t;" "DELETE FROM t_lsm;" "DROP TABLE t_lsm;" "UPDATE lsmvtab_store SET data = NULL;" "BEGIN; INSERT INTO t VALUES(11, 11); COMMIT;" | sqlite3 b.db 2>&1

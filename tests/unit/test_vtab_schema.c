@@ -347,7 +347,7 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
                            "command column" },
         { "UNIQUE(a)", "lsm: UNIQUE is not supported" },
         { "CHECK(1)", "lsm: CHECK is not supported" },
-        { "CONSTRAINT c FOREIGN KEY(a) REFERENCES b", "lsm: FOREIGN is not supported" },
+        { "CONSTRAINT c FOREIGN KEY(a) REFERENCES b", "lsm: FOREIGN KEY is not supported" },
     };
 
     for (size_t i = 0; i < COUNT(bad); i++)

@@ -178,18 +178,6 @@ TEST(R8_what_a_normal_connection_committed_is_settled_by_the_next_full_solo)
     close_db(db);
 }
 
-TEST(vtab_txn_a_table_with_uncommitted_rows_is_not_dropped)
-{
-    sqlite3 *db = open_with_t("WAL");
-
-    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); SAVEPOINT s");
-    SQL_FAILS(db, "DROP TABLE t", SQLITE_LOCKED);
-    SQL(db, "ROLLBACK TO s; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
-    SQL(db, "DROP TABLE t");
-    close_db(db);
-}
-
 /* One statement, no page, two stores: a kill between their xSyncs would leave one half. */
 TEST(R5c_a_statement_that_writes_two_stores_is_joint_in_both)
 {
@@ -540,6 +528,167 @@ TEST(vtab_txn_trees_of_dropped_tables_are_swept)
     CHECK_INT(tree_count(), 1);
     db = open_db("test.db");
     CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    close_db(db);
+}
+
+/* ---- tables dropped in the transaction that wrote to them ----------------------------------------- */
+
+/* What another process would find. */
+static sqlite3 *reopen(sqlite3 *db)
+{
+    close_db(db);
+    return open_db("test.db");
+}
+
+TEST(vtab_txn_a_drop_behind_a_write_commits)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO u VALUES(1); INSERT INTO p VALUES(1, 1);"
+            "DROP TABLE t; INSERT INTO u VALUES(2); COMMIT");
+    SQL_FAILS(db, "SELECT * FROM t", SQLITE_ERROR);
+    SQL(db, "BEGIN; INSERT INTO u VALUES(3); DROP TABLE u; COMMIT");
+    SQL_FAILS(db, "SELECT * FROM u", SQLITE_ERROR);
+    SQL(db, CREATE_T "; INSERT INTO t VALUES(5, 5)");
+    db = reopen(db);
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM p"), 1);
+    SQL(db, "INSERT INTO t VALUES(6, 6)");
+    CHECK_INT(VALUE(db, "SELECT lsm_check() = 'ok'"), 1);
+    close_db(db);
+    CHECK_INT(tree_count(), 1);         /* what was committed for the dropped ones is gone with them */
+}
+
+TEST(vtab_txn_a_drop_behind_a_write_is_rolled_back)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); DROP TABLE t; ROLLBACK");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+    SQL(db, "INSERT INTO t VALUES(4, 4)");
+    db = reopen(db);
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    close_db(db);
+}
+
+/* Nothing touches the table after ROLLBACK TO: only the stand-in hears of the COMMIT. */
+TEST(vtab_txn_a_table_that_a_savepoint_brings_back_has_its_rows)
+{
+    static const char *const inside[] = { "DROP TABLE t", "DROP TABLE t; " CREATE_T,
+                                          "DROP TABLE t; " CREATE_T "; INSERT INTO t VALUES(64, 1)",
+                                          "INSERT INTO t VALUES(64, 1); DROP TABLE t",
+                                          "DROP TABLE t; ROLLBACK TO s; DROP TABLE t",
+                                          "SAVEPOINT i; DROP TABLE t; RELEASE i",
+                                          "ALTER TABLE t RENAME TO x; DROP TABLE x" };
+    sqlite3 *db = open_with_t("WAL");
+    char sql[300];
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+        for (int more = 0; more < 2; more++) {
+            snprintf(sql, sizeof(sql), "BEGIN; INSERT INTO t VALUES(2, 2); SAVEPOINT s; %s; ROLLBACK TO s; "
+                     "%s; COMMIT", inside[i], more ? "INSERT INTO t VALUES(4, 4)" : "SELECT 1");
+            SQL(db, sql);
+            CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
+            db = reopen(db);
+            CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
+            SQL(db, "DELETE FROM t WHERE a > 1");
+        }
+    }
+    close_db(db);
+}
+
+TEST(vtab_txn_a_savepoint_before_the_write_takes_it_back_with_the_drop)
+{
+    sqlite3 *db = open_with_t("DELETE");
+
+    SQL(db, "INSERT INTO t VALUES(1, 1)");
+    SQL(db, "BEGIN; SELECT * FROM t; SAVEPOINT s; INSERT INTO t VALUES(2, 2); SAVEPOINT r; DROP TABLE t; "
+            "ROLLBACK TO s; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+    SQL(db, "BEGIN; SAVEPOINT s; INSERT INTO t VALUES(2, 2); DROP TABLE t; ROLLBACK TO s; "
+            "INSERT INTO t VALUES(4, 4); SAVEPOINT r; INSERT INTO t VALUES(8, 8); DROP TABLE t; "
+            "ROLLBACK TO r; RELEASE s; COMMIT");
+    db = reopen(db);
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    close_db(db);
+}
+
+/* xSync has seen the table gone; then the savepoint brings it back. */
+TEST(vtab_txn_a_busy_commit_of_a_drop_then_the_table_is_brought_back)
+{
+    sqlite3 *db = open_db("test.db");
+    sqlite3 *reader = open_db("test.db");
+
+    for (int created = 0; created < 2; created++) {
+        SQL(db, "CREATE TABLE IF NOT EXISTS p(a); INSERT INTO p VALUES(1)");
+        if (!created)
+            SQL(db, CREATE_T);
+        SQL(reader, "BEGIN; SELECT * FROM p");
+        SQL(db, "BEGIN");
+        if (created)
+            SQL(db, CREATE_T);
+        SQL(db, "INSERT INTO t VALUES(1, 1); SAVEPOINT s; DROP TABLE t");
+        SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
+        SQL(reader, "COMMIT");
+        SQL(db, "ROLLBACK TO s; COMMIT");
+        CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+        close_db(reader);
+        db = reopen(db);
+        reader = open_db("test.db");
+        CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+        SQL(db, "DROP TABLE t");
+    }
+    close_db(reader);
+    close_db(db);
+}
+
+TEST(vtab_txn_a_large_transaction_may_drop_what_it_wrote)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "INSERT INTO t(t, _arg) VALUES('memory', '1MB')");
+    SQL(db, "BEGIN; WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) "
+            "INSERT INTO t SELECT i, randomblob(200) FROM c; SAVEPOINT s; DROP TABLE t; ROLLBACK TO s; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 5000);
+    SQL(db, "BEGIN; WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) "
+            "INSERT INTO t SELECT i + 10000, randomblob(200) FROM c; DROP TABLE t; COMMIT");
+    SQL(db, CREATE_T "; INSERT INTO t VALUES(1, 1)");
+    CHECK_INT(VALUE(db, "SELECT lsm_check() = 'ok'"), 1);
+    db = reopen(db);
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    close_db(db);
+}
+
+TEST(vtab_txn_two_stores_drop_in_one_transaction)
+{
+    sqlite3 *db = open_with_t("WAL");
+    char sql[300];
+
+    snprintf(sql, sizeof(sql), "ATTACH '%s/other.db' AS o; CREATE VIRTUAL TABLE o.u USING lsm(a PRIMARY KEY)",
+             test_dir());
+    SQL(db, sql);
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO u VALUES(1); SAVEPOINT s; DROP TABLE t; "
+            "DROP TABLE u; ROLLBACK TO s; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT (SELECT sum(a) FROM t) + (SELECT sum(a) FROM u)"), 2);
+    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 1); INSERT INTO u VALUES(2); DROP TABLE u; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 3);
+    SQL_FAILS(db, "SELECT * FROM u", SQLITE_ERROR);
+    close_db(db);
+}
+
+TEST(vtab_txn_without_the_stand_in_such_a_drop_is_refused)
+{
+    sqlite3 *db = open_with_t("WAL");
+
+    SQL(db, "DROP TABLE temp.lsmvtab_pin");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); SAVEPOINT s");
+    SQL_FAILS(db, "DROP TABLE t", SQLITE_LOCKED);
+    SQL(db, "ROLLBACK TO s; COMMIT");
+    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    SQL(db, "DROP TABLE t");
     close_db(db);
 }
 

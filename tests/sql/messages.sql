@@ -1,0 +1,41 @@
+-- What a function says about an argument that it cannot take: what is wrong, and what there is.
+CREATE VIRTUAL TABLE events USING lsm(a PRIMARY KEY, b);
+CREATE VIRTUAL TABLE "x.y" USING lsm;
+CREATE TABLE plain(a);
+INSERT INTO events VALUES(1, 1), (2, 2), (3, 3);
+SELECT count(*) FROM lsm_levels('events', 'two');
+SELECT count(*) FROM lsm_levels;
+SELECT count(*) FROM lsm_stats(NULL);
+SELECT count(*) FROM lsm_levels('event');
+SELECT count(*) FROM lsm_levels('plain');
+SELECT count(*) FROM lsm_levels('events_lsm');
+SELECT count(*) FROM lsm_levels('temp.events');
+SELECT count(*) FROM lsm_levels('nosuch.events');
+SELECT lsm_delete_range('evnets', 1, 2);
+SELECT lsm_delete_range('plain', 1, 2);
+SELECT lsm_delete_range(NULL, 1, 2);
+SELECT lsm_check('nosuch');
+SELECT lsm_accept('store', 'nosuch');
+SELECT lsm_accept('stroe');
+SELECT lsm_repair('nosuch');
+SELECT lsm_backup_all('copy.db', 'nosuch');
+SELECT lsm_backup_all(NULL);
+-- Upper and lower case are one, as in SQL.
+INSERT INTO events(events) VALUES('flush');
+SELECT sum(files) FROM lsm_levels('EVENTS');
+SELECT count(*) > 0 FROM lsm_stats('Main.Events');
+SELECT count(*) > 0 FROM lsm_stats('x.y');
+SELECT lsm_delete_range('Events', 1, 2);
+SELECT count(*) FROM events;
+-- A foreign key: SQLite takes it, and fails when it is used. lsm_check() tells.
+CREATE TABLE child(x REFERENCES events(a));
+PRAGMA foreign_keys = ON;
+INSERT INTO child VALUES(2);
+SELECT lsm_check();
+DROP TABLE child;
+SELECT lsm_check();
+CREATE VIRTUAL TABLE c USING lsm(a PRIMARY KEY, FOREIGN KEY(a) REFERENCES plain(a));
+CREATE VIRTUAL TABLE c USING lsm(a PRIMARY KEY REFERENCES plain(a));
+DROP TABLE events;
+DROP TABLE "x.y";
+SELECT count(*) FROM lsm_stats('events');
