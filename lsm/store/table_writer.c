@@ -20,15 +20,15 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "lsm/format/filename.h"
 #include "lsm/format/filter.h"
 #include "lsm/format/vlog_meta.h"
+#include "lsm/store/outfile.h"
 #include "lsm/store/table_format.h"
 #include "lsm/util/hash.h"
 
 #define PARTITION_BLOCKS_MAX 64u
 #define PARTITION_RAW_MAX (4u << 20)
-#define WRITE_SIZE (256u << 10)
+#define LARGE_SIZE (1u << 20)           /* a buffer that grew to more for one row is given back */
 #define ROW_OVERHEAD 16u                /* sizes, tag, directory */
 
 struct run {                            /* what is told about a block, a partition, the table */
@@ -36,22 +36,13 @@ struct run {                            /* what is told about a block, a partiti
 };
 
 struct lsm_table_writer {
-    struct lsm_os *os;
-    struct lsm_dir *dir;
-    struct lsm_file *file;
+    struct lsm_outfile f;
     struct lsm_compressor *compressor;
     struct lsm_table_options options;
     uint8_t uuid[16];
     uint64_t number;
     uint32_t tree;
     uint64_t seed;
-    char name[LSM_FILENAME_SIZE];
-    bool is_finished;
-    int rc;                             /* latched, with its text */
-    char error[LSM_ERROR_TEXT_SIZE];
-
-    uint64_t written;                   /* bytes in the file; `out` comes behind them */
-    struct lsm_buf out;
     struct lsm_buf payload;             /* of the block being finished */
     struct lsm_buf value;               /* of an index row */
 
@@ -73,10 +64,7 @@ struct lsm_table_writer {
 
 static void fail(struct lsm_table_writer *w, int rc)
 {
-    if (w->rc || rc == LSM_OK)
-        return;
-    w->rc = rc;
-    lsm_error_save(w->error, sizeof w->error);
+    lsm_outfile_fail(&w->f, rc);
 }
 
 static void run_reset(struct run *run)
@@ -96,26 +84,7 @@ static void run_add(struct run *run, const struct run *more)
 
 static uint64_t place(const struct lsm_table_writer *w)
 {
-    return w->written + w->out.size;
-}
-
-static void write_out(struct lsm_table_writer *w)
-{
-    int error;
-
-    fail(w, w->out.rc);
-    if (w->rc || w->out.size == 0)
-        return;
-    error = w->os->file_write(w->file, w->out.data, w->out.size, w->written);
-    if (error) {
-        fail(w, lsm_fail_os(error, "write", w->name));
-        return;
-    }
-    w->written += w->out.size;
-    if (w->out.cap > 4 * WRITE_SIZE)
-        lsm_buf_clear(&w->out);         /* a large value has passed */
-    else
-        lsm_buf_reset(&w->out);
+    return lsm_outfile_size(&w->f);
 }
 
 /* Seal bytes behind all others; where they came to stand and their size. */
@@ -124,16 +93,15 @@ static void put_sealed(struct lsm_table_writer *w, struct lsm_slice payload,
 {
     *off = place(w);
     *size = 0;
-    if (w->rc)
+    if (w->f.rc)
         return;
-    lsm_seal(&w->out, payload, kind, codec, w->options.level, w->compressor, w->seed + *off);
-    fail(w, w->out.rc);
+    lsm_seal(&w->f.out, payload, kind, codec, w->options.level, w->compressor, w->seed + *off);
+    fail(w, w->f.out.rc);
     *size = place(w) - *off;
     if (*size > UINT32_MAX)
-        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a block of %llu bytes", w->name,
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a block of %llu bytes", w->f.name,
                          (unsigned long long)*size));
-    if (w->out.size >= WRITE_SIZE)
-        write_out(w);
+    lsm_outfile_grown(&w->f);
 }
 
 static void put_block(struct lsm_table_writer *w, struct lsm_block_builder *b,
@@ -142,10 +110,10 @@ static void put_block(struct lsm_table_writer *w, struct lsm_block_builder *b,
     lsm_buf_reset(&w->payload);
     fail(w, lsm_block_builder_finish(b, &w->payload));
     fail(w, w->payload.rc);
-    if (b->rows.cap > 4 * WRITE_SIZE)   /* a large value: not three times at once */
+    if (b->rows.cap > LARGE_SIZE)   /* a large value: not three times at once */
         lsm_buf_clear(&b->rows);
     put_sealed(w, lsm_buf_slice(&w->payload), kind, codec, off, size);
-    if (w->payload.cap > 4 * WRITE_SIZE)
+    if (w->payload.cap > LARGE_SIZE)
         lsm_buf_clear(&w->payload);
     lsm_block_builder_reset(b);
 }
@@ -157,7 +125,7 @@ static void index_row(struct lsm_table_writer *w, struct lsm_block_builder *b,
     for (size_t i = 0; i < count; i++)
         lsm_buf_put_varint(&w->value, numbers[i]);
     fail(w, w->value.rc);
-    if (w->rc == LSM_OK)
+    if (w->f.rc == LSM_OK)
         lsm_block_builder_add(b, lsm_buf_slice(&w->last_key), w->last_tag,
                               lsm_buf_slice(&w->value));
     fail(w, b->rc);
@@ -167,7 +135,7 @@ static void finish_block(struct lsm_table_writer *w)
 {
     uint64_t off, size;
 
-    if (w->rc || w->block.entries == 0)
+    if (w->f.rc || w->block.entries == 0)
         return;
     put_block(w, &w->data, LSM_BLOCK_DATA, w->options.codec, &off, &size);
     if (w->partition_blocks == 0)
@@ -185,7 +153,7 @@ static void finish_partition(struct lsm_table_writer *w)
     const struct run *run = &w->partition;
 
     finish_block(w);
-    if (w->rc || w->partition_blocks == 0)
+    if (w->f.rc || w->partition_blocks == 0)
         return;
     if (w->hashes.size) {
         lsm_buf_reset(&w->payload);
@@ -213,13 +181,11 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
 {
     struct lsm_table_writer *w = lsm_mem_zalloc(os, sizeof *w);
     uint8_t header[LSM_TABLE_HEADER_SIZE];
-    int error;
+    int rc;
 
     *writer = NULL;
     if (!w)
         return lsm_nomem();
-    w->os = os;
-    w->dir = dir;
     w->compressor = compressor;
     w->options = *options;
     if (!lsm_filter_is_possible(options->comparator))
@@ -228,14 +194,11 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     w->number = number;
     w->tree = tree;
     w->seed = lsm_seal_seed(uuid, number);
-    lsm_filename(w->name, LSM_FILE_TABLE, number);
-    error = os->file_open(dir, w->name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, file_mode, &w->file);
-    if (error) {
-        int rc = lsm_fail_os(error, "create", w->name);
+    rc = lsm_outfile_open(&w->f, os, dir, LSM_FILE_TABLE, number, file_mode);
+    if (rc) {
         lsm_mem_free(os, w);
         return rc;
     }
-    lsm_buf_init(&w->out, os);
     lsm_buf_init(&w->payload, os);
     lsm_buf_init(&w->value, os);
     lsm_buf_init(&w->hashes, os);
@@ -256,7 +219,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     lsm_table_header_encode(header, LSM_TABLE_MAGIC, uuid, number, tree);
     lsm_put_u64(header + LSM_TABLE_HEADER_SIZE - 8,
                 lsm_hash64(header, LSM_TABLE_HEADER_SIZE - 8, 0));
-    lsm_buf_append(&w->out, header, sizeof header);
+    lsm_buf_append(&w->f.out, header, sizeof header);
     *writer = w;
     return LSM_OK;
 }
@@ -270,11 +233,11 @@ static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_
     if (!is_first)
         c = lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), key);
     if (c > 0 || (c == 0 && tag >= w->last_tag)) {
-        fail(w, lsm_fail(LSM_MISUSE, "write %s: rows are not in order", w->name));
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: rows are not in order", w->f.name));
         return false;
     }
     if (key.size > LSM_KEY_SIZE_MAX || lsm_tag_kind(tag) > LSM_KIND_VLOG) {
-        fail(w, lsm_fail(LSM_MISUSE, "write %s: a key of %zu bytes, kind %d", w->name, key.size,
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: a key of %zu bytes, kind %d", w->f.name, key.size,
                          (int)lsm_tag_kind(tag)));
         return false;
     }
@@ -292,7 +255,7 @@ static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_
     fail(w, w->first_key.rc);
     fail(w, w->last_key.rc);
     fail(w, w->hashes.rc);
-    return w->rc == LSM_OK;
+    return w->f.rc == LSM_OK;
 }
 
 static void count_ref(struct lsm_table_writer *w, struct lsm_slice value)
@@ -300,7 +263,7 @@ static void count_ref(struct lsm_table_writer *w, struct lsm_slice value)
     struct lsm_vlog_handle handle;
 
     if (!lsm_vlog_handle_decode(value, &handle)) {
-        fail(w, lsm_corrupt(w->name, place(w), "a row to be written is not a handle of a value"));
+        fail(w, lsm_corrupt(w->f.name, place(w), "a row to be written is not a handle of a value"));
         return;
     }
     lsm_vlog_refs_add(&w->refs, handle.id, handle.size);
@@ -313,25 +276,25 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
     size_t size = key.size + value.size + ROW_OVERHEAD;
     uint64_t seq = lsm_tag_seq(tag);
 
-    if (w->rc)
+    if (w->f.rc)
         return;
-    assert(!w->is_finished);
+    assert(!w->f.is_finished);
     if (value.size > LSM_VALUE_SIZE_MAX) {
-        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->name, value.size));
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->f.name, value.size));
         return;
     }
     if (w->block.entries && lsm_block_builder_size(&w->data) + size > w->options.block_bytes) {
         finish_block(w);
         if (w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX)
             finish_partition(w);
-        if (w->rc)
+        if (w->f.rc)
             return;
     }
     if (!accept_key(w, key, tag))
         return;
     if (lsm_tag_kind(tag) == LSM_KIND_VLOG) {
         count_ref(w, value);
-        if (w->rc)
+        if (w->f.rc)
             return;
     }
     lsm_block_builder_add(&w->data, key, tag, value);
@@ -346,14 +309,14 @@ void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo,
 {
     const struct lsm_comparator *cmp = w->options.comparator;
 
-    if (w->rc)
+    if (w->f.rc)
         return;
-    assert(!w->is_finished);
+    assert(!w->f.is_finished);
     assert(count > 0);
     if (lsm_key_compare(cmp, lo, hi) >= 0 || lo.size > LSM_KEY_SIZE_MAX ||
         lsm_range_last(cmp, hi).size > LSM_KEY_SIZE_MAX ||
         (w->range.entries && lsm_key_compare(cmp, lsm_buf_slice(&w->range_end), lo) > 0)) {
-        fail(w, lsm_fail(LSM_MISUSE, "write %s: range deletes are not in order", w->name));
+        fail(w, lsm_fail(LSM_MISUSE, "write %s: range deletes are not in order", w->f.name));
         return;
     }
     if (w->range.entries == 0)
@@ -428,7 +391,7 @@ static void put_footer(struct lsm_table_writer *w, const struct lsm_table_footer
                             LSM_TABLE_FOOTER_MAGIC, w->uuid, w->number, w->tree);
     lsm_put_u64(bytes + LSM_TABLE_FOOTER_SIZE - 8,
                 lsm_hash64(bytes, LSM_TABLE_FOOTER_SIZE - 8, 0));
-    lsm_buf_append(&w->out, bytes, sizeof bytes);
+    lsm_buf_append(&w->f.out, bytes, sizeof bytes);
 }
 
 /* What the table covers: rows and range deletes. */
@@ -453,27 +416,13 @@ static void set_bounds(const struct lsm_table_writer *w, struct lsm_table_meta *
     }
 }
 
-static void sync_file(struct lsm_table_writer *w)
-{
-    char text[LSM_ERROR_TEXT_SIZE];
-    int error = w->os->file_sync(w->file), rc;
-
-    if (error == 0)
-        return;
-    rc = lsm_fail_os(error, "sync", w->name);
-    if (rc != LSM_FULL) {               /* no space is a condition, the rest a broken promise */
-        lsm_error_save(text, sizeof text);
-        rc = lsm_fail(LSM_FSYNC, "%s", text);
-    }
-    fail(w, rc);
-}
-
 int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *meta)
 {
     struct lsm_table_footer footer = { 0 };
     uint64_t size;
+    int rc;
 
-    assert(!w->is_finished);
+    assert(!w->f.is_finished);
     memset(meta, 0, sizeof *meta);
     finish_partition(w);
 
@@ -498,13 +447,10 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
     put_block(w, &w->top, LSM_BLOCK_TOP_INDEX, LSM_CODEC_NONE, &footer.top_off, &size);
     footer.top_size = (uint32_t)size;
     put_footer(w, &footer);
-    write_out(w);
-    if (w->rc == LSM_OK)
-        sync_file(w);
-    if (w->rc)
-        return lsm_fail(w->rc, "%s", w->error);
-    meta->size_bytes = w->written;
-    w->is_finished = true;
+    rc = lsm_outfile_finish(&w->f);
+    if (rc)
+        return rc;
+    meta->size_bytes = w->f.written;
     return LSM_OK;
 }
 
@@ -514,14 +460,11 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
 
     if (!w)
         return;
-    os = w->os;
-    os->file_close(w->file);
-    if (!w->is_finished)
-        os->file_remove(w->dir, w->name);       /* what stays is an orphan for the sweep */
+    os = w->f.os;
+    lsm_outfile_close(&w->f);
     lsm_block_builder_clear(&w->data);
     lsm_block_builder_clear(&w->index);
     lsm_block_builder_clear(&w->top);
-    lsm_buf_clear(&w->out);
     lsm_buf_clear(&w->payload);
     lsm_buf_clear(&w->value);
     lsm_buf_clear(&w->hashes);

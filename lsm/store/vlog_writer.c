@@ -7,29 +7,19 @@
 
 #include <assert.h>
 
-#include "lsm/format/filename.h"
+#include "lsm/store/outfile.h"
 #include "lsm/store/vlog_format.h"
 #include "lsm/util/hash.h"
 
-#define WRITE_SIZE (256u << 10)
-
 struct lsm_vlog_writer {
-    struct lsm_os *os;
-    struct lsm_dir *dir;
-    struct lsm_file *file;
+    struct lsm_outfile f;
     struct lsm_compressor *compressor;
     struct lsm_vlog_options options;
     uint8_t uuid[16];
     uint64_t number, id;
     uint32_t tree;
     uint64_t seed;
-    char name[LSM_FILENAME_SIZE];
-    bool is_copy, is_finished;
-    int rc;                             /* latched, with its text */
-    char error[LSM_ERROR_TEXT_SIZE];
-
-    uint64_t written;                   /* bytes in the file; `out` comes behind them */
-    struct lsm_buf out;
+    bool is_copy;
     uint64_t value_count, value_bytes;
     uint64_t end;                       /* of the places */
 
@@ -42,29 +32,7 @@ struct lsm_vlog_writer {
 
 static void fail(struct lsm_vlog_writer *w, int rc)
 {
-    if (w->rc || rc == LSM_OK)
-        return;
-    w->rc = rc;
-    lsm_error_save(w->error, sizeof w->error);
-}
-
-static void write_out(struct lsm_vlog_writer *w)
-{
-    int error;
-
-    fail(w, w->out.rc);
-    if (w->rc || w->out.size == 0)
-        return;
-    error = w->os->file_write(w->file, w->out.data, w->out.size, w->written);
-    if (error) {
-        fail(w, lsm_fail_os(error, "write", w->name));
-        return;
-    }
-    w->written += w->out.size;
-    if (w->out.cap > 4 * WRITE_SIZE)
-        lsm_buf_clear(&w->out);         /* a large value has passed */
-    else
-        lsm_buf_reset(&w->out);
+    lsm_outfile_fail(&w->f, rc);
 }
 
 static int open_file(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
@@ -73,31 +41,26 @@ static int open_file(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[
 {
     struct lsm_vlog_writer *w = lsm_mem_zalloc(os, sizeof *w);
     uint8_t header[LSM_VLOG_HEADER_SIZE];
-    int error;
+    int rc;
 
     *writer = NULL;
     if (!w)
         return lsm_nomem();
-    w->os = os;
-    w->dir = dir;
     memcpy(w->uuid, uuid, 16);
     w->number = number;
     w->id = id;
     w->tree = tree;
     w->seed = lsm_seal_seed(uuid, id);
-    lsm_filename(w->name, LSM_FILE_VLOG, number);
-    error = os->file_open(dir, w->name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, file_mode, &w->file);
-    if (error) {
-        int rc = lsm_fail_os(error, "create", w->name);
+    rc = lsm_outfile_open(&w->f, os, dir, LSM_FILE_VLOG, number, file_mode);
+    if (rc) {
         lsm_mem_free(os, w);
         return rc;
     }
-    lsm_buf_init(&w->out, os);
     lsm_buf_init(&w->map, os);
     lsm_vlog_header_encode(header, LSM_VLOG_MAGIC, uuid, number, id, tree);
     lsm_put_u64(header + LSM_VLOG_HEADER_SIZE - 8,
                 lsm_hash64(header, LSM_VLOG_HEADER_SIZE - 8, 0));
-    lsm_buf_append(&w->out, header, sizeof header);
+    lsm_buf_append(&w->f.out, header, sizeof header);
     w->map_end = w->from = w->to = LSM_VLOG_HEADER_SIZE;
     *writer = w;
     return LSM_OK;
@@ -134,27 +97,26 @@ int lsm_vlog_writer_open_copy(struct lsm_os *os, struct lsm_dir *dir, const uint
 void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
                          struct lsm_vlog_handle *handle)
 {
-    uint64_t off = w->written + w->out.size, size;
+    uint64_t off = lsm_outfile_size(&w->f), size;
 
-    assert(!w->is_copy && !w->is_finished);
+    assert(!w->is_copy && !w->f.is_finished);
     *handle = (struct lsm_vlog_handle){ 0 };
-    if (w->rc)
+    if (w->f.rc)
         return;
     if (value.size > LSM_VALUE_SIZE_MAX) {
-        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->name, value.size));
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->f.name, value.size));
         return;
     }
-    lsm_seal(&w->out, value, LSM_BLOCK_VALUE, w->options.codec, w->options.level, w->compressor,
+    lsm_seal(&w->f.out, value, LSM_BLOCK_VALUE, w->options.codec, w->options.level, w->compressor,
              w->seed + off);
-    fail(w, w->out.rc);
-    if (w->rc)
+    fail(w, w->f.out.rc);
+    if (w->f.rc)
         return;
-    size = w->written + w->out.size - off;
+    size = lsm_outfile_size(&w->f) - off;
     *handle = (struct lsm_vlog_handle){ w->id, off, (uint32_t)size, (uint32_t)value.size };
     w->value_count++;
     w->value_bytes += size;
-    if (w->out.size >= WRITE_SIZE)
-        write_out(w);
+    lsm_outfile_grown(&w->f);
 }
 
 /* The stretch that is being made is complete: [from, to) of the first file. */
@@ -172,8 +134,8 @@ static void end_stretch(struct lsm_vlog_writer *w)
 void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed,
                           uint64_t count)
 {
-    assert(w->is_copy && !w->is_finished);
-    if (w->rc)
+    assert(w->is_copy && !w->f.is_finished);
+    if (w->f.rc)
         return;
     assert(off >= w->to && off <= w->end && sealed.size <= w->end - off);
     if (off != w->to) {
@@ -181,17 +143,16 @@ void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_sl
         w->from = off;
     }
     w->to = off + sealed.size;
-    lsm_buf_append_slice(&w->out, sealed);
-    fail(w, w->out.rc);
+    lsm_buf_append_slice(&w->f.out, sealed);
+    fail(w, w->f.out.rc);
     w->value_count += count;
     w->value_bytes += sealed.size;
-    if (w->out.size >= WRITE_SIZE)
-        write_out(w);
+    lsm_outfile_grown(&w->f);
 }
 
 uint64_t lsm_vlog_writer_size(const struct lsm_vlog_writer *w)
 {
-    return w->written + w->out.size;
+    return lsm_outfile_size(&w->f);
 }
 
 static void put_map(struct lsm_vlog_writer *w, struct lsm_vlog_footer *footer)
@@ -199,17 +160,17 @@ static void put_map(struct lsm_vlog_writer *w, struct lsm_vlog_footer *footer)
     struct lsm_buf payload;
 
     end_stretch(w);
-    lsm_buf_init(&payload, w->os);
+    lsm_buf_init(&payload, w->f.os);
     lsm_buf_put_varint(&payload, w->map_count);
     lsm_buf_append_slice(&payload, lsm_buf_slice(&w->map));
     fail(w, payload.rc);
-    footer->map_off = w->written + w->out.size;
-    if (w->rc == LSM_OK)        /* seeded by the file, not by the log: it is the file's own */
-        lsm_seal(&w->out, lsm_buf_slice(&payload), LSM_BLOCK_VALUE_MAP, LSM_CODEC_NONE, 0, NULL,
+    footer->map_off = lsm_outfile_size(&w->f);
+    if (w->f.rc == LSM_OK)        /* seeded by the file, not by the log: it is the file's own */
+        lsm_seal(&w->f.out, lsm_buf_slice(&payload), LSM_BLOCK_VALUE_MAP, LSM_CODEC_NONE, 0, NULL,
                  lsm_seal_seed(w->uuid, w->number) + footer->map_off);
-    fail(w, w->out.rc);
+    fail(w, w->f.out.rc);
     if (payload.size + LSM_SEAL_TRAILER_SIZE > UINT32_MAX)
-        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a map of %zu bytes", w->name, payload.size));
+        fail(w, lsm_fail(LSM_TOOBIG, "write %s: a map of %zu bytes", w->f.name, payload.size));
     footer->map_size = (uint32_t)(payload.size + LSM_SEAL_TRAILER_SIZE);
     lsm_buf_clear(&payload);
 }
@@ -223,47 +184,30 @@ static void put_footer(struct lsm_vlog_writer *w, const struct lsm_vlog_footer *
                            LSM_VLOG_FOOTER_MAGIC, w->uuid, w->number, w->id, w->tree);
     lsm_put_u64(bytes + LSM_VLOG_FOOTER_SIZE - 8,
                 lsm_hash64(bytes, LSM_VLOG_FOOTER_SIZE - 8, 0));
-    lsm_buf_append(&w->out, bytes, sizeof bytes);
-}
-
-static void sync_file(struct lsm_vlog_writer *w)
-{
-    char text[LSM_ERROR_TEXT_SIZE];
-    int error = w->os->file_sync(w->file), rc;
-
-    if (error == 0)
-        return;
-    rc = lsm_fail_os(error, "sync", w->name);
-    if (rc != LSM_FULL) {               /* no space is a condition, the rest a broken promise */
-        lsm_error_save(text, sizeof text);
-        rc = lsm_fail(LSM_FSYNC, "%s", text);
-    }
-    fail(w, rc);
+    lsm_buf_append(&w->f.out, bytes, sizeof bytes);
 }
 
 int lsm_vlog_writer_finish(struct lsm_vlog_writer *w, struct lsm_vlog_meta *meta)
 {
     struct lsm_vlog_footer footer = { 0 };
+    int rc;
 
-    assert(!w->is_finished);
+    assert(!w->f.is_finished);
     if (w->is_copy)
         put_map(w, &footer);
     else
-        w->end = w->written + w->out.size;
+        w->end = lsm_outfile_size(&w->f);
     footer.value_count = w->value_count;
     footer.value_bytes = w->value_bytes;
     footer.end = w->end;
     put_footer(w, &footer);
-    write_out(w);
-    if (w->rc == LSM_OK)
-        sync_file(w);
-    if (w->rc)
-        return lsm_fail(w->rc, "%s", w->error);
+    rc = lsm_outfile_finish(&w->f);
+    if (rc)
+        return rc;
     *meta = (struct lsm_vlog_meta){
-        .id = w->id, .number = w->number, .tree = w->tree, .size_bytes = w->written,
+        .id = w->id, .number = w->number, .tree = w->tree, .size_bytes = w->f.written,
         .value_count = w->value_count, .value_bytes = w->value_bytes, .end = w->end,
     };
-    w->is_finished = true;
     return LSM_OK;
 }
 
@@ -273,11 +217,8 @@ void lsm_vlog_writer_close(struct lsm_vlog_writer *w)
 
     if (!w)
         return;
-    os = w->os;
-    os->file_close(w->file);
-    if (!w->is_finished)
-        os->file_remove(w->dir, w->name);       /* what stays is an orphan for the sweep */
-    lsm_buf_clear(&w->out);
+    os = w->f.os;
+    lsm_outfile_close(&w->f);
     lsm_buf_clear(&w->map);
     lsm_mem_free(os, w);
 }

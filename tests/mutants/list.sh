@@ -100,8 +100,8 @@ mutant C_05_a_void_log_is_not_copied lsm/db/write.c 'unit/test_recover' <<'X'
 ====
         true)
 X
-mutant C_03_sync_of_a_table lsm/store/table_writer.c 'unit/test_table unit/test_build sim/crash_engine' <<'X'
-    int error = w->os->file_sync(w->file), rc;
+mutant C_03_sync_of_a_table lsm/store/outfile.c 'unit/test_table unit/test_build sim/crash_engine' <<'X'
+    int error = f->os->file_sync(f->file), rc;
 ====
     int error = 0, rc;
 X
