@@ -20,6 +20,7 @@
 #define RESERVE_MIN (UINT64_C(64) << 10)
 #define SMALL_MEAN 1024u                /* bytes: frames of this size and more are written by themselves */
 #define RESERVE_MAX (UINT64_C(512) << 10)
+#define JOIN_MAX (16u << 10)            /* to copy a larger payload costs more than calls for its parts */
 #define SCRATCH_KEEP (1u << 20)         /* larger frames get memory of their own, for the moment */
 
 enum { COMPAT = 8, PREV = LSM_FRAME_IDENTITY_SIZE };       /* offsets in the header */
@@ -206,7 +207,7 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
         return lsm_fail(LSM_TOOBIG, "%s is full: flush, so that a new log begins",
                         lsm_filename(name, LSM_FILE_LOG, log->number));
 
-    if (part_count == 1 && size > SCRATCH_KEEP) {
+    if (part_count == 1 && size > JOIN_MAX) {
         error = write_large(log, parts[0], &chain);
     } else {
         rc = write_joined(log, parts, part_count, (size_t)size, &chain, &error);
