@@ -134,7 +134,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
-    atomic_uint_least64_t log_bytes, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
+    atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */

@@ -94,6 +94,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("records_carried", COUNTER(records_carried), "count");
     STAT("aborts", COUNTER(aborts), "count");
     STAT("log_bytes_written", COUNTER(log_bytes), "bytes");
+    STAT("log_bytes_mapped", COUNTER(log_bytes_mapped), "bytes");
     STAT("log_syncs", COUNTER(log_syncs), "count");
     STAT("settles", COUNTER(settles), "count");
     STAT("flushes", COUNTER(flushes), "count");

@@ -326,6 +326,7 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
 {
     /* Before the record is written, so that it tells that there is no hole. */
     int rc = sync ? lsm_write_sync_before(db) : LSM_OK;
+    uint64_t mapped = db->log.mapped_bytes;
 
     if (rc == LSM_OK)
         rc = lsm_log_append(&db->log, &bytes, 1);
@@ -334,6 +335,7 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.log_bytes_mapped, db->log.mapped_bytes - mapped, memory_order_relaxed);
     return sync ? lsm_write_sync(db) : LSM_OK;
 }
 

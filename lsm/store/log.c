@@ -140,8 +140,11 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
         return;
     }
     log->reserved = end + step;
-    if (!is_synced)
+    log->expected = 0;
+    if (!is_synced) {
         log->os->file_expect(log->file, log->size, log->reserved);
+        log->expected = log->size;
+    }
 }
 
 /* A large payload is not copied. Its head comes last: until then nothing says that there is a frame. */
@@ -218,6 +221,8 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
         log->failed = true;
         return lsm_fail_os(error, "write", lsm_filename(name, LSM_FILE_LOG, log->number));
     }
+    if (log->expected && log->size >= log->expected && size <= log->reserved - log->size)
+        log->mapped_bytes += size;
     log->size += size;
     log->chain = chain;
     log->frames++;

@@ -43,6 +43,8 @@ struct lsm_log {
     uint64_t synced, synced_chain;  /* how far it is known to be on disk */
     uint64_t reserved;          /* the file's size where room was set aside, zeros behind `size`; cut off
                                    by close */
+    uint64_t expected;          /* os->file_expect() was called from here to `reserved`; 0: it was not */
+    uint64_t mapped_bytes;      /* written there */
     bool failed;                /* a write or sync failed: no more appends, ever */
     struct lsm_buf scratch;
 };
