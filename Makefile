@@ -89,6 +89,10 @@ $(BUILD)/obj/lsm/%.o: lsm/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+$(BUILD)/obj/lsm/util/hash_avx2.o: ALL_CFLAGS += -mavx2
+endif
+
 $(BUILD)/obj/ext/%.o: ext/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -c $< -o $@

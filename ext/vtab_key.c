@@ -134,6 +134,33 @@ static void add_escaped(struct lsm_vtab_buf *key, const uint8_t *data, size_t si
 {
     size_t start = 0;
 
+    if (key->rc == SQLITE_OK && size <= (key->capacity - key->size) / 2
+        && size <= (key->size_max - key->size) / 2) {   /* there is room for it, whatever it is */
+        const uint64_t ones = UINT64_C(0x0101010101010101);
+        uint8_t *out = key->data + key->size;
+        size_t i = 0;
+
+        while (i < size) {
+            uint64_t eight;
+            bool escape;
+
+            if (size - i >= 8) {
+                memcpy(&eight, data + i, 8);
+                if (!((eight - ones * (ESCAPE + 1)) & ~eight & ones << 7)) {   /* none is that small */
+                    memcpy(out, data + i, 8);
+                    out += 8;
+                    i += 8;
+                    continue;
+                }
+            }
+            escape = data[i] <= ESCAPE;
+            *out = ESCAPE;
+            out += escape;
+            *out++ = (uint8_t)(data[i++] + escape);
+        }
+        key->size = (size_t)(out - key->data);
+        return;
+    }
     for (size_t i = 0; i < size && key->rc == SQLITE_OK; i++) {
         if (data[i] <= ESCAPE) {
             const uint8_t pair[2] = { ESCAPE, (uint8_t)(data[i] + 1) };

@@ -419,8 +419,20 @@ enum lsm_vtab_fit lsm_vtab_range_narrow_prefix(struct lsm_vtab_range *range,
     return LSM_VTAB_FIT_SUPERSET;
 }
 
+/* The bound that the equal columns make. */
+static void set_bound(struct lsm_vtab_range *range, struct lsm_vtab_buf *bound, bool *has, bool after)
+{
+    lsm_vtab_buf_reset(bound);
+    lsm_vtab_buf_add(bound, range->prefix.data, range->prefix.size);
+    if (after)
+        lsm_vtab_buf_add_byte(bound, LSM_VTAB_KEY_AFTER);
+    *has = true;
+}
+
 int lsm_vtab_range_finish(struct lsm_vtab_range *range, int key_count)
 {
+    bool is_tight;
+
     if (range->prefix.rc == SQLITE_NOMEM || range->lower.rc == SQLITE_NOMEM
         || range->upper.rc == SQLITE_NOMEM)
         return SQLITE_NOMEM;
@@ -428,18 +440,14 @@ int lsm_vtab_range_finish(struct lsm_vtab_range *range, int key_count)
     if (range->is_empty)
         return SQLITE_OK;
 
-    if (!range->has_lower) {
-        scratch_begin(range);
-        scratch_commit(range, true);
-    }
-    if (!range->has_upper && range->prefix.size) {
-        scratch_begin(range);
-        lsm_vtab_buf_add_byte(&range->scratch, LSM_VTAB_KEY_AFTER);
-        scratch_commit(range, false);
-    }
+    is_tight = range->has_lower || range->has_upper;
+    if (!range->has_lower)
+        set_bound(range, &range->lower, &range->has_lower, false);
+    if (!range->has_upper && range->prefix.size)
+        set_bound(range, &range->upper, &range->has_upper, true);
     if (range->lower.rc == SQLITE_NOMEM || range->upper.rc == SQLITE_NOMEM)
         return SQLITE_NOMEM;
-    if (range->has_upper
+    if (is_tight && range->has_upper
         && slice_compare(lsm_vtab_buf_slice(&range->lower),
                          lsm_vtab_buf_slice(&range->upper)) >= 0) {
         range->is_empty = true;

@@ -91,6 +91,11 @@ void lsm_vtab_buf_add(struct lsm_vtab_buf *buf, const void *data, size_t size)
 
     if (buf->rc != SQLITE_OK || size == 0)
         return;
+    if (size <= fits && size <= buf->capacity - buf->size) {   /* nearly always */
+        memcpy(buf->data + buf->size, data, size);
+        buf->size += size;
+        return;
+    }
     if (fits > size)
         fits = size;
     if (!buf_grow(buf, fits))

@@ -344,7 +344,7 @@ struct lsm_prepare {
  * all before it, and the area is used again from its beginning.
  */
 #define LSM_REDO_ROOM_MAX (1u << 20)
-#define LSM_REDO_RECORD_MAX (64u << 10)
+#define LSM_REDO_RECORD_MAX (256u << 10)
 
 struct lsm_redo {
     uint64_t off;           /* in the area */

@@ -81,17 +81,16 @@ void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count,
     lsm_buf_put_u32(out, PROBES);               /* and three zeros */
 }
 
-/* The line where `hash` would be, or NULL: malformed. */
-static inline const uint8_t *find_line(struct lsm_slice filter, uint64_t hash)
+uint32_t lsm_filter_line_count(struct lsm_slice filter)
 {
     uint64_t line_count = filter.size / LINE_SIZE;
 
     if (filter.size % LINE_SIZE != TRAILER_SIZE || line_count == 0 || line_count > UINT32_MAX)
-        return NULL;
+        return 0;
     if (lsm_get_u64(filter.data + filter.size - TRAILER_SIZE) !=
         (line_count | (uint64_t)PROBES << 32))
-        return NULL;
-    return filter.data + line_of(hash, (uint32_t)line_count) * LINE_SIZE;
+        return 0;
+    return (uint32_t)line_count;
 }
 
 static inline bool probe_scalar(const uint8_t *line, uint64_t hash)
@@ -159,16 +158,20 @@ static inline bool probe(const uint8_t *line, uint64_t hash)
 
 #endif
 
+bool lsm_filter_lines_may_contain(const uint8_t *lines, uint32_t line_count, uint64_t hash)
+{
+    return line_count == 0 || probe(lines + line_of(hash, line_count) * LINE_SIZE, hash);
+}
+
 bool lsm_filter_may_contain(struct lsm_slice filter, uint64_t hash)
 {
-    const uint8_t *line = find_line(filter, hash);
-
-    return !line || probe(line, hash);
+    return lsm_filter_lines_may_contain(filter.data, lsm_filter_line_count(filter), hash);
 }
 
 bool lsm_filter_may_contain_scalar(struct lsm_slice filter, uint64_t hash)
 {
-    const uint8_t *line = find_line(filter, hash);
+    uint32_t line_count = lsm_filter_line_count(filter);
 
-    return !line || probe_scalar(line, hash);
+    return line_count == 0 ||
+           probe_scalar(filter.data + line_of(hash, line_count) * LINE_SIZE, hash);
 }

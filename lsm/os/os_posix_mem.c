@@ -144,14 +144,17 @@ static void unmap_spare(struct lsm_posix_mem *m)
 
 /* ---- spans ---- */
 
+/* Sixteen sizes to a doubling for blocks of rows, of which there are many: a slot is 3 % larger than
+   what it holds. Above, eight: each size may have a span of its own that is nearly empty. */
 static uint32_t class_of(size_t size, size_t *slot_size)
 {
     uint32_t k = 63 - (uint32_t)__builtin_clzll(size - 1);      /* 10 .. 15 */
-    size_t step = (size_t)1 << (k - 3), steps = (size - 1) / step;      /* 8 .. 15 */
+    uint32_t fine = size <= SMALL_SLOT_MAX ? 4 : 3, first = 1u << fine;
+    size_t step = (size_t)1 << (k - fine), steps = (size - 1) / step;   /* first .. 2 first - 1 */
 
     assert(size >= SLOT_FROM && size <= SLOT_MAX);
     *slot_size = (steps + 1) * step;
-    return (k - 10) * 8 + (uint32_t)steps - 8;
+    return (size <= SMALL_SLOT_MAX ? k - 10 : k - 10 + 3) * first + (uint32_t)steps - first;
 }
 
 static uint64_t bits(uint32_t from, uint32_t to)        /* [from, to), not empty */

@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LSM_POSIX_MEM_CLASSES 48u       /* sizes of slots, eight to a doubling */
+#define LSM_POSIX_MEM_CLASSES 72u       /* sizes of slots: 48 up to 8 KiB, 24 above */
 #define LSM_POSIX_SPARE_KINDS 3u
 #define LSM_POSIX_SPARE_MAX 8u
 

@@ -4,8 +4,17 @@
  * Sixteen shards by hash of (file, off), each a chained hash table and two
  * queues under one short mutex:
  *
- *     cold   inserted by a scan that asked not to displace others, and not hit since
+ *     cold   inserted by a scan that asked not to displace others, or on probation,
+ *            and not hit since
  *     warm   all others
+ *
+ * When the cache is full, a block on probation is warm only if its place was missed
+ * before, not long ago; else it is cold, and goes for the next one. So of reads all
+ * over a store that is larger than the cache, most use the same few blocks of memory
+ * again, which the processor still has near, and push nobody out; what is wanted twice
+ * stays. Each shard remembers about as many missed places as a quarter of its entries,
+ * and lets every sixteenth block stay all the same: else a set that is read round and
+ * round, larger than what is remembered, would never get in.
  *
  * Eviction empties the cold queues of all shards first, then takes from the
  * shard that got the new entry, so that shards keep their share, and from the
@@ -38,6 +47,7 @@
 #define SHARD_COUNT 16u
 #define BUCKETS_MIN 64u
 #define HEAT_MAX 3u
+#define SET_BUCKETS 16u                 /* for each set of four missed places */
 
 struct link {
     struct link *next, *prev;
@@ -64,7 +74,9 @@ struct shard {
     uint32_t entry_count;
     struct link warm, cold;             /* oldest first */
     uint64_t hits, misses, evictions;
-    uint64_t pad[6];                    /* neighbours' mutexes on other lines */
+    uint64_t *missed;                   /* bucket_count / 16 sets of four prints; NULL: no memory */
+    uint64_t probations;
+    uint64_t pad[4];                    /* neighbours' mutexes on other lines */
 };
 
 struct lsm_cache {
@@ -73,6 +85,7 @@ struct lsm_cache {
     atomic_uint_least64_t used;         /* all charges, of forgotten but pinned entries too */
     atomic_uint_least64_t lost;         /* of these: charges that can no longer be found */
     atomic_uint_least64_t cold_count;
+    atomic_uint cold_at;                /* the shard that got the last cold entry; a hint */
     atomic_bool over;                   /* used > capacity and all of it pinned */
     struct shard shards[SHARD_COUNT];
 };
@@ -159,6 +172,27 @@ static void table_grow(struct lsm_cache *cache, struct shard *s)
     lsm_mem_free(cache->os, s->buckets);
     s->buckets = buckets;
     s->bucket_count = count;
+    lsm_mem_free(cache->os, s->missed);
+    s->missed = lsm_mem_zalloc(cache->os, count / SET_BUCKETS * sizeof *s->missed);
+}
+
+/* Was this place missed not long ago? From now on it was. */
+static bool was_missed(struct shard *s, uint64_t hash)
+{
+    uint64_t *set = &s->missed[(hash >> 32) & (s->bucket_count / SET_BUCKETS - 1)], before = *set;
+    uint64_t print = hash >> 16 & 0xffff;
+    bool found = false;
+
+    for (uint64_t rest = before, n = 0; n < 4; n++, rest >>= 16)
+        found |= (rest & 0xffff) == print;
+    *set = before << 16 | print;
+    return found;
+}
+
+/* Shall a block that is new stay when others must go for it? */
+static bool may_stay(struct shard *s, uint64_t hash)
+{
+    return !s->missed || was_missed(s, hash) || ++s->probations % 16 == 0;
 }
 
 /* Take an entry out of everything its shard knows. */
@@ -226,13 +260,14 @@ static void settle(struct lsm_cache *cache)
         atomic_store(&cache->over, true);
 }
 
-/* Evict until the capacity is kept or everything left is pinned, beginning at shard `at`. */
-static void evict(struct lsm_cache *cache, uint32_t at)
+/* Evict until the capacity is kept or everything left is pinned, beginning at shard `at`.
+   cold_pinned: so many cold entries surely cannot go. */
+static void evict(struct lsm_cache *cache, uint32_t at, uint64_t cold_pinned)
 {
     /* A whole round without a victim cools every unpinned entry by one degree. */
     const uint32_t fruitless_max = SHARD_COUNT * (HEAT_MAX + 2);
     uint32_t fruitless = 0;
-    bool cold_only = atomic_load(&cache->cold_count) > 0;
+    bool cold_only = atomic_load(&cache->cold_count) > cold_pinned;
 
     atomic_store(&cache->over, true);
     while (fruitless < fruitless_max && is_over(cache)) {
@@ -276,6 +311,7 @@ int lsm_cache_new(struct lsm_os *os, uint64_t capacity_bytes, struct lsm_cache *
         link_init(&s->cold);
         s->bucket_count = BUCKETS_MIN;
         s->buckets = lsm_mem_zalloc(os, BUCKETS_MIN * sizeof *s->buckets);
+        s->missed = lsm_mem_zalloc(os, BUCKETS_MIN / SET_BUCKETS * sizeof *s->missed);
         error = s->buckets ? os->mutex_new(os, &s->mutex) : 0;
         if (!s->buckets || error) {
             if (error)
@@ -303,6 +339,7 @@ void lsm_cache_free(struct lsm_cache *cache)
             }
         }
         lsm_mem_free(cache->os, s->buckets);
+        lsm_mem_free(cache->os, s->missed);
         if (s->mutex)
             cache->os->mutex_free(s->mutex);
     }
@@ -315,7 +352,7 @@ void lsm_cache_set_capacity(struct lsm_cache *cache, uint64_t capacity_bytes)
 {
     atomic_store(&cache->capacity, capacity_bytes);
     if (is_over(cache))
-        evict(cache, 0);
+        evict(cache, 0, 0);
     else
         settle(cache);
 }
@@ -352,11 +389,13 @@ struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file,
 }
 
 int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void *value,
-                     uint64_t charge_bytes, void (*free_value)(void *value), bool cold,
-                     struct lsm_cache_entry **entry)
+                     uint64_t charge_bytes, void (*free_value)(void *value),
+                     enum lsm_cache_place place, struct lsm_cache_entry **entry)
 {
     uint64_t hash = place_hash(file, off);
     struct shard *s = shard_of(cache, hash);
+    uint32_t at = (uint32_t)(s - cache->shards);
+    bool cold = place == LSM_CACHE_COLD;
     struct entry *e = lsm_mem_zalloc(cache->os, sizeof *e), *other;
 
     *entry = NULL;
@@ -370,7 +409,6 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
     e->hash = hash;
     e->charge = charge_bytes + sizeof *e;
     e->free_value = free_value;
-    e->is_cold = cold;
     atomic_init(&e->refs, 2);                   /* the table's and the caller's */
 
     lock(cache, s);
@@ -383,6 +421,11 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
         bucket = &s->buckets[hash & (s->bucket_count - 1)];
         e->chain = *bucket;
         *bucket = e;
+        if (place == LSM_CACHE_PROBATION)
+            cold = atomic_load_explicit(&cache->used, memory_order_relaxed) + e->charge >
+                       atomic_load_explicit(&cache->capacity, memory_order_relaxed) &&
+                   !may_stay(s, hash);
+        e->is_cold = cold;
         link_append(cold ? &s->cold : &s->warm, &e->link);
         e->is_found = true;
         s->entry_count++;
@@ -397,7 +440,10 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
         lsm_mem_free(cache->os, e);
         e = other;
     } else if (is_over(cache)) {
-        evict(cache, (uint32_t)(s - cache->shards));
+        /* The cold one before this, if it is alone, is found at once. */
+        if (cold)
+            at = atomic_exchange_explicit(&cache->cold_at, at, memory_order_relaxed);
+        evict(cache, at, cold);
     }
     *entry = &e->pub;
     return LSM_OK;
@@ -456,7 +502,7 @@ void lsm_cache_unpin(struct lsm_cache *cache, struct lsm_cache_entry *entry)
     if (refs == 1)
         free_lost(cache, e);
     else if (refs == 2 && atomic_load(&cache->over))
-        evict(cache, 0);
+        evict(cache, 0, 0);
 }
 
 void lsm_cache_forget(struct lsm_cache *cache, uint64_t file)

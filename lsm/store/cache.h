@@ -4,8 +4,8 @@
  *
  * An entry is found by (file number, offset). Entries that are pinned are never
  * freed; the capacity may be passed by what is pinned, never by what is not.
- * Replacement is a clock with a probation bit: a block read once by a scan
- * (`cold`) goes first.
+ * Replacement is a clock with two queues: a cold block goes first, and is warm once it
+ * was read again.
  *
  * Threads: any. Sharded; a hit takes one short lock of its shard.
  */
@@ -29,14 +29,19 @@ uint64_t lsm_cache_used(struct lsm_cache *cache);       /* charges of all entrie
 
 /* Pinned, or NULL. */
 struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file, uint64_t off);
+enum lsm_cache_place {
+    LSM_CACHE_WARM,
+    LSM_CACHE_COLD,             /* read once, by a scan */
+    LSM_CACHE_PROBATION         /* cold if the cache is full and the place was not missed lately */
+};
 /*
  * Take ownership of `value` (free_value frees it, also on failure) and pin it.
  * If another thread was faster, its entry is pinned and `value` freed. Charged
  * are charge_bytes and the cache's own entry.
  */
 int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void *value,
-                     uint64_t charge_bytes, void (*free_value)(void *value), bool cold,
-                     struct lsm_cache_entry **entry);
+                     uint64_t charge_bytes, void (*free_value)(void *value),
+                     enum lsm_cache_place place, struct lsm_cache_entry **entry);
 void lsm_cache_pin(struct lsm_cache *cache, struct lsm_cache_entry *entry);     /* once more */
 void lsm_cache_unpin(struct lsm_cache *cache, struct lsm_cache_entry *entry);   /* NULL is fine */
 /* Forget a file's blocks (those pinned: when they are unpinned). */

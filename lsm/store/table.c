@@ -354,7 +354,7 @@ static void free_filter(void *p)
 
 static size_t filter_memory(const struct lsm_table_filter *filter)
 {
-    return sizeof *filter + filter->bytes.size + FILTER_ALIGN;
+    return filter->size;
 }
 
 /* Room in the half of the cache that tables may keep? */
@@ -396,7 +396,8 @@ int lsm_table_get_index(struct lsm_table *t, uint32_t p, bool no_cache,
         int rc = lsm_table_read_index(t, p, s, index);
         if (rc == LSM_OK)
             rc = lsm_cache_insert(cache, t->meta->number, part->index_off, *index,
-                                  index_memory(*index), lsm_table_index_free, no_cache, entry);
+                                  index_memory(*index), lsm_table_index_free,
+                                  no_cache ? LSM_CACHE_COLD : LSM_CACHE_WARM, entry);
         if (rc) {
             *index = NULL;
             return rc;
@@ -421,13 +422,14 @@ int lsm_table_load_data(struct lsm_table *t, uint32_t p, const struct lsm_table_
     if (rc)
         return rc;
     return lsm_cache_insert(t->tables->cache, t->meta->number, index->data[b].off, block,
-                            lsm_block_memory(block), free_block, no_cache, entry);
+                            lsm_block_memory(block), free_block,
+                            no_cache ? LSM_CACHE_COLD : LSM_CACHE_PROBATION, entry);
 }
 
 static struct lsm_table_filter *new_filter(struct lsm_os *os, struct lsm_slice bytes)
 {
-    struct lsm_table_filter *filter =
-        lsm_mem_alloc(os, sizeof *filter + bytes.size + FILTER_ALIGN);
+    size_t size = sizeof(struct lsm_table_filter) + FILTER_ALIGN + bytes.size;
+    struct lsm_table_filter *filter = lsm_mem_alloc(os, size);
     uint8_t *p;
 
     if (!filter)
@@ -436,8 +438,7 @@ static struct lsm_table_filter *new_filter(struct lsm_os *os, struct lsm_slice b
     p += -(uintptr_t)p & (FILTER_ALIGN - 1);
     if (bytes.size)
         memcpy(p, bytes.data, bytes.size);
-    filter->os = os;
-    filter->bytes = lsm_slice(p, bytes.size);
+    *filter = (struct lsm_table_filter){ os, p, lsm_filter_line_count(bytes), size };
     return filter;
 }
 
@@ -463,30 +464,42 @@ static struct lsm_table_filter *load_filter(struct lsm_table *t, struct lsm_tabl
     if (!filter)
         return NULL;
     rc = lsm_cache_insert(t->tables->cache, t->meta->number, part->filter_off, filter,
-                          filter_memory(filter), free_filter, no_cache, entry);
+                          filter_memory(filter), free_filter,
+                          no_cache ? LSM_CACHE_COLD : LSM_CACHE_WARM, entry);
     return rc ? NULL : (*entry)->value;
 }
 
-/* False: the key is not in this partition. */
-static bool filter_passes(struct lsm_table *t, struct lsm_table_part *part, uint64_t hash,
-                          bool no_cache)
+/* The table does not keep it: look in the cache, or load it. */
+static __attribute__((noinline)) bool cached_filter_passes(struct lsm_table *t,
+                                                           struct lsm_table_part *part,
+                                                           uint64_t hash, bool no_cache)
 {
-    struct lsm_table_filter *filter = atomic_load_explicit(&part->filter, memory_order_acquire);
-    struct lsm_cache_entry *entry = NULL;
+    struct lsm_cache_entry *entry = lsm_cache_lookup(t->tables->cache, t->meta->number,
+                                                     part->filter_off);
+    struct lsm_table_filter *filter = entry ? entry->value : load_filter(t, part, no_cache, &entry);
     bool passes;
 
-    if (filter)
-        return lsm_filter_may_contain(filter->bytes, hash);
-    entry = lsm_cache_lookup(t->tables->cache, t->meta->number, part->filter_off);
-    filter = entry ? entry->value : load_filter(t, part, no_cache, &entry);
     if (!filter)
         return true;
-    passes = lsm_filter_may_contain(filter->bytes, hash);
-    if (!no_cache && keep(t, &part->filter_entry, entry, filter_memory(filter)))
-        atomic_store_explicit(&part->filter, filter, memory_order_release);
-    else
+    passes = lsm_filter_lines_may_contain(filter->lines, filter->line_count, hash);
+    if (!no_cache && keep(t, &part->filter_entry, entry, filter_memory(filter))) {
+        part->filter_line_count = filter->line_count;   /* only who put the entry there */
+        atomic_store_explicit(&part->filter_lines, filter->lines, memory_order_release);
+    } else {
         lsm_cache_unpin(t->tables->cache, entry);
+    }
     return passes;
+}
+
+/* False: the key is not in this partition. */
+static inline bool filter_passes(struct lsm_table *t, struct lsm_table_part *part, uint64_t hash,
+                                 bool no_cache)
+{
+    const uint8_t *lines = atomic_load_explicit(&part->filter_lines, memory_order_acquire);
+
+    if (__builtin_expect(lines == NULL, 0))
+        return cached_filter_passes(t, part, hash, no_cache);
+    return lsm_filter_lines_may_contain(lines, part->filter_line_count, hash);
 }
 
 /* ---- opening ---- */

@@ -25,25 +25,32 @@ struct lsm_table_index {
     } data[];                           /* block->count */
 };
 
-/* A filter in the cache; size 0 stands for one that is damaged, and matches everything. */
+/* A filter in the cache. */
 struct lsm_table_filter {
     struct lsm_os *os;
-    struct lsm_slice bytes;             /* begins at a multiple of 64 */
+    uint8_t *lines;                     /* at a multiple of 64; not NULL */
+    uint32_t line_count;                /* 0: it is damaged, and matches everything */
+    size_t size;                        /* of the allocation */
 };
 
 /*
  * One row of the top index. Index and filter, once loaded, stay pinned as long
  * as the table is open while lsm_tables' share of the cache lasts: then a get
- * finds them without a lock. The pointer is published after its entry.
+ * finds them without a lock. The pointer is published after its entry and the
+ * count of lines.
+ *
+ * A get that the filter denies touches this struct's first 24 bytes and one line
+ * of the filter: there are many of both, and neither is in the processor's cache.
  */
 struct lsm_table_part {
+    const uint8_t *_Atomic filter_lines;        /* kept, or NULL */
+    uint32_t filter_line_count, filter_size;
+    struct lsm_table_index *_Atomic index;      /* kept, or NULL */
     uint64_t data_off, data_end;        /* where its data blocks are */
     uint64_t index_off, filter_off;
-    uint32_t index_size, filter_size;
     uint64_t blocks, entries, tombstones, seq_min, seq_max;
-    struct lsm_table_index *_Atomic index;      /* kept, or NULL */
-    struct lsm_table_filter *_Atomic filter;
     struct lsm_cache_entry *_Atomic index_entry, *_Atomic filter_entry;
+    uint32_t index_size;
 };
 
 struct lsm_table {

@@ -7,18 +7,23 @@
 
 #include "lsm/util/coding.h"
 #include "lsm/util/hash.h"
+#include "lsm/util/hash_avx2.h"
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
 uint64_t lsm_hash64(const void *data, size_t size, uint64_t seed)
 {
+#if LSM_HASH_AVX2
+    if (size > XXH3_MIDSIZE_MAX && __builtin_cpu_supports("avx2"))      /* below, XXH3 has no vectors */
+        return lsm_hash64_avx2(data, size, seed);
+#endif
     return XXH3_64bits_withSeed(data, size, seed);
 }
 
 uint32_t lsm_hash32(const void *data, size_t size, uint64_t seed)
 {
-    return (uint32_t)XXH3_64bits_withSeed(data, size, seed);
+    return (uint32_t)lsm_hash64(data, size, seed);
 }
 
 void lsm_hash128(const void *data, size_t size, uint64_t seed, uint8_t out[16])

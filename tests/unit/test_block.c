@@ -676,6 +676,67 @@ TEST(block_sizes_of_bad_form_are_corrupt)
     }
 }
 
+static int bytes_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    (void)ctx;
+    return lsm_slice_compare(a, b);
+}
+
+/* Nearly all blocks of tables are walked a short way, those of a tree with a comparator never. */
+TEST(block_the_short_walk_refuses_what_the_long_one_refuses)
+{
+    static const struct lsm_comparator by_bytes = { .name = "bytes", .compare = bytes_compare };
+    static const size_t suffix_size[] = { 8, 9, 16, 127, 15, 128, 8 }, value_size[] = { 0, 1, 127, 128, 300, 5, 40 };
+    int refused = 0, taken = 0;
+
+    for (uint16_t flags = 0; flags < 2; flags++) {
+        struct hand good, h;
+
+        hand_start(&good, 7, "", flags);
+        if (flags & LSM_BLOCK_ONE_TAG)
+            hand_tag(&good, lsm_tag(1, LSM_KIND_PUT));
+        for (int i = 0; i < 7; i++) {
+            char text[301];
+
+            hand_sizes(&good, suffix_size[i], value_size[i]);
+            if (suffix_size[i] >= 128) {
+                good.bytes[good.size - 2] = 0x80;
+                good.bytes[good.size - 1] = 1;
+                good.bytes[good.size++] = (uint8_t)value_size[i];
+            }
+            if (value_size[i] >= 128) {
+                good.bytes[good.size - 1] = (uint8_t)(value_size[i] | 0x80);
+                good.bytes[good.size++] = (uint8_t)(value_size[i] >> 7);
+            }
+            memset(text, 0xfe, sizeof(text));
+            text[0] = (char)('a' + i);
+            hand_bytes(&good, text, suffix_size[i]);
+            if (!(flags & LSM_BLOCK_ONE_TAG))
+                hand_tag(&good, lsm_tag(7, LSM_KIND_PUT));
+            hand_bytes(&good, text, value_size[i]);
+        }
+        CHECK_OK(hand_open(&good, NULL));
+        CHECK_OK(hand_open(&good, &by_bytes));
+        for (size_t at = 0; at < good.size; at++)
+            for (int bit = 0; bit < 9; bit++) {
+                int rc;
+
+                h = good;
+                h.bytes[at] = (uint8_t)(bit < 8 ? h.bytes[at] ^ 1 << bit : 0);
+                rc = hand_open(&h, NULL);
+                CHECK_INT(rc, hand_open(&h, &by_bytes));
+                refused += rc != LSM_OK;
+                taken += rc == LSM_OK;
+            }
+        for (size_t cut = 1; cut < good.size; cut++) {
+            h = good;
+            h.size -= cut;
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+        }
+    }
+    CHECK(refused > 300 && taken > 10000);
+}
+
 /* Sizes whose sums come out right in 32 or 64 bits. */
 TEST(block_row_sizes_that_wrap_are_corrupt)
 {

@@ -44,17 +44,18 @@ static struct lsm_cache_stats stats_of(struct place *p)
     return stats;
 }
 
-static struct lsm_cache_entry *insert(struct place *p, uint64_t file, uint64_t off, bool cold)
+static struct lsm_cache_entry *insert(struct place *p, uint64_t file, uint64_t off,
+                                      enum lsm_cache_place where)
 {
     struct lsm_cache_entry *e;
-    CHECK_OK(lsm_cache_insert(p->cache, file, off, new_value(file, off), CHARGE, free_value, cold,
+    CHECK_OK(lsm_cache_insert(p->cache, file, off, new_value(file, off), CHARGE, free_value, where,
                               &e));
     return e;
 }
 
-static void add(struct place *p, uint64_t file, uint64_t off, bool cold)
+static void add(struct place *p, uint64_t file, uint64_t off, enum lsm_cache_place where)
 {
-    lsm_cache_unpin(p->cache, insert(p, file, off, cold));
+    lsm_cache_unpin(p->cache, insert(p, file, off, where));
 }
 
 static bool has(struct place *p, uint64_t file, uint64_t off)
@@ -71,7 +72,7 @@ static void place_open(struct place *p, uint64_t count)
     freed_count = 0;
     p->os = lsm_os_posix_new();
     CHECK_OK(lsm_cache_new(p->os, UINT64_MAX, &p->cache));
-    add(p, 1, 1, false);
+    add(p, 1, 1, LSM_CACHE_WARM);
     p->entry_bytes = stats_of(p).used_bytes;
     CHECK(p->entry_bytes > CHARGE && p->entry_bytes < CHARGE + 200);
     lsm_cache_forget(p->cache, 1);
@@ -97,7 +98,7 @@ TEST(cache_finds_what_was_inserted_by_file_and_offset)
     place_open(&p, 1000);
     for (uint64_t file = 1; file <= 10; file++)
         for (uint64_t off = 0; off < 50; off++)
-            add(&p, file, off * 4096, false);
+            add(&p, file, off * 4096, LSM_CACHE_WARM);
     for (uint64_t file = 1; file <= 10; file++) {
         for (uint64_t off = 0; off < 50; off++) {
             e = lsm_cache_lookup(p.cache, file, off * 4096);
@@ -147,11 +148,11 @@ TEST(cache_pinned_entries_stay_and_may_pass_the_capacity)
 
     place_open(&p, 10);
     for (uint64_t i = 0; i < 40; i++)
-        pins[i] = insert(&p, 7, i, false);
+        pins[i] = insert(&p, 7, i, LSM_CACHE_WARM);
     CHECK_INT(freed_count, 0);
     CHECK_INT(stats_of(&p).pinned_bytes, 40 * p.entry_bytes);
     for (uint64_t i = 0; i < 100; i++)
-        add(&p, 8, i, false);
+        add(&p, 8, i, LSM_CACHE_WARM);
     CHECK_INT(freed_count, 100);                    /* none of them found room */
     for (uint64_t i = 0; i < 40; i++) {
         CHECK_INT(((struct value *)pins[i]->value)->freed, 0);
@@ -177,9 +178,9 @@ TEST(cache_a_scan_of_cold_blocks_does_not_displace_the_others)
 
     place_open(&p, 100);
     for (uint64_t i = 0; i < 80; i++)
-        add(&p, 1, i, false);
+        add(&p, 1, i, LSM_CACHE_WARM);
     for (uint64_t i = 0; i < 5000; i++)
-        add(&p, 2, i, true);
+        add(&p, 2, i, LSM_CACHE_COLD);
     for (uint64_t i = 0; i < 80; i++)
         found += has(&p, 1, i);
     CHECK_INT(found, 80);
@@ -193,14 +194,71 @@ TEST(cache_a_cold_block_that_is_read_again_stays)
 
     place_open(&p, 100);
     for (uint64_t i = 0; i < 50; i++) {
-        add(&p, 1, i, true);
+        add(&p, 1, i, LSM_CACHE_COLD);
         has(&p, 1, i);
     }
     for (uint64_t i = 0; i < 5000; i++)
-        add(&p, 2, i, true);
+        add(&p, 2, i, LSM_CACHE_COLD);
     for (uint64_t i = 0; i < 50; i++)
         found += has(&p, 1, i);
     CHECK_INT(found, 50);
+    place_close(&p);
+}
+
+/* Reads all over a store that is larger than the cache: one block goes for the next. */
+TEST(cache_on_probation_few_blocks_that_are_read_once_push_others_out)
+{
+    uint64_t found = 0;
+    struct place p;
+
+    place_open(&p, 2000);
+    for (uint64_t i = 0; i < 2000; i++)
+        add(&p, 1, i, LSM_CACHE_PROBATION);             /* there is room: all stay */
+    CHECK_INT(stats_of(&p).entries, 2000);
+    for (uint64_t i = 0; i < 2000; i++) {
+        add(&p, 2, i, LSM_CACHE_PROBATION);
+        CHECK(stats_of(&p).used_bytes <= 2000 * p.entry_bytes);
+    }
+    for (uint64_t i = 0; i < 2000; i++)
+        found += has(&p, 1, i);
+    CHECK(found >= 1800 && found < 1950);
+    place_close(&p);
+}
+
+TEST(cache_on_probation_a_block_missed_twice_stays)
+{
+    uint64_t found = 0;
+    struct place p;
+
+    place_open(&p, 2000);
+    for (uint64_t i = 0; i < 2000; i++)
+        add(&p, 1, i, LSM_CACHE_PROBATION);
+    for (int round = 0; round < 2; round++)             /* what is wanted moves on */
+        for (uint64_t i = 0; i < 200; i++)
+            if (!has(&p, 2, i))
+                add(&p, 2, i, LSM_CACHE_PROBATION);
+    for (uint64_t i = 0; i < 200; i++)
+        found += has(&p, 2, i);
+    CHECK(found >= 180);
+    place_close(&p);
+}
+
+/* More than the missed places that are remembered, less than the cache holds. */
+TEST(cache_on_probation_a_large_set_read_round_and_round_gets_in)
+{
+    uint64_t found = 0;
+    struct place p;
+
+    place_open(&p, 2000);
+    for (uint64_t i = 0; i < 2000; i++)
+        add(&p, 1, i, LSM_CACHE_PROBATION);
+    for (int round = 0; round < 100; round++)
+        for (uint64_t i = 0; i < 1600; i++)
+            if (!has(&p, 2, i))
+                add(&p, 2, i, LSM_CACHE_PROBATION);
+    for (uint64_t i = 0; i < 1600; i++)
+        found += has(&p, 2, i);
+    CHECK(found >= 1300);
     place_close(&p);
 }
 
@@ -211,9 +269,9 @@ TEST(cache_keeps_what_is_used_often)
 
     place_open(&p, 3200);
     for (uint64_t i = 0; i < 800; i++)
-        add(&p, 1, i, false);
+        add(&p, 1, i, LSM_CACHE_WARM);
     for (uint64_t i = 0; i < 30000; i++) {
-        add(&p, 2, i, false);
+        add(&p, 2, i, LSM_CACHE_WARM);
         if (i % 1000 == 0)
             for (uint64_t k = 0; k < 800; k++)
                 has(&p, 1, k);
@@ -230,8 +288,8 @@ TEST(cache_second_insert_of_a_place_gives_the_first_and_frees_the_second)
     struct place p;
 
     place_open(&p, 10);
-    a = insert(&p, 1, 1, false);
-    b = insert(&p, 1, 1, false);
+    a = insert(&p, 1, 1, LSM_CACHE_WARM);
+    b = insert(&p, 1, 1, LSM_CACHE_WARM);
     CHECK(a == b);
     CHECK_INT(freed_count, 1);
     lsm_cache_pin(p.cache, a);
@@ -261,7 +319,7 @@ TEST(cache_forgets_a_file_and_frees_its_pinned_blocks_with_the_last_pin)
     CHECK(!has(&p, 1, 5));
     CHECK_INT(stats_of(&p).used_bytes, 21 * p.entry_bytes);
     CHECK_INT(stats_of(&p).pinned_bytes, p.entry_bytes);
-    add(&p, 1, 5, false);                       /* the place is free for another value */
+    add(&p, 1, 5, LSM_CACHE_WARM);                       /* the place is free for another value */
     CHECK(has(&p, 1, 5));
     lsm_cache_unpin(p.cache, pinned);
     CHECK_INT(freed_count, 19);

@@ -109,7 +109,7 @@ static void warm_up(void)
         SQL(0, "BEGIN; REPLACE INTO jl VALUES(0, 0, 0); UPDATE mp SET n = n + 1; COMMIT");
         SQL(0, "REPLACE INTO sl VALUES(0, 0, 0)");
     }
-    SQL(0, "BEGIN; REPLACE INTO jl VALUES(0, 0, zeroblob(100000)); COMMIT");    /* too large: synced */
+    SQL(0, "BEGIN; REPLACE INTO jl VALUES(0, 0, zeroblob(300000)); COMMIT");    /* too large: synced */
     SQL(0, "BEGIN; REPLACE INTO jl VALUES(0, 0, 0); COMMIT");
 }
 
@@ -147,7 +147,7 @@ TEST(R7_a_carried_transaction_is_synced_by_sqlite_alone_in_every_mode)
             ok &= CHECK_INT(stat_value("records_carried"), carried + 2);
 
             from = sim->disk->op_count;         /* too large to be carried */
-            SQL(0, "BEGIN; REPLACE INTO jl VALUES(1, 1, zeroblob(70000)); COMMIT");
+            SQL(0, "BEGIN; REPLACE INTO jl VALUES(1, 1, zeroblob(270000)); COMMIT");
             count_syncs(sim, from, &ours, &sqlites);
             ok &= CHECK_INT(ours, 1);
             ok &= CHECK_INT(stat_value("records_carried"), carried + 2);
