@@ -101,17 +101,40 @@ static void sort(struct live *p, size_t count)
     }
 }
 
-static int copy(const struct lsm_vlog_gc *gc, struct live *list, size_t count,
-                struct lsm_vlog_meta *meta)
+/* The dictionary is live as long as the log is. */
+static void add_dict(const struct lsm_vlog *vlog, struct lsm_buf *list, uint64_t *off)
+{
+    struct lsm_vlog_handle h;
+    struct live live;
+
+    *off = 0;
+    if (!lsm_vlog_dict(vlog, &h))
+        return;
+    live = (struct live){ h.off, h.size };
+    lsm_buf_append(list, &live, sizeof live);
+    *off = h.off;
+}
+
+static int copy(const struct lsm_vlog_gc *gc, struct lsm_buf *lives, struct lsm_vlog_meta *meta)
 {
     struct lsm_vlog_writer *w;
     struct lsm_vlog *vlog;
     struct lsm_buf sealed;
-    uint64_t end = 0;
+    struct live *list;
+    size_t count;
+    uint64_t end = 0, dict_off;
     int rc = lsm_vlogs_get(gc->vlogs, gc->vlog, &vlog);
 
     if (rc)
         return rc;
+    add_dict(vlog, lives, &dict_off);
+    if (lives->rc) {
+        lsm_vlog_unref(vlog);
+        return lives->rc;
+    }
+    list = (struct live *)(void *)lives->data;
+    count = lives->size / sizeof *list;
+    sort(list, count);
     rc = lsm_vlog_writer_open_copy(gc->os, gc->dir, gc->uuid, gc->number, gc->vlog, gc->file_mode,
                                    &w);
     if (rc) {
@@ -133,7 +156,10 @@ static int copy(const struct lsm_vlog_gc *gc, struct live *list, size_t count,
             rc = lsm_vlog_read_sealed(vlog, &h, &sealed);
         if (rc)
             break;
-        lsm_vlog_writer_copy(w, h.off, lsm_buf_slice(&sealed), 1);
+        if (h.off == dict_off)
+            lsm_vlog_writer_copy_dict(w, h.off, lsm_buf_slice(&sealed));
+        else
+            lsm_vlog_writer_copy(w, h.off, lsm_buf_slice(&sealed), 1);
         end = h.off + h.size;
     }
     lsm_buf_clear(&sealed);
@@ -159,10 +185,8 @@ int lsm_vlog_gc_run(const struct lsm_vlog_gc *gc, struct lsm_vlog_meta *meta)
             if (refers(m, gc->vlog->id))
                 rc = collect_table(gc, m, &list, &rows);
         }
-    if (rc == LSM_OK) {
-        sort((struct live *)(void *)list.data, list.size / sizeof(struct live));
-        rc = copy(gc, (struct live *)(void *)list.data, list.size / sizeof(struct live), meta);
-    }
+    if (rc == LSM_OK)
+        rc = copy(gc, &list, meta);
     lsm_buf_clear(&list);
     return rc;
 }

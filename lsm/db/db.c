@@ -12,6 +12,7 @@
 #define MEMORY_DEFAULT (UINT64_C(64) << 20)
 #define MEMORY_MIN (UINT64_C(1) << 20)          /* as in options.c */
 #define OPEN_TABLES_MAX 256u
+#define OPEN_VLOGS_MIN 8u
 #define OPEN_VLOGS_MAX 128u
 
 void lsm_db_lock(struct lsm_db *db)
@@ -403,6 +404,14 @@ static uint32_t open_tables_max(struct lsm_os *os)
     return limit / 4 > 4 ? limit / 4 : 4;
 }
 
+/* One with a dictionary takes 45 KiB. */
+static uint32_t open_vlogs_max(const struct lsm_db *db)
+{
+    uint64_t count = db->memory_bytes >> 19;
+
+    return count < OPEN_VLOGS_MIN ? OPEN_VLOGS_MIN : count < OPEN_VLOGS_MAX ? (uint32_t)count : OPEN_VLOGS_MAX;
+}
+
 static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *created)
 {
     uint32_t mode = db->file_mode, dir_mode = mode | ((mode & 0444) >> 2);
@@ -435,7 +444,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         rc = lsm_tables_new(db->os, db->dir, db->uuid, db->cache, db->compressors, open_tables_max(db->os),
                             &db->tables);
     if (rc == LSM_OK)
-        rc = lsm_vlogs_new(db->os, db->dir, db->uuid, db->compressors, OPEN_VLOGS_MAX, &db->vlogs);
+        rc = lsm_vlogs_new(db->os, db->dir, db->uuid, db->compressors, open_vlogs_max(db), &db->vlogs);
     if (rc == LSM_OK)
         rc = lsm_paranoid_open(db);
     return rc;

@@ -27,7 +27,14 @@ struct lsm_compressor {
     struct lsm_os *os;
     ZSTD_DCtx *dctx;
     ZSTD_CCtx *cctx;            /* NULL until something is compressed */
+    const struct lsm_dict *dict;
     struct lsm_compressor *next;        /* in the pool */
+};
+
+struct lsm_dict {
+    struct lsm_os *os;
+    ZSTD_CDict *writer;         /* one of the two */
+    ZSTD_DDict *reader;
 };
 
 struct lsm_compressor_pool {
@@ -145,6 +152,7 @@ void lsm_compressor_put(struct lsm_compressor_pool *pool, struct lsm_compressor 
 
     if (!compressor)
         return;
+    compressor->dict = NULL;
     os->mutex_lock(pool->mutex);
     assert(pool->taken > 0);
     pool->taken--;
@@ -159,7 +167,7 @@ void lsm_compressor_put(struct lsm_compressor_pool *pool, struct lsm_compressor 
         compressor_free(compressor);
 }
 
-size_t lsm_compress(struct lsm_compressor *c, int level, struct lsm_slice raw, struct lsm_buf *out,
+size_t lsm_compress(struct lsm_compressor *c, int codec, int level, struct lsm_slice raw, struct lsm_buf *out,
                     size_t size_max)
 {
     size_t bound = ZSTD_compressBound(raw.size), size;
@@ -169,7 +177,11 @@ size_t lsm_compress(struct lsm_compressor *c, int level, struct lsm_slice raw, s
     if (!c->cctx || ZSTD_isError(bound) || lsm_buf_reserve(out, bound) != LSM_OK)
         return 0;
     /* With less room than the bound, zstd fails on frames that would have fitted. */
-    size = ZSTD_compressCCtx(c->cctx, out->data + out->size, bound, raw.data, raw.size, level);
+    if (codec == LSM_CODEC_ZSTD_DICT)
+        size = ZSTD_compress_usingCDict(c->cctx, out->data + out->size, bound, raw.data, raw.size,
+                                        c->dict->writer);
+    else
+        size = ZSTD_compressCCtx(c->cctx, out->data + out->size, bound, raw.data, raw.size, level);
     if (ZSTD_isError(size) || size > size_max)
         return 0;
     out->size += size;
@@ -185,12 +197,15 @@ static bool all_zero(const uint8_t *p, size_t size)
     return any == 0;
 }
 
-bool lsm_decompress(struct lsm_compressor *c, struct lsm_slice stored, uint8_t *raw,
+bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored, uint8_t *raw,
                     size_t raw_size)
 {
+    const struct lsm_dict *dict = codec == LSM_CODEC_ZSTD_DICT ? c->dict : NULL;
     ZSTD_frameHeader header;
     size_t frame, size;
 
+    if (codec == LSM_CODEC_ZSTD_DICT && !dict)
+        return false;
     if (stored.size < 4 || lsm_get_u32(stored.data) != ZSTD_MAGICNUMBER)
         return false;
     if (ZSTD_getFrameHeader(&header, stored.data, stored.size) != 0 ||
@@ -199,8 +214,75 @@ bool lsm_decompress(struct lsm_compressor *c, struct lsm_slice stored, uint8_t *
     frame = ZSTD_findFrameCompressedSize(stored.data, stored.size);
     if (ZSTD_isError(frame) || !all_zero(stored.data + frame, stored.size - frame))
         return false;
-    size = ZSTD_decompressDCtx(c->dctx, raw, raw_size, stored.data, frame);
+    size = dict ? ZSTD_decompress_usingDDict(c->dctx, raw, raw_size, stored.data, frame, dict->reader)
+                : ZSTD_decompressDCtx(c->dctx, raw, raw_size, stored.data, frame);
     return !ZSTD_isError(size) && size == raw_size;
+}
+
+/* ---- dictionaries ---- */
+
+/* Plain bytes, not zstd's trained format: its trainer cannot be linked into a shared object (Debian's
+   libzstd.a has it refer to stderr without a GOT), and takes malloc's memory. Measured on documents of 1 KB:
+   0.44 of their size without a dictionary, 0.28 with samples of 8 KiB, 0.25 with a trained one. */
+static int dict_new(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict)
+{
+    assert(bytes.size > 0 && bytes.size <= LSM_DICT_SIZE_MAX);
+    (void)bytes;
+    *dict = lsm_mem_zalloc(os, sizeof **dict);
+    if (!*dict)
+        return lsm_nomem();
+    (*dict)->os = os;
+    return LSM_OK;
+}
+
+static int dict_made(struct lsm_dict **dict)
+{
+    if ((*dict)->writer || (*dict)->reader)
+        return LSM_OK;
+    lsm_dict_free(*dict);
+    *dict = NULL;
+    return lsm_nomem();
+}
+
+int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, int level, struct lsm_dict **dict)
+{
+    int rc = dict_new(os, bytes, dict);
+
+    if (rc)
+        return rc;
+    (*dict)->writer = ZSTD_createCDict_advanced(bytes.data, bytes.size, ZSTD_dlm_byCopy, ZSTD_dct_rawContent,
+                                                ZSTD_getCParams(level, 0, bytes.size), seam_memory(os));
+    return dict_made(dict);
+}
+
+int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict)
+{
+    int rc = dict_new(os, bytes, dict);
+
+    if (rc)
+        return rc;
+    (*dict)->reader = ZSTD_createDDict_advanced(bytes.data, bytes.size, ZSTD_dlm_byCopy, ZSTD_dct_rawContent,
+                                                seam_memory(os));
+    return dict_made(dict);
+}
+
+void lsm_dict_free(struct lsm_dict *dict)
+{
+    if (!dict)
+        return;
+    ZSTD_freeCDict(dict->writer);
+    ZSTD_freeDDict(dict->reader);
+    lsm_mem_free(dict->os, dict);
+}
+
+uint64_t lsm_dict_memory(const struct lsm_dict *dict)
+{
+    return dict ? sizeof *dict + ZSTD_sizeof_CDict(dict->writer) + ZSTD_sizeof_DDict(dict->reader) : 0;
+}
+
+void lsm_compressor_set_dict(struct lsm_compressor *compressor, const struct lsm_dict *dict)
+{
+    compressor->dict = dict;
 }
 
 const char *lsm_compress_library(void)

@@ -21,11 +21,30 @@ void lsm_compressor_pool_free(struct lsm_compressor_pool *pool);
 int lsm_compressor_take(struct lsm_compressor_pool *pool, struct lsm_compressor **compressor);
 void lsm_compressor_put(struct lsm_compressor_pool *pool, struct lsm_compressor *compressor);
 
-/* Append the compressed form of `raw`; returns its size, 0 on failure or when it would exceed `size_max`. */
-size_t lsm_compress(struct lsm_compressor *c, int level, struct lsm_slice raw, struct lsm_buf *out,
+/* Append the compressed form of `raw`; returns its size, 0 on failure or when it would exceed `size_max`.
+   `codec` is one of zstd's; the level of a dictionary is its own. */
+size_t lsm_compress(struct lsm_compressor *c, int codec, int level, struct lsm_slice raw, struct lsm_buf *out,
                     size_t size_max);
 /* One frame, and zeros behind it, to exactly `raw_size` bytes in `raw`; else false. Needs no memory. */
-bool lsm_decompress(struct lsm_compressor *c, struct lsm_slice stored, uint8_t *raw, size_t raw_size);
+bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored, uint8_t *raw, size_t raw_size);
+/*
+ * Dictionaries: what small values of one kind have in common, so that each need not say
+ * it anew. Immutable: any threads.
+ */
+#define LSM_DICT_SIZE_MAX (64u << 10)   /* bytes; larger ones are not read */
+
+struct lsm_dict;
+
+/* To compress with, at this level; and to decompress with. `bytes`, which are copied, are like what will be
+   compressed. LSM_NOMEM. */
+int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, int level, struct lsm_dict **dict);
+int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict);
+void lsm_dict_free(struct lsm_dict *dict);      /* NULL is fine */
+uint64_t lsm_dict_memory(const struct lsm_dict *dict);
+
+/* What LSM_CODEC_ZSTD_DICT means to this compressor from now on, until it is put back. NULL: nothing. */
+void lsm_compressor_set_dict(struct lsm_compressor *compressor, const struct lsm_dict *dict);
+
 const char *lsm_compress_library(void);         /* "zstd 1.5.4" */
 
 #endif

@@ -33,7 +33,7 @@ uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number)
 }
 
 /* Append `raw size ‖ frame ‖ zeros`. False, and `out` as it was: it does not pay. */
-static bool append_zstd(struct lsm_buf *out, struct lsm_slice payload, int level,
+static bool append_zstd(struct lsm_buf *out, struct lsm_slice payload, int codec, int level,
                         struct lsm_compressor *compressor)
 {
     static const uint8_t zeros[512];
@@ -43,7 +43,7 @@ static bool append_zstd(struct lsm_buf *out, struct lsm_slice payload, int level
     if (stored_max <= RAW_SIZE_SIZE)
         return false;
     lsm_buf_put_u32(out, (uint32_t)payload.size);
-    frame = lsm_compress(compressor, level, payload, out, stored_max - RAW_SIZE_SIZE);
+    frame = lsm_compress(compressor, codec, level, payload, out, stored_max - RAW_SIZE_SIZE);
     if (frame == 0) {
         out->size = start;
         return false;
@@ -62,7 +62,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
 {
     size_t start = out->size;
 
-    assert(codec == LSM_CODEC_NONE || codec == LSM_CODEC_ZSTD);
+    assert(codec >= LSM_CODEC_NONE && codec <= LSM_CODEC_ZSTD_DICT);
     if (out->rc)
         return;
     if (payload.size > LSM_BLOCK_RAW_SIZE_MAX) {
@@ -71,7 +71,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
         return;
     }
 
-    if (codec == LSM_CODEC_ZSTD && !append_zstd(out, payload, level, compressor))
+    if (codec != LSM_CODEC_NONE && !append_zstd(out, payload, codec, level, compressor))
         codec = LSM_CODEC_NONE;
     if (codec == LSM_CODEC_NONE)
         lsm_buf_append_slice(out, payload);
@@ -83,7 +83,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
 }
 
 /* `raw size ‖ frame ‖ zeros` into `raw`. */
-static int unseal_zstd(struct lsm_slice stored, struct lsm_compressor *compressor,
+static int unseal_zstd(struct lsm_slice stored, int codec, struct lsm_compressor *compressor,
                        struct lsm_buf *raw, const char *file, uint64_t off)
 {
     struct lsm_slice frame;
@@ -101,7 +101,7 @@ static int unseal_zstd(struct lsm_slice stored, struct lsm_compressor *compresso
     lsm_buf_reset(raw);
     if (lsm_buf_reserve(raw, raw_size) != LSM_OK)
         return raw->rc;
-    if (!lsm_decompress(compressor, frame, raw->data, raw_size))
+    if (!lsm_decompress(compressor, codec, frame, raw->data, raw_size))
         return lsm_corrupt(file, off, "a compressed block does not decompress to its size");
     raw->size = raw_size;
     return LSM_OK;
@@ -136,7 +136,8 @@ int lsm_unseal(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place
         *payload = stored;
         return LSM_OK;
     case LSM_CODEC_ZSTD:
-        rc = unseal_zstd(stored, compressor, raw, file, off);
+    case LSM_CODEC_ZSTD_DICT:
+        rc = unseal_zstd(stored, trailer[0], compressor, raw, file, off);
         if (rc == LSM_OK)
             *payload = lsm_buf_slice(raw);
         return rc;

@@ -5,7 +5,8 @@
  *     sealed := stored[n]  codec:u8  kind:u8  flags:u16 (0)  sum:u32
  *     sum     = low half of XXH3(stored ‖ codec kind flags, seed = place)
  *     place   = lsm_seal_seed(store uuid, file number) + offset of stored[0]
- *     zstd:     stored := raw size:u32  frame  zero*      (zeros: up to raw size / RATIO_MAX)
+ *     zstd, with a dictionary or without:
+ *               stored := raw size:u32  frame  zero*      (zeros: up to raw size / RATIO_MAX)
  *
  * The seed makes a right block in a wrong place a wrong block.
  */
@@ -28,8 +29,8 @@ enum lsm_block_kind {
 
 uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number);
 
-/* Append the sealed form of `payload` to `out`. codec LSM_CODEC_ZSTD falls back to NONE when it
-   saves less than an eighth. Latches errors in out->rc (LSM_NOMEM, LSM_TOOBIG). */
+/* Append the sealed form of `payload` to `out`. The codecs of zstd fall back to NONE when they save
+   less than an eighth; LSM_CODEC_ZSTD_DICT needs a compressor with a dictionary. Latches errors in out->rc (LSM_NOMEM, LSM_TOOBIG). */
 void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind kind, int codec,
               int level, struct lsm_compressor *compressor, uint64_t place);
 

@@ -41,6 +41,7 @@ struct lsm_vlog {
     struct lsm_vlog_footer footer;
     struct stretch *stretches;  /* stretch_count, and one behind the last; NULL: the first file */
     uint64_t stretch_count;
+    struct lsm_dict *dict;      /* or NULL */
     uint64_t memory;
     char name[LSM_FILENAME_SIZE];
 };
@@ -131,8 +132,10 @@ static int read_frame(struct lsm_vlog *v, struct lsm_vlog_footer *f)
                f->map_off != at - f->map_size) {
         return corrupt(v, at, "the map is not where it must be");
     }
-    if (f->dict_size || f->dict_off)
-        return lsm_fail(LSM_FORMAT, "%s: written by a newer version (a dictionary)", v->name);
+    if (f->dict_size == 0 ? f->dict_off != 0
+                          : f->dict_size <= LSM_SEAL_TRAILER_SIZE ||
+                            f->dict_size > LSM_DICT_SIZE_MAX + LSM_SEAL_TRAILER_SIZE)
+        return corrupt(v, at, "the dictionary is of no possible size");
     return LSM_OK;
 }
 
@@ -190,6 +193,8 @@ static int read_map(struct lsm_vlog *v, bool keep)
     return rc;
 }
 
+static int read_dict(struct lsm_vlog *v, bool keep);
+
 static void vlog_close(struct lsm_vlog *v)
 {
     struct lsm_vlogs *vs = v->vlogs;
@@ -197,6 +202,7 @@ static void vlog_close(struct lsm_vlog *v)
     vs->os->file_close(v->file);
     atomic_fetch_sub(&vs->open_count, 1);
     atomic_fetch_sub(&vs->memory, v->memory);
+    lsm_dict_free(v->dict);
     lsm_mem_free(vs->os, v->stretches);
     lsm_mem_free(vs->os, v);
 }
@@ -253,6 +259,8 @@ static int vlog_open(struct lsm_vlogs *vs, const struct lsm_vlog_meta *meta, str
     rc = read_frame(v, &v->footer);
     if (rc == LSM_OK)
         rc = read_map(v, true);
+    if (rc == LSM_OK)
+        rc = read_dict(v, true);
     atomic_fetch_add(&vs->memory, v->memory);
     if (rc)
         vlog_close(v);
@@ -502,6 +510,8 @@ static int unseal_value(const struct lsm_vlog *v, const struct lsm_vlog_handle *
 
     if (rc)
         return rc;
+    if (compressor)
+        lsm_compressor_set_dict(compressor, v->dict);
     rc = lsm_unseal(lsm_buf_slice(is_raw ? out : scratch), LSM_BLOCK_VALUE, v->seed + h->off, compressor,
                     is_raw ? scratch : out, value, v->name, at);
     if (compressor)
@@ -510,6 +520,34 @@ static int unseal_value(const struct lsm_vlog *v, const struct lsm_vlog_handle *
         *value = lsm_slice(NULL, 0);
         rc = corrupt(v, at, "a value is not of the size that its handle says");
     }
+    return rc;
+}
+
+bool lsm_vlog_dict(const struct lsm_vlog *v, struct lsm_vlog_handle *h)
+{
+    *h = (struct lsm_vlog_handle){ v->meta.id, v->footer.dict_off, v->footer.dict_size, 0 };
+    return v->footer.dict_size > 0;
+}
+
+static int read_dict(struct lsm_vlog *v, bool keep)
+{
+    struct lsm_slice bytes;
+    struct lsm_vlog_handle h;
+    struct lsm_buf sealed;
+    uint64_t at = 0;
+    int rc;
+
+    if (!lsm_vlog_dict(v, &h))
+        return LSM_OK;
+    lsm_buf_init(&sealed, v->vlogs->os);
+    rc = read_sealed(v, &h, &sealed, &at);
+    if (rc == LSM_OK)
+        rc = lsm_unseal(lsm_buf_slice(&sealed), LSM_BLOCK_DICT, v->seed + h.off, NULL, NULL, &bytes, v->name, at);
+    if (rc == LSM_OK && keep) {
+        rc = lsm_dict_new_reader(v->vlogs->os, bytes, &v->dict);
+        v->memory += lsm_dict_memory(v->dict);
+    }
+    lsm_buf_clear(&sealed);
     return rc;
 }
 
@@ -571,5 +609,7 @@ int lsm_vlog_check(struct lsm_vlog *v)
 
     if (rc == LSM_OK && memcmp(&footer, &v->footer, sizeof footer) != 0)
         rc = corrupt(v, 0, "the footer changed while the value log was open");
-    return rc == LSM_OK ? read_map(v, false) : rc;
+    if (rc == LSM_OK)
+        rc = read_map(v, false);
+    return rc == LSM_OK ? read_dict(v, false) : rc;
 }

@@ -54,6 +54,8 @@ int lsm_vlog_read(struct lsm_vlog *vlog, const struct lsm_vlog_handle *handle,
 /* The sealed bytes as they are, checked as above but for the size of the value; for a copy. */
 int lsm_vlog_read_sealed(struct lsm_vlog *vlog, const struct lsm_vlog_handle *handle,
                          struct lsm_buf *out);
+/* The log's dictionary as a handle (for lsm_vlog_read_sealed); false: it has none. */
+bool lsm_vlog_dict(const struct lsm_vlog *vlog, struct lsm_vlog_handle *handle);
 /* A hint that values from this one on, `bytes` of them, will be read. */
 void lsm_vlog_prefetch(struct lsm_vlog *vlog, const struct lsm_vlog_handle *handle, uint64_t bytes);
 /* The frame and the map anew from the file. */

@@ -13,7 +13,7 @@
 #define LSM_VLOG_FOOTER_SIZE (48u + LSM_VLOG_HEADER_SIZE)
 
 struct lsm_vlog_footer {
-    uint64_t map_off, dict_off;         /* the dictionary's place is one of handles */
+    uint64_t map_off, dict_off;         /* the dictionary's place is one of handles; 0 without one */
     uint32_t map_size, dict_size;       /* of the sealed blocks; 0: none */
     uint64_t value_count, value_bytes, end;
 };

@@ -22,6 +22,11 @@ struct lsm_vlog_writer {
     bool is_copy;
     uint64_t value_count, value_bytes;
     uint64_t end;                       /* of the places */
+    struct lsm_dict *dict;              /* what values are compressed with from now on; NULL: nothing */
+    uint64_t dict_off;
+    uint32_t dict_size;                 /* 0: there is none (yet) */
+    struct lsm_buf samples, sample_sizes;       /* size_t each; until there are enough */
+    bool is_sampled;                    /* there were enough, or memory was short */
 
     /* of a copy */
     struct lsm_buf map;                 /* stretches that are complete */
@@ -57,6 +62,8 @@ static int open_file(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[
         return rc;
     }
     lsm_buf_init(&w->map, os);
+    lsm_buf_init(&w->samples, os);
+    lsm_buf_init(&w->sample_sizes, os);
     lsm_vlog_header_encode(header, LSM_VLOG_MAGIC, uuid, number, id, tree);
     lsm_put_u64(header + LSM_VLOG_HEADER_SIZE - 8,
                 lsm_hash64(header, LSM_VLOG_HEADER_SIZE - 8, 0));
@@ -94,6 +101,92 @@ int lsm_vlog_writer_open_copy(struct lsm_os *os, struct lsm_dir *dir, const uint
     return LSM_OK;
 }
 
+/* ---- the dictionary ---- */
+
+#define SAMPLE_SIZE_MAX (16u << 10)     /* larger values have their context in themselves */
+#define SAMPLES_MIN 16u
+#define SAMPLES_BYTES (128u << 10)
+#define DICT_BYTES (8u << 10)           /* more is slower and no better (documents of 1 KB) */
+#define JUDGES 8u                       /* samples that say whether it is worth its place */
+
+/* Pieces of samples from all over; not of the judges. */
+static void choose(const struct lsm_vlog_writer *w, struct lsm_buf *out)
+{
+    const size_t *sizes = (const size_t *)(const void *)w->sample_sizes.data;
+    size_t count = w->sample_sizes.size / sizeof *sizes - JUDGES, wanted = 8, at = 0, next = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (i == next * count / wanted && out->size < DICT_BYTES) {
+            size_t room = DICT_BYTES - out->size, share = 2 * DICT_BYTES / wanted;
+            size_t take = sizes[i] < share ? sizes[i] : share;
+            lsm_buf_append(out, w->samples.data + at, take < room ? take : room);
+            next++;
+        }
+        at += sizes[i];
+    }
+}
+
+/* Bytes of the last samples when sealed with this codec. */
+static size_t judge(struct lsm_vlog_writer *w, int codec)
+{
+    const size_t *sizes = (const size_t *)(const void *)w->sample_sizes.data;
+    size_t count = w->sample_sizes.size / sizeof *sizes, at = w->samples.size, sum = 0;
+    struct lsm_buf out;
+
+    lsm_buf_init(&out, w->f.os);
+    for (size_t i = count; i-- > 0 && count - i <= JUDGES;) {
+        at -= sizes[i];
+        lsm_buf_reset(&out);
+        lsm_seal(&out, lsm_slice(w->samples.data + at, sizes[i]), LSM_BLOCK_VALUE, codec, w->options.level,
+                 w->compressor, 0);
+        sum += out.rc ? SIZE_MAX / (2 * JUDGES) : out.size;
+    }
+    lsm_buf_clear(&out);
+    return sum;
+}
+
+/* Put it into the file if it saves an eighth. Without memory for any of it there is none. */
+static void make_dict(struct lsm_vlog_writer *w)
+{
+    struct lsm_buf bytes;
+    size_t plain;
+
+    lsm_buf_init(&bytes, w->f.os);
+    choose(w, &bytes);
+    if (bytes.rc == LSM_OK &&
+        lsm_dict_new_writer(w->f.os, lsm_buf_slice(&bytes), w->options.level, &w->dict) == LSM_OK) {
+        lsm_compressor_set_dict(w->compressor, w->dict);
+        plain = judge(w, LSM_CODEC_ZSTD);
+        if (judge(w, LSM_CODEC_ZSTD_DICT) > plain - plain / 8) {
+            lsm_compressor_set_dict(w->compressor, NULL);
+            lsm_dict_free(w->dict);
+            w->dict = NULL;
+        } else {
+            w->dict_off = lsm_outfile_size(&w->f);
+            lsm_seal(&w->f.out, lsm_buf_slice(&bytes), LSM_BLOCK_DICT, LSM_CODEC_NONE, 0, NULL,
+                     w->seed + w->dict_off);
+            fail(w, w->f.out.rc);
+            w->dict_size = (uint32_t)(lsm_outfile_size(&w->f) - w->dict_off);
+        }
+    }
+    lsm_buf_clear(&bytes);
+}
+
+static void add_sample(struct lsm_vlog_writer *w, struct lsm_slice value)
+{
+    if (w->is_sampled || w->options.codec == LSM_CODEC_NONE || value.size > SAMPLE_SIZE_MAX)
+        return;
+    lsm_buf_append_slice(&w->samples, value);
+    lsm_buf_append(&w->sample_sizes, &value.size, sizeof value.size);
+    w->is_sampled = w->samples.rc || w->sample_sizes.rc || w->samples.size >= SAMPLES_BYTES;
+    if (!w->is_sampled)
+        return;
+    if (!w->samples.rc && !w->sample_sizes.rc && w->sample_sizes.size / sizeof value.size >= SAMPLES_MIN)
+        make_dict(w);
+    lsm_buf_clear(&w->samples);
+    lsm_buf_clear(&w->sample_sizes);
+}
+
 void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
                          struct lsm_vlog_handle *handle)
 {
@@ -107,8 +200,9 @@ void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
         fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->f.name, value.size));
         return;
     }
-    lsm_seal(&w->f.out, value, LSM_BLOCK_VALUE, w->options.codec, w->options.level, w->compressor,
-             w->seed + off);
+    lsm_seal(&w->f.out, value, LSM_BLOCK_VALUE,
+             w->dict && value.size <= SAMPLE_SIZE_MAX ? LSM_CODEC_ZSTD_DICT : w->options.codec, w->options.level,
+             w->compressor, w->seed + off);
     fail(w, w->f.out.rc);
     if (w->f.rc)
         return;
@@ -116,6 +210,7 @@ void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
     *handle = (struct lsm_vlog_handle){ w->id, off, (uint32_t)size, (uint32_t)value.size };
     w->value_count++;
     w->value_bytes += size;
+    add_sample(w, value);
     lsm_outfile_grown(&w->f);
 }
 
@@ -131,8 +226,7 @@ static void end_stretch(struct lsm_vlog_writer *w)
     w->map_end = w->to;
 }
 
-void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed,
-                          uint64_t count)
+static void copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed)
 {
     assert(w->is_copy && !w->f.is_finished);
     if (w->f.rc)
@@ -145,9 +239,22 @@ void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_sl
     w->to = off + sealed.size;
     lsm_buf_append_slice(&w->f.out, sealed);
     fail(w, w->f.out.rc);
+    lsm_outfile_grown(&w->f);
+}
+
+void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed,
+                          uint64_t count)
+{
+    copy(w, off, sealed);
     w->value_count += count;
     w->value_bytes += sealed.size;
-    lsm_outfile_grown(&w->f);
+}
+
+void lsm_vlog_writer_copy_dict(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed)
+{
+    copy(w, off, sealed);
+    w->dict_off = off;
+    w->dict_size = (uint32_t)sealed.size;
 }
 
 uint64_t lsm_vlog_writer_size(const struct lsm_vlog_writer *w)
@@ -197,6 +304,8 @@ int lsm_vlog_writer_finish(struct lsm_vlog_writer *w, struct lsm_vlog_meta *meta
         put_map(w, &footer);
     else
         w->end = lsm_outfile_size(&w->f);
+    footer.dict_off = w->dict_off;
+    footer.dict_size = w->dict_size;
     footer.value_count = w->value_count;
     footer.value_bytes = w->value_bytes;
     footer.end = w->end;
@@ -220,5 +329,10 @@ void lsm_vlog_writer_close(struct lsm_vlog_writer *w)
     os = w->f.os;
     lsm_outfile_close(&w->f);
     lsm_buf_clear(&w->map);
+    lsm_buf_clear(&w->samples);
+    lsm_buf_clear(&w->sample_sizes);
+    if (w->dict)
+        lsm_compressor_set_dict(w->compressor, NULL);
+    lsm_dict_free(w->dict);
     lsm_mem_free(os, w);
 }

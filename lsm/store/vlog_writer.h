@@ -7,6 +7,7 @@
  *               uuid[16]  number:u64  id:u64  tree:u32  zero:u32  sum:u64      = 64 bytes, unsealed
  *     value  := sealed (seal.h), kind VALUE, compressed or not
  *     map    := sealed, kind VALUE_MAP: count:varint  (gap:varint  size:varint)*
+ *     dict   := sealed, kind DICT, not compressed; at most one
  *     footer := map off:u64  dict off:u64  map size:u32  dict size:u32
  *               value_count:u64  value_bytes:u64  end:u64
  *               header's 64 bytes again, but magic "LSMVALF\n"  and sum over the whole footer
@@ -21,6 +22,12 @@
  * end of the one before, the first behind the header), which stand in the new
  * file one behind the other from its header on. A handle is good when one
  * stretch holds all of it.
+ *
+ * Small values have much in common. When enough of them have passed, some of them
+ * become a dictionary, and if it makes the others smaller it stands behind them; those
+ * that follow are compressed with it (codec ZSTD_DICT). Its place is one of handles, so a
+ * rewritten log keeps it as it keeps values; it counts neither as a value nor as bytes
+ * of values.
  *
  * `end` is where the values of the first file end. value_count and value_bytes
  * are the file's own.
@@ -54,6 +61,8 @@ void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
    order of places. Latches errors. */
 void lsm_vlog_writer_copy(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed,
                           uint64_t count);
+/* The same for the dictionary, in its turn. */
+void lsm_vlog_writer_copy_dict(struct lsm_vlog_writer *w, uint64_t off, struct lsm_slice sealed);
 uint64_t lsm_vlog_writer_size(const struct lsm_vlog_writer *w);        /* bytes so far */
 /* Write the rest and sync the file (not the directory). created_us is 0. */
 int lsm_vlog_writer_finish(struct lsm_vlog_writer *w, struct lsm_vlog_meta *meta);

@@ -38,13 +38,13 @@ TEST(compress_roundtrips_at_any_level_and_size)
 
             lsm_buf_reset(&out);
             lsm_buf_append(&out, "head", 4);
-            n = lsm_compress(c, levels[l], lsm_slice(raw, sizes[s]), &out, sizes[s] + 100);
+            n = lsm_compress(c, LSM_CODEC_ZSTD, levels[l], lsm_slice(raw, sizes[s]), &out, sizes[s] + 100);
             CHECK(n > 0);
             CHECK_INT(out.size, n + 4);
             CHECK_MEM(out.data, "head", 4);
-            CHECK(lsm_decompress(c, lsm_slice(out.data + 4, n), back, sizes[s]));
+            CHECK(lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data + 4, n), back, sizes[s]));
             CHECK_MEM(back, raw, sizes[s]);
-            CHECK(!lsm_decompress(c, lsm_slice(out.data + 4, n), back, sizes[s] - 1));
+            CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data + 4, n), back, sizes[s] - 1));
         }
         free(raw);
         free(back);
@@ -68,13 +68,13 @@ TEST(compress_gives_up_at_size_max_and_leaves_out_as_it_was)
     lsm_compressor_pool_new(&f.os, &pool);
     CHECK_OK(lsm_compressor_take(pool, &c));
     lsm_buf_init(&out, &f.os);
-    n = lsm_compress(c, 1, lsm_slice(raw, 10000), &out, 10000);
+    n = lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 10000), &out, 10000);
     CHECK(n > 5000 && n < 6000);
     lsm_buf_reset(&out);
-    CHECK_INT(lsm_compress(c, 1, lsm_slice(raw, 10000), &out, n), n);
+    CHECK_INT(lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 10000), &out, n), n);
     for (size_t max = 0; max < n; max += max < 32 ? 1 : 321) {
         lsm_buf_reset(&out);
-        CHECK_INT(lsm_compress(c, 1, lsm_slice(raw, 10000), &out, max), 0);
+        CHECK_INT(lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 10000), &out, max), 0);
         CHECK_INT(out.size, 0);
         CHECK_OK(out.rc);
     }
@@ -97,42 +97,42 @@ TEST(decompress_refuses_all_but_one_frame_of_that_size)
     lsm_compressor_pool_new(&f.os, &pool);
     CHECK_OK(lsm_compressor_take(pool, &c));
     lsm_buf_init(&out, &f.os);
-    n = lsm_compress(c, 1, lsm_slice(raw, 1000), &out, 2000);
+    n = lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 1000), &out, 2000);
 
     for (size_t cut = 0; cut < n; cut++) {
         uint8_t *copy = malloc(cut + 1);
 
         memcpy(copy, out.data, cut);
-        CHECK(!lsm_decompress(c, lsm_slice(copy, cut), back, 1000));
+        CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(copy, cut), back, 1000));
         free(copy);
     }
-    CHECK(!lsm_decompress(c, lsm_slice(out.data, n), back, 1001));
-    CHECK(!lsm_decompress(c, lsm_slice(out.data, n), back, 0));
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data, n), back, 1001));
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data, n), back, 0));
 
     lsm_buf_append(&out, "\0\0\0", 3);                         /* zeros may follow */
-    CHECK(lsm_decompress(c, lsm_buf_slice(&out), back, 1000));
+    CHECK(lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 1000));
     out.data[n + 1] = 1;                                        /* nothing else */
-    CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 1000));
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 1000));
 
     out.size = n;                                               /* a second frame */
-    lsm_compress(c, 1, lsm_slice(raw, 1000), &out, 2000);
-    CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 1000));
-    CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 2000));
+    lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 1000), &out, 2000);
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 1000));
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 2000));
 
     lsm_buf_reset(&out);                                        /* a skippable frame first */
     lsm_buf_put_u32(&out, ZSTD_MAGIC_SKIPPABLE_START);
     lsm_buf_put_u32(&out, 0);
-    lsm_compress(c, 1, lsm_slice(raw, 1000), &out, 2000);
-    CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 1000));
+    lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 1000), &out, 2000);
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 1000));
 
     out.size = 8;                                               /* and nothing else */
-    CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 0));
+    CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 0));
 
     for (uint32_t legacy = 0xfd2fb522; legacy < 0xfd2fb528; legacy++) {
         lsm_buf_reset(&out);
-        n = lsm_compress(c, 1, lsm_slice(raw, 1000), &out, 2000);
+        n = lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, 1000), &out, 2000);
         lsm_put_u32(out.data, legacy);
-        CHECK(!lsm_decompress(c, lsm_buf_slice(&out), back, 1000));
+        CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_buf_slice(&out), back, 1000));
     }
 
     {                                                           /* a frame that hides its size */
@@ -143,7 +143,7 @@ TEST(decompress_refuses_all_but_one_frame_of_that_size)
         ZSTD_CCtx_setParameter(cctx, ZSTD_c_contentSizeFlag, 0);
         size = ZSTD_compress2(cctx, stored, sizeof(stored), raw, 1000);
         CHECK(!ZSTD_isError(size));
-        CHECK(!lsm_decompress(c, lsm_slice(stored, size), back, 1000));
+        CHECK(!lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(stored, size), back, 1000));
         ZSTD_freeCCtx(cctx);
     }
     lsm_buf_clear(&out);
@@ -174,7 +174,7 @@ TEST(compressor_survives_no_memory_at_every_request)
         if (rc == LSM_OK)
             rc = lsm_compressor_take(pool, &c);
         if (rc == LSM_OK) {
-            size = lsm_compress(c, 1, lsm_slice(raw, sizeof(raw)), &out, sizeof(raw));
+            size = lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, sizeof(raw)), &out, sizeof(raw));
             done = size > 0;
         } else {
             CHECK_RC(rc, LSM_NOMEM);
@@ -184,7 +184,7 @@ TEST(compressor_survives_no_memory_at_every_request)
             uint8_t back[sizeof(raw)];
 
             f.fail_at = 1;
-            CHECK(lsm_decompress(c, lsm_slice(out.data, size), back, sizeof(back)));
+            CHECK(lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data, size), back, sizeof(back)));
             CHECK_MEM(back, raw, sizeof(raw));
         }
         lsm_buf_clear(&out);
@@ -239,9 +239,9 @@ static void *work(void *arg)
             break;
         format_os_init(&f);
         lsm_buf_init(&out, &f.os);
-        n = lsm_compress(c, 1, lsm_slice(raw, sizeof(raw)), &out, sizeof(stored));
+        n = lsm_compress(c, LSM_CODEC_ZSTD, 1, lsm_slice(raw, sizeof(raw)), &out, sizeof(stored));
         CHECK(n > 0);
-        CHECK(lsm_decompress(c, lsm_slice(out.data, n), back, sizeof(back)));
+        CHECK(lsm_decompress(c, LSM_CODEC_ZSTD, lsm_slice(out.data, n), back, sizeof(back)));
         CHECK_MEM(raw, back, sizeof(raw));
         lsm_buf_clear(&out);
         lsm_compressor_put(pool, c);

@@ -330,3 +330,182 @@ TEST(vlog_writer_that_fails_says_so_and_leaves_no_file)
             break;
     }
 }
+
+/* ---- dictionaries ---- */
+
+#define DOCUMENTS 400
+
+/* Alike, but each of its own; about 900 bytes. */
+static struct lsm_slice document_of(int i)
+{
+    static const char *const words[] = { "storage", "engine", "customer", "invoice", "pending", "shipped",
+                                         "warehouse", "street", "country", "payment", "status" };
+    static char text[2000];
+    uint64_t x = (uint64_t)i * 0x9e3779b97f4a7c15u + 1;
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"id\":%d,\"items\":[", i);
+
+    for (int k = 0; k < 8; k++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "{\"sku\":\"%08x\",\"description\":\"%s %s %s\",\"quantity\":%u,\"price\":%u.%02u},",
+                              (unsigned)(x >> 32), words[x >> 20 & 7], words[x >> 24 & 7], words[x >> 28 & 7],
+                              (unsigned)(x >> 40 & 15), (unsigned)(x >> 44 & 1023), (unsigned)(x >> 54 & 63));
+    }
+    return lsm_slice(text, n);
+}
+
+static void write_documents(uint64_t number, struct lsm_vlog_handle *h, struct lsm_vlog_meta *meta)
+{
+    struct lsm_vlog_options o = { LSM_CODEC_ZSTD, 1 };
+    struct lsm_vlog_writer *w;
+
+    CHECK_OK(lsm_vlog_writer_open(disk.os, dir, uuid, number, 3, &o, compressor, 0644, &w));
+    for (int i = 0; i < DOCUMENTS; i++)
+        lsm_vlog_writer_add(w, document_of(i), &h[i]);
+    CHECK_OK(lsm_vlog_writer_finish(w, meta));
+    lsm_vlog_writer_close(w);
+}
+
+static int count_documents(const struct lsm_vlog_meta *meta, const struct lsm_vlog_handle *h)
+{
+    struct lsm_buf scratch, out;
+    struct lsm_slice value;
+    struct lsm_vlog *v;
+    int count = 0;
+
+    lsm_vlogs_forget(vlogs, meta->number);
+    if (lsm_vlogs_get(vlogs, meta, &v) != LSM_OK)
+        return -1;
+    lsm_buf_init(&scratch, disk.os);
+    lsm_buf_init(&out, disk.os);
+    for (int i = 0; i < DOCUMENTS; i++)
+        if (lsm_vlog_read(v, &h[i], &scratch, &out, &value) == LSM_OK)
+            count += lsm_slice_equal(value, document_of(i)) ? 1 : -1000;
+    CHECK_OK(lsm_vlog_check(v));
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
+    lsm_vlog_unref(v);
+    return count;
+}
+
+static bool dict_of(const struct lsm_vlog_meta *meta, struct lsm_vlog_handle *dict)
+{
+    struct lsm_vlog *v;
+    bool has = false;
+
+    if (CHECK_OK(lsm_vlogs_get(vlogs, meta, &v))) {
+        has = lsm_vlog_dict(v, dict);
+        lsm_vlog_unref(v);
+    }
+    return has;
+}
+
+TEST(vlog_of_values_that_are_alike_gets_a_dictionary_and_those_of_noise_do_not)
+{
+    static struct lsm_vlog_handle h[DOCUMENTS];
+    struct lsm_vlog_handle dict, few[VALUES];
+    struct lsm_vlog_meta meta;
+    uint64_t before = 0, after = 0;
+
+    setup();
+    write_documents(7, h, &meta);
+    CHECK_INT(count_documents(&meta, h), DOCUMENTS);
+    CHECK(dict_of(&meta, &dict));
+    for (int i = 0; i < 100; i++)
+        before += h[i].size;
+    for (int i = DOCUMENTS - 100; i < DOCUMENTS; i++)
+        after += h[i].size;
+    printf("  %.2f of the size\n", (double)after / (double)before);
+    CHECK(after * 6 < before * 5);
+    CHECK_INT(meta.size_bytes, meta.value_bytes + dict.size + LSM_VLOG_HEADER_SIZE + LSM_VLOG_FOOTER_SIZE);
+    write_log(8, few, &meta);
+    CHECK(!dict_of(&meta, &dict));
+    teardown();
+}
+
+TEST(vlog_rewritten_keeps_its_dictionary)
+{
+    static struct lsm_vlog_handle h[DOCUMENTS];
+    struct lsm_vlog_handle dict, again;
+    struct lsm_vlog_meta meta, second;
+    struct lsm_vlog_writer *w;
+    struct lsm_vlog *v;
+    struct lsm_buf sealed;
+
+    setup();
+    write_documents(7, h, &meta);
+    CHECK(dict_of(&meta, &dict));
+    CHECK_OK(lsm_vlogs_get(vlogs, &meta, &v));
+    CHECK_OK(lsm_vlog_writer_open_copy(disk.os, dir, uuid, 20, &meta, 0644, &w));
+    lsm_buf_init(&sealed, disk.os);
+    for (int i = 0, is_kept = 0; i < DOCUMENTS; i += 3) {
+        if (h[i].off > dict.off && !is_kept) {
+            is_kept = 1;
+            CHECK_OK(lsm_vlog_read_sealed(v, &dict, &sealed));
+            lsm_vlog_writer_copy_dict(w, dict.off, lsm_buf_slice(&sealed));
+        }
+        CHECK_OK(lsm_vlog_read_sealed(v, &h[i], &sealed));
+        lsm_vlog_writer_copy(w, h[i].off, lsm_buf_slice(&sealed), 1);
+    }
+    CHECK_OK(lsm_vlog_writer_finish(w, &second));
+    lsm_vlog_writer_close(w);
+    lsm_buf_clear(&sealed);
+    lsm_vlog_unref(v);
+    CHECK_INT(second.value_count, (DOCUMENTS + 2) / 3);
+    CHECK_INT(count_documents(&second, h), (DOCUMENTS + 2) / 3);
+    CHECK(dict_of(&second, &again) && again.off == dict.off && again.size == dict.size);
+    teardown();
+}
+
+TEST(vlog_with_a_damaged_dictionary_is_corrupt_and_never_another_value)
+{
+    static struct lsm_vlog_handle h[DOCUMENTS];
+    struct lsm_vlog_handle dict;
+    struct lsm_vlog_meta meta;
+    uint8_t footer[LSM_VLOG_FOOTER_SIZE], lie[LSM_VLOG_FOOTER_SIZE];
+    struct lsm_file *file;
+    size_t got;
+
+    setup();
+    write_documents(7, h, &meta);
+    CHECK(dict_of(&meta, &dict));
+    for (uint32_t at = 0; at < dict.size; at += 997) {
+        uint8_t byte;
+        char name[LSM_FILENAME_SIZE];
+
+        lsm_filename(name, LSM_FILE_VLOG, 7);
+        CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+        CHECK_INT(disk.os->file_read(file, &byte, 1, dict.off + at, &got), 0);
+        disk.os->file_close(file);
+        byte ^= 0x10;
+        overwrite(7, dict.off + at, &byte, 1);
+        CHECK_INT(count_documents(&meta, h), -1);
+        CHECK(strstr(lsm_error_text(), "000007.vlog"));
+        byte ^= 0x10;
+        overwrite(7, dict.off + at, &byte, 1);
+    }
+    CHECK_INT(count_documents(&meta, h), DOCUMENTS);
+    /* A footer whose sum is right and whose dictionary lies. */
+    CHECK_INT(disk.os->file_open(dir, "000007.vlog", LSM_OPEN_READ, 0, &file), 0);
+    CHECK_INT(disk.os->file_read(file, footer, sizeof footer, meta.size_bytes - sizeof footer, &got), 0);
+    disk.os->file_close(file);
+    for (int way = 0; way < 6; way++) {
+        static const uint64_t offs[] = { 0, 63, UINT64_MAX, 64, 64, 0 };
+        static const uint32_t sizes[] = { 100, 100, 100, UINT32_MAX, 8, 0 };
+
+        memcpy(lie, footer, sizeof lie);
+        lsm_put_u64(lie + 8, way == 5 ? h[0].off : offs[way]);
+        lsm_put_u32(lie + 20, way == 5 ? h[0].size : sizes[way]);
+        lsm_put_u64(lie + sizeof lie - 8, lsm_hash64(lie, sizeof lie - 8, 0));
+        overwrite(7, meta.size_bytes - sizeof lie, lie, sizeof lie);
+        CHECK_INT(count_documents(&meta, h), -1);
+    }
+    memcpy(lie, footer, sizeof lie);    /* none at all: its values are corrupt, the others are read */
+    lsm_put_u64(lie + 8, 0);
+    lsm_put_u32(lie + 20, 0);
+    lsm_put_u64(lie + sizeof lie - 8, lsm_hash64(lie, sizeof lie - 8, 0));
+    overwrite(7, meta.size_bytes - sizeof lie, lie, sizeof lie);
+    CHECK(count_documents(&meta, h) > 50);
+    CHECK(count_documents(&meta, h) < DOCUMENTS / 2);
+    teardown();
+}
