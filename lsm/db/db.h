@@ -178,6 +178,7 @@ struct lsm_db {
     bool has_log;
     struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
     bool has_log_before;
+    uint64_t log_fresh;         /* the newest log that was begun fresh: it may be there even if it is not `log` */
     uint64_t void_first, void_last;     /* logs behind a hole that an open found: they hold nothing */
     atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
     struct lsm_buf encode;      /* scratch of prepare */

@@ -239,8 +239,11 @@ static int begin_fresh_log(struct lsm_db *db)
     char name[LSM_FILENAME_SIZE];
     int rc = lsm_log_create(&log, db->os, db->dir, db->uuid, number, NULL, db->file_mode);
 
+    uint64_t before = db->log_fresh;
+
     if (rc)
         return rc;
+    db->log_fresh = number;
     taken = lsm_carry_take(db);
     rc = copy_live(db, &log, taken);
     if (rc == LSM_OK)
@@ -261,8 +264,9 @@ static int begin_fresh_log(struct lsm_db *db)
         lsm_carry_give_back(db, taken);
         lsm_log_close(&log);
         /* When the MANIFEST may name it, it must stay; if not, what it holds is in the old logs, too. */
-        if (!db->manifest.failed)
-            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number));
+        if (!db->manifest.failed &&
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number)) == 0)
+            db->log_fresh = before;
         return rc;
     }
     lsm_carry_free(db->os, taken);
