@@ -230,6 +230,20 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
     return rc;
 }
 
+/* Not cut at its end while a backup reads it, which would call that damage. */
+static void close_log(struct lsm_db *db, struct lsm_log *log)
+{
+    bool is_read;
+
+    lsm_db_lock(db);
+    is_read = db->backups != NULL;
+    lsm_db_unlock(db);
+    if (is_read)
+        lsm_log_drop(log);
+    else
+        lsm_log_close(log);
+}
+
 static int begin_fresh_log(struct lsm_db *db)
 {
     struct lsm_log log;
@@ -273,7 +287,7 @@ static int begin_fresh_log(struct lsm_db *db)
     lsm_carry_covered(db);
     lsm_write_forget_before(db);
     if (db->has_log)
-        lsm_log_close(&db->log);
+        close_log(db, &db->log);
     db->log = log;
     db->has_log = true;
     atomic_store(&db->log_size, log.size);
@@ -320,7 +334,7 @@ int lsm_write_sync_before(struct lsm_db *db)
         db->log.failed = true;
         return rc;
     }
-    lsm_log_close(&db->log_before);
+    close_log(db, &db->log_before);
     db->has_log_before = false;
     lsm_log_prev_is_safe(&db->log);
     return LSM_OK;
@@ -413,7 +427,7 @@ int lsm_write_rotate(struct lsm_db *db)
         db->log_before = db->log;
         db->has_log_before = true;
     } else {
-        lsm_log_close(&db->log);
+        close_log(db, &db->log);
     }
     db->log = log;
     atomic_store(&db->log_size, log.size);
