@@ -152,6 +152,7 @@ struct lsm_db {
     uint8_t uuid[16];
     struct lsm_host host;
     bool has_host, read_only, wait_for_token, no_worker, paranoid;
+    bool no_thread;             /* the machine gave none: whoever begins a transaction does the work */
     const struct lsm_comparator **comparators;  /* that were given at open */
     size_t comparator_count;
     const char *read_only_why;  /* NULL: it was asked for */
@@ -252,6 +253,7 @@ struct lsm_db {
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
+    bool works_instead;         /* a writer does the work of the worker that there is not */
     uint64_t reclaim_failed;    /* id of a value log that is damaged; under compacting */
 
     /* ---- dead mutex: innermost ---- */

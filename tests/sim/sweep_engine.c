@@ -209,6 +209,17 @@ TEST(each_write_meets_a_full_disk_for_ever)
                                     .error = ENOSPC, .partial = 1 } });
 }
 
+/* What it may still do is read. */
+TEST(I_14_each_call_after_which_the_file_system_is_read_only)
+{
+    sweep((struct fault){ .sticky = true,
+                          .disk = { .kinds = 1u << SIM_WRITE | 1u << SIM_ALLOC | 1u << SIM_CREATE |
+                                             1u << SIM_MKDIR | 1u << SIM_TRUNC | 1u << SIM_UNLINK |
+                                             1u << SIM_RENAME | 1u << SIM_LINK | 1u << SIM_SYNC |
+                                             1u << SIM_SYNCDIR,
+                                    .error = EROFS } });
+}
+
 TEST(each_open_runs_out_of_descriptors)
 {
     for (int sticky = 0; sticky <= 1; sticky++)

@@ -269,6 +269,38 @@ TEST(R7a_a_record_and_all_of_them_have_bounds)
     disk_end();
 }
 
+/* What the next writer removes as nobody's would be the record's. */
+TEST(R7a_no_record_is_carried_that_adopts_tables)
+{
+    static char large[4000];
+    struct store s, again;
+    struct lsm_token token;
+    struct lsm_txn *txn;
+    struct lsm_redo redo;
+    char key[16];
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin(&s, &no_token);
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "%06d", i);
+        CHECK_OK(lsm_txn_put(txn, s.tree, text(key), (struct lsm_slice){ (uint8_t *)large, sizeof large }));
+    }
+    CHECK(disk_count("a", ".ldb") > 0);
+    CHECK_OK(prepare_carried(txn, 1 << 20, &token));
+    lsm_txn_redo(txn, &redo);
+    CHECK_INT(redo.bytes.size, 0);
+    disk_power_cut("a", "b");
+    lsm_txn_commit(txn, false);
+    store_close(&s);
+    if (store_open_at(&again, "b", &token)) {
+        CHECK_INT(count_at(&again, NULL), 200);
+        store_close(&again);
+    }
+    disk_end();
+}
+
 TEST(R7a_what_was_read_at_open_counts_as_unsynced)
 {
     static struct area area;
