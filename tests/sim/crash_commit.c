@@ -324,14 +324,17 @@ static void crash_mode(const char *journal, const char *sync_a, const char *sync
     CHECK(carried > 0);
 }
 
+/* C-22 */
 TEST(C_01_any_crash_leaves_one_transaction_or_none_delete_normal)
 {
     crash_mode("DELETE", "NORMAL", "NORMAL");
 }
+/* S-13 */
 TEST(C_01_any_crash_leaves_one_transaction_or_none_delete_full)
 {
     crash_mode("DELETE", "FULL", "FULL");
 }
+/* C-23 */
 TEST(C_01_any_crash_leaves_one_transaction_or_none_delete_extra)
 {
     crash_mode("DELETE", "EXTRA", "EXTRA");
@@ -364,6 +367,7 @@ TEST(C_02_any_crash_leaves_one_prefix_on_both_sides_wal_normal)
 {
     crash_mode("WAL", "NORMAL", "NORMAL");
 }
+/* C-29 */
 TEST(C_01_any_crash_leaves_one_transaction_or_none_wal_full)
 {
     crash_mode("WAL", "FULL", "FULL");

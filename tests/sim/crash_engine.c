@@ -203,6 +203,7 @@ static void crash_random(uint64_t seed, int steps, uint32_t models, uint32_t dep
     CHECK(sim_free(sim));
 }
 
+/* C-11, T-06 */
 TEST(any_crash_leaves_a_prefix)
 {
     int seeds = test_long() ? 60 : 4;
@@ -213,6 +214,7 @@ TEST(any_crash_leaves_a_prefix)
     printf("  %" PRIu64 " distinct states\n", total);
 }
 
+/* C-14 */
 TEST(a_crash_during_recovery_leaves_the_same)
 {
     int seeds = test_long() ? 20 : 2;
@@ -224,7 +226,7 @@ TEST(a_crash_during_recovery_leaves_the_same)
     printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
 }
 
-/* Short workloads of every order: all pairs and triples of steps on a store with two trees. */
+/* C-12: Short workloads of every order: all pairs and triples of steps on a store with two trees. */
 TEST(any_crash_in_each_short_sequence_leaves_a_prefix)
 {
     static struct model model;

@@ -189,6 +189,7 @@ TEST(each_call_fails_once_with_eio)
         sweep((struct fault){ .disk = { .kinds = ALL_CALLS, .error = EIO, .partial = partial } });
 }
 
+/* I-11 */
 TEST(each_call_fails_for_ever_with_eio)
 {
     sweep((struct fault){ .sticky = true, .disk = { .kinds = ALL_CALLS, .error = EIO } });
@@ -201,6 +202,7 @@ TEST(each_write_meets_a_full_disk_once)
                                     .error = ENOSPC, .partial = 1 } });
 }
 
+/* I-02 */
 TEST(each_write_meets_a_full_disk_for_ever)
 {
     sweep((struct fault){ .sticky = true,
@@ -228,6 +230,7 @@ TEST(each_open_runs_out_of_descriptors)
                                         .error = EMFILE } });
 }
 
+/* I-08 */
 TEST(each_sync_fails)
 {
     for (int sticky = 0; sticky <= 1; sticky++)
@@ -236,11 +239,13 @@ TEST(each_sync_fails)
                                         .error = EIO } });
 }
 
+/* M-03 */
 TEST(each_allocation_fails_once)
 {
     sweep((struct fault){ .memory = true });
 }
 
+/* M-04 */
 TEST(each_allocation_fails_for_ever)
 {
     sweep((struct fault){ .memory = true, .sticky = true });

@@ -1,3 +1,4 @@
+# Shows D-08.
 # Copies of a database without its directory, of pairs, by links, beside other tools: what is not a pair says so.
 # D-01 D-07 D-10 D-12 D-16
 sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@" 2>&1; }
@@ -29,3 +30,21 @@ echo "== D-12 the directory is deleted while it is open: no commit is acknowledg
 cp a.db z.db; cp -r a.db-lsm z.db-lsm
 printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" ".shell rm -r z.db-lsm" "BEGIN; INSERT INTO t VALUES(10, 1); INSERT INTO p VALUES(10); COMMIT;" "INSERT INTO t VALUES(11, 1);" ".shell ls -d z.db-lsm" | sqlite3 -batch z.db 2>&1 | sed -E 's/[0-9]{6}\.log/N.log/; s/MANIFEST-[0-9]+/MANIFEST-N/; s/[0-9]{6}\.tmp/N.tmp/'
 sql z.db "SELECT count(*) FROM p WHERE a = 10"; sql z.db "SELECT count(*) FROM t"
+echo "== D-08 a pair is copied while a writer writes: told, or a state that once was, of both sides"
+sql w.db "PRAGMA journal_mode = WAL; CREATE VIRTUAL TABLE t USING lsm(a INTEGER PRIMARY KEY, b); CREATE TABLE p(a INTEGER PRIMARY KEY)"
+(echo ".load $LSM"
+ for i in $(seq 1 200000); do
+     if [ $((i % 2)) = 0 ]; then echo "INSERT INTO t VALUES($i, 'solo');"; else echo "BEGIN; INSERT INTO t VALUES($i, 'joint'); INSERT INTO p VALUES($i); COMMIT;"; fi
+     [ $((i % 500)) = 0 ] && echo "INSERT INTO t(t) VALUES('flush');"
+ done) >script
+sqlite3 -batch w.db <script >/dev/null 2>&1 &
+writer=$!
+for i in $(seq 20); do
+    sleep 0.0$i
+    rm -rf h.db*; cp w.db h.db; cp w.db-wal h.db-wal 2>/dev/null; cp -r w.db-lsm h.db-lsm 2>/dev/null; rm -f h.db-lsm/LOCK
+    sql h.db "SELECT 'half', count(*) FROM p WHERE a NOT IN (SELECT a FROM t) HAVING count(*) > 0" "SELECT 'half', count(*) FROM t WHERE b = 'joint' AND a NOT IN (SELECT a FROM p) HAVING count(*) > 0" "SELECT 'a hole', max(a), count(*) FROM t HAVING max(a) <> count(*)" >said
+    grep -E '^(half|a hole)' said
+    grep -q Error said && told=1
+done
+kill -9 $writer; wait $writer 2>/dev/null
+sql w.db "SELECT lsm_check(), max(a) = count(*) FROM t"

@@ -1,3 +1,4 @@
+-- Shows H-13.
 @TABLE t(a, b, PRIMARY KEY(a))@
 WITH RECURSIVE n(i) AS (SELECT -3000 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, i * i FROM n;
 INSERT INTO t VALUES(9223372036854775807, 'max'), (-9223372036854775808, 'min'), (9e999, 'inf'), (-9e999, '-inf'), (9007199254740993, '2^53+1'), (9007199254740992.0, '2^53'), (1e18, 'real'), (1000000000000000001, 'int'), (0.1, 'tenth'), (x'', 'blob'), ('', 'text');

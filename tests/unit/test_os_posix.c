@@ -203,6 +203,7 @@ TEST(os_posix_create_is_exclusive_and_has_its_mode_whatever_the_umask)
     place_close(&p);
 }
 
+/* T-10 */
 TEST(os_posix_opens_plain_files_only_and_never_hangs)
 {
     static const int how[] = { LSM_OPEN_READ, LSM_OPEN_WRITE,
@@ -591,6 +592,7 @@ static int open_without_std(void *ctx)
     return 0;
 }
 
+/* P-09 */
 TEST(os_posix_takes_no_descriptor_below_three)
 {
     struct place p;

@@ -200,7 +200,7 @@ static void flip_bytes(const char *claim, const char *suffix, int told_percent)
         printf("ok %s\n", claim);
 }
 
-/* Filters, and bytes that only lsm_check() reads, are no error of a query. */
+/* B-01: Filters, and bytes that only lsm_check() reads, are no error of a query. */
 TEST(each_byte_of_a_pair_that_is_another_is_told_or_harmless)
 {
     make_pair();
