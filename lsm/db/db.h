@@ -217,6 +217,7 @@ struct lsm_db {
     bool token_seen;            /* the host has shown a token since the open */
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
+    struct lsm_token solo_newest, solo_base;    /* the newest SOLO that was published, and its base */
     uint32_t txn_count, cursor_count, writes_count;
     struct lsm_commit *commit_first, **commit_last;     /* waiting for a group; commit.c */
     uint32_t commit_count;      /* how many wait */

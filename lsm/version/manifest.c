@@ -489,6 +489,6 @@ int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir 
     /* Its sync may be what failed, and a second one would lie: the next edit begins a new MANIFEST, and
        that writes CURRENT. Until then it is found again in the same way. */
     if (rc == LSM_OK && guessed)
-        m->failed = true;
+        m->failed = m->is_guessed = true;
     return rc;
 }

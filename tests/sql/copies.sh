@@ -41,7 +41,11 @@ sqlite3 -batch w.db <script >/dev/null 2>&1 &
 writer=$!
 for i in $(seq 20); do
     sleep 0.0$i
-    rm -rf h.db*; cp w.db h.db; cp w.db-wal h.db-wal 2>/dev/null; cp -r w.db-lsm h.db-lsm 2>/dev/null; rm -f h.db-lsm/LOCK
+    rm -rf h.db*
+    [ $((i % 2)) = 0 ] && cp -r w.db-lsm h.db-lsm 2>/dev/null
+    cp w.db h.db; cp w.db-wal h.db-wal 2>/dev/null
+    [ $((i % 2)) = 0 ] || cp -r w.db-lsm h.db-lsm 2>/dev/null
+    rm -f h.db-lsm/LOCK
     sql h.db "SELECT 'half', count(*) FROM p WHERE a NOT IN (SELECT a FROM t) HAVING count(*) > 0" "SELECT 'half', count(*) FROM t WHERE b = 'joint' AND a NOT IN (SELECT a FROM p) HAVING count(*) > 0" "SELECT 'a hole', max(a), count(*) FROM t HAVING max(a) <> count(*)" >said
     grep -E '^(half|a hole)' said
     grep -q Error said && told=1

@@ -167,7 +167,7 @@ static void path_of(char *path, size_t size, const char *name)
 }
 
 /* One byte of each file of a kind after another. `wanted`: so many must be told at least, of 100. */
-static void flip_bytes(const char *claim, const char *suffix, int told_percent)
+static void flip_bytes(const char *claim, const char *suffix, int told_percent, bool end_may_be_torn)
 {
     struct files files = list_files(suffix);
     int failures = atomic_load(&test_state.failures), tries = 0;
@@ -192,7 +192,8 @@ static void flip_bytes(const char *claim, const char *suffix, int told_percent)
         }
     }
     CHECK_INT(counts.wrong, 0);
-    CHECK_INT(counts.unseen, 0);        /* what a query need not read, lsm_check() does */
+    if (!end_may_be_torn)
+        CHECK_INT(counts.unseen, 0);    /* what a query need not read, lsm_check() does */
     CHECK(counts.told * 100 >= tries * told_percent);
     printf("  %d of %d told, %d read all the same, %d with lsm_check() ok\n", counts.told, tries,
            counts.harmless, counts.unseen);
@@ -204,10 +205,10 @@ static void flip_bytes(const char *claim, const char *suffix, int told_percent)
 TEST(each_byte_of_a_pair_that_is_another_is_told_or_harmless)
 {
     make_pair();
-    flip_bytes("B_01_a_byte_of_a_table_is_told_or_harmless", ".ldb", 40);
-    flip_bytes("B_02_a_byte_of_the_MANIFEST_is_told_or_harmless", "MANIFEST", 75);
-    flip_bytes("B_03_a_byte_of_the_log_is_told_or_harmless", ".log", 90);
-    flip_bytes("B_05_a_byte_of_CURRENT_is_harmless_where_there_is_one_MANIFEST", "CURRENT", 0);
+    flip_bytes("B_01_a_byte_of_a_table_is_told_or_harmless", ".ldb", 40, false);
+    flip_bytes("B_02_a_byte_of_the_MANIFEST_is_told_or_harmless", "MANIFEST", 75, true);
+    flip_bytes("B_03_a_byte_of_the_log_is_told_or_harmless", ".log", 90, false);
+    flip_bytes("B_05_a_byte_of_CURRENT_is_harmless_where_there_is_one_MANIFEST", "CURRENT", 0, false);
 }
 
 enum whole_kind { GONE, EMPTY, SHORTER, LONGER, LONGER_ZEROS, SWAPPED, KINDS };
