@@ -21,7 +21,7 @@ perl -e '
         (my $name = $id) =~ tr/-/_/;
         if ($file =~ /\.c$/) {
             if ($text !~ m{((?:/\*(?:(?!\*/).)*\*/\n)?)^(?:TEST|DIFF)\(\Q$test\E\b}ms) { complain("$id: $file has no test $test"); next }
-            complain("$id: $test does not name it") unless "$1$test" =~ /\b\Q$id\E\b|(?:^|_)$name(?:_|\z)/;
+            complain("$id: $test does not name it") unless "$1$test" =~ /\b\Q$id\E\b|(?:^|_)$name(?:_|\z)/m;
         } else {
             complain("$id: $file does not name it") unless $text =~ /\b(?:\Q$id\E|$name)\b/;
         }
