@@ -152,6 +152,16 @@ mutant directory_sync_of_a_creation_that_failed lsm/db/db.c 'unit/test_order' <<
 ====
     os->file_remove(dir, "CURRENT");
 X
+mutant sync_of_a_value_log lsm/store/vlog_writer.c 'unit/test_vlog unit/test_value sim/crash_engine' <<'X'
+    int error = w->os->file_sync(w->file), rc;
+====
+    int error = 0, rc;
+X
+mutant directory_sync_of_a_rewritten_value_log lsm/db/reclaim.c 'unit/test_value sim/crash_engine' <<'X'
+    int error = db->os->dir_sync(db->dir), rc;
+====
+    int error = 0, rc;
+X
 mutant sync_of_a_copied_table lsm/db/backup.c 'unit/test_backup sim/crash_backup' <<'X'
     error = c->to_os->file_sync(to);
 ====
@@ -196,7 +206,7 @@ mutant R16_a_tree_goes_only_with_a_settled_DROP ext/vtab_txn.c 'unit/test_vtab_t
             rc = lsm_vtab_settle(store, false);
 ====
 X
-mutant R16_a_sync_that_failed_is_remembered ext/vtab_settle.c 'unit/test_vtab_txn sim/sweep_commit' <<'X'
+mutant R16_a_sync_that_failed_is_remembered ext/vtab_settle.c 'sim/sweep_commit:R16_' <<'X'
     if (rc == LSM_FSYNC)
         atomic_store(&store->settle_failed, true);
 ====
@@ -217,7 +227,7 @@ mutant R16_directory_sync_beside_the_database ext/vtab_settle.c 'sim/crash_commi
 ====
     rc = LSM_OK;
 X
-mutant R16_checkpoint_of_a_suspect_wal ext/vtab_settle.c 'sim/sweep_commit sim/crash_commit' <<'X'
+mutant R16_checkpoint_of_a_suspect_wal ext/vtab_settle.c 'sim/sweep_commit:R16_' <<'X'
     if (suspect) {
 ====
     if (0 && suspect) {
@@ -518,6 +528,21 @@ mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry
     if (!lsm_chain_has(db, token) && !flag)
 ====
     if (0)
+X
+mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry' <<'X'
+        if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+====
+        if (0 && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+X
+mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry' <<'X'
+    if (lsm_token_equal(base, &root))
+        return true;
+====
+X
+mutant M_06_writers_work_where_there_is_no_thread lsm/db/throttle.c 'unit/test_machine' <<'X'
+        work_instead(db);
+====
+        lsm_worker_wake(db);
 X
 mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
             redo_rc = lsm_vtab_redo_supply(&w->ctx, error);

@@ -762,6 +762,30 @@ TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
     disk_end();
 }
 
+/* The solo that the row speaks of is in tables, and its log is gone. */
+TEST(R15_a_solo_in_tables_is_not_missed)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "solo", true);
+    CHECK_OK(lsm_db_flush(s.db));
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (open_with(&again, "b", &k2, &area)) {
+        CHECK(has(&again, "k1") && has(&again, "solo") && has(&again, "k2"));
+        store_close(&again);
+    }
+    disk_end();
+}
+
 TEST(R15_another_stores_row_is_not_taken)
 {
     static struct area mine, foreign;
