@@ -544,6 +544,16 @@ mutant M_06_writers_work_where_there_is_no_thread lsm/db/throttle.c 'unit/test_m
 ====
         lsm_worker_wake(db);
 X
+mutant R12_a_repair_follows_the_token lsm/db/repair_read.c 'sim/crash_commit:C_02' <<'X'
+        if (!is_exact || (!is_whole
+====
+        if (1 || (!is_whole
+X
+mutant R15_a_repair_takes_what_the_host_carries lsm/db/repair_read.c 'unit/test_carry' <<'X'
+        rc = keep_carried(r);
+====
+        rc = LSM_OK;
+X
 mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
             redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
 ====

@@ -71,12 +71,22 @@ static bool check_integrity(struct cm *cm, char *why, size_t size)
     return true;
 }
 
+/* What stands beside the store takes its place: it must hold the same. */
+static bool use_repaired(struct cm *cm)
+{
+    struct sim_disk *disk = cm->sim->disk;
+    uint32_t dir = sim_disk_find(disk, "/db");
+
+    return sim_rename(disk, dir, "app.db-lsm", "app.db-lsm-damaged") == 0 &&
+           sim_rename(disk, dir, "app.db-lsm-repaired", "app.db-lsm") == 0 && sim_syncdir(disk, dir) == 0;
+}
+
 /* The first thing that somebody does after a crash is to ask whether all is well: before any read has
    taken what the database carries. */
 static bool asks_first(struct cm *cm, uint64_t which)
 {
     static const char *const questions[] = { "lsm_check()", "lsm_accept()",
-                                             "lsm_backup_all('/db/first.db')" };
+                                             "lsm_backup_all('/db/first.db')", "lsm_repair()" };
     sqlite3_stmt *stmt = NULL;
     const char *answer;
     char sql[100];
@@ -93,6 +103,10 @@ static bool asks_first(struct cm *cm, uint64_t which)
         ok = ok && (strcmp(answer, "ok") == 0 || strncmp(answer, "CURRENT does not name", 21) == 0);
     else if (which == 1)
         ok = ok && strstr(answer, "nothing to accept");
+    else if (which == 3 && !ok)         /* a crash in the making of the database: there is no store */
+        ok = strstr(answer, "has no lsm tables");
+    else if (which == 3)
+        ok = strstr(answer, "could not be read, 0 transactions are lost") && use_repaired(cm);
     if (!ok)
         snprintf(cm->why, sizeof cm->why, "%s: %.300s", questions[which], answer);
     sqlite3_finalize(stmt);

@@ -815,6 +815,46 @@ TEST(R15_another_stores_row_is_not_taken)
 
 /* ---- the flag ---- */
 
+TEST(repair_takes_what_only_the_host_carries)
+{
+    static struct area area;
+    struct lsm_repair_info info;
+    struct lsm_options o;
+    struct lsm_repair how = { 0 };
+    struct store s;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    solo(&s, k1, "solo", true);
+    k2 = carried(&s, k1, "k2", &area);
+    k3 = carried(&s, k2, "k3", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    lsm_options_init(&o);
+    o.os = disk.os;
+    how.token = &k3;
+    how.redo = area_slice(&area);
+    CHECK_OK(lsm_db_repair("b", "c", &o, &how, &info));
+    CHECK_INT(info.records_undecided, 0);
+    if (store_open_at(&s, "c", &k3)) {
+        CHECK(has(&s, "k1") && has(&s, "solo") && has(&s, "k2") && has(&s, "k3"));
+        CHECK_INT(count_at(&s, NULL), 4);
+        store_close(&s);
+    }
+    /* The host's commit of the last one is lost. */
+    how.token = &k2;
+    CHECK_OK(lsm_db_repair("b", "d", &o, &how, &info));
+    if (store_open_at(&s, "d", &k2)) {
+        CHECK(has(&s, "k2") && !has(&s, "k3"));
+        store_close(&s);
+    }
+    disk_end();
+}
+
 static bool is_refused_alone(const char *path)
 {
     struct lsm_options o;
