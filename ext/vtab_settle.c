@@ -32,7 +32,7 @@ static int sync_beside(const char *db_path, const char *suffix)
     return rc;
 }
 
-/* Checkpoint the whole -wal. LSM_BUSY: some of it must stay for now, or there is no room. */
+/* Checkpoint the whole -wal. LSM_BUSY: some of it must stay for now. */
 static int checkpoint(const struct lsm_vtab_store *store)
 {
     sqlite3 *db = NULL;
@@ -47,7 +47,7 @@ static int checkpoint(const struct lsm_vtab_store *store)
         rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, &log_count,
                                        &done_count);
     sqlite3_close(db);
-    if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_FULL)
+    if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return LSM_BUSY;
     if ((rc & 0xff) == SQLITE_FULL)
         return LSM_FULL;        /* nothing was synced, so nothing is hidden: it can be tried again */

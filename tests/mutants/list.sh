@@ -55,9 +55,28 @@ mutant sync_of_a_cut_log lsm/store/log.c 'unit/test_log unit/test_txn' <<'X'
         log->failed = true;
         return fail_sync(error, name);
     }
-    log->size = log->synced = size;
+    log->size = size;
 ====
-    log->size = log->synced = size;
+    log->size = size;
+X
+mutant sync_of_the_log_before_with_a_record lsm/db/write.c 'unit/test_recover unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    int rc = sync ? lsm_write_sync_before(db) : LSM_OK;
+====
+    int rc = LSM_OK;
+X
+mutant sync_of_the_log_before_with_a_sync lsm/db/write.c 'unit/test_recover unit/test_writes unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    rc = lsm_write_sync_before(db);
+    if (rc == LSM_OK)
+        rc = lsm_log_sync(&db->log);
+    lsm_histogram
+====
+    rc = lsm_log_sync(&db->log);
+    lsm_histogram
+X
+mutant sync_of_the_log_before_when_a_third_begins lsm/db/write.c 'unit/test_recover unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    if (rc == LSM_OK && !later)
+        rc = lsm_write_sync_before(db);
+====
 X
 mutant R11_sync_of_a_fresh_log lsm/db/write.c 'unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
         rc = lsm_log_sync(&log);
@@ -123,9 +142,11 @@ mutant directory_sync_of_spilled_tables lsm/db/txn.c 'unit/test_order unit/test_
         error = 0;
 X
 mutant sync_at_a_clean_close lsm/db/db.c 'unit/test_order unit/test_db unit/test_chain sim/crash_engine' <<'X'
-        rc = lsm_log_sync(&db->log);
+    else if (db->has_log)
+        rc = lsm_write_sync(db);
+    if (rc == LSM_OK && !db->manifest.failed
 ====
-        rc = LSM_OK;
+    if (rc == LSM_OK && !db->manifest.failed
 X
 
 mutant sync_of_a_group_of_commits lsm/db/commit.c 'unit/test_commit_threads:survive_a_power_cut' <<'X'
