@@ -502,10 +502,10 @@ mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn'
         if (ctx->pin_explicit)
             lsm_vtab_pin_end(ctx);
     }
-    return SQLITE_OK;
+}
 ====
     }
-    return SQLITE_OK;
+}
 X
 mutant R20_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
         if (*seq >= db->horizon)
@@ -602,10 +602,10 @@ mutant discarded_tables_of_a_rolled_back_create ext/vtab_txn.c 'unit/test_vtab_t
 ====
             (void)0;
 X
-mutant drop_with_uncommitted_rows ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
-    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
+mutant drop_behind_a_write_ends_with_its_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+        if (ctx->has_stand_in)
+            lsm_vtab_txn_end(ctx, commit);
 ====
-    if (0)
 X
 mutant read_uncommitted_is_refused ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
     if (is_on)
