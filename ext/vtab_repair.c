@@ -385,7 +385,8 @@ static int accept_empty(struct work *w, char **text, char **error)
     if (rc == SQLITE_OK)
         rc = write_row(w, uuid, &zero, error);
     if (rc == SQLITE_OK)
-        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s", names);
+        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s",
+                                *names ? names : "no table");
     sqlite3_free(names);
     return rc;
 }
