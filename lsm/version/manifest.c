@@ -463,8 +463,9 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
     if (is_missing && whole_count == 0 && unclear_count == 0 && !l.has_data)
         return lsm_fail(LSM_NOTFOUND, "there is no store in this directory");
     return lsm_corrupt("CURRENT", 0, is_missing
-                       ? "it is missing, and no MANIFEST is sure to be the newest"
-                       : "it is not what was written, and no MANIFEST is sure to be the newest");
+                       ? "it is missing, and no MANIFEST is sure to be the newest: repair the store"
+                       : "it is not what was written, and no MANIFEST is sure to be the newest: "
+                         "repair the store");
 }
 
 int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
