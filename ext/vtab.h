@@ -241,6 +241,9 @@ int lsm_vtab_redo_grow(struct lsm_vtab_ctx *ctx, char **error);
 int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error);
 /* The store lacks what the token proves: give it the area that stands beside it. */
 int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error);
+/* All rows of the area as one, and the token beside them; from sqlite3_malloc. NULL: there are none. */
+int lsm_vtab_redo_read(struct lsm_vtab_ctx *ctx, struct lsm_token *token, uint8_t **area, size_t *size,
+                       char **error);
 /* The transaction is over. */
 void lsm_vtab_redo_end(struct lsm_vtab_ctx *ctx);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "ext/vtab.h"
+#include "ext/vtab_option.h"
 
 static void table_free(struct lsm_vtab_table *table)
 {
@@ -170,7 +171,9 @@ static int module_create(sqlite3 *db, void *conn, int argc, const char *const *a
     char *canonical = NULL;
     int rc;
 
-    rc = table_new(db, conn, argc, argv, &table, error);
+    rc = lsm_vtab_option_check_typos(argc, argv, error);
+    if (rc == SQLITE_OK)
+        rc = table_new(db, conn, argc, argv, &table, error);
     if (rc != SQLITE_OK)
         return rc;
     rc = lsm_vtab_ctx_create(table->ctx, error);

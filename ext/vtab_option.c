@@ -8,6 +8,8 @@
 
 #include <sqlite3ext.h>
 
+#include "ext/vtab_token.h"
+
 SQLITE_EXTENSION_INIT3
 
 enum option_id {
@@ -53,6 +55,7 @@ static const struct {
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #define NAME_SIZE_MAX 32
+#define ARG_SIZE_MAX 4096       /* longer ones are refused when they are parsed */
 
 static char lower(char c)
 {
@@ -222,4 +225,74 @@ int lsm_vtab_option_set(struct lsm_vtab_options *options, unsigned *seen, const 
         return set_option(options, option_names[i].id, name, value, error);
     }
     return fail_unknown(name, error);
+}
+
+/* ---- typing errors ----------------------------------------------------------- */
+
+/* The word that this one was meant to be; NULL: it is one, or like none. */
+static const char *meant(const struct lsm_vtab_token *token)
+{
+    static const char *const words[] = { "PRIMARY", "DEFAULT", "COLLATE", "CONSTRAINT" };
+    const char *nearest = NULL;
+    char word[NAME_SIZE_MAX + 1];
+    int distance = 3;
+
+    if (token->kind != LSM_VTAB_TOKEN_WORD || token->size > NAME_SIZE_MAX)
+        return NULL;
+    memcpy(word, token->text, token->size);
+    word[token->size] = '\0';
+    for (size_t i = 0; i < COUNT(words); i++)
+        if (lsm_vtab_is_nearer(word, words[i], &distance))
+            nearest = words[i];
+    return distance > 0 ? nearest : NULL;
+}
+
+static bool is_option(const struct lsm_vtab_token *token)
+{
+    if (token->kind != LSM_VTAB_TOKEN_WORD)
+        return false;
+    for (size_t i = 0; i < COUNT(option_names); i++)
+        if (strlen(option_names[i].name) == token->size
+            && sqlite3_strnicmp(token->text, option_names[i].name, (int)token->size) == 0)
+            return true;
+    return false;
+}
+
+static bool is_word(const struct lsm_vtab_token *token, const char *word)
+{
+    return token->kind == LSM_VTAB_TOKEN_WORD && token->size == strlen(word)
+           && sqlite3_strnicmp(token->text, word, (int)token->size) == 0;
+}
+
+static int check_argument(const char *arg, char **error)
+{
+    struct lsm_vtab_token name, token;
+    const char *next = lsm_vtab_token_read(lsm_vtab_token_read(arg, &name), &token);
+
+    if (token.kind == LSM_VTAB_TOKEN_PUNCT && *token.text == '=')
+        return SQLITE_OK;
+    if (is_option(&name))
+        return fail(error, "lsm: option %.*s has no '=' (a column of this name must be quoted: \"%.*s\")",
+                    (int)name.size, name.text, (int)name.size, name.text);
+    if (is_word(&token, "KEY") && meant(&name))
+        return fail(error, "lsm: %.*s KEY is not understood (did you mean %s?)", (int)name.size, name.text,
+                    meant(&name));
+    if (is_word(&name, "PRIMARY") || is_word(&name, "CONSTRAINT"))
+        return SQLITE_OK;                       /* names of columns follow */
+    for (; token.kind != LSM_VTAB_TOKEN_END; next = lsm_vtab_token_read(next, &token))
+        if (meant(&token))
+            return fail(error, "lsm: column \"%.*s\": %.*s is not understood (did you mean %s?)",
+                        (int)(name.size < 60 ? name.size : 60), name.text, (int)token.size, token.text,
+                        meant(&token));
+    return SQLITE_OK;
+}
+
+int lsm_vtab_option_check_typos(int argc, const char *const *argv, char **error)
+{
+    int rc = SQLITE_OK;
+
+    for (int i = 3; i < argc && rc == SQLITE_OK; i++)
+        if (strlen(argv[i]) <= ARG_SIZE_MAX)
+            rc = check_argument(argv[i], error);
+    return rc;
 }

@@ -31,6 +31,16 @@ struct lsm_vtab_options {
 int lsm_vtab_option_set(struct lsm_vtab_options *options, unsigned *seen, const char *name,
                         const char *value, char **error);
 
+/*
+ * Before a table is made (never of one that exists): what SQLite would take for a column or for
+ * a part of its type, and was surely meant otherwise. argv as xCreate has it. SQLITE_OK, or
+ * SQLITE_ERROR with *error set.
+ *
+ *     block_size 4096      an option without its =
+ *     k TEXT PRIMERY KEY   v TEXT COLATE NOCASE
+ */
+int lsm_vtab_option_check_typos(int argc, const char *const *argv, char **error);
+
 #define LSM_VTAB_TYPO_MAX 3     /* more edits than these make another word */
 
 /* For "did you mean": is `name` fewer than *distance edits away from `candidate`, and not all of it

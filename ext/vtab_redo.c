@@ -182,15 +182,16 @@ static int read_area(struct lsm_vtab_ctx *ctx, sqlite3_stmt *stmt, uint8_t *area
                              : lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_redo");
 }
 
-int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error)
+int lsm_vtab_redo_read(struct lsm_vtab_ctx *ctx, struct lsm_token *token, uint8_t **area, size_t *size,
+                       char **error)
 {
-    size_t size = (size_t)slot_bytes() * SLOT_COUNT_MAX;
-    uint8_t uuid[LSM_VTAB_UUID_SIZE], *area = NULL;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
     sqlite3_stmt *stmt = NULL;
-    struct lsm_token token;
     bool found = false;
     int rc;
 
+    *area = NULL;
+    *size = (size_t)slot_bytes() * SLOT_COUNT_MAX;
     rc = lsm_vtab_shadow_verify(ctx, error);
     if (rc != SQLITE_OK)
         return rc;
@@ -208,16 +209,31 @@ int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error)
         sqlite3_finalize(stmt);
         return rc;
     }
-    rc = lsm_vtab_shadow_read(ctx, &found, uuid, &token, error);
-    area = rc == SQLITE_OK ? sqlite3_malloc64(size) : NULL;
-    if (rc == SQLITE_OK && area == NULL)
-        rc = SQLITE_NOMEM;
-    if (rc == SQLITE_OK) {
-        memset(area, 0, size);
-        rc = read_area(ctx, stmt, area, error);
+    rc = lsm_vtab_shadow_read(ctx, &found, uuid, token, error);
+    if (rc == SQLITE_OK && found) {
+        *area = sqlite3_malloc64(*size);
+        rc = *area ? SQLITE_OK : SQLITE_NOMEM;
+    }
+    if (rc == SQLITE_OK && found) {
+        memset(*area, 0, *size);
+        rc = read_area(ctx, stmt, *area, error);
     }
     sqlite3_finalize(stmt);
-    if (rc == SQLITE_OK && found) {
+    if (rc != SQLITE_OK) {
+        sqlite3_free(*area);
+        *area = NULL;
+    }
+    return rc;
+}
+
+int lsm_vtab_redo_supply(struct lsm_vtab_ctx *ctx, char **error)
+{
+    struct lsm_token token;
+    uint8_t *area;
+    size_t size;
+    int rc = lsm_vtab_redo_read(ctx, &token, &area, &size, error);
+
+    if (rc == SQLITE_OK && area) {
         int lsm_rc = lsm_db_redo(ctx->store->db, &token, (struct lsm_slice){ area, size });
 
         /* Nor in the area: whoever asked says so in its own words. */

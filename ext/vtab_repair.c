@@ -385,7 +385,8 @@ static int accept_empty(struct work *w, char **text, char **error)
     if (rc == SQLITE_OK)
         rc = write_row(w, uuid, &zero, error);
     if (rc == SQLITE_OK)
-        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s", names);
+        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s",
+                                *names ? names : "no table");
     sqlite3_free(names);
     return rc;
 }
@@ -456,7 +457,9 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
 {
     struct work w;
     struct report report = { NULL, 0 };
-    struct lsm_repair how = { &w.token, add_line, &report };
+    struct lsm_repair how = { .token = &w.token, .report = add_line, .ctx = &report };
+    struct lsm_token token;
+    uint8_t *area = NULL;
     struct lsm_repair_info info;
     struct lsm_options options;
     char *to = NULL;
@@ -464,6 +467,15 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
 
     if (rc == SQLITE_OK && !w.ctx.verified)
         rc = lsm_vtab_error_set(error, SQLITE_ERROR, "the database has no lsm tables");
+    if (rc == SQLITE_OK) {      /* a damaged row is no reason to repair nothing */
+        char *why = NULL;
+
+        if (lsm_vtab_redo_read(&w.ctx, &token, &area, &how.redo.size, &why) == SQLITE_OK && area)
+            how.redo.data = area;
+        else
+            how.redo.size = 0;
+        sqlite3_free(why);
+    }
     if (rc == SQLITE_OK) {
         to = sqlite3_mprintf("%s-repaired", w.path);
         report.text = sqlite3_str_new(w.db);
@@ -489,6 +501,7 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
     }
     if (report.text)
         sqlite3_free(sqlite3_str_finish(report.text));
+    sqlite3_free(area);
     sqlite3_free(to);
     work_clear(&w);
     return rc;

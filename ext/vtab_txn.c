@@ -679,6 +679,7 @@ int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error)
 
     if (created == NULL)
         return SQLITE_NOMEM;
+    created->is_dropped = false;
     created->tree = table->tree;
     memcpy(created->uuid, table->uuid, sizeof(created->uuid));
     created->next = table->ctx->created;

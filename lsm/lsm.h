@@ -582,6 +582,7 @@ struct lsm_repair {             /* zeroed: no host, no report */
     const struct lsm_token *token;      /* the host's newest committed one; NULL: the store's own word */
     void (*report)(void *ctx, const char *line);        /* what is lost or doubtful, as it is found */
     void *ctx;
+    struct lsm_slice redo;              /* the host's redo area beside the token: see lsm_db_redo() */
 };
 
 struct lsm_repair_info {

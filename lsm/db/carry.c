@@ -57,6 +57,18 @@ static int raise_flag(struct lsm_db *db)
     return rc;
 }
 
+/* The mark of the newest published SOLO on `base`; 0: none is known. */
+static uint32_t newest_solo(struct lsm_db *db, const struct lsm_token *base)
+{
+    uint32_t mark = 0;
+
+    lsm_db_lock(db);
+    if (db->solo_newest.txid && lsm_token_equal(&db->solo_base, base))
+        mark = lsm_redo_solo_mark(&db->solo_newest);
+    lsm_db_unlock(db);
+    return mark;
+}
+
 int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct lsm_prepare *how)
 {
     struct lsm_db *db = txn->db;
@@ -71,7 +83,7 @@ int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct l
     lsm_redo_begin(frame);
     lsm_write_encode(db, rec, frame);
     record_size = frame->size - LSM_REDO_HEAD_SIZE;
-    lsm_redo_finish(frame);
+    lsm_redo_finish(frame, newest_solo(db, &rec->base));
     if (frame->rc)
         return frame->rc;
 
@@ -101,6 +113,29 @@ bool lsm_carry_is_over(const struct lsm_db *db)
 
 /* ---- what the log has lost ---- */
 
+/* Does the log have the SOLO that came before a carried record? On the root it may be in tables by now, and
+   nothing can be said. Publish held. */
+static bool has_solo(struct lsm_db *db, const struct lsm_token *base, uint32_t mark)
+{
+    struct lsm_token root;
+
+    if (mark == 0 || newest_solo(db, base) == mark)
+        return true;
+    lsm_db_lock(db);
+    root = db->root;
+    lsm_db_unlock(db);
+    if (lsm_token_equal(base, &root))
+        return true;
+    for (uint32_t i = 0; i < db->record_count; i++) {
+        const struct lsm_prepared *rec = db->records[i];
+
+        if (rec->type == LSM_RECORD_SOLO && rec->state == LSM_RECORD_HIDDEN && lsm_token_equal(&rec->base, base) &&
+            lsm_redo_solo_mark(&rec->id) == mark)
+            return true;
+    }
+    return false;
+}
+
 /* Walk from `token` to what is published; the records on the way that only the area has, newest first,
    as struct lsm_slice in *lost. Publish held. */
 static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area,
@@ -123,6 +158,9 @@ static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct ls
         /* At or below what is published it is history, or another store's: nothing comes back. */
         rc = at.txid <= newest.txid ? LSM_NOTFOUND
                                     : lsm_redo_find(area, &at, db->uuid, &off, &bytes, &rec);
+        if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+            return lsm_fail(LSM_STALE, "%s: the store lacks a transaction of its own before the database's %llu",
+                            db->path, (unsigned long long)at.txid);
         if (rc == LSM_OK) {
             lsm_buf_append(lost, &bytes, sizeof bytes);
             at = rec.base;

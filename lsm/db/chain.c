@@ -274,6 +274,9 @@ static void finish(struct lsm_db *db, struct lsm_prepared *rec)
     if (rec->type == LSM_RECORD_JOINT) {
         assert(db->chain_count < db->chain_cap);
         db->chain[db->chain_count++] = (struct lsm_chain_link){ rec->id, rec->seq_begin };
+    } else {
+        db->solo_newest = rec->id;
+        db->solo_base = rec->base;
     }
     atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
     lsm_db_unlock(db);

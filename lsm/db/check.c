@@ -105,11 +105,11 @@ static int check_manifest(struct check *c)
     struct lsm_buf want, found;
     int rc;
 
-    if (db->manifest.failed) {
-        tell(c, LSM_EVENT_WARNING, "CURRENT does not name the MANIFEST that is in use, or a write to it "
-             "failed: the next write begins a new one");
+    if (db->manifest.is_guessed)
+        tell(c, LSM_EVENT_WARNING, "CURRENT does not name the MANIFEST that is in use: the next write begins a "
+             "new one");
+    if (db->manifest.failed)    /* the next edit begins a new one */
         return LSM_OK;
-    }
     rc = lsm_version_new(db->os, NULL, comparator_of, db, &r.version);
     if (rc)
         return rc;

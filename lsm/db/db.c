@@ -567,8 +567,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     }
     if (rc == LSM_OK && !db->read_only && !db->no_worker &&
         os->thread_start(os, lsm_worker_main, db, &db->worker)) {
-        db->worker = NULL;      /* maintenance is done by the writers */
-        db->no_worker = true;
+        db->worker = NULL;
+        db->no_worker = db->no_thread = true;
     }
     if (rc) {
         char why[LSM_ERROR_TEXT_SIZE];

@@ -152,6 +152,7 @@ struct lsm_db {
     uint8_t uuid[16];
     struct lsm_host host;
     bool has_host, read_only, wait_for_token, no_worker, paranoid;
+    bool no_thread;             /* the machine gave none: whoever begins a transaction does the work */
     const struct lsm_comparator **comparators;  /* that were given at open */
     size_t comparator_count;
     const char *read_only_why;  /* NULL: it was asked for */
@@ -178,6 +179,7 @@ struct lsm_db {
     bool has_log;
     struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
     bool has_log_before;
+    uint64_t log_fresh;         /* the newest log that was begun fresh: it may be there even if it is not `log` */
     uint64_t void_first, void_last;     /* logs behind a hole that an open found: they hold nothing */
     atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
     struct lsm_buf encode;      /* scratch of prepare */
@@ -215,6 +217,7 @@ struct lsm_db {
     bool token_seen;            /* the host has shown a token since the open */
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
+    struct lsm_token solo_newest, solo_base;    /* the newest SOLO that was published, and its base */
     uint32_t txn_count, cursor_count, writes_count;
     struct lsm_commit *commit_first, **commit_last;     /* waiting for a group; commit.c */
     uint32_t commit_count;      /* how many wait */
@@ -251,6 +254,7 @@ struct lsm_db {
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
+    bool works_instead;         /* a writer does the work of the worker that there is not */
     uint64_t reclaim_failed;    /* id of a value log that is damaged; under compacting */
 
     /* ---- dead mutex: innermost ---- */

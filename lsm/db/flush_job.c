@@ -337,7 +337,8 @@ static void forget_dropped(struct flush *f)
     f->edit.vlogs.size = kept * sizeof *vlogs;
 }
 
-static int install(struct flush *f)
+/* *may_be_there: the edit may be on disk, whatever the result. */
+static int install(struct flush *f, bool *may_be_there)
 {
     struct lsm_db *db = f->db;
     int error = lsm_edit_added_count(&f->edit) ? db->os->dir_sync(db->dir) : 0, rc;
@@ -346,6 +347,16 @@ static int install(struct flush *f)
         return lsm_fail_os(error, "sync directory", db->path);
     lsm_db_lock(db);
     lsm_write_slot_take(db);
+    /* Prevents: records of these rows behind the log that the edit would name, in one that was begun
+       fresh meanwhile. They would be read as new ones, and their private tables be adopted twice. */
+    if (db->log_fresh > f->log_number) {
+        db->flush_wanted = true;
+        lsm_write_slot_give(db);
+        lsm_db_unlock(db);
+        return lsm_fail(LSM_BUSY, "%s: a log has failed while tables were written; the next flush writes "
+                                  "them again", db->path);
+    }
+    *may_be_there = true;
     f->edit.has |= LSM_EDIT_LOG | LSM_EDIT_SEQ | LSM_EDIT_ROOT | LSM_EDIT_DECIDED | LSM_EDIT_FLOOR |
                    LSM_EDIT_TXID;
     f->edit.log_number = f->log_number;
@@ -452,8 +463,7 @@ int lsm_flush_now(struct lsm_db *db)
         flush_begins(&f);
         rc = write_tables(&f);
         if (rc == LSM_OK) {
-            rc = install(&f);
-            uncertain = rc != LSM_OK;   /* the edit may be on disk: its tables stay */
+            rc = install(&f, &uncertain);   /* then its tables stay */
         }
         if (rc) {
             lsm_db_lock(db);

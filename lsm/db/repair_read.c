@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "lsm/format/filename.h"
+#include "lsm/format/redo.h"
 
 void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...)
 {
@@ -421,8 +422,47 @@ static int keep_record(void *ctx, struct lsm_slice payload, bool is_chained)
     return r->records.rc;
 }
 
-/* Everything on which `token` rests is committed. */
-static void prove(struct lsm_repair_state *r, struct lsm_token token)
+/* What the logs lack and the host carries, on the way from its token to what is there. */
+static int keep_carried(struct lsm_repair_state *r)
+{
+    struct lsm_slice area = r->how->redo, bytes;
+    struct lsm_token at = r->how->token ? *r->how->token : (struct lsm_token){ 0 };
+    size_t off = area.size;
+    int rc = LSM_OK;
+
+    while (rc == LSM_OK && area.size && at.txid > r->root.txid) {
+        struct lsm_repair_record *rec = find_record(r, &at), new;
+        struct lsm_record decoded;
+        size_t count;
+
+        if (rec) {
+            at = rec->base;
+            continue;
+        }
+        rc = lsm_redo_find(area, &at, r->uuid, &off, &bytes, &decoded);
+        if (rc == LSM_NOTFOUND)
+            return LSM_OK;
+        if (rc == LSM_CORRUPT) {
+            lsm_repair_say(r, "%s", lsm_error_text());
+            return LSM_OK;
+        }
+        if (rc == LSM_OK)
+            rc = keep_record(r, bytes, false);
+        if (rc)
+            return rc;
+        at = decoded.base;
+        /* Numbers grow along the logs. */
+        rec = records_of(r, &count);
+        new = rec[count - 1];
+        for (count--; count > 0 && rec[count - 1].id.txid > new.id.txid; count--)
+            rec[count] = rec[count - 1];
+        rec[count] = new;
+    }
+    return rc;
+}
+
+/* Everything on which `token` rests is committed. True: nothing is missing on the way to what is in tables. */
+static bool prove(struct lsm_repair_state *r, struct lsm_token token)
 {
     struct lsm_repair_record *rec;
 
@@ -430,6 +470,7 @@ static void prove(struct lsm_repair_state *r, struct lsm_token token)
         rec->committed = true;
         token = rec->base;
     }
+    return token.txid == 0 || (r->manifest != LSM_REPAIR_NONE && lsm_token_equal(&token, &r->root));
 }
 
 static void decide(struct lsm_repair_state *r)
@@ -437,11 +478,16 @@ static void decide(struct lsm_repair_state *r)
     const struct lsm_token *proven = (const void *)r->proven.data;
     size_t count;
     struct lsm_repair_record *records = records_of(r, &count);
+    bool is_whole = false, is_exact;
 
     if (r->how->token)
-        prove(r, *r->how->token);
+        is_whole = prove(r, *r->how->token);
+    /* What a power cut took back from the host was decided, too. Only where the host's word is not to be
+       followed, because tables are ahead of it or records are missing, others count. */
+    is_exact = r->how->token && r->how->token->txid >= r->root.txid;
     for (size_t i = 0; i < r->proven.size / sizeof *proven; i++)
-        prove(r, proven[i]);
+        if (!is_exact || (!is_whole && proven[i].txid <= r->how->token->txid))
+            prove(r, proven[i]);
     for (size_t i = 0; i < count; i++) {
         const struct lsm_repair_record *base = find_record(r, &records[i].base);
         if (records[i].type == LSM_RECORD_SOLO)
@@ -508,6 +554,8 @@ int lsm_repair_read_logs(struct lsm_repair_state *r, const struct lsm_salvage *s
             r->info->logs++;
         }
     }
+    if (rc == LSM_OK)
+        rc = keep_carried(r);
     if (rc == LSM_OK)
         decide(r);
     return rc;

@@ -16,6 +16,7 @@
 #define PAY_NS_MIN UINT64_C(200000)     /* a sleep costs a tenth of it */
 #define PAY_US_MAX UINT64_C(20000)      /* at once, whatever is owed: no cliff */
 #define WAIT_US_MAX UINT64_C(5000000)   /* then the writer goes on: memory before a dead lock */
+#define JOBS_INSTEAD 4                  /* a flush, and what it makes due */
 #define NS_PER_KIB_FIRST UINT64_C(10000)        /* until one was measured: 100 MB/s */
 
 /* In thousandths, of the worst of all trees. */
@@ -82,6 +83,21 @@ static uint64_t price_ns(const struct lsm_db *db, uint64_t bytes, uint64_t debt)
     return bytes / 1024 * rate * debt / (1000 - debt) + bytes % 1024 * rate / 1024 * debt / (1000 - debt);
 }
 
+/* M-06: there is no worker, so one writer at a time does a piece of its work. Mutex held; released meanwhile. */
+static void work_instead(struct lsm_db *db)
+{
+    int rc = LSM_OK;
+
+    if (db->works_instead || db->health >= LSM_HEALTH_READ_ONLY || db->os->mono_us(db->os) < db->retry_us)
+        return;
+    db->works_instead = true;
+    lsm_db_unlock(db);
+    for (int i = 0; i < JOBS_INSTEAD && rc == LSM_OK; i++)
+        rc = lsm_db_step(db);
+    lsm_db_lock(db);
+    db->works_instead = false;
+}
+
 void lsm_throttle(struct lsm_db *db)
 {
     uint64_t bytes = atomic_exchange_explicit(&db->pace_bytes, 0, memory_order_relaxed);
@@ -89,6 +105,8 @@ void lsm_throttle(struct lsm_db *db)
 
     if (lsm_view_memory(db->view) >= db->memtable_bytes)
         lsm_worker_wake(db);
+    if (db->no_thread && (other || lsm_view_memory(db->view) >= db->memtable_bytes))
+        work_instead(db);
     if (debt < other)
         debt = other;
     if (debt == 0 || !may_stall(db)) {

@@ -230,6 +230,20 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
     return rc;
 }
 
+/* Not cut at its end while a backup reads it, which would call that damage. */
+static void close_log(struct lsm_db *db, struct lsm_log *log)
+{
+    bool is_read;
+
+    lsm_db_lock(db);
+    is_read = db->backups != NULL;
+    lsm_db_unlock(db);
+    if (is_read)
+        lsm_log_drop(log);
+    else
+        lsm_log_close(log);
+}
+
 static int begin_fresh_log(struct lsm_db *db)
 {
     struct lsm_log log;
@@ -239,8 +253,11 @@ static int begin_fresh_log(struct lsm_db *db)
     char name[LSM_FILENAME_SIZE];
     int rc = lsm_log_create(&log, db->os, db->dir, db->uuid, number, NULL, db->file_mode);
 
+    uint64_t before = db->log_fresh;
+
     if (rc)
         return rc;
+    db->log_fresh = number;
     taken = lsm_carry_take(db);
     rc = copy_live(db, &log, taken);
     if (rc == LSM_OK)
@@ -261,15 +278,16 @@ static int begin_fresh_log(struct lsm_db *db)
         lsm_carry_give_back(db, taken);
         lsm_log_close(&log);
         /* When the MANIFEST may name it, it must stay; if not, what it holds is in the old logs, too. */
-        if (!db->manifest.failed)
-            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number));
+        if (!db->manifest.failed &&
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number)) == 0)
+            db->log_fresh = before;
         return rc;
     }
     lsm_carry_free(db->os, taken);
     lsm_carry_covered(db);
     lsm_write_forget_before(db);
     if (db->has_log)
-        lsm_log_close(&db->log);
+        close_log(db, &db->log);
     db->log = log;
     db->has_log = true;
     atomic_store(&db->log_size, log.size);
@@ -316,7 +334,7 @@ int lsm_write_sync_before(struct lsm_db *db)
         db->log.failed = true;
         return rc;
     }
-    lsm_log_close(&db->log_before);
+    close_log(db, &db->log_before);
     db->has_log_before = false;
     lsm_log_prev_is_safe(&db->log);
     return LSM_OK;
@@ -409,7 +427,7 @@ int lsm_write_rotate(struct lsm_db *db)
         db->log_before = db->log;
         db->has_log_before = true;
     } else {
-        lsm_log_close(&db->log);
+        close_log(db, &db->log);
     }
     db->log = log;
     atomic_store(&db->log_size, log.size);

@@ -2,7 +2,6 @@
 #include <assert.h>
 
 #include "lsm/format/redo.h"
-#include "lsm/util/coding.h"
 
 #define TXID_AT 8u
 #define HASH_AT 16u
@@ -17,7 +16,7 @@ void lsm_redo_begin(struct lsm_buf *frame)
     lsm_buf_append(frame, head, sizeof head);
 }
 
-void lsm_redo_finish(struct lsm_buf *frame)
+void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo)
 {
     static const uint8_t zeros[LSM_REDO_ALIGN];
     size_t size = frame->size;
@@ -28,7 +27,7 @@ void lsm_redo_finish(struct lsm_buf *frame)
         return;
     memcpy(frame->data, magic, sizeof magic);
     lsm_put_u32(frame->data + 8, (uint32_t)(size - LSM_REDO_HEAD_SIZE));
-    lsm_put_u32(frame->data + 12, 0);
+    lsm_put_u32(frame->data + 12, solo);
 }
 
 /* Is this the head of a frame with the record of `token`, by its name? */

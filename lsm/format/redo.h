@@ -2,7 +2,11 @@
  * redo.h -- carried records as they stand in the host's database (commit.md R7).
  *
  *     area  := frame*                     each at a multiple of 64; what lies between is anything
- *     frame := magic[8] "LSMREDO\n"  size:u32  zero:u32  record[size]  zeros to 64
+ *     frame := magic[8] "LSMREDO\n"  size:u32  solo:u32  record[size]  zeros to 64
+ *
+ * `solo` is the mark of the newest SOLO on the record's base, 0 if there was none (or an older lsmvtab wrote it):
+ * it was on disk before the record was carried, so a log that lacks it is not what a power cut left but
+ * a copy of an earlier moment.
  *
  * The area is written again from its beginning when all that is in it may go (R7b), and a
  * transaction that was rolled back leaves a gap: so frames are looked for at every multiple of
@@ -15,6 +19,7 @@
 #define LSM_FORMAT_REDO_H
 
 #include "lsm/format/record.h"
+#include "lsm/util/coding.h"
 
 #define LSM_REDO_HEAD_SIZE 16u
 #define LSM_REDO_ALIGN 64u
@@ -22,7 +27,17 @@
 /* Begin a frame in an empty buffer: the record is encoded behind it. */
 void lsm_redo_begin(struct lsm_buf *frame);
 /* The frame is complete: fill in the head and pad. */
-void lsm_redo_finish(struct lsm_buf *frame);
+void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo);
+/* Of a SOLO by its id; never 0. */
+static inline uint32_t lsm_redo_solo_mark(const struct lsm_token *id)
+{
+    return lsm_get_u32(id->hash) | 1;
+}
+/* As the frame of these bytes, which lsm_redo_find() gave, says it. */
+static inline uint32_t lsm_redo_solo(struct lsm_slice bytes)
+{
+    return lsm_get_u32(bytes.data - 4);
+}
 /* The record of a frame that was finished, or begun and appended to. */
 static inline struct lsm_slice lsm_redo_record(const struct lsm_buf *frame)
 {

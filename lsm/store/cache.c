@@ -73,10 +73,11 @@ struct shard {
     uint32_t bucket_count;              /* a power of two */
     uint32_t entry_count;
     struct link warm, cold;             /* oldest first */
+    atomic_uint cold_count;             /* read without the mutex, as a hint */
     uint64_t hits, misses, evictions;
     uint64_t *missed;                   /* bucket_count / 16 sets of four prints; NULL: no memory */
     uint64_t probations;
-    uint64_t pad[4];                    /* neighbours' mutexes on other lines */
+    uint64_t pad[3];                    /* neighbours' mutexes on other lines */
 };
 
 struct lsm_cache {
@@ -195,6 +196,14 @@ static bool may_stay(struct shard *s, uint64_t hash)
     return !s->missed || was_missed(s, hash) || ++s->probations % 16 == 0;
 }
 
+/* Under the shard's mutex. */
+static void cold_add(struct shard *s, unsigned more)
+{
+    atomic_store_explicit(&s->cold_count,
+                          atomic_load_explicit(&s->cold_count, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
+
 /* Take an entry out of everything its shard knows. */
 static void table_remove(struct lsm_cache *cache, struct shard *s, struct entry *e)
 {
@@ -207,8 +216,10 @@ static void table_remove(struct lsm_cache *cache, struct shard *s, struct entry 
     link_remove(&e->link);
     s->entry_count--;
     e->is_found = false;
-    if (e->is_cold)
+    if (e->is_cold) {
+        cold_add(s, -1u);
         atomic_fetch_sub(&cache->cold_count, 1);
+    }
 }
 
 static void free_entry(struct lsm_cache *cache, struct entry *e)
@@ -224,7 +235,9 @@ static void free_entry(struct lsm_cache *cache, struct entry *e)
 /* At most one round of a queue. The victim is out of the table and nobody else's. */
 static struct entry *evict_one(struct lsm_cache *cache, struct shard *s, struct link *queue)
 {
-    for (uint32_t steps = s->entry_count; steps > 0 && queue->next != queue; steps--) {
+    struct link *again = NULL;          /* the first that went to the end of this queue */
+
+    while (queue->next != queue && queue->next != again) {
         struct entry *e = entry_of(queue->next);
         bool is_pinned = atomic_load(&e->refs) > 1;
 
@@ -236,11 +249,16 @@ static struct entry *evict_one(struct lsm_cache *cache, struct shard *s, struct 
         link_remove(&e->link);
         if (e->is_cold && e->heat > 0) {        /* wanted again: like the others from now on */
             e->is_cold = false;
+            cold_add(s, -1u);
             atomic_fetch_sub(&cache->cold_count, 1);
-        } else if (!is_pinned) {
-            e->heat--;
+            link_append(&s->warm, &e->link);
+            continue;
         }
-        link_append(e->is_cold ? &s->cold : &s->warm, &e->link);
+        if (!is_pinned)
+            e->heat--;
+        link_append(queue, &e->link);
+        if (!again)
+            again = &e->link;
     }
     return NULL;
 }
@@ -272,11 +290,13 @@ static void evict(struct lsm_cache *cache, uint32_t at, uint64_t cold_pinned)
     atomic_store(&cache->over, true);
     while (fruitless < fruitless_max && is_over(cache)) {
         struct shard *s = &cache->shards[at++ % SHARD_COUNT];
-        struct entry *e;
+        struct entry *e = NULL;
 
-        lock(cache, s);
-        e = evict_one(cache, s, cold_only ? &s->cold : &s->warm);
-        unlock(cache, s);
+        if (!cold_only || atomic_load_explicit(&s->cold_count, memory_order_relaxed) > 0) {
+            lock(cache, s);
+            e = evict_one(cache, s, cold_only ? &s->cold : &s->warm);
+            unlock(cache, s);
+        }
         if (e) {
             free_entry(cache, e);
             fruitless = 0;
@@ -429,8 +449,10 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
         link_append(cold ? &s->cold : &s->warm, &e->link);
         e->is_found = true;
         s->entry_count++;
-        if (cold)
+        if (cold) {
+            cold_add(s, 1);
             atomic_fetch_add(&cache->cold_count, 1);
+        }
         atomic_fetch_add(&cache->used, e->charge);
     }
     unlock(cache, s);

@@ -66,7 +66,7 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
 int lsm_log_sync(struct lsm_log *log);
 /* The log before one that was created ahead is on disk now, or is not needed any more. */
 void lsm_log_prev_is_safe(struct lsm_log *log);
-/* Close a log whose file is going to be removed. */
+/* Close a log and leave its reserved room: the file is going to be removed, or somebody reads it. */
 void lsm_log_drop(struct lsm_log *log);
 /* Cut the log back to a size and chain it had before, and sync. For R9's last step: allowed on a
    failed log, which stays failed. */

@@ -328,8 +328,7 @@ static int read_manifest(struct lsm_manifest *m, struct lsm_os *os, struct lsm_d
     if (error) {
         m->file = NULL;
         return error == ENOENT
-            ? lsm_corrupt(name, 0, "CURRENT names it, but it is missing; restore it from a copy or "
-                                   "repair the store")
+            ? lsm_corrupt(name, 0, "CURRENT names it, but it is missing")
             : lsm_fail_os(error, "open", name);
     }
     rc = lsm_frame_reader_open(&r, os, m->file, name);
@@ -464,10 +463,9 @@ static int guess_current(struct lsm_os *os, struct lsm_dir *dir, bool is_missing
     if (is_missing && whole_count == 0 && unclear_count == 0 && !l.has_data)
         return lsm_fail(LSM_NOTFOUND, "there is no store in this directory");
     return lsm_corrupt("CURRENT", 0, is_missing
-                       ? "it is missing, and no MANIFEST is sure to be the newest; restore it "
-                         "from a copy or repair the store"
-                       : "it is not what was written, and no MANIFEST is sure to be the newest; "
-                         "restore it from a copy or repair the store");
+                       ? "it is missing, and no MANIFEST is sure to be the newest: repair the store"
+                       : "it is not what was written, and no MANIFEST is sure to be the newest: "
+                         "repair the store");
 }
 
 int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
@@ -489,6 +487,6 @@ int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir 
     /* Its sync may be what failed, and a second one would lie: the next edit begins a new MANIFEST, and
        that writes CURRENT. Until then it is found again in the same way. */
     if (rc == LSM_OK && guessed)
-        m->failed = true;
+        m->failed = m->is_guessed = true;
     return rc;
 }

@@ -39,6 +39,7 @@ struct lsm_manifest {
     uint64_t synced;            /* bytes known to be on disk; == size but after open */
     uint64_t snapshot_size;     /* header and the snapshot that it began with */
     bool failed;                /* an append failed, or the tail is torn: begin a new MANIFEST */
+    bool is_guessed;            /* CURRENT did not name it when it was opened */
 };
 
 /*

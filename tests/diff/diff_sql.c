@@ -92,7 +92,7 @@ TEST(diff_fixed_histories_answer_as_plain_tables)
         run_seed(seed);
 }
 
-/* Others each time, in the long tier or for DIFF_SECONDS; else the same three, so that it is not empty. */
+/* S-01: Others each time, in the long tier or for DIFF_SECONDS; else the same three, so that it is not empty. */
 TEST(diff_random_histories_answer_as_plain_tables)
 {
     const char *seconds = getenv("DIFF_SECONDS");

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# Shows D-17.
 #
 # run.sh -- every golden store is opened by this build, verified, and written to.
 #

@@ -485,6 +485,7 @@ static void remove_dir(const char *dir)
     CHECK(system(command) == 0);
 }
 
+/* P-03 */
 TEST(killed_writers_lose_nothing_that_was_acknowledged_and_leave_no_half)
 {
     const char *given = getenv("KILL_CYCLES");

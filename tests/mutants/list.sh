@@ -55,9 +55,28 @@ mutant sync_of_a_cut_log lsm/store/log.c 'unit/test_log unit/test_txn' <<'X'
         log->failed = true;
         return fail_sync(error, name);
     }
-    log->size = log->synced = size;
+    log->size = size;
 ====
-    log->size = log->synced = size;
+    log->size = size;
+X
+mutant sync_of_the_log_before_with_a_record lsm/db/write.c 'unit/test_recover unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    int rc = sync ? lsm_write_sync_before(db) : LSM_OK;
+====
+    int rc = LSM_OK;
+X
+mutant sync_of_the_log_before_with_a_sync lsm/db/write.c 'unit/test_recover unit/test_writes unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    rc = lsm_write_sync_before(db);
+    if (rc == LSM_OK)
+        rc = lsm_log_sync(&db->log);
+    lsm_histogram
+====
+    rc = lsm_log_sync(&db->log);
+    lsm_histogram
+X
+mutant sync_of_the_log_before_when_a_third_begins lsm/db/write.c 'unit/test_recover unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
+    if (rc == LSM_OK && !later)
+        rc = lsm_write_sync_before(db);
+====
 X
 mutant R11_sync_of_a_fresh_log lsm/db/write.c 'unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
         rc = lsm_log_sync(&log);
@@ -123,9 +142,11 @@ mutant directory_sync_of_spilled_tables lsm/db/txn.c 'unit/test_order unit/test_
         error = 0;
 X
 mutant sync_at_a_clean_close lsm/db/db.c 'unit/test_order unit/test_db unit/test_chain sim/crash_engine' <<'X'
-        rc = lsm_log_sync(&db->log);
+    else if (db->has_log)
+        rc = lsm_write_sync(db);
+    if (rc == LSM_OK && !db->manifest.failed
 ====
-        rc = LSM_OK;
+    if (rc == LSM_OK && !db->manifest.failed
 X
 
 mutant sync_of_a_group_of_commits lsm/db/commit.c 'unit/test_commit_threads:survive_a_power_cut' <<'X'
@@ -151,6 +172,16 @@ mutant directory_sync_of_a_creation_that_failed lsm/db/db.c 'unit/test_order' <<
         return;
 ====
     os->file_remove(dir, "CURRENT");
+X
+mutant sync_of_a_value_log lsm/store/vlog_writer.c 'unit/test_vlog unit/test_value sim/crash_engine' <<'X'
+    int error = w->os->file_sync(w->file), rc;
+====
+    int error = 0, rc;
+X
+mutant directory_sync_of_a_rewritten_value_log lsm/db/reclaim.c 'unit/test_value sim/crash_engine' <<'X'
+    int error = db->os->dir_sync(db->dir), rc;
+====
+    int error = 0, rc;
 X
 mutant sync_of_a_copied_table lsm/db/backup.c 'unit/test_backup sim/crash_backup' <<'X'
     error = c->to_os->file_sync(to);
@@ -196,7 +227,7 @@ mutant R16_a_tree_goes_only_with_a_settled_DROP ext/vtab_txn.c 'unit/test_vtab_t
             rc = lsm_vtab_settle(store, false);
 ====
 X
-mutant R16_a_sync_that_failed_is_remembered ext/vtab_settle.c 'unit/test_vtab_txn sim/sweep_commit' <<'X'
+mutant R16_a_sync_that_failed_is_remembered ext/vtab_settle.c 'sim/sweep_commit:R16_' <<'X'
     if (rc == LSM_FSYNC)
         atomic_store(&store->settle_failed, true);
 ====
@@ -217,7 +248,7 @@ mutant R16_directory_sync_beside_the_database ext/vtab_settle.c 'sim/crash_commi
 ====
     rc = LSM_OK;
 X
-mutant R16_checkpoint_of_a_suspect_wal ext/vtab_settle.c 'sim/sweep_commit sim/crash_commit' <<'X'
+mutant R16_checkpoint_of_a_suspect_wal ext/vtab_settle.c 'sim/sweep_commit:R16_' <<'X'
     if (suspect) {
 ====
     if (0 && suspect) {
@@ -471,10 +502,10 @@ mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn'
         if (ctx->pin_explicit)
             lsm_vtab_pin_end(ctx);
     }
-    return SQLITE_OK;
+}
 ====
     }
-    return SQLITE_OK;
+}
 X
 mutant R20_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
         if (*seq >= db->horizon)
@@ -519,6 +550,31 @@ mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry
 ====
     if (0)
 X
+mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry' <<'X'
+        if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+====
+        if (0 && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+X
+mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry' <<'X'
+    if (lsm_token_equal(base, &root))
+        return true;
+====
+X
+mutant M_06_writers_work_where_there_is_no_thread lsm/db/throttle.c 'unit/test_machine' <<'X'
+        work_instead(db);
+====
+        lsm_worker_wake(db);
+X
+mutant R12_a_repair_follows_the_token lsm/db/repair_read.c 'sim/crash_commit:C_02' <<'X'
+        if (!is_exact || (!is_whole
+====
+        if (1 || (!is_whole
+X
+mutant R15_a_repair_takes_what_the_host_carries lsm/db/repair_read.c 'unit/test_carry' <<'X'
+        rc = keep_carried(r);
+====
+        rc = LSM_OK;
+X
 mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
             redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
 ====
@@ -546,10 +602,10 @@ mutant discarded_tables_of_a_rolled_back_create ext/vtab_txn.c 'unit/test_vtab_t
 ====
             (void)0;
 X
-mutant drop_with_uncommitted_rows ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
-    if (ctx->token_written || (table->tree && lsm_txn_has_tree(ctx->txn, table->tree)))
+mutant drop_behind_a_write_ends_with_its_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+        if (ctx->has_stand_in)
+            lsm_vtab_txn_end(ctx, commit);
 ====
-    if (0)
 X
 mutant read_uncommitted_is_refused ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
     if (is_on)

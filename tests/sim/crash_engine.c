@@ -203,6 +203,7 @@ static void crash_random(uint64_t seed, int steps, uint32_t models, uint32_t dep
     CHECK(sim_free(sim));
 }
 
+/* C-11, T-06 */
 TEST(any_crash_leaves_a_prefix)
 {
     int seeds = test_long() ? 60 : 4;
@@ -213,6 +214,7 @@ TEST(any_crash_leaves_a_prefix)
     printf("  %" PRIu64 " distinct states\n", total);
 }
 
+/* C-14 */
 TEST(a_crash_during_recovery_leaves_the_same)
 {
     int seeds = test_long() ? 20 : 2;
@@ -224,7 +226,7 @@ TEST(a_crash_during_recovery_leaves_the_same)
     printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
 }
 
-/* Short workloads of every order: all pairs and triples of steps on a store with two trees. */
+/* C-12: Short workloads of every order: all pairs and triples of steps on a store with two trees. */
 TEST(any_crash_in_each_short_sequence_leaves_a_prefix)
 {
     static struct model model;
@@ -296,5 +298,61 @@ TEST(a_forgotten_sync_of_the_engine_is_caught)
         CHECK(caught * 2 >= syncs);
     }
     CHECK(model_clear(&model));
+    CHECK(sim_free(sim));
+}
+
+static int count_files(struct sim_disk *disk)
+{
+    uint32_t dir = sim_disk_find(disk, "/db/app.db-lsm");
+
+    return dir ? (int)sim_inode(disk, dir)->entries.count : 0;
+}
+
+static int count_tables(struct lsm_db *db)
+{
+    struct lsm_stat stats[96];
+    size_t count = lsm_db_stats(db, stats, 96);
+
+    for (size_t i = 0; i < count && i < 96; i++)
+        if (strcmp(stats[i].name, "tables") == 0)
+            return (int)stats[i].value;
+    abort();
+}
+
+/* What a crash left over goes with the next process's first flush. */
+TEST(C_15_a_hundred_crashes_in_turn_leave_no_heap_of_files)
+{
+    struct sim *sim = sim_new(15);
+    int most = 0, lost = 0;
+
+    for (int i = 0; i < 100; i++) {
+        struct sim_state state = { .seed = 15, .model = i % 3 == 0 ? 0 : 1 };
+        struct sim_disk *next;
+        struct lsm_db *db = NULL;
+        int rc = open_store(sim, &db);
+
+        for (int k = 1; k < 6 && rc == LSM_OK; k++) {
+            rc = model_extra(db, i * 10 + k);
+            if (rc == LSM_OK && k == 3) {
+                rc = lsm_db_flush(db);
+                if (count_files(sim->disk) - count_tables(db) > most)
+                    most = count_files(sim->disk) - count_tables(db);
+            }
+        }
+        if (rc == LSM_OK && i % 4 == 0)
+            rc = lsm_db_compact(db, NULL);
+        if (!CHECK_OK(rc) || !CHECK_OK(lsm_db_check(db)) || !CHECK_OK(lsm_db_close(db)))
+            break;
+        /* Somewhere in what this process did. */
+        state.pos = 1 + (size_t)(sim_mix((uint64_t)i) % sim->disk->op_count);
+        next = sim_state_disk(sim->disk, &state);
+        if (!CHECK(next != NULL) || !CHECK(sim_free(sim)))
+            return;
+        sim = sim_on(next);
+        lost += count_files(next) == 0;
+    }
+    printf("  at most %d files beside the tables in use\n", most);
+    CHECK(most <= 6);           /* CURRENT, MANIFEST, LOCK, LOG, two logs */
+    CHECK(lost < 10);           /* it is one store that goes on, and not a new one each time */
     CHECK(sim_free(sim));
 }

@@ -189,6 +189,7 @@ TEST(each_call_fails_once_with_eio)
         sweep((struct fault){ .disk = { .kinds = ALL_CALLS, .error = EIO, .partial = partial } });
 }
 
+/* I-11 */
 TEST(each_call_fails_for_ever_with_eio)
 {
     sweep((struct fault){ .sticky = true, .disk = { .kinds = ALL_CALLS, .error = EIO } });
@@ -201,12 +202,24 @@ TEST(each_write_meets_a_full_disk_once)
                                     .error = ENOSPC, .partial = 1 } });
 }
 
+/* I-02 */
 TEST(each_write_meets_a_full_disk_for_ever)
 {
     sweep((struct fault){ .sticky = true,
                           .disk = { .kinds = 1u << SIM_WRITE | 1u << SIM_ALLOC | 1u << SIM_CREATE |
                                              1u << SIM_MKDIR,
                                     .error = ENOSPC, .partial = 1 } });
+}
+
+/* What it may still do is read. */
+TEST(I_14_each_call_after_which_the_file_system_is_read_only)
+{
+    sweep((struct fault){ .sticky = true,
+                          .disk = { .kinds = 1u << SIM_WRITE | 1u << SIM_ALLOC | 1u << SIM_CREATE |
+                                             1u << SIM_MKDIR | 1u << SIM_TRUNC | 1u << SIM_UNLINK |
+                                             1u << SIM_RENAME | 1u << SIM_LINK | 1u << SIM_SYNC |
+                                             1u << SIM_SYNCDIR,
+                                    .error = EROFS } });
 }
 
 TEST(each_open_runs_out_of_descriptors)
@@ -217,6 +230,7 @@ TEST(each_open_runs_out_of_descriptors)
                                         .error = EMFILE } });
 }
 
+/* I-08 */
 TEST(each_sync_fails)
 {
     for (int sticky = 0; sticky <= 1; sticky++)
@@ -225,11 +239,13 @@ TEST(each_sync_fails)
                                         .error = EIO } });
 }
 
+/* M-03 */
 TEST(each_allocation_fails_once)
 {
     sweep((struct fault){ .memory = true });
 }
 
+/* M-04 */
 TEST(each_allocation_fails_for_ever)
 {
     sweep((struct fault){ .memory = true, .sticky = true });

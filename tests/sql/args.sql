@@ -16,9 +16,22 @@ CREATE VIRTUAL TABLE t USING lsm(a TEXT COLLATE german PRIMARY KEY);
 CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, FOREIGN KEY(a) REFERENCES b(c));
 CREATE VIRTUAL TABLE t USING lsm(());
 CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b GENERATED ALWAYS AS (a));
+CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMERY KEY, v);
+CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v TEXT COLATE NOCASE);
+CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v INTEGER DEFALT 5 NOT NULL);
+CREATE VIRTUAL TABLE t USING lsm(a, b, PRIMRY KEY(a, b));
+CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b, block_size);
+CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b, compression 'zstd');
+CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b, compression: none);
 SELECT count(*) FROM sqlite_master;
 CREATE VIRTUAL TABLE t USING lsm("a b" TEXT PRIMARY KEY, "c""d" INTEGER, [e f] BLOB);
 INSERT INTO t VALUES('x', 1, 2);
 SELECT "a b", "c""d", [e f] FROM t;
 SELECT name, type, "notnull", pk FROM pragma_table_info('t');
+CREATE VIRTUAL TABLE named USING lsm("compression" TEXT PRIMARY KEY, defaults, "b" "COLATE", prime INT, colla TEXT);
+SELECT name, type FROM pragma_table_info('named');
+-- A composite key: SQLite lets a virtual table declare one column as its key, a hidden one.
+CREATE VIRTUAL TABLE c USING lsm(a TEXT, b INTEGER, v, PRIMARY KEY(a, b DESC));
+SELECT name, pk, hidden FROM pragma_table_xinfo('c');
+SELECT declaration FROM c_lsm;
 .shell ls

@@ -1,3 +1,4 @@
+-- Shows D-14.
 -- Attached, temporary and memory databases.
 ATTACH 'other.db' AS o;
 CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b);

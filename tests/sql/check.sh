@@ -1,3 +1,4 @@
+# Shows B-13, H-17.
 # lsm_check() and the command 'check': what is whole is 'ok'; of what is not, each fault is named; nothing is written.
 sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@" 2>&1; }
 sql a.db "CREATE VIRTUAL TABLE t USING lsm(a INTEGER PRIMARY KEY, b); CREATE VIRTUAL TABLE u USING lsm; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO t SELECT i, 'row ' || i FROM n; INSERT INTO u SELECT * FROM t; INSERT INTO t(t) VALUES('flush'); INSERT INTO u VALUES(0, 'in the log')"
@@ -33,6 +34,8 @@ copy; damage b.db-lsm/MANIFEST-* 120; try
 copy; damage b.db-lsm/CURRENT 3; try
 echo "== what is not a store's, and what nothing needs any more"
 copy; echo >b.db-lsm/stranger; cp "$(table)" b.db-lsm/999999.ldb; sql b.db "SELECT lsm_check()"; ls b.db-lsm | grep -c -e stranger -e 999999
+echo "== files of terabytes without a block: nobody reads them"
+for f in MANIFEST log ldb; do copy; truncate -s 1T "$(ls b.db-lsm/*$f* | head -1)"; timeout 20 sqlite3 -batch b.db -cmd ".load $LSM" "SELECT count(*) FROM t" 2>&1 | plainly; done
 echo "== a table whose rows are nowhere"
 copy; sqlite3 b.db "UPDATE u_lsm SET uuid = x'00112233445566778899aabbccddeeff'"; sql b.db "SELECT lsm_check()"
 echo "== the directory is gone, or foreign"

@@ -1,3 +1,4 @@
+# Shows D-02, D-03, D-06.
 # A database and its directory belong together: what is missing or foreign is named.
 sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@"; }
 make() { sql "$1" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); CREATE TABLE p(a); INSERT INTO p VALUES('plain'); INSERT INTO t VALUES(1, '$1')"; }

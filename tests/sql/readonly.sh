@@ -1,3 +1,4 @@
+# Shows I-16.
 # Databases that may not be written.
 sqlite3 -batch a.db -cmd ".load $LSM" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); INSERT INTO t VALUES(1, 1)"
 echo "opened read-only:"

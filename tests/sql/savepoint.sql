@@ -1,3 +1,4 @@
+-- Shows H-12, S-03, S-04, S-06.
 -- The savepoint traps of commit.md: which rows survive.
 CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b);
 CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY, b);

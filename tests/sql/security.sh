@@ -1,3 +1,4 @@
+# Shows H-16.
 # What somebody else may have put beside a database, or into it, is refused; nothing of his is read, written or run.
 sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@" 2>&1; }
 sql a.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); INSERT INTO t VALUES(1, 'one'); INSERT INTO t(t) VALUES('flush'); INSERT INTO t VALUES(2, 'two')"

@@ -1,3 +1,4 @@
+# Shows H-19.
 # Shadow objects that someone changed are refused, and their SQL does not run.
 sql() { local db=$1; shift; sqlite3 -batch "$db" "$@"; }
 lsm() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@"; }

@@ -1,3 +1,4 @@
+# Shows D-04, D-05, D-18.
 # The explicit ways out: what is wrong is named, what each gives up is said, nothing happens by itself.
 sql() { local db=$1; shift; sqlite3 -batch "$db" -cmd ".load $LSM" "$@" 2>&1; }
 copy() { rm -rf $2.db $2.db-lsm; cp $1.db $2.db; cp -r $1.db-lsm $2.db-lsm; }

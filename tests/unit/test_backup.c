@@ -383,3 +383,45 @@ TEST(backup_of_a_store_in_memory_is_on_disk)
     store_close(&copy);
     disk_end();
 }
+
+static struct store *flushed_meanwhile;
+
+static int reserve(struct lsm_file *file, uint64_t size)
+{
+    return disk.real.file_truncate(file, size);
+}
+
+/* Between the look at a log's size and its bytes a flush begins the next one. */
+static int read_late(struct lsm_file *file, void *data, size_t size, uint64_t off, size_t *got)
+{
+    struct store *s = flushed_meanwhile;
+
+    if (s && strstr(disk_open_name(file), ".log")) {
+        flushed_meanwhile = NULL;
+        CHECK_OK(lsm_db_flush(s->db));
+    }
+    return disk.real.file_read(file, data, size, off, got);
+}
+
+TEST(backup_reads_a_log_whose_reserved_room_a_flush_would_give_back)
+{
+    struct store s, copy;
+
+    disk_and_host_begin();
+    disk.os->file_allocate = reserve;
+    disk.os->file_read = read_late;
+    if (!store_open_as(&s, "a", true))
+        return;
+    put_many(&s, 0, 10);
+    put_many(&s, 10, 20);
+    CHECK(s.db->log.reserved > s.db->log.size);
+    flushed_meanwhile = &s;
+    CHECK_OK(lsm_db_backup(s.db, "b", NULL));
+    CHECK(!flushed_meanwhile);
+    store_close(&s);
+    if (store_open_as(&copy, "b", true)) {
+        CHECK_INT(count_at(&copy, NULL), 20);
+        store_close(&copy);
+    }
+    disk_end();
+}

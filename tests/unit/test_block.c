@@ -502,6 +502,7 @@ static void two_rows_as(struct hand *h, uint16_t flags, const char *a, const cha
     hand_row(h, b, tag, "v2");
 }
 
+/* H-08 */
 TEST(block_rows_out_of_order_are_corrupt)
 {
     const uint64_t put1 = lsm_tag(1, LSM_KIND_PUT), put2 = lsm_tag(2, LSM_KIND_PUT);
@@ -555,6 +556,7 @@ TEST(block_kinds_that_no_table_has_are_corrupt)
     }
 }
 
+/* H-06 */
 TEST(block_header_that_lies_is_corrupt)
 {
     const uint64_t put = lsm_tag(1, LSM_KIND_PUT);
@@ -787,7 +789,7 @@ TEST(block_rows_of_one_size_must_fill_it)
     }
 }
 
-/* Prefix and suffix are fine alone and too long together. */
+/* H-05: Prefix and suffix are fine alone and too long together. */
 TEST(block_key_over_the_limit_is_corrupt)
 {
     size_t prefix = 65000;

@@ -243,6 +243,28 @@ TEST(cache_on_probation_a_block_missed_twice_stays)
     place_close(&p);
 }
 
+/* Sources of a merge: each pins a block that nobody else wants. What they do not pin goes. */
+TEST(cache_pinned_cold_blocks_do_not_keep_others_from_going)
+{
+    struct lsm_cache_entry *pins[40];
+    struct place p;
+
+    place_open(&p, 100);
+    for (uint64_t i = 0; i < 100; i++)
+        add(&p, 1, i, LSM_CACHE_WARM);
+    for (uint64_t i = 0; i < 40; i++)
+        pins[i] = insert(&p, 2, i, LSM_CACHE_COLD);
+    for (uint64_t i = 0; i < 1000; i++) {
+        add(&p, 3, i, i % 2 ? LSM_CACHE_COLD : LSM_CACHE_PROBATION);
+        CHECK(stats_of(&p).used_bytes <= 100 * p.entry_bytes);
+    }
+    for (uint64_t i = 0; i < 40; i++) {
+        CHECK(has(&p, 2, i));
+        lsm_cache_unpin(p.cache, pins[i]);
+    }
+    place_close(&p);
+}
+
 /* More than the missed places that are remembered, less than the cache holds. */
 TEST(cache_on_probation_a_large_set_read_round_and_round_gets_in)
 {

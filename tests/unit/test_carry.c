@@ -269,6 +269,38 @@ TEST(R7a_a_record_and_all_of_them_have_bounds)
     disk_end();
 }
 
+/* What the next writer removes as nobody's would be the record's. */
+TEST(R7a_no_record_is_carried_that_adopts_tables)
+{
+    static char large[4000];
+    struct store s, again;
+    struct lsm_token token;
+    struct lsm_txn *txn;
+    struct lsm_redo redo;
+    char key[16];
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    txn = begin(&s, &no_token);
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "%06d", i);
+        CHECK_OK(lsm_txn_put(txn, s.tree, text(key), (struct lsm_slice){ (uint8_t *)large, sizeof large }));
+    }
+    CHECK(disk_count("a", ".ldb") > 0);
+    CHECK_OK(prepare_carried(txn, 1 << 20, &token));
+    lsm_txn_redo(txn, &redo);
+    CHECK_INT(redo.bytes.size, 0);
+    disk_power_cut("a", "b");
+    lsm_txn_commit(txn, false);
+    store_close(&s);
+    if (store_open_at(&again, "b", &token)) {
+        CHECK_INT(count_at(&again, NULL), 200);
+        store_close(&again);
+    }
+    disk_end();
+}
+
 TEST(R7a_what_was_read_at_open_counts_as_unsynced)
 {
     static struct area area;
@@ -686,6 +718,74 @@ TEST(R15_a_store_of_an_earlier_moment_is_not_made_newer_from_rows)
     disk_end();
 }
 
+/* D-08, D-18: the directory was copied, then a solo came, then the database was copied. A power cut cannot leave that:
+   nothing is carried behind a solo that is not on disk. */
+TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    k2 = carried(&s, k1, "k2", &area);
+    disk_kill("a", "copied");
+    solo(&s, k2, "solo", true);
+    k3 = carried(&s, k2, "k3", &area);
+    disk_power_cut("a", "cut");
+    solo(&s, k3, "another", true);
+    disk_kill("a", "killed");
+    store_close(&s);
+
+    if (!store_open(&again, "copied"))
+        return;
+    CHECK_RC(lsm_db_redo(again.db, &k3, area_slice(&area)), LSM_STALE);
+    CHECK_RC(lsm_db_publish(again.db, &k3), LSM_STALE);
+    CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&area)));
+    store_close(&again);
+
+    if (!open_with(&again, "cut", &k3, &area))
+        return;
+    CHECK(has(&again, "solo") && has(&again, "k3") && !has(&again, "another"));
+    store_close(&again);
+    /* A reader of an older state came first: the solo is published already when the row is looked for. */
+    if (!store_open_at(&again, "cut", &k2))
+        return;
+    CHECK(has(&again, "solo") && !has(&again, "k3"));
+    CHECK_OK(lsm_db_redo(again.db, &k3, area_slice(&area)));
+    CHECK_OK(lsm_db_publish(again.db, &k3));
+    CHECK(has(&again, "k3"));
+    store_close(&again);
+    disk_end();
+}
+
+/* The solo that the row speaks of is in tables, and its log is gone. */
+TEST(R15_a_solo_in_tables_is_not_missed)
+{
+    static struct area area;
+    struct store s, again;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    solo(&s, k1, "solo", true);
+    CHECK_OK(lsm_db_flush(s.db));
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    if (open_with(&again, "b", &k2, &area)) {
+        CHECK(has(&again, "k1") && has(&again, "solo") && has(&again, "k2"));
+        store_close(&again);
+    }
+    disk_end();
+}
+
 TEST(R15_another_stores_row_is_not_taken)
 {
     static struct area mine, foreign;
@@ -714,6 +814,46 @@ TEST(R15_another_stores_row_is_not_taken)
 }
 
 /* ---- the flag ---- */
+
+TEST(repair_takes_what_only_the_host_carries)
+{
+    static struct area area;
+    struct lsm_repair_info info;
+    struct lsm_options o;
+    struct lsm_repair how = { 0 };
+    struct store s;
+    struct lsm_token k1, k2, k3;
+
+    disk_and_host_begin();
+    area.size = 0;
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    solo(&s, k1, "solo", true);
+    k2 = carried(&s, k1, "k2", &area);
+    k3 = carried(&s, k2, "k3", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    lsm_options_init(&o);
+    o.os = disk.os;
+    how.token = &k3;
+    how.redo = area_slice(&area);
+    CHECK_OK(lsm_db_repair("b", "c", &o, &how, &info));
+    CHECK_INT(info.records_undecided, 0);
+    if (store_open_at(&s, "c", &k3)) {
+        CHECK(has(&s, "k1") && has(&s, "solo") && has(&s, "k2") && has(&s, "k3"));
+        CHECK_INT(count_at(&s, NULL), 4);
+        store_close(&s);
+    }
+    /* The host's commit of the last one is lost. */
+    how.token = &k2;
+    CHECK_OK(lsm_db_repair("b", "d", &o, &how, &info));
+    if (store_open_at(&s, "d", &k2)) {
+        CHECK(has(&s, "k2") && !has(&s, "k3"));
+        store_close(&s);
+    }
+    disk_end();
+}
 
 static bool is_refused_alone(const char *path)
 {

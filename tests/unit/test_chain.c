@@ -10,6 +10,7 @@ static struct lsm_token hook_token, hook_older;
 
 /* ---- R11: logs ---- */
 
+/* C-05 */
 TEST(R11_no_hole_behind_a_failed_sync)
 {
     struct store s, again;
@@ -152,6 +153,7 @@ TEST(R11_a_rotation_that_failed_leaves_no_false_hole)
 
 /* ---- R10, R12, R13: what a token proves ---- */
 
+/* C-16 */
 TEST(R10_a_rolled_back_joint_can_still_be_committed)
 {
     struct store s, again;
@@ -187,6 +189,7 @@ TEST(R10_a_rolled_back_joint_can_still_be_committed)
     disk_end();
 }
 
+/* C-20 */
 TEST(R12_an_abandoned_prepare_is_not_on_the_chain_though_its_number_is_smaller)
 {
     struct store s, again;
@@ -647,6 +650,7 @@ TEST(R17_a_flush_that_fails_anywhere_changes_nothing_and_can_be_tried_again)
 
 /* ---- R20: the horizon ---- */
 
+/* G-01 */
 TEST(R20_a_reader_whose_history_is_gone_is_told_so_and_one_that_holds_it_reads_on)
 {
     struct store s;

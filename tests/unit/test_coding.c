@@ -116,6 +116,7 @@ TEST(coding_reader_latches_bad_at_the_first_read_past_the_end)
     CHECK_INT(lsm_read_bytes(&r).size, 0);
 }
 
+/* H-02 */
 TEST(coding_reader_refuses_sizes_beyond_what_is_left)
 {
     static const uint8_t sizes[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 'x' };

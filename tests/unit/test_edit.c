@@ -226,6 +226,7 @@ TEST(edit_of_a_newer_version_is_named_so_and_optional_fields_are_skipped)
     end(&e, &bytes);
 }
 
+/* H-09 */
 TEST(edit_field_that_is_not_used_up_twice_there_or_out_of_range_is_corrupt)
 {
     struct lsm_edit e;

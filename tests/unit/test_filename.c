@@ -43,6 +43,7 @@ TEST(filename_reads_back_what_it_writes)
     }
 }
 
+/* H-10 */
 TEST(filename_leaves_strangers_alone)
 {
     static const char *const strangers[] = {

@@ -100,6 +100,7 @@ TEST(frame_file_reads_back_as_written)
     fault_end();
 }
 
+/* T-01 */
 TEST(frame_file_cut_at_every_byte_gives_the_frames_before_the_cut)
 {
     static struct image im;
@@ -184,6 +185,7 @@ TEST(frame_that_was_never_synced_may_be_missing_before_whole_ones)
     fault_end();
 }
 
+/* T-04 */
 TEST(frame_zero_tail_is_the_end_and_not_torn)
 {
     static const size_t tails[] = { 1, 7, 8, 9, 23, 24, 25, 511, 4096, 300000, 1 << 20 };
@@ -211,6 +213,7 @@ TEST(frame_zero_tail_is_the_end_and_not_torn)
     free(bytes);
 }
 
+/* T-03 */
 TEST(frame_leftovers_of_a_recycled_file_are_neither_frames_nor_proof_of_damage)
 {
     static uint8_t bytes[SIZE_MAX_];
@@ -278,6 +281,7 @@ TEST(frame_head_in_another_place_proves_no_damage)
     fault_end();
 }
 
+/* T-08 */
 TEST(frame_file_that_shrinks_while_it_is_read_is_corrupt_not_ended)
 {
     static struct image im;
@@ -441,6 +445,7 @@ TEST(frame_header_says_newer_only_when_it_is_whole)
     CHECK_RC(lsm_frame_header_check(header, "OTHERMA", 5, false, "f"), LSM_CORRUPT);
 }
 
+/* T-02 */
 TEST(frame_random_damage_never_invents_a_frame)
 {
     static uint8_t bytes[SIZE_MAX_];

@@ -111,6 +111,7 @@ TEST(log_large_record_leaves_no_memory_behind)
     free(big);
 }
 
+/* I-05 */
 TEST(log_failed_append_takes_no_more_and_its_remains_are_no_record)
 {
     struct lsm_log_end end, prev;
@@ -226,6 +227,7 @@ TEST(log_creation_that_fails_leaves_no_file)
     fault_end();
 }
 
+/* T-05 */
 TEST(log_hole_of_any_form_is_corrupt)
 {
     static uint8_t bytes[4096];
@@ -332,6 +334,7 @@ TEST(log_cut_takes_records_back_and_what_is_appended_then_is_good)
     fault_end();
 }
 
+/* B-03 */
 TEST(log_flip_of_any_bit_before_the_last_sync_is_corrupt)
 {
     static uint8_t bytes[4096], damaged[4096];
@@ -364,6 +367,7 @@ TEST(log_flip_of_any_bit_before_the_last_sync_is_corrupt)
     fault_end();
 }
 
+/* I-09 */
 TEST(log_read_error_and_no_memory_are_never_taken_for_the_end)
 {
     static const unsigned kinds[] = { FAULT_OPEN, FAULT_READ | FAULT_INFO, FAULT_MEMORY };

@@ -99,6 +99,7 @@ TEST(manifest_gives_back_the_snapshot_and_all_edits)
     fault_end();
 }
 
+/* C-08 */
 TEST(manifest_creation_syncs_each_thing_before_the_next_depends_on_it)
 {
     struct lsm_manifest m = { 0 };
@@ -194,6 +195,7 @@ TEST(manifest_creation_that_failed_before_the_rename_leaves_no_file)
     fault_end();
 }
 
+/* I-06 */
 TEST(manifest_append_that_fails_latches_and_a_new_one_leads_on)
 {
     static const unsigned kinds[] = { FAULT_WRITE, FAULT_SYNC };
@@ -233,6 +235,7 @@ static size_t make_image(uint8_t *bytes, size_t size, size_t ends[4])
     return fault_get_file("MANIFEST-000001", bytes, size);
 }
 
+/* C-07 */
 TEST(manifest_cut_at_every_byte_is_a_torn_tail_but_never_half_an_edit_and_needs_its_snapshot)
 {
     static const char *const prefix[] = { "10", "10 11", "10 11 12", "10 11 12 13" };
@@ -260,6 +263,7 @@ TEST(manifest_cut_at_every_byte_is_a_torn_tail_but_never_half_an_edit_and_needs_
     fault_end();
 }
 
+/* B-02 */
 TEST(manifest_flip_of_any_bit_but_in_the_last_edit_is_corrupt)
 {
     static uint8_t bytes[4096], damaged[4096];
@@ -277,6 +281,7 @@ TEST(manifest_flip_of_any_bit_but_in_the_last_edit_is_corrupt)
     fault_end();
 }
 
+/* C-10, B-05 */
 TEST(current_cut_at_every_byte_or_any_bit_flipped_is_replaced_by_the_only_manifest)
 {
     uint8_t bytes[64], good[64], healed[64];
@@ -491,6 +496,7 @@ TEST(manifest_without_memory_is_as_it_was)
     fault_end();
 }
 
+/* G-08 */
 TEST(manifest_is_long_after_a_mebibyte_and_twice_its_snapshot)
 {
     struct lsm_manifest m = { .snapshot_size = 1000, .size = 1000 + (1 << 20) };

@@ -76,6 +76,7 @@ static void write_during_flush(const char *name)
     disk_power_cut("a", "b");
 }
 
+/* C-06 */
 TEST(the_name_of_the_next_log_is_on_disk_before_a_record_in_it_counts)
 {
     struct store s;

@@ -203,6 +203,7 @@ TEST(os_posix_create_is_exclusive_and_has_its_mode_whatever_the_umask)
     place_close(&p);
 }
 
+/* T-10 */
 TEST(os_posix_opens_plain_files_only_and_never_hangs)
 {
     static const int how[] = { LSM_OPEN_READ, LSM_OPEN_WRITE,
@@ -446,6 +447,65 @@ static int write_past_limit(void *ctx)
     return 0;
 }
 
+/* The C library's, as this program's own: short counts and signals. */
+static struct {
+    int every;          /* a call in so many is interrupted; 0: none */
+    int calls;
+    size_t most;        /* bytes at once; 0: all */
+} transfers;
+
+static bool is_interrupted(void)
+{
+    return transfers.every && ++transfers.calls % transfers.every == 0;
+}
+
+static size_t shortened(size_t size)
+{
+    return transfers.most && size > transfers.most ? transfers.most : size;
+}
+
+ssize_t pread(int fd, void *data, size_t size, off_t off)
+{
+    if (is_interrupted())
+        return errno = EINTR, -1;
+    return (ssize_t)syscall(SYS_pread64, fd, data, shortened(size), off);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t off)
+{
+    if (is_interrupted())
+        return errno = EINTR, -1;
+    return (ssize_t)syscall(SYS_pwrite64, fd, data, shortened(size), off);
+}
+
+TEST(os_posix_reads_and_writes_go_on_after_short_counts_and_signals__T_07_T_08_T_09)
+{
+    static uint8_t data[10000], back[10000];
+    static const size_t mosts[] = { 1, 3, 511, 4096 };
+    struct place p;
+    struct lsm_file *file;
+    size_t got;
+
+    place_open(&p);
+    file = create(&p, "a");
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 256);
+    for (size_t m = 0; m < sizeof mosts / sizeof mosts[0]; m++) {
+        transfers.every = 3;
+        transfers.most = mosts[m];
+        CHECK_INT(p.os->file_write(file, data, sizeof data, 5), 0);
+        memset(back, 0, sizeof back);
+        CHECK_INT(p.os->file_read(file, back, sizeof back, 5, &got), 0);
+        CHECK_INT(got, sizeof data);
+        CHECK_MEM(back, data, sizeof data);
+        CHECK_INT(p.os->file_read(file, back, sizeof back, 105, &got), 0);
+        CHECK_INT(got, sizeof data - 100);      /* the end of the file, and no zeros */
+    }
+    memset(&transfers, 0, sizeof transfers);
+    p.os->file_close(file);
+    place_close(&p);
+}
+
 /* The C library's, as this program's own: T-09 (interrupted) and T-12 (failed: never tried again). */
 static struct {
     int file_calls, dir_calls, interrupted, error;
@@ -532,6 +592,7 @@ static int open_without_std(void *ctx)
     return 0;
 }
 
+/* P-09 */
 TEST(os_posix_takes_no_descriptor_below_three)
 {
     struct place p;

@@ -187,3 +187,66 @@ TEST(a_log_whose_rows_are_in_tables_is_never_synced)
     store_close(&s);
     disk_end();
 }
+
+static struct store *in_flush;
+
+static void fail_the_manifest(const char *name)
+{
+    if (!strstr(name, "MANIFEST"))
+        return;
+    disk.hook = NULL;
+    disk_fail(DISK_SYNC, 1, false, "MANIFEST");
+}
+
+static void fail_a_sync(void)
+{
+    put(in_flush, "2", true);
+    disk_fail(DISK_SYNC, 1, false, ".log");
+    CHECK_RC(lsm_db_put(in_flush->db, in_flush->tree, text("no"), text("value"), true), LSM_FSYNC);
+    disk_heal();
+}
+
+/* While a flush writes its tables a sync of the log fails, and writing goes on in a fresh one. */
+static void begin_a_fresh_log(const char *name)
+{
+    if (!strstr(name, ".ldb"))
+        return;
+    disk.hook = NULL;
+    fail_a_sync();
+    put(in_flush, "3", true);
+}
+
+/* The same, but the fresh one cannot be named: it stays, and nothing is written to it. */
+static void leave_a_fresh_log(const char *name)
+{
+    if (!strstr(name, ".ldb"))
+        return;
+    disk.hook = fail_the_manifest;
+    fail_a_sync();
+}
+
+TEST(a_flush_does_not_name_a_log_that_is_older_than_a_fresh_one)
+{
+    for (int way = 0; way < 2; way++) {
+        struct store s;
+
+        disk_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        put(&s, "1", true);
+        in_flush = &s;
+        disk.hook = way ? leave_a_fresh_log : begin_a_fresh_log;
+        CHECK_OK(lsm_db_flush(s.db));
+        CHECK(!disk.hook);
+        put(&s, "3", true);
+        put(&s, "4", true);
+        disk_kill("a", "b");
+        CHECK_INT(count_in("b"), 4);
+        disk_power_cut("a", "c");
+        CHECK_INT(count_in("c"), 4);
+        CHECK_INT(count_at(&s, NULL), 4);
+        store_close(&s);
+        CHECK_INT(count_in("a"), 4);
+        disk_end();
+    }
+}

@@ -596,7 +596,7 @@ TEST(repair_that_fails_leaves_nothing)
     }
 }
 
-/* Whatever is damaged: no crash, and every row is one that was written. */
+/* B-14: Whatever is damaged: no crash, and every row is one that was written. */
 TEST(repair_of_random_damage_invents_nothing)
 {
     int rounds = test_long() ? 600 : 60;

@@ -133,6 +133,7 @@ TEST(seal_every_bit_flip_and_every_cut_is_detected)
     tear_down(&b);
 }
 
+/* B-11 */
 TEST(seal_in_the_wrong_place_file_or_store_is_corrupt)
 {
     uint64_t place = lsm_seal_seed(uuid, 14) + 4096;
@@ -201,6 +202,7 @@ TEST(unseal_refuses_right_sums_over_wrong_fields)
     tear_down(&b);
 }
 
+/* H-04 */
 TEST(unseal_allocates_nothing_for_a_bomb)
 {
     static const uint32_t claims[] = { 100 * LSM_BLOCK_RATIO_MAX + LSM_BLOCK_RATIO_MAX, 1u << 30,

@@ -350,6 +350,7 @@ static void break_rule(int without, const char *expected)
     CHECK(sim_free(sim));
 }
 
+/* C-09 */
 TEST(the_ordering_rules_see_each_wrong_step)
 {
     break_rule(NOTHING, NULL);

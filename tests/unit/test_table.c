@@ -770,6 +770,7 @@ static void small_rows(struct rows *r)
     rows_sort(r);
 }
 
+/* B-01 */
 TEST(table_every_flipped_byte_is_detected_or_harmless_and_check_finds_all)
 {
     static const uint8_t flips[] = { 0x01, 0x80, 0xff };
@@ -815,6 +816,7 @@ TEST(table_every_flipped_byte_is_detected_or_harmless_and_check_finds_all)
     store_close(&s);
 }
 
+/* B-10 */
 TEST(table_of_any_other_length_is_corrupt)
 {
     struct lsm_table_meta meta, claimed;
@@ -871,6 +873,7 @@ TEST(table_that_shrinks_while_it_is_open_is_corrupt)
     store_close(&s);
 }
 
+/* B-09 */
 TEST(table_of_another_place_is_corrupt_and_named)
 {
     struct lsm_table_meta meta, meta6, wrong;
@@ -1009,6 +1012,7 @@ TEST(table_of_a_newer_format_is_refused_as_such)
     store_close(&s);
 }
 
+/* H-03, H-07 */
 TEST(table_footer_with_hostile_sizes_allocates_nothing_for_them)
 {
     static const uint64_t hostile[] = { 0, 1, 7, 8, 55, 56, 57, 0x7fffffff, 0xffffffff,
@@ -1299,6 +1303,7 @@ TEST(tables_keeps_open_max_files_and_closes_the_least_recently_used)
     store_close(&s);
 }
 
+/* I-12 */
 TEST(tables_without_descriptors_closes_others_and_tries_again)
 {
     struct lsm_table_meta meta[40];
@@ -1503,6 +1508,7 @@ TEST(table_writer_refuses_rows_out_of_order)
     store_close(&s);
 }
 
+/* I-10 */
 TEST(table_read_errors_are_reported_and_not_cached)
 {
     struct lsm_table_meta meta;

@@ -77,6 +77,7 @@ static void *write_fast(void *arg)
     return NULL;
 }
 
+/* G-05 */
 TEST(throttle_writers_pay_in_small_coins_and_are_told_when_it_is_over)
 {
     struct lsm_options o;

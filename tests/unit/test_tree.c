@@ -182,6 +182,7 @@ TEST(tree_without_its_comparator_is_an_error_that_names_it_and_changes_nothing)
     disk_end();
 }
 
+/* H-15 */
 TEST(tree_opened_with_another_comparator_is_an_error_that_names_both)
 {
     struct lsm_tree_options t;

@@ -107,6 +107,7 @@ TEST(R3_begin_waits_for_the_callback_of_the_previous_solo)
     disk_end();
 }
 
+/* C-17 */
 TEST(R3_begin_publishes_what_its_token_proves)
 {
     struct store s;
@@ -255,6 +256,7 @@ TEST(R6_a_sync_of_the_host_that_failed_is_never_tried_again)
 
 /* ---- R7, R8 ---- */
 
+/* C-21 */
 TEST(R7_a_second_prepare_supersedes_the_first)
 {
     struct store s, again;
@@ -470,6 +472,7 @@ TEST(R9_a_vetoed_solo_never_comes_back)
     disk_end();
 }
 
+/* I-07 */
 TEST(R9_a_solo_whose_sync_failed_never_comes_back)
 {
     struct store s;
@@ -937,7 +940,7 @@ TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
     disk_end();
 }
 
-/* Publishing cannot fail, also where the rows find no room. */
+/* M-02: Publishing cannot fail, also where the rows find no room. */
 TEST(txn_commit_without_memory_publishes_all_the_same)
 {
     int burnt = 0;

@@ -315,6 +315,7 @@ TEST(value_log_below_half_is_rewritten_without_touching_the_tables)
     disk_end();
 }
 
+/* C-26, G-02 */
 TEST(value_readers_keep_the_old_file_until_they_are_gone)
 {
     struct store s;
@@ -439,6 +440,7 @@ static void damage(const char *path, bool cut)
     disk.os->dir_close(dir);
 }
 
+/* B-04 */
 TEST(value_damaged_is_corrupt_for_its_row_and_the_others_are_read)
 {
     for (int cut = 0; cut < 2; cut++) {
@@ -507,6 +509,7 @@ static void crash_hook(const char *name)
     disk.hook = hook;
 }
 
+/* C-24 */
 TEST(value_nothing_committed_is_lost_in_a_crash_at_any_sync)
 {
     int states = 0;
@@ -547,6 +550,7 @@ TEST(value_nothing_committed_is_lost_in_a_crash_at_any_sync)
     CHECK(states >= 10);
 }
 
+/* C-25 */
 TEST(value_a_call_that_fails_loses_nothing_and_leaves_no_stray_log)
 {
     for (int at = 1, failed = true; failed; at++) {

@@ -70,6 +70,7 @@ static void *insert_and_read(void *pointer)
     return NULL;
 }
 
+/* P-12 */
 TEST(vtab_conn_many_connections_lose_nothing_and_see_whole_transactions)
 {
     char path[200];

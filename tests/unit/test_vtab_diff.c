@@ -552,7 +552,9 @@ static int step_count(void)
         compare(&kinds[index], step_count(), journal);          \
     }
 
+/* S-02 */
 DIFF(vtab_diff_untyped_key_answers_as_a_plain_table, 0, "WAL")
+/* S-14 */
 DIFF(vtab_diff_composite_desc_key_answers_as_a_plain_table, 1, "WAL")
 DIFF(vtab_diff_nocase_key_answers_as_a_plain_table, 2, "DELETE")
 DIFF(vtab_diff_mixed_key_answers_as_a_plain_table, 3, "PERSIST")

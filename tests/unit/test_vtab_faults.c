@@ -370,11 +370,13 @@ TEST(M_01_allocations_that_fail_for_ever_leave_all_or_nothing)
     sweep("WAL", FAULT_MEMORY, true, test_long() ? 1 : 307);
 }
 
+/* I-18 */
 TEST(an_interrupt_at_each_step_leaves_all_or_nothing)
 {
     sweep("WAL", FAULT_PROGRESS, false, test_long() ? 1 : 101);
 }
 
+/* S-12 */
 TEST(an_authorizer_that_denies_each_action_in_turn_leaves_all_or_nothing)
 {
     sweep("DELETE", FAULT_AUTHORIZER, false, test_long() ? 1 : 17);

@@ -697,6 +697,7 @@ TEST(key_one_value_has_one_encoding)
     }
 }
 
+/* H-05 */
 TEST(key_over_the_limit_is_toobig_and_a_bound_over_it_still_divides)
 {
     static char big[70000];

@@ -329,6 +329,7 @@ static void measure_all(struct work *works, size_t count)
         measure(&works[i]);
 }
 
+/* H-18 */
 TEST(memory_stays_within_the_budget_and_16_mib)
 {
     struct work works[] = {

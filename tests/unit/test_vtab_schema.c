@@ -368,6 +368,7 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
     check_refused(ARGS("a PRIMARY KEY", "b", "\"B\" INT"), "lsm: two columns are named \"B\"");
 }
 
+/* H-11 */
 TEST(schema_limits_are_kept_in_time)
 {
     static char long_arg[LSM_VTAB_ARG_SIZE_MAX + 2];

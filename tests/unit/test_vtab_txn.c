@@ -213,6 +213,7 @@ TEST(vtab_txn_an_empty_transaction_writes_no_token)
     close_db(db);
 }
 
+/* S-11 */
 TEST(vtab_txn_changes_and_last_insert_rowid_are_the_users)
 {
     sqlite3 *db = open_with_t("DELETE");
@@ -254,6 +255,7 @@ static void check_veto(const char *journal)
     close_db(db);
 }
 
+/* S-16 */
 TEST(vtab_txn_a_commit_hooks_veto_leaves_nothing_in_wal_mode)
 {
     check_veto("WAL");
@@ -413,6 +415,7 @@ TEST(vtab_txn_own_writes_do_not_make_an_open_cursor_stale)
     close_db(db);
 }
 
+/* S-09 */
 TEST(vtab_txn_a_cursor_survives_rollback)
 {
     sqlite3 *db = open_with_t("WAL");
@@ -433,6 +436,7 @@ TEST(vtab_txn_a_cursor_survives_rollback)
     close_db(db);
 }
 
+/* P-17 */
 TEST(vtab_txn_p17_read_uncommitted_is_refused)
 {
     sqlite3 *db = open_with_t("WAL");
@@ -449,6 +453,7 @@ TEST(vtab_txn_p17_read_uncommitted_is_refused)
 
 /* ---- life of connections -------------------------------------------------------------------- */
 
+/* P-11 */
 TEST(vtab_txn_close_in_a_transaction_and_with_an_open_statement)
 {
     sqlite3 *db = open_with_t("WAL");
@@ -471,6 +476,7 @@ TEST(vtab_txn_close_in_a_transaction_and_with_an_open_statement)
     close_db(db);
 }
 
+/* D-11 */
 TEST(vtab_txn_a_moved_database_file_is_refused)
 {
     sqlite3 *db = open_with_t("DELETE");
@@ -510,6 +516,7 @@ static int tree_count(void)
     return count;
 }
 
+/* C-28 */
 TEST(vtab_txn_trees_of_dropped_tables_are_swept)
 {
     sqlite3 *db = open_with_t("WAL");
@@ -694,6 +701,7 @@ TEST(vtab_txn_without_the_stand_in_such_a_drop_is_refused)
 
 /* ---- tables made in the transaction ------------------------------------------------------------- */
 
+/* C-27 */
 TEST(vtab_txn_a_first_table_rolled_back_can_be_made_again)
 {
     sqlite3 *db = open_db("test.db");
@@ -764,6 +772,7 @@ TEST(vtab_txn_a_second_writer_waits_for_the_first_ones_locks_only)
     close_db(other);
 }
 
+/* D-13 */
 TEST(vtab_txn_one_file_attached_twice_is_one_store)
 {
     sqlite3 *db = open_with_t("WAL");
