@@ -173,11 +173,6 @@ mutant directory_sync_of_a_creation_that_failed lsm/db/db.c 'unit/test_order' <<
 ====
     os->file_remove(dir, "CURRENT");
 X
-mutant sync_of_a_value_log lsm/store/vlog_writer.c 'unit/test_vlog unit/test_value sim/crash_engine' <<'X'
-    int error = w->os->file_sync(w->file), rc;
-====
-    int error = 0, rc;
-X
 mutant directory_sync_of_a_rewritten_value_log lsm/db/reclaim.c 'unit/test_value sim/crash_engine' <<'X'
     int error = db->os->dir_sync(db->dir), rc;
 ====

@@ -115,16 +115,24 @@ TEST(C_05_a_log_behind_a_tail_that_was_never_synced_is_void)
 
 TEST(C_05_a_log_that_relied_on_the_one_before_shows_that_its_tail_is_missing)
 {
-    for (int way = 0; way < 2; way++) {
+    for (int way = 0; way < 4; way++) {
         uint64_t behind_1;
+        struct lsm_token token;
+        struct lsm_txn *txn;
         struct lsm_options o;
         struct lsm_db *db;
         struct store s;
 
         behind_1 = make(&s);
-        put(&s, "4", true);             /* a sync of one is a sync of both */
+        if (way < 2) {
+            put(&s, "4", true);         /* a sync of one is a sync of both */
+        } else {
+            txn = begin_put(&s, NULL, "4");
+            CHECK_OK(prepare_solo(txn, true, &token));
+            lsm_txn_commit(txn, false);
+        }
         CHECK(!s.db->has_log_before);
-        if (way == 1)
+        if (way % 2)
             put(&s, "5", false);
         disk_power_cut("a", "b");
         CHECK_INT(count_in("b"), 4);
@@ -148,6 +156,21 @@ TEST(C_05_what_a_close_or_a_sync_covers_is_on_disk_in_both_logs)
     store_close(&s);
     disk_power_cut("a", "b");
     CHECK_INT(count_in("b"), 3);
+    disk_end();
+}
+
+TEST(C_05_a_third_log_begins_when_the_first_is_on_disk)
+{
+    struct store s;
+
+    make(&s);
+    disk_fail(DISK_CREATE, 1, true, ".ldb");
+    CHECK(lsm_db_flush(s.db) != LSM_OK);
+    disk_heal();
+    put(&s, "4", false);
+    disk_power_cut("a", "b");
+    CHECK_INT(count_in("b"), 3);
+    store_close(&s);
     disk_end();
 }
 
