@@ -44,6 +44,7 @@ struct lsm_repair_tree *lsm_repair_tree_of(struct lsm_repair_state *r, uint32_t 
 struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t id, struct lsm_slice name)
 {
     struct lsm_repair_tree *tree = lsm_repair_tree_of(r, id), fresh = { .id = id };
+    size_t at = r->trees.size / sizeof fresh;
     char unnamed[32];
 
     if (tree)
@@ -54,7 +55,9 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     fresh.value_log_bytes = LSM_TREE_VALUE_LOG_BYTES;
     lsm_buf_init(&fresh.name, r->os);
     lsm_buf_init(&fresh.comparator, r->os);
-    if (name.size == 0) {
+    if (name.size == 0 && r->manifest == LSM_REPAIR_WHOLE && id < r->next_tree) {
+        fresh.dropped = true;           /* or the MANIFEST would name it; logs have its rows still */
+    } else if (name.size == 0) {
         int n = snprintf(unnamed, sizeof unnamed, "tree-%u", id);
         name = lsm_slice(unnamed, (size_t)n);
         r->info->trees_unnamed++;
@@ -67,9 +70,13 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
             lsm_buf_clear(&fresh.name);
         return NULL;
     }
+    tree = (void *)r->trees.data;
+    for (; at > 0 && tree[at - 1].id > id; at--)
+        tree[at] = tree[at - 1];
+    tree[at] = fresh;
     if (r->next_tree <= id)
         r->next_tree = id + 1;
-    return lsm_repair_tree_of(r, id);
+    return &tree[at];
 }
 
 static int restore_tree(struct lsm_repair_state *r, const struct lsm_edit_tree *t)

@@ -534,6 +534,39 @@ TEST(repair_takes_what_the_host_committed_and_nothing_else)
     disk_end();
 }
 
+/* The log has its rows still; the MANIFEST was begun anew since and says nothing of it. */
+TEST(repair_leaves_a_dropped_tree_out_and_keeps_the_order_of_the_others)
+{
+    struct lsm_tree *u, *w;
+    struct store s;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true) || !CHECK_OK(lsm_tree_create(s.db, text("u"), NULL, &u)) ||
+        !CHECK_OK(lsm_tree_create(s.db, text("w"), NULL, &w)))
+        return;
+    CHECK_OK(lsm_db_put(s.db, u, text("of u"), text("v"), true));
+    CHECK_OK(lsm_db_put(s.db, w, text("of w"), text("v"), true));
+    CHECK_OK(lsm_tree_drop(s.db, u));
+    store_close(&s);
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_OK(lsm_db_put(s.db, s.tree, text("k"), text("v"), true));
+    disk_kill("a", "b");
+    store_close(&s);
+
+    CHECK_OK(repair("b", "c", NULL));
+    CHECK_INT(info.trees, 2);
+    CHECK_INT(info.trees_unnamed, 0);
+    if (store_open_as(&s, "c", true)) {
+        CHECK_INT(count_at(&s, NULL), 1);
+        CHECK_RC(lsm_tree_find(s.db, text("u"), &u), LSM_NOTFOUND);
+        CHECK_OK(lsm_tree_find(s.db, text("w"), &w));
+        CHECK_OK(lsm_db_check(s.db));
+        store_close(&s);
+    }
+    disk_end();
+}
+
 TEST(repair_refuses_what_is_no_store_is_open_or_belongs_to_another)
 {
     struct store s;
