@@ -423,8 +423,8 @@ static void flush_ends(struct flush *f, int rc)
 
 /*
  * With a host the log is synced when the next one begins, and writers wait for it: 20 ms
- * and more for 16 MiB. Most of it can go to disk before, while they go on. Only a head
- * start: its failure is told again by the sync that counts.
+ * and more for 16 MiB. Most of it can go to disk before, while they go on. A failure is one
+ * of the log, whoever is told of it first.
  */
 static void sync_ahead(struct lsm_db *db)
 {
@@ -440,7 +440,14 @@ static void sync_ahead(struct lsm_db *db)
     lsm_db_unlock(db);
     if (!number || db->os->file_open(db->dir, lsm_filename(name, LSM_FILE_LOG, number), LSM_OPEN_READ, 0, &file))
         return;
-    db->os->file_sync(file);
+    if (db->os->file_sync(file)) {
+        lsm_db_lock(db);
+        lsm_write_slot_take(db);
+        if (db->has_log && db->log.number == number)
+            db->log.failed = true;
+        lsm_write_slot_give(db);
+        lsm_db_unlock(db);
+    }
     db->os->file_close(file);
 }
 

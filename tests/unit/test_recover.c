@@ -273,3 +273,44 @@ TEST(a_flush_does_not_name_a_log_that_is_older_than_a_fresh_one)
         disk_end();
     }
 }
+
+/* ---- the head start of a log that is about to be left ---- */
+
+TEST(a_head_start_of_the_sync_that_fails_makes_a_fresh_log_of_all_that_counts)
+{
+    for (int fails = 0; fails < 2; fails++) {
+        static char big[2000];
+        uint64_t number;
+        struct store s;
+        char key[16];
+
+        disk_and_host_begin();
+        if (!store_open(&s, "a"))
+            return;
+        CHECK_OK(lsm_db_publish(s.db, &no_token));
+        for (int i = 0; i < 200; i++) {
+            struct lsm_txn *txn = begin(&s, &no_token);
+            struct lsm_token token;
+
+            snprintf(key, sizeof key, "%06d", i);
+            memset(big, 'a' + i % 26, sizeof big);
+            CHECK_OK(lsm_txn_put(txn, s.tree, text(key), (struct lsm_slice){ (uint8_t *)big, sizeof big }));
+            CHECK_OK(prepare_solo(txn, false, &token));
+            lsm_txn_commit(txn, false);
+        }
+        number = s.db->log.number;
+        if (fails)
+            disk_fail(DISK_SYNC, 1, false, ".log");
+        CHECK_OK(lsm_db_flush(s.db));
+        disk_heal();
+        CHECK_INT(s.db->log.number > number + 1, fails);
+        CHECK(!s.db->log.failed);
+        disk_power_cut("a", "b");
+        store_close(&s);
+        if (store_open_at(&s, "b", &no_token)) {
+            CHECK_INT(count_at(&s, NULL), 200);
+            store_close(&s);
+        }
+        disk_end();
+    }
+}

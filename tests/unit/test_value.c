@@ -391,7 +391,7 @@ TEST(value_tree_option_says_from_which_size_on)
     lsm_tree_options_init(&o);
     for (int i = 0; i < 3; i++) {
         o.value_log_bytes = sizes[i];
-        CHECK_OK(lsm_tree_create(s.db, lsm_slice("xyz" + i, 1), &o, &t[i]));
+        CHECK_OK(lsm_tree_create(s.db, lsm_slice(&"xyz"[i], 1), &o, &t[i]));
     }
     o.value_log_bytes = 63;
     struct lsm_tree *refused;
@@ -413,7 +413,7 @@ TEST(value_tree_option_says_from_which_size_on)
         store_close(&s);
         open_alone(&s, "s");
         for (int i = 0; i < 3; i++)
-            CHECK_OK(lsm_tree_find(s.db, lsm_slice("xyz" + i, 1), &t[i]));
+            CHECK_OK(lsm_tree_find(s.db, lsm_slice(&"xyz"[i], 1), &t[i]));
     }
     store_close(&s);
     disk_end();
