@@ -255,7 +255,6 @@ struct lsm_db {
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
     bool works_instead;         /* a writer does the work of the worker that there is not */
-    uint64_t reclaim_failed;    /* id of a value log that is damaged; under compacting */
 
     /* ---- dead mutex: innermost ---- */
     struct lsm_mutex *dead_mutex;

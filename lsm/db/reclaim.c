@@ -35,7 +35,8 @@ static const struct lsm_version_vlog *pick(struct lsm_db *db, const struct lsm_v
         const struct lsm_vlog_meta *m = &v->file->meta;
         struct lsm_tree *t;
 
-        if (!lsm_vlog_is_garbage(v) || m->id == db->reclaim_failed || m->value_bytes - v->live_bytes <= most)
+        if (!lsm_vlog_is_garbage(v) || atomic_load(&v->file->is_damaged) ||
+            m->value_bytes - v->live_bytes <= most)
             continue;
         t = lsm_tree_by_id(db, m->tree);
         if (!t || atomic_load(&t->dropped))
@@ -105,7 +106,7 @@ int lsm_reclaim_one(struct lsm_db *db)
         /* Who reads the value will be told; the rest of the store goes on. */
         lsm_db_event(db, LSM_EVENT_ERROR, "value log %llu keeps its garbage: %s",
                      (unsigned long long)v->file->meta.id, lsm_error_text());
-        db->reclaim_failed = v->file->meta.id;
+        atomic_store(&v->file->is_damaged, true);
         rc = LSM_OK;
     } else if (rc == LSM_OK) {
         rc = install(db, tree, &meta, &uncertain);

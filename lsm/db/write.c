@@ -197,6 +197,25 @@ int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
     return LSM_OK;
 }
 
+/*
+ * Is all there that this process wrote, or read at open? After a failed sync the machine may have read anew what is on
+ * disk. Without this, records that follow would be kept and those before them not.
+ */
+static int check_whole(const struct lsm_db *db, const struct lsm_log_end *end)
+{
+    char name[LSM_FILENAME_SIZE];
+    uint64_t size = db->has_log && end->number == db->log.number                 ? db->log.size
+                    : db->has_log_before && end->number == db->log_before.number ? db->log_before.size
+                    : !db->has_log && end->number == db->log_last.number         ? db->log_last.size
+                                                                                 : 0;
+
+    if (end->size >= size)
+        return LSM_OK;
+    return lsm_fail(LSM_FSYNC, "%s: %llu bytes were lost in a failed sync: nothing can be written behind them "
+                               "(open the store anew)", lsm_filename(name, LSM_FILE_LOG, end->number),
+                    (unsigned long long)(size - end->size));
+}
+
 static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_taken *taken)
 {
     struct copy c = { .db = db, .to = to, .taken = taken };
@@ -221,6 +240,8 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
             if (number >= to->number)
                 continue;
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, copy_record, &c, &end, &prev, &torn);
+            if (rc == LSM_OK)
+                rc = check_whole(db, &end);
         }
     }
     if (rc == LSM_OK)

@@ -30,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lsm/os/os.h"
@@ -486,16 +488,20 @@ static void file_unmap(struct lsm_file *file)
  * 4 KiB. What a mapping must never do is to end the
  * process itself, by SIGBUS: so the room is reserved on disk, and every page is made
  * present and writable here, where a file system that refuses says so by an error.
+ * A page that was written back asks again, and where a file is not written in place
+ * (btrfs; XFS behind a cp that shares blocks) for new room: SIGBUS on a full disk.
  * Where anything of this cannot be had, pwrite does it.
  */
 static void file_expect(struct lsm_file *file, uint64_t off, uint64_t end)
 {
+    struct statfs fs;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     void *map;
 
     file_unmap(file);
     off -= off % page;
-    if (end <= off || end - off > MAP_BYTES_MAX)
+    if (end <= off || end - off > MAP_BYTES_MAX || fstatfs(file->fd, &fs) ||
+        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
         return;
     map = mmap(NULL, (size_t)(end - off), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)off);
     if (map == MAP_FAILED)

@@ -135,6 +135,8 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
 
     if (end <= log->reserved || (!is_synced && (!log->os->file_expect || end / (log->frames + 1) >= SMALL_MEAN)))
         return;
+    if (step > LSM_FRAME_FILE_MAX - end)
+        step = LSM_FRAME_FILE_MAX - end;        /* a larger file is not read */
     if (log->os->file_allocate(log->file, end + step)) {
         log->reserved = UINT64_MAX;
         return;

@@ -35,6 +35,7 @@ struct lsm_run {
 struct lsm_vlog_file {
     struct lsm_vlog_meta meta;
     atomic_uint refs;                   /* versions that have it */
+    atomic_bool is_damaged;             /* found when it was rewritten: its garbage stays */
     struct lsm_os *os;
 };
 

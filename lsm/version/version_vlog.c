@@ -139,6 +139,7 @@ static int fill(struct lsm_version *v, const struct slots *s)
             file->meta = *slot->meta;
             file->os = v->os;
             atomic_init(&file->refs, 1);
+            atomic_init(&file->is_damaged, false);
         }
         v->vlogs[v->vlog_count++] =
             (struct lsm_version_vlog){ file, slot->live_count, slot->live_bytes };

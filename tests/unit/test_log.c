@@ -398,3 +398,35 @@ TEST(log_read_error_and_no_memory_are_never_taken_for_the_end)
     fault_disarm();
     fault_end();
 }
+
+static uint64_t room_asked_for;
+
+static int note_room(struct lsm_file *file, uint64_t size)
+{
+    (void)file;
+    room_asked_for = size;
+    return 0;
+}
+
+static int write_nothing(struct lsm_file *file, const void *data, size_t size, uint64_t off)
+{
+    (void)file, (void)data, (void)size, (void)off;
+    return 0;
+}
+
+TEST(log_reserves_no_room_beyond_the_size_that_is_read)
+{
+    struct lsm_log log;
+
+    fault_begin();
+    fault.os->file_allocate = note_room;
+    fault.os->file_write = write_nothing;
+    CHECK_OK(lsm_log_create(&log, fault.os, fault.dir, uuid, 4, NULL, 0644));
+    log.size = log.synced = LSM_FRAME_FILE_MAX - 4096;
+    log.synced_chain = log.chain;
+    CHECK_OK(append(&log, "one"));
+    CHECK(room_asked_for > log.size && room_asked_for <= LSM_FRAME_FILE_MAX);
+    log.reserved = 0;
+    lsm_log_close(&log);
+    fault_end();
+}
