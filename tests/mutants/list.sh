@@ -114,6 +114,28 @@ mutant C_05_records_tell_that_the_log_before_is_synced lsm/db/commit.c 'unit/tes
 ====
     if (0)                      /* before the records
 X
+mutant a_flush_gives_way_to_a_fresh_log lsm/db/flush_job.c 'unit/test_recover' <<'X'
+    if (db->log_fresh > f->log_number) {
+====
+    if (0) {
+X
+mutant a_fresh_log_is_whole lsm/db/write.c 'unit/test_recover' <<'X'
+    if (end->size >= size)
+        return LSM_OK;
+====
+    if (size || !size)
+        return LSM_OK;
+X
+mutant a_log_that_is_read_is_not_cut lsm/db/write.c 'unit/test_backup' <<'X'
+    is_read = db->backups != NULL;
+====
+    is_read = false;
+X
+mutant only_files_written_in_place_are_mapped lsm/os/os_posix.c 'unit/test_os_posix' <<'X'
+        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
+====
+        fs.f_type == 0)
+X
 mutant C_05_a_void_log_is_not_copied lsm/db/write.c 'unit/test_recover' <<'X'
         (number < list->db->void_first || number > list->db->void_last))
 ====
