@@ -404,11 +404,12 @@ static uint32_t open_tables_max(struct lsm_os *os)
     return limit / 4 > 4 ? limit / 4 : 4;
 }
 
-/* One with a dictionary takes 45 KiB. */
+/* One with a dictionary takes 45 KiB; and a descriptor, of which tables get the most. */
 static uint32_t open_vlogs_max(const struct lsm_db *db)
 {
-    uint64_t count = db->memory_bytes >> 19;
+    uint64_t count = db->memory_bytes >> 19, files = open_tables_max(db->os) / 2;
 
+    count = count < files ? count : files;
     return count < OPEN_VLOGS_MIN ? OPEN_VLOGS_MIN : count < OPEN_VLOGS_MAX ? (uint32_t)count : OPEN_VLOGS_MAX;
 }
 
