@@ -123,6 +123,8 @@ struct lsm_vtab_ctx {
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
     bool redo_grown;            /* rows were added to the redo area in this transaction */
+    bool flush_later, compact_later;    /* commands that wait for the end of this transaction, */
+    struct lsm_tree *compact_tree;      /* which decides what a crash left undecided */
     struct lsm_vtab_created *created;
     struct lsm_vtab_mark *marks;        /* ascending by savepoint */
     int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */

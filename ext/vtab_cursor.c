@@ -505,15 +505,30 @@ static int move_next(struct cursor *cursor)
                                                    : lsm_cursor_next(cursor->lsm));
 }
 
+/*
+ * A transaction whose snapshot of the database still has a table, and whose first read
+ * of an lsm table comes after its rows went: it must not be told that there are none.
+ * Asked once the read has its view.
+ */
+static int check_dropped(struct cursor *cursor)
+{
+    if (!lsm_tree_is_dropped(cursor_table(cursor)->tree))
+        return SQLITE_OK;
+    return lsm_vtab_error_set(&cursor->base.pVtab->zErrMsg, SQLITE_BUSY_SNAPSHOT,
+                              "table %s was dropped by another connection: roll back and begin anew",
+                              cursor_table(cursor)->name);
+}
+
 static int get_point(struct cursor *cursor, const struct lsm_read *read)
 {
     struct lsm_slice key = span_lower(cursor, &cursor->spans[0]);
-    int rc = lsm_tree_get(cursor_table(cursor)->tree, read, key, &cursor->value);
+    int rc = lsm_tree_get(cursor_table(cursor)->tree, read, key, &cursor->value), sql_rc;
 
-    if (rc == LSM_NOTFOUND)
-        return SQLITE_OK;
-    if (rc != LSM_OK)
+    if (rc != LSM_OK && rc != LSM_NOTFOUND)
         return cursor_error(cursor, rc);
+    sql_rc = check_dropped(cursor);
+    if (sql_rc != SQLITE_OK || rc == LSM_NOTFOUND)
+        return sql_rc;
     lsm_vtab_row_set(&cursor->row, key, cursor->value.bytes);
     cursor->value_pending = false;
     cursor->eof = false;
@@ -532,6 +547,9 @@ static int open_range(struct cursor *cursor, const struct lsm_read *read)
                                    span_upper(cursor, &cursor->spans[cursor->span_count - 1]));
     if (rc != LSM_OK)
         return cursor_error(cursor, rc);
+    rc = check_dropped(cursor);
+    if (rc != SQLITE_OK)
+        return rc;
     cursor->eof = false;
     return move_first(cursor);
 }

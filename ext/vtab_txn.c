@@ -253,7 +253,8 @@ static int sweep_collect(void *pointer, struct lsm_slice name)
 /*
  * Drop the trees of tables that are no longer in the schema. Under the write
  * lock, in a statement that has changed nothing yet, so the schema is as
- * committed; and only once the DROP cannot be lost to a power cut.
+ * committed; and only once the DROP cannot be lost to a power cut. While somebody
+ * reads an older state, where the table may still be, its rows stay.
  */
 static void sweep(struct lsm_vtab_ctx *ctx)
 {
@@ -264,6 +265,8 @@ static void sweep(struct lsm_vtab_ctx *ctx)
     int rc;
     int i;
 
+    if (lsm_db_has_snapshots(store->db))
+        return;
     rc = lsm_tree_list(store->db, sweep_collect, &list);
     for (i = 0; rc == LSM_OK && i < list.count; i++) {
         char name[33];
@@ -488,6 +491,21 @@ static int read_settled(struct lsm_vtab_ctx *ctx, int synchronous, bool *settled
     return SQLITE_OK;
 }
 
+static bool has_upkeep(const struct lsm_vtab_ctx *ctx)
+{
+    return ctx->flush_later || ctx->compact_later;
+}
+
+/* What 'flush' and 'compact' could not do while a joint transaction of a process that died was undecided:
+   ours is decided now. Nobody can be told of a failure any more; the worker tries again. */
+static void run_upkeep(struct lsm_vtab_ctx *ctx)
+{
+    if (ctx->flush_later)
+        (void)lsm_db_flush(ctx->store->db);
+    if (ctx->compact_later && !lsm_tree_is_dropped(ctx->compact_tree))
+        (void)lsm_db_compact(ctx->store->db, ctx->compact_tree);
+}
+
 static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error)
 {
     struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = synchronous > 0 };
@@ -496,7 +514,7 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     int rc = SQLITE_OK;
 
     /* Solos into the new table rest on the schema's commit: it must be on the chain. */
-    if (ctx->created)
+    if (ctx->created || has_upkeep(ctx))
         how.kind = LSM_PREPARE_JOINT_ALWAYS;
     /* A statement in autocommit has its end still before it, where changes() is set. */
     if (how.sync && ctx->autocommit && ctx->writer && only_writer(ctx->conn->db) == ctx->writer)
@@ -533,7 +551,7 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
 
 static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
 {
-    bool is_solo = may_be_solo(ctx);    /* first: what follows touches pages */
+    bool is_solo = may_be_solo(ctx) && !has_upkeep(ctx);        /* first: what follows touches pages */
     bool has_store = true;
     int synchronous;
     int rc;
@@ -545,7 +563,8 @@ static int ctx_prepare(struct lsm_vtab_ctx *ctx, char **error)
         ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
         return SQLITE_OK;
     }
-    if (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL) {
+    if (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL
+        && !has_upkeep(ctx)) {
         ctx->prepared = LSM_VTAB_PREPARED_EMPTY;
         return SQLITE_OK;
     }
@@ -647,6 +666,9 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         lsm_txn_commit(txn, ctx->settled);
     else
         lsm_txn_abort(txn);
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+        run_upkeep(ctx);
+    ctx->flush_later = ctx->compact_later = false;
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
     ctx->token_written = false;
 
@@ -702,6 +724,9 @@ int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error)
 {
     struct lsm_vtab_ctx *ctx = table->ctx;
 
+    if (ctx->txn == NULL && ctx->store && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db))
+        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "another connection has written since this "
+                                  "transaction read: roll back and begin anew");
     if (ctx->txn == NULL
         || (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL))
         return SQLITE_OK;

@@ -255,6 +255,10 @@ int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tre
 
 /* Drop a tree and give its space back when no reader needs it. Durable when it returns. */
 int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree);
+/* Of a dropped tree, reads that begin afterwards find nothing. */
+bool lsm_tree_is_dropped(const struct lsm_tree *tree);
+/* Was a tree of this name dropped since the store was opened? */
+bool lsm_tree_was_dropped(struct lsm_db *db, struct lsm_slice name);
 
 /* Call fn for each living tree; stops at its first non-zero result and returns that. */
 int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name), void *ctx);
@@ -464,6 +468,7 @@ int lsm_snapshot_open_at(struct lsm_db *db, const struct lsm_token *token,
 void lsm_snapshot_close(struct lsm_snapshot *snapshot);
 uint64_t lsm_snapshot_seq(const struct lsm_snapshot *snapshot);
 uint64_t lsm_db_seq_published(struct lsm_db *db);
+bool lsm_db_has_snapshots(struct lsm_db *db);   /* is any open? */
 
 struct lsm_read {
     const struct lsm_snapshot *snapshot;    /* NULL: the newest state */
@@ -531,7 +536,8 @@ struct lsm_slice lsm_cursor_value(struct lsm_cursor *cursor);
 
 /* ---- maintenance -------------------------------------------------------- */
 
-/* Bring all that is published into tables and start a fresh log. LSM_BUSY: an undecided
+/* Bring all that is published into tables and start a fresh log. Waits, some seconds at most, for
+   transactions of this process that are between their prepare and their end. LSM_BUSY: an undecided
    joint transaction stands in the way. */
 int lsm_db_flush(struct lsm_db *db);
 /* Flush, then merge a tree (NULL: all) into its deepest level and drop what no snapshot needs. */

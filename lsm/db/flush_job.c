@@ -514,12 +514,18 @@ int lsm_db_flush(struct lsm_db *db)
     if (rc)
         return rc;
     for (uint32_t i = 0; i < 200; i++) {        /* other writers' commits are short */
+        bool wait;
+
         rc = lsm_flush_now(db);
-        if (rc != LSM_BUSY || db->has_host)
+        if (rc != LSM_BUSY)
             break;
         lsm_db_lock(db);
-        db->os->cond_wait_us(db->changed, db->mutex, LSM_QUIET_WAIT_US);
+        wait = !db->has_host || db->joints_in_flight || db->solo_in_flight;
+        if (wait)
+            db->os->cond_wait_us(db->changed, db->mutex, LSM_QUIET_WAIT_US);
         lsm_db_unlock(db);
+        if (!wait)
+            break;
     }
     return rc;
 }

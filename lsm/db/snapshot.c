@@ -115,6 +115,16 @@ uint64_t lsm_db_seq_published(struct lsm_db *db)
     return atomic_load_explicit(&db->seq_published, memory_order_acquire);
 }
 
+bool lsm_db_has_snapshots(struct lsm_db *db)
+{
+    bool has;
+
+    lsm_db_lock(db);
+    has = db->oldest_snapshot != NULL;
+    lsm_db_unlock(db);
+    return has;
+}
+
 int lsm_snapshot_gather(struct lsm_db *db, uint64_t **seqs, size_t *count)
 {
     size_t n = 0;

@@ -38,7 +38,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
 {
     struct lsm_cache_stats cache;
     struct lsm_counters *c = &db->counters;
-    uint64_t memtables, tables_memory = lsm_tables_memory(db->tables), log_bytes, snapshots = 0;
+    uint64_t memtables, tables_memory = lsm_tables_memory(db->tables), log_bytes, snapshots = 0, trees = 0;
     uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written;
     struct lsm_latency latency[LSM_LATENCY_COUNT];
     struct lsm_tables_stats tables;
@@ -53,6 +53,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     log_bytes = atomic_load(&db->log_size);
     for (struct lsm_snapshot *s = db->oldest_snapshot; s; s = s->next)
         snapshots++;
+    for (uint32_t t = 0; t < db->tree_count; t++)
+        trees += !atomic_load(&db->trees[t]->dropped);
     for (uint32_t t = 0; t < db->view->version->tree_count; t++) {
         uint64_t deepest = 0;
         for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
@@ -118,6 +120,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("cache_misses", cache.misses, "count");
     STAT("cache_evictions", cache.evictions, "count");
     STAT("log_size", log_bytes, "bytes");
+    STAT("trees", trees, "count");
     STAT("tables", table_count, "count");
     STAT("table_bytes", table_bytes, "bytes");
     STAT("rows_passed_over", COUNTER(rows_passed_over), "count");

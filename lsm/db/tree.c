@@ -324,6 +324,22 @@ int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree)
     return rc;
 }
 
+bool lsm_tree_is_dropped(const struct lsm_tree *tree)
+{
+    return atomic_load(&tree->dropped);
+}
+
+bool lsm_tree_was_dropped(struct lsm_db *db, struct lsm_slice name)
+{
+    bool was = false;
+
+    lsm_db_lock(db);
+    for (uint32_t i = 0; i < db->tree_count && !was; i++)
+        was = atomic_load(&db->trees[i]->dropped) && lsm_slice_equal(lsm_buf_slice(&db->trees[i]->name), name);
+    lsm_db_unlock(db);
+    return was;
+}
+
 int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name), void *ctx)
 {
     int rc = lsm_db_usable(db);
