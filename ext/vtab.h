@@ -123,8 +123,8 @@ struct lsm_vtab_ctx {
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
     bool redo_grown;            /* rows were added to the redo area in this transaction */
-    bool flush_later, compact_later;    /* commands that wait for the end of this transaction, */
-    struct lsm_tree *compact_tree;      /* which decides what a crash left undecided */
+    bool flush_later;           /* commands that wait for the end of this transaction, which decides */
+    struct lsm_tree *compact_later;     /* what a crash left undecided; NULL: none */
     struct lsm_vtab_created *created;
     struct lsm_vtab_mark *marks;        /* ascending by savepoint */
     int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */
@@ -181,6 +181,8 @@ int lsm_vtab_error_code(int lsm_rc);
 /* Set *error to the engine's text for this thread, with the store's path if that says no more than a
    file's name (NULL: none), and return the mapped code. */
 int lsm_vtab_error_engine(char **error, const char *path, int lsm_rc);
+/* SQLITE_BUSY_SNAPSHOT: the table is gone for everybody but this transaction's snapshot. */
+int lsm_vtab_error_dropped(char **error, const char *table);
 /* Set *error and return `code`. */
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -415,7 +415,7 @@ static int cursor_error(struct cursor *cursor, int lsm_rc)
 {
     cursor->eof = true;
     return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg,
-                                 ((struct lsm_vtab_table *)cursor->base.pVtab)->ctx->store->path, lsm_rc);
+                                 cursor_table(cursor)->ctx->store->path, lsm_rc);
 }
 
 /* The value follows when somebody asks for it: it may stand in a value log. */
@@ -434,8 +434,7 @@ static int show_value(struct cursor *cursor)
         return SQLITE_OK;
     rc = lsm_cursor_read(cursor->lsm, &value);
     if (rc != LSM_OK)
-        return lsm_vtab_error_engine(&cursor->base.pVtab->zErrMsg,
-                                     ((struct lsm_vtab_table *)cursor->base.pVtab)->ctx->store->path, rc);
+        return cursor_error(cursor, rc);
     lsm_vtab_row_set(&cursor->row, cursor->row.key, value);
     cursor->value_pending = false;
     return SQLITE_OK;
@@ -514,9 +513,7 @@ static int check_dropped(struct cursor *cursor)
 {
     if (!lsm_tree_is_dropped(cursor_table(cursor)->tree))
         return SQLITE_OK;
-    return lsm_vtab_error_set(&cursor->base.pVtab->zErrMsg, SQLITE_BUSY_SNAPSHOT,
-                              "table %s was dropped by another connection: roll back and begin anew",
-                              cursor_table(cursor)->name);
+    return lsm_vtab_error_dropped(&cursor->base.pVtab->zErrMsg, cursor_table(cursor)->name);
 }
 
 static int get_point(struct cursor *cursor, const struct lsm_read *read)

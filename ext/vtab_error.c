@@ -102,3 +102,9 @@ int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what)
         return code;
     return lsm_vtab_error_set(error, code, "%s: %s", what, sqlite3_errmsg(db));
 }
+
+int lsm_vtab_error_dropped(char **error, const char *table)
+{
+    return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "table %s was dropped by another connection: "
+                              "roll back and begin anew", table);
+}

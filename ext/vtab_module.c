@@ -131,8 +131,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error)
     lsm_vtab_uuid_text(table->uuid, name);
     rc = lsm_tree_find(table->ctx->store->db, tree_name(name), &table->tree);
     if (rc == LSM_NOTFOUND && lsm_tree_was_dropped(table->ctx->store->db, tree_name(name)))
-        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "table %s was dropped by another connection: "
-                                  "roll back and begin anew", table->name);
+        return lsm_vtab_error_dropped(error, table->name);
     if (rc == LSM_NOTFOUND)
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                   "store %s has no tree %s: it is older than table %s, or the table "

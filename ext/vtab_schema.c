@@ -36,6 +36,7 @@ struct parser {
     struct lsm_vtab_schema *schema;
     char **error;
     int rc;                     /* latched; the first message stays */
+    bool has_key_argument;      /* PRIMARY KEY(...) */
 };
 
 static void advance(struct parser *p)
@@ -694,7 +695,9 @@ static void parse_argument(struct parser *p, const char *arg, unsigned *options_
     skip_constraint_name(p);
     if (is_keyword(p, "UNIQUE") || is_keyword(p, "CHECK") || is_keyword(p, "FOREIGN"))
         fail(p, "lsm: %.*s%s is not supported", TOKEN_ARGS(p), is_keyword(p, "FOREIGN") ? " KEY" : "");
-    else if (!is_keyword(p, "PRIMARY"))
+    else if (is_keyword(p, "PRIMARY"))
+        p->has_key_argument = true;
+    else
         parse_column(p);
 }
 
@@ -725,6 +728,8 @@ int lsm_vtab_schema_parse(int argc, const char *const *argv, struct lsm_vtab_sch
 
     for (int i = 3; i < argc && p.rc == SQLITE_OK; i++)
         parse_argument(&p, argv[i], &options_seen);
+    if (p.rc == SQLITE_OK && p.schema->column_count == 0 && p.has_key_argument)
+        fail(&p, "lsm: PRIMARY KEY(...) names columns that are not there (e.g. lsm(a, b, PRIMARY KEY(a, b)))");
     if (p.rc == SQLITE_OK && p.schema->column_count == 0)
         add_default_columns(&p);
     for (int i = 3; i < argc && p.rc == SQLITE_OK; i++)

@@ -335,6 +335,18 @@ static int check_transaction(const struct lsm_vtab_ctx *ctx, char **error)
     return lsm_vtab_error_set(error, SQLITE_ABORT_ROLLBACK, "the transaction was rolled back");
 }
 
+/* R4: what this connection has in sight is older than what is published. */
+static bool is_outdated(const struct lsm_vtab_ctx *ctx)
+{
+    return ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);
+}
+
+static int fail_outdated(char **error)
+{
+    return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "another connection has written since this "
+                              "transaction read: roll back and begin anew");
+}
+
 static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
 {
     sqlite3 *db = ctx->conn->db;
@@ -352,12 +364,10 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
     if (rc != SQLITE_OK)
         return rc;
 
-    if (ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+    if (is_outdated(ctx)) {
         lsm_txn_abort(ctx->txn);
         ctx->txn = NULL;
-        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT,
-                                  "another connection has written since this transaction read: "
-                                  "roll back and begin anew");
+        return fail_outdated(error);
     }
     ctx->generation++;
     ctx->conn->txn_count++;
@@ -493,17 +503,17 @@ static int read_settled(struct lsm_vtab_ctx *ctx, int synchronous, bool *settled
 
 static bool has_upkeep(const struct lsm_vtab_ctx *ctx)
 {
-    return ctx->flush_later || ctx->compact_later;
+    return ctx->flush_later || ctx->compact_later != NULL;
 }
 
 /* What 'flush' and 'compact' could not do while a joint transaction of a process that died was undecided:
    ours is decided now. Nobody can be told of a failure any more; the worker tries again. */
 static void run_upkeep(struct lsm_vtab_ctx *ctx)
 {
-    if (ctx->flush_later)
+    if (ctx->compact_later && !lsm_tree_is_dropped(ctx->compact_later))
+        (void)lsm_db_compact(ctx->store->db, ctx->compact_later);
+    else if (has_upkeep(ctx))
         (void)lsm_db_flush(ctx->store->db);
-    if (ctx->compact_later && !lsm_tree_is_dropped(ctx->compact_tree))
-        (void)lsm_db_compact(ctx->store->db, ctx->compact_tree);
 }
 
 static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error)
@@ -668,7 +678,8 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         lsm_txn_abort(txn);
     if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT)
         run_upkeep(ctx);
-    ctx->flush_later = ctx->compact_later = false;
+    ctx->flush_later = false;
+    ctx->compact_later = NULL;
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
     ctx->token_written = false;
 
@@ -724,9 +735,8 @@ int lsm_vtab_txn_prepare_drop(struct lsm_vtab_table *table, char **error)
 {
     struct lsm_vtab_ctx *ctx = table->ctx;
 
-    if (ctx->txn == NULL && ctx->store && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db))
-        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "another connection has written since this "
-                                  "transaction read: roll back and begin anew");
+    if (ctx->txn == NULL && ctx->store && is_outdated(ctx))
+        return fail_outdated(error);
     if (ctx->txn == NULL
         || (lsm_txn_is_empty(ctx->txn) && !ctx->token_written && ctx->created == NULL))
         return SQLITE_OK;

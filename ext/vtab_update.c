@@ -535,11 +535,10 @@ static int run_command(struct lsm_vtab_table *table, sqlite3_value **argv)
     if (rc == LSM_BUSY && strcmp(name, "check") != 0 && !lsm_txn_may_be_solo(table->ctx->txn)) {
         /* A process died between a joint transaction's prepare and its end. We hold the write lock: our
            own transaction, made joint, decides it. */
-        table->ctx->flush_later = true;
-        if (strcmp(name, "flush") != 0) {
-            table->ctx->compact_later = true;
-            table->ctx->compact_tree = table->tree;
-        }
+        if (strcmp(name, "flush") == 0)
+            table->ctx->flush_later = true;
+        else
+            table->ctx->compact_later = table->tree;
         return SQLITE_OK;
     }
     return rc == LSM_OK || rc == LSM_DONE ? SQLITE_OK : fail_engine(table, rc);

@@ -485,9 +485,9 @@ static void file_unmap(struct lsm_file *file)
 /*
  * A small write through a mapping costs a tenth of one through pwrite, and is as
  * safe from the end of the process; but a page costs 2.5 us, as much as a pwrite of
- * 4 KiB. What a mapping must never do is to end the
- * process itself, by SIGBUS: so the room is reserved on disk, and every page is made
- * present and writable here, where a file system that refuses says so by an error.
+ * 4 KiB. What a mapping must never do is to end the process itself, by SIGBUS: so the
+ * room is reserved on disk, and every page is made present and writable here, where a
+ * file system that refuses says so by an error.
  * A page that was written back asks again, and where a file is not written in place
  * (btrfs; XFS behind a cp that shares blocks) for new room: SIGBUS on a full disk.
  * Where anything of this cannot be had, pwrite does it.

@@ -150,7 +150,7 @@ static void die_after_a_joint(const char *dir, bool abandoned)
 
 TEST(flush_and_compact_decide_what_a_process_left_that_died)
 {
-    for (int way = 0; way < 4; way++) {
+    for (int way = 0; way < 4; way++) {         /* compact or flush; a last transaction abandoned or not */
         char path[256], command[300];
         sqlite3 *db = open_db(test_dir());
 

@@ -305,6 +305,7 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
 {
     static const char *const bad[][2] = {
         { "k", "lsm: no PRIMARY KEY (add one, e.g. \"key TEXT PRIMARY KEY\")" },
+        { "PRIMARY KEY(a)", "lsm: PRIMARY KEY(...) names columns that are not there (e.g. lsm(a, b, PRIMARY KEY(a, b)))" },
         { "", "lsm: an argument is a column definition, PRIMARY KEY(...) or option=value, not: " },
         { "123 INT", "lsm: an argument is a column definition, PRIMARY KEY(...) or option=value, "
                      "not: 123" },
