@@ -1,5 +1,5 @@
 /*
- * table.c -- an open table: frame, blocks, get.
+ * table.c -- an open table: blocks, get. table_open.c opens it.
  *
  *     get:  top index (in memory) -> filter -> index partition -> data block
  *
@@ -8,10 +8,6 @@
  * its index names and begins behind the block before it. So the rows of a table
  * are in order by construction, also for a reader that comes from the cache,
  * and no later step checks anything.
- *
- * Likewise the parts tile the file: header, partitions, properties, top index,
- * footer follow each other without a gap, so no two blocks share bytes and no
- * size is larger than the file.
  *
  * Threads: any. What changes in an open table is atomic.
  */
@@ -22,17 +18,11 @@
 #include "lsm/util/hash.h"
 
 #define FILTER_ALIGN 64u
-#define CLOSE_AT_ONCE 16u               /* tables, when there are no descriptors */
 #define SCRATCH_KEEP (256u << 10)       /* by who owns it, from block to block */
 #define SCRATCH_SPARE (64u << 10)       /* in the one that is lent */
 
 /* Each last key was compared with the index when it was read. */
 static const char unstable_order[] = "the tree's comparator contradicts itself";
-
-static int corrupt(const struct lsm_table *t, uint64_t off, const char *why)
-{
-    return lsm_corrupt(t->name, off, why);
-}
 
 /* ---- reading blocks from the file ---- */
 
@@ -93,7 +83,7 @@ static void scratch_trim(struct lsm_table_scratch *s)
         lsm_buf_clear(&s->raw);
 }
 
-static int read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
+int lsm_table_read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
 {
     struct lsm_os *os = t->tables->os;
     size_t got = 0;
@@ -102,7 +92,7 @@ static int read_at(struct lsm_table *t, void *data, size_t size, uint64_t off)
     if (error)
         return lsm_fail_os(error, "read", t->name);
     if (got != size)
-        return corrupt(t, off, "the file ends within a block");
+        return lsm_table_corrupt(t, off, "the file ends within a block");
     return LSM_OK;
 }
 
@@ -113,12 +103,12 @@ int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_bl
     int rc;
 
     if (size < LSM_SEAL_TRAILER_SIZE)
-        return corrupt(t, off, "a block is shorter than its trailer");
+        return lsm_table_corrupt(t, off, "a block is shorter than its trailer");
     lsm_buf_reset(&s->sealed);
     rc = lsm_buf_reserve(&s->sealed, size);
     if (rc)
         return rc;
-    rc = read_at(t, s->sealed.data, size, off);
+    rc = lsm_table_read_at(t, s->sealed.data, size, off);
     if (rc)
         return rc;
     s->sealed.size = size;
@@ -189,19 +179,19 @@ static int check_place(const struct lsm_table *t, uint64_t off, const struct lsm
     int order = 0, rc;
 
     if (block->count == 0)
-        return corrupt(t, off, "a block has no rows");
+        return lsm_table_corrupt(t, off, "a block has no rows");
     rc = compare_rows(t, block, block->count - 1, above, at, s, &order);
     if (rc)
         return rc;
     if (order != 0)
-        return corrupt(t, off, "a block does not end with the key that its index names");
+        return lsm_table_corrupt(t, off, "a block does not end with the key that its index names");
     if (!above_before)
         return LSM_OK;
     rc = compare_rows(t, above_before, before, block, 0, s, &order);
     if (rc)
         return rc;
     if (order >= 0)
-        return corrupt(t, off, "a block begins before the end of the block before it");
+        return lsm_table_corrupt(t, off, "a block begins before the end of the block before it");
     return LSM_OK;
 }
 
@@ -215,7 +205,7 @@ void lsm_table_index_free(void *p)
     lsm_mem_free(index->os, index);
 }
 
-static size_t index_memory(const struct lsm_table_index *index)
+size_t lsm_table_index_memory(const struct lsm_table_index *index)
 {
     return sizeof *index + index->block->count * sizeof index->data[0] +
            lsm_block_memory(index->block);
@@ -242,7 +232,7 @@ static int decode_handles(const struct lsm_table *t, const struct lsm_table_part
         if (r.bad || lsm_reader_left(&r) != 0 || off != at - part->data_off ||
             h->size <= LSM_SEAL_TRAILER_SIZE || h->size > part->data_end - at ||
             h->tombstones > part->tombstones - tombstones || h->seq_max > part->seq_max)
-            return corrupt(t, part->index_off, "an index names a block that cannot be there");
+            return lsm_table_corrupt(t, part->index_off, "an index names a block that cannot be there");
         h->off = at;
         at += h->size;
         tombstones += h->tombstones;
@@ -250,7 +240,7 @@ static int decode_handles(const struct lsm_table *t, const struct lsm_table_part
             seq_max = h->seq_max;
     }
     if (at != part->data_end || tombstones != part->tombstones || seq_max != part->seq_max)
-        return corrupt(t, part->index_off, "an index and the top index do not agree");
+        return lsm_table_corrupt(t, part->index_off, "an index and the top index do not agree");
     return LSM_OK;
 }
 
@@ -278,7 +268,7 @@ int lsm_table_read_index(struct lsm_table *t, uint32_t p, struct lsm_table_scrat
     index->os = os;
     index->block = block;
     if (block->count != part->blocks)
-        rc = corrupt(t, part->index_off, "an index and the top index do not agree");
+        rc = lsm_table_corrupt(t, part->index_off, "an index and the top index do not agree");
     if (rc == LSM_OK)
         rc = check_place(t, part->index_off, block, t->top, p, p ? t->top : NULL, p - 1, s);
     if (rc == LSM_OK)
@@ -304,13 +294,13 @@ static int check_rows(const struct lsm_table *t, const struct lsm_table_handle *
 
         lsm_block_row(block, i, &suffix, &tag, &value);
         if (lsm_tag_kind(tag) > LSM_KIND_VLOG)
-            return corrupt(t, h->off, "a row's kind has no place in a table");
+            return lsm_table_corrupt(t, h->off, "a row's kind has no place in a table");
         tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE ? step : 0;
         if (lsm_tag_seq(tag) > seq_max)
             seq_max = lsm_tag_seq(tag);
     }
     if (tombstones != h->tombstones || seq_max != h->seq_max)
-        return corrupt(t, h->off, "a block and its index do not agree");
+        return lsm_table_corrupt(t, h->off, "a block and its index do not agree");
     return LSM_OK;
 }
 
@@ -352,7 +342,7 @@ static void free_filter(void *p)
     lsm_mem_free(filter->os, filter);
 }
 
-static size_t filter_memory(const struct lsm_table_filter *filter)
+size_t lsm_table_filter_memory(const struct lsm_table_filter *filter)
 {
     return filter->size;
 }
@@ -396,7 +386,7 @@ int lsm_table_get_index(struct lsm_table *t, uint32_t p, bool no_cache,
         int rc = lsm_table_read_index(t, p, s, index);
         if (rc == LSM_OK)
             rc = lsm_cache_insert(cache, t->meta->number, part->index_off, *index,
-                                  index_memory(*index), lsm_table_index_free,
+                                  lsm_table_index_memory(*index), lsm_table_index_free,
                                   no_cache ? LSM_CACHE_COLD : LSM_CACHE_WARM, entry);
         if (rc) {
             *index = NULL;
@@ -404,7 +394,7 @@ int lsm_table_get_index(struct lsm_table *t, uint32_t p, bool no_cache,
         }
     }
     *index = (*entry)->value;
-    if (!no_cache && keep(t, &part->index_entry, *entry, index_memory(*index))) {
+    if (!no_cache && keep(t, &part->index_entry, *entry, lsm_table_index_memory(*index))) {
         atomic_store_explicit(&part->index, *index, memory_order_release);
         *entry = NULL;
     }
@@ -464,7 +454,7 @@ static struct lsm_table_filter *load_filter(struct lsm_table *t, struct lsm_tabl
     if (!filter)
         return NULL;
     rc = lsm_cache_insert(t->tables->cache, t->meta->number, part->filter_off, filter,
-                          filter_memory(filter), free_filter,
+                          lsm_table_filter_memory(filter), free_filter,
                           no_cache ? LSM_CACHE_COLD : LSM_CACHE_WARM, entry);
     return rc ? NULL : (*entry)->value;
 }
@@ -482,7 +472,7 @@ static __attribute__((noinline)) bool cached_filter_passes(struct lsm_table *t,
     if (!filter)
         return true;
     passes = lsm_filter_lines_may_contain(filter->lines, filter->line_count, hash);
-    if (!no_cache && keep(t, &part->filter_entry, entry, filter_memory(filter))) {
+    if (!no_cache && keep(t, &part->filter_entry, entry, lsm_table_filter_memory(filter))) {
         part->filter_line_count = filter->line_count;   /* only who put the entry there */
         atomic_store_explicit(&part->filter_lines, filter->lines, memory_order_release);
     } else {
@@ -502,135 +492,7 @@ static inline bool filter_passes(struct lsm_table *t, struct lsm_table_part *par
     return lsm_filter_lines_may_contain(lines, part->filter_line_count, hash);
 }
 
-/* ---- opening ---- */
-
-/* The 48 bytes that header and footer share behind their magic and before their sum. */
-static int check_identity(const struct lsm_table *t, uint64_t off, const uint8_t *p)
-{
-    uint32_t incompat = lsm_get_u16(p + 12);
-
-    if (incompat)
-        return lsm_fail(LSM_FORMAT, "%s needs features 0x%x that lsmvtab " LSM_VERSION
-                        " does not know: open it with the version that wrote it", t->name,
-                        (unsigned)incompat);
-    if (lsm_get_u16(p + 14) || lsm_get_u32(p + 44))
-        return corrupt(t, off, "reserved bytes are not zero");
-    if (memcmp(p + 16, t->tables->uuid, 16) != 0)
-        return corrupt(t, off, "the file belongs to another store");
-    if (lsm_get_u64(p + 32) != t->meta->number)
-        return corrupt(t, off, "the file was written under another number");
-    if (lsm_get_u32(p + 40) != t->meta->tree)
-        return corrupt(t, off, "the file belongs to another tree");
-    return LSM_OK;
-}
-
-int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
-{
-    const uint64_t size = t->meta->size_bytes;
-    uint64_t footer_off, end;
-    uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
-    const uint8_t *again = foot + LSM_TABLE_FOOTER_SIZE - LSM_TABLE_HEADER_SIZE;
-    struct lsm_file_info info;
-    int error, rc;
-
-    error = t->tables->os->file_info(t->file, &info);
-    if (error)
-        return lsm_fail_os(error, "stat", t->name);
-    if (info.size != size)
-        return corrupt(t, info.size, "the file's size is not what the MANIFEST says");
-    if (size < LSM_TABLE_HEADER_SIZE + LSM_TABLE_FOOTER_SIZE)
-        return corrupt(t, size, "the file is shorter than its header and footer");
-    footer_off = size - LSM_TABLE_FOOTER_SIZE;
-    rc = read_at(t, head, sizeof head, 0);
-    if (rc == LSM_OK)
-        rc = read_at(t, foot, sizeof foot, footer_off);
-    if (rc)
-        return rc;
-
-    if (memcmp(head, LSM_TABLE_MAGIC, 8) != 0)
-        return corrupt(t, 0, "this is no table file, or its first bytes were overwritten");
-    if (lsm_get_u64(head + sizeof head - 8) != lsm_hash64(head, sizeof head - 8, 0))
-        return corrupt(t, 0, "the header is damaged: its checksum does not match");
-    rc = check_identity(t, 0, head);
-    if (rc)
-        return rc;
-    if (memcmp(again, LSM_TABLE_FOOTER_MAGIC, 8) != 0 ||
-        lsm_get_u64(foot + sizeof foot - 8) != lsm_hash64(foot, sizeof foot - 8, 0))
-        return corrupt(t, footer_off, "the footer is damaged: its checksum does not match");
-    rc = check_identity(t, footer_off, again);
-    if (rc)
-        return rc;
-    if (memcmp(head + 8, again + 8, LSM_TABLE_HEADER_SIZE - 16) != 0)
-        return corrupt(t, footer_off, "header and footer do not agree");
-
-    lsm_table_footer_decode(foot, f);
-    end = footer_off;
-    if (f->top_size <= LSM_SEAL_TRAILER_SIZE || f->top_size > end - LSM_TABLE_HEADER_SIZE ||
-        f->top_off != end - f->top_size)
-        return corrupt(t, footer_off, "the top index cannot be where the footer says");
-    end = f->top_off;
-    if (f->properties_size < LSM_SEAL_TRAILER_SIZE ||
-        f->properties_size > end - LSM_TABLE_HEADER_SIZE ||
-        f->properties_off != end - f->properties_size)
-        return corrupt(t, footer_off, "the properties cannot be where the footer says");
-    end = f->properties_off;
-    if (f->range_delete_size == 0
-            ? f->range_delete_off != 0
-            : f->range_delete_size <= LSM_SEAL_TRAILER_SIZE ||
-                  f->range_delete_size > end - LSM_TABLE_HEADER_SIZE ||
-                  f->range_delete_off != end - f->range_delete_size)
-        return corrupt(t, footer_off, "the range deletes cannot be where the footer says");
-    return LSM_OK;
-}
-
-/* Where the partitions end. */
-static uint64_t data_end(const struct lsm_table *t)
-{
-    return t->footer.range_delete_size ? t->footer.range_delete_off : t->footer.properties_off;
-}
-
-int lsm_table_read_ranges(struct lsm_table *t, struct lsm_ranges **ranges)
-{
-    const struct lsm_table_meta *m = t->meta;
-    const uint64_t off = t->footer.range_delete_off;
-    struct lsm_table_scratch s;
-    struct lsm_slice payload;
-    const struct lsm_range *first, *last;
-    struct lsm_ranges *r;
-    int rc;
-
-    *ranges = NULL;
-    if ((m->range_deletes == 0) != (t->footer.range_delete_size == 0))
-        return corrupt(t, off, "the MANIFEST and the footer do not agree about range deletes");
-    if (m->range_deletes == 0)
-        return LSM_OK;
-    lsm_table_scratch_init(&s, t->tables->os);
-    rc = lsm_table_read(t, off, t->footer.range_delete_size, LSM_BLOCK_RANGE_DELETE, &s, &payload);
-    if (rc == LSM_OK)
-        rc = lsm_ranges_decode(t->tables->os, t->cmp, payload, t->name, off, &r);
-    lsm_table_scratch_clear(&s);
-    if (rc)
-        return rc;
-    first = &r->range[0];
-    last = &r->range[r->count - 1];
-    if (r->count != m->range_deletes)
-        rc = corrupt(t, off, "the range deletes are not what the MANIFEST counts");
-    else if (lsm_key_compare(t->cmp, first->lo, m->smallest) < 0 ||
-             lsm_key_compare(t->cmp, lsm_range_last(t->cmp, last->hi), m->largest) > 0)
-        rc = corrupt(t, off, "the range deletes are not within the table's keys");
-    else if (r->seq_max > LSM_SEQ_MAX - m->seq_add)
-        rc = corrupt(t, off, "the sequence added to the table is too large");
-    if (rc)
-        lsm_ranges_free(r);
-    else
-        *ranges = r;
-    return rc;
-}
-
-const struct lsm_ranges *lsm_table_ranges(const struct lsm_table *t)
-{
-    return t->ranges;
-}
+/* ---- get ---- */
 
 void lsm_table_range_at(const struct lsm_table *t, struct lsm_slice key, uint64_t seq_max,
                         struct lsm_stretch *stretch)
@@ -640,159 +502,6 @@ void lsm_table_range_at(const struct lsm_table *t, struct lsm_slice key, uint64_
     else
         *stretch = (struct lsm_stretch){ .seq = 0 };
 }
-
-/* A row of the top index: the partition begins at *at; *at becomes its end. */
-static int decode_part(const struct lsm_table *t, struct lsm_slice value, uint64_t *at,
-                       struct lsm_table_part *part)
-{
-    const uint64_t end = data_end(t);
-    struct lsm_reader r = lsm_reader(value);
-
-    part->index_off = lsm_read_varint(&r);
-    part->index_size = lsm_read_varint32(&r);
-    part->filter_off = lsm_read_varint(&r);
-    part->filter_size = lsm_read_varint32(&r);
-    part->blocks = lsm_read_varint(&r);
-    part->entries = lsm_read_varint(&r);
-    part->tombstones = lsm_read_varint(&r);
-    part->seq_min = lsm_read_varint(&r);
-    part->seq_max = lsm_read_varint(&r);
-    part->data_off = *at;
-    part->data_end = part->filter_size ? part->filter_off : part->index_off;
-    if (r.bad || lsm_reader_left(&r) != 0)
-        return corrupt(t, t->footer.top_off, "a row of the top index is malformed");
-    if (part->index_off > end || part->index_size <= LSM_SEAL_TRAILER_SIZE ||
-        part->index_size > end - part->index_off || part->data_end <= *at ||
-        part->data_end > part->index_off)
-        return corrupt(t, t->footer.top_off, "the top index names an index that cannot be there");
-    if (part->filter_size ? part->filter_size < LSM_SEAL_TRAILER_SIZE ||
-                            part->filter_size != part->index_off - part->filter_off
-                          : part->filter_off != 0)
-        return corrupt(t, t->footer.top_off, "the top index names a filter that cannot be there");
-    if (part->entries < part->blocks || part->tombstones > part->entries ||
-        part->seq_min > part->seq_max || part->seq_max > LSM_SEQ_MAX)
-        return corrupt(t, t->footer.top_off, "the counts in the top index are impossible");
-    if (part->seq_max > LSM_SEQ_MAX - t->meta->seq_add)
-        return corrupt(t, t->footer.top_off, "the sequence added to the table is too large");
-    *at = part->index_off + part->index_size;
-    return LSM_OK;
-}
-
-static int open_top(struct lsm_table *t)
-{
-    struct lsm_os *os = t->tables->os;
-    uint64_t at = LSM_TABLE_HEADER_SIZE;
-    struct lsm_table_scratch s;
-    struct lsm_slice payload;
-    int rc;
-
-    lsm_table_scratch_init(&s, os);
-    rc = lsm_table_read(t, t->footer.top_off, t->footer.top_size, LSM_BLOCK_TOP_INDEX, &s,
-                        &payload);
-    if (rc == LSM_OK)
-        rc = lsm_block_new(os, payload, t->cmp, t->name, t->footer.top_off, &t->top);
-    lsm_table_scratch_clear(&s);
-    if (rc)
-        return rc;
-    if (t->top->count) {
-        t->parts = lsm_mem_zalloc(os, t->top->count * sizeof *t->parts);
-        if (!t->parts)
-            return lsm_nomem();
-    }
-    for (uint32_t i = 0; i < t->top->count && rc == LSM_OK; i++) {
-        struct lsm_slice suffix, value;
-        uint64_t tag;
-        lsm_block_row(t->top, i, &suffix, &tag, &value);
-        rc = decode_part(t, value, &at, &t->parts[i]);
-    }
-    if (rc == LSM_OK && at != data_end(t))
-        rc = corrupt(t, at, "the top index does not cover the file");
-    return rc;
-}
-
-int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
-                   const struct lsm_comparator *cmp, struct lsm_table **table)
-{
-    struct lsm_os *os = ts->os;
-    struct lsm_table *t = lsm_mem_zalloc(os, sizeof *t);
-    int rc = LSM_OK, error;
-
-    *table = NULL;
-    if (!t)
-        return lsm_nomem();
-    t->tables = ts;
-    t->cmp = cmp;
-    atomic_init(&t->refs, 1);
-    t->meta = lsm_table_meta_copy(os, meta);
-    if (!t->meta) {
-        lsm_mem_free(os, t);
-        return lsm_nomem();
-    }
-    t->tag_add = meta->seq_add << 8;
-    t->seed = lsm_seal_seed(ts->uuid, meta->number);
-    lsm_filename(t->name, LSM_FILE_TABLE, meta->number);
-
-    do {
-        error = os->file_open(ts->dir, t->name, LSM_OPEN_READ, 0, &t->file);
-    } while ((error == EMFILE || error == ENFILE) && lsm_tables_close_idle(ts, CLOSE_AT_ONCE) > 0);
-    if (error) {
-        t->file = NULL;
-        rc = error == ENOENT ? corrupt(t, 0, "the file is missing")
-                             : lsm_fail_os(error, "open", t->name);
-    }
-    if (t->file)
-        atomic_fetch_add(&ts->open_count, 1);
-    if (meta->seq_add > LSM_SEQ_MAX)
-        rc = corrupt(t, 0, "the sequence added to the table is too large");
-    if (rc == LSM_OK)
-        rc = lsm_table_read_frame(t, &t->footer);
-    if (rc == LSM_OK)
-        rc = open_top(t);
-    if (rc == LSM_OK)
-        rc = lsm_table_read_ranges(t, &t->ranges);
-    if (rc) {
-        lsm_table_close(t);
-        return rc;
-    }
-    t->memory = sizeof *t + sizeof *t->meta + meta->smallest.size + meta->largest.size +
-                meta->refs.size + lsm_block_memory(t->top) + t->top->count * sizeof *t->parts +
-                (t->ranges ? t->ranges->memory : 0);
-    atomic_fetch_add(&ts->memory, t->memory);
-    atomic_fetch_add(&ts->opens, 1);
-    *table = t;
-    return LSM_OK;
-}
-
-void lsm_table_close(struct lsm_table *t)
-{
-    struct lsm_tables *ts = t->tables;
-    struct lsm_os *os = ts->os;
-
-    for (uint32_t i = 0; t->parts && i < t->top->count; i++) {
-        struct lsm_cache_entry *e = atomic_load(&t->parts[i].index_entry);
-        if (e)
-            atomic_fetch_sub(&ts->kept_bytes, index_memory(e->value));
-        lsm_cache_unpin(ts->cache, e);
-        e = atomic_load(&t->parts[i].filter_entry);
-        if (e)
-            atomic_fetch_sub(&ts->kept_bytes, filter_memory(e->value));
-        lsm_cache_unpin(ts->cache, e);
-    }
-    if (atomic_load(&t->is_forgotten))
-        lsm_cache_forget(ts->cache, t->meta->number);
-    atomic_fetch_sub(&ts->memory, t->memory);
-    lsm_mem_free(os, t->parts);
-    lsm_ranges_free(t->ranges);
-    lsm_block_free(t->top);
-    if (t->file) {
-        os->file_close(t->file);
-        atomic_fetch_sub(&ts->open_count, 1);
-    }
-    lsm_mem_free(os, t->meta);
-    lsm_mem_free(os, t);
-}
-
-/* ---- get ---- */
 
 void lsm_table_unpin(struct lsm_table_pin *pin)
 {
@@ -883,7 +592,7 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
     b = lsm_block_seek(index->block, t->cmp, key, from);
     if (b == index->block->count) {
         lsm_cache_unpin(cache, index_entry);
-        return corrupt(t, part->index_off, unstable_order);
+        return lsm_table_corrupt(t, part->index_off, unstable_order);
     }
 
     entry = lsm_cache_lookup(cache, t->meta->number, index->data[b].off);
@@ -897,7 +606,7 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
     i = lsm_block_seek(block, t->cmp, key, from);
     if (i == block->count) {
         lsm_cache_unpin(cache, entry);
-        return corrupt(t, 0, unstable_order);
+        return lsm_table_corrupt(t, 0, unstable_order);
     }
     lsm_block_row(block, i, &suffix, tag, value);
     if (!row_is_key(t, block, suffix, key)) {

@@ -1,6 +1,6 @@
 /*
  * table_open.h -- an open table from inside: what table.c (reading and get),
- * table_iter.c, table_check.c and tables.c (which tables are open) share.
+ * table_open.c, table_iter.c, table_check.c and tables.c (which tables are open) share.
  *
  * Threads: fields without a remark do not change while the table is open.
  */
@@ -109,6 +109,17 @@ void lsm_table_close(struct lsm_table *table);
 /* Close idle tables, least recently used first, until `count` are closed; how many were. */
 uint32_t lsm_tables_close_idle(struct lsm_tables *tables, uint32_t count);
 
+static inline int lsm_table_corrupt(const struct lsm_table *t, uint64_t off, const char *why)
+{
+    return lsm_corrupt(t->name, off, why);
+}
+
+/* Bytes of what the cache, or the table, keeps. */
+size_t lsm_table_index_memory(const struct lsm_table_index *index);
+size_t lsm_table_filter_memory(const struct lsm_table_filter *filter);
+
+/* Exactly `size` bytes of the file. */
+int lsm_table_read_at(struct lsm_table *table, void *data, size_t size, uint64_t off);
 /* Header and footer against the file, the meta and this version. */
 int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer);
 /* A block from the file; *payload points into the scratch. */

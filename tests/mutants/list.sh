@@ -319,9 +319,9 @@ mutant R3_begin_publishes_what_its_token_proves lsm/db/txn.c 'unit/test_txn' <<'
     txn = lsm_mem_zalloc
 X
 mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
-    if (ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+    return ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);
 ====
-    if (0 && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db)) {
+    return 0 && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);
 X
 # R5a stands twice: the statement of xBegin is not the COMMIT that runs xSync, either.
 mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
