@@ -210,6 +210,15 @@ static int newest(const struct cm_history *h, int n, int file, bool lsm, bool sq
     return 0;
 }
 
+/* The first that SQLite committed something of; 0: none. */
+static int first_sql(const struct cm_history *h, int file)
+{
+    for (int n = 1; n < h->count; n++)
+        if (!h->txns[n].dead && h->txns[n].sql[file])
+            return n;
+    return 0;
+}
+
 static struct cm_txn *txn_new(struct cm *cm)
 {
     struct cm_history *h = cm->history;
@@ -559,6 +568,8 @@ bool cm_close(struct cm *cm)
     /* The log is synced, and under WAL the last connection checkpoints. */
     for (int f = 0; f < cm->files; f++) {
         int last_joint = newest(h, h->count - 1, f, true, true);
+        if (last_joint == 0)    /* the one that made the tables has a token and no row */
+            last_joint = first_sql(h, f);
         if (is_wal(cm))
             promise(cm, f, CM_KEPT_SQL, newest(h, h->count - 1, f, false, true));
         if (last_joint <= promised(h, SIZE_MAX, f, CM_KEPT_SQL))
