@@ -201,6 +201,7 @@ packages:
 	have ar && have nm || missing="$$missing binutils"; \
 	have clang || missing="$$missing clang"; \
 	have sqlite3 || missing="$$missing sqlite3"; \
+	have strace || missing="$$missing strace"; \
 	$(call header,stdlib.h) || missing="$$missing libc6-dev"; \
 	$(call header,sqlite3ext.h) || missing="$$missing libsqlite3-dev"; \
 	$(call header,xxhash.h) || missing="$$missing libxxhash-dev"; \

@@ -548,6 +548,12 @@ mutant R7a_not_what_adopts_tables lsm/db/carry.c 'unit/test_carry unit/test_orde
 ====
     if (db->carry.bare
 X
+mutant R7b_a_row_stays_until_a_sync_covers_it lsm/db/carry.c 'unit/test_carry:R7b sim/crash_commit' <<'X'
+        db->carry.used += frame->size;
+====
+        db->carry.used = 0;
+X
+
 mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
     rc = lsm_write_edit(db, &edit, 0);
     lsm_edit_clear(&edit);

@@ -87,7 +87,7 @@ static void close_db(sqlite3 *db)
 
 /* ---- solo and joint ------------------------------------------------------------------- */
 
-TEST(vtab_txn_autocommit_is_solo_and_all_else_is_joint)
+TEST(R5a_R5b_autocommit_is_solo_and_all_else_is_joint)
 {
     sqlite3 *db = open_with_t("WAL");
     sqlite3_blob *blob;
@@ -126,7 +126,7 @@ TEST(vtab_txn_autocommit_is_solo_and_all_else_is_joint)
 }
 
 /* BEGIN comes while our autocommit statement is still open: at COMMIT it is not that one. */
-TEST(vtab_txn_r5_a_statement_overtaken_by_begin_is_joint)
+TEST(R5a_R5b_a_statement_overtaken_by_begin_is_joint)
 {
     sqlite3 *db = open_with_t("WAL");
     sqlite3_stmt *stmt;
@@ -267,7 +267,7 @@ TEST(vtab_txn_a_commit_hooks_veto_leaves_nothing_in_delete_mode)
 }
 
 /* A reader keeps its lock: COMMIT is BUSY, the transaction stays, xSync comes again. */
-TEST(vtab_txn_a_busy_commit_may_go_on_or_be_rolled_back)
+TEST(R14_a_busy_commit_may_go_on_or_be_rolled_back)
 {
     sqlite3 *db = open_with_t("DELETE");
     sqlite3 *reader = open_db("test.db");
@@ -307,7 +307,7 @@ TEST(vtab_txn_a_busy_commit_may_go_on_or_be_rolled_back)
 
 /* ---- what is seen ------------------------------------------------------------------------ */
 
-TEST(vtab_txn_r19_a_transaction_sees_one_state)
+TEST(R19_a_transaction_sees_one_state)
 {
     sqlite3 *db = open_with_t("WAL");
     sqlite3 *reader = open_db("test.db");
@@ -334,7 +334,7 @@ TEST(vtab_txn_r19_a_transaction_sees_one_state)
     close_db(reader);
 }
 
-TEST(vtab_txn_r18_the_snapshot_is_that_of_the_ordinary_tables)
+TEST(R18_the_snapshot_is_that_of_the_ordinary_tables)
 {
     sqlite3 *db = open_with_t("WAL");
     sqlite3 *reader = open_db("test.db");
@@ -351,7 +351,7 @@ TEST(vtab_txn_r18_the_snapshot_is_that_of_the_ordinary_tables)
     close_db(reader);
 }
 
-TEST(vtab_txn_r4_a_write_after_anothers_is_busy_snapshot)
+TEST(R4_a_write_after_anothers_is_busy_snapshot)
 {
     sqlite3 *db = open_with_t("WAL");
     sqlite3 *other = open_db("test.db");
