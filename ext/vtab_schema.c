@@ -609,7 +609,7 @@ static void check_columns(struct parser *p)
     qsort(names, (size_t)s->column_count, sizeof *names, compare_names);
     for (int i = 1; i < s->column_count; i++)
         if (sqlite3_stricmp(names[i - 1], names[i]) == 0)
-            fail(p, "lsm: two columns are named \"%!.60s\"", names[i]);
+            fail(p, "lsm: duplicate column name: %!.60s", names[i]);
     sqlite3_free(names);
     if (p->rc == SQLITE_OK)
         p->rc = lsm_vtab_schema_check_name(s, s->table, p->error);

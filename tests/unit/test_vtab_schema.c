@@ -366,7 +366,7 @@ TEST(schema_refuses_with_a_message_what_it_does_not_understand)
     check_refused(ARGS("a", "PRIMARY KEY()"), "lsm: constraint \"PRIMARY KEY\": not understood: )");
     check_refused(ARGS("a", "PRIMARY KEY(a) ON CONFLICT FAIL"),
                   "lsm: constraint \"PRIMARY KEY\": not understood: ON");
-    check_refused(ARGS("a PRIMARY KEY", "b", "\"B\" INT"), "lsm: two columns are named \"B\"");
+    check_refused(ARGS("a PRIMARY KEY", "b", "\"B\" INT"), "lsm: duplicate column name: B");
 }
 
 /* H-11 */
