@@ -239,7 +239,7 @@ mutant R16_sync_of_the_machine ext/vtab_machine.c 'unit/test_vtab_machine' <<'X'
         error = 0;
 ====
 X
-mutant R16_a_tree_goes_only_with_a_settled_DROP ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+mutant R16_a_tree_goes_only_with_a_settled_DROP ext/vtab_txn.c 'sim/crash_commit:R16_' <<'X'
         if (!is_settled)
             rc = lsm_vtab_settle(store, false);
 ====
