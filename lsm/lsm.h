@@ -608,10 +608,11 @@ struct lsm_repair_info {
  * whatever is damaged or missing there: tables without a MANIFEST, damaged blocks
  * passed over, logs. Newer versions stay newer. The original is neither written to
  * nor removed. The new store has the same uuid, stands at how->token, and is whole
- * or not there. Of the options os, uuid (LSM_MISMATCH), file_mode, owner count.
+ * or not there. Of the options os, uuid (LSM_MISMATCH), file_mode, owner, comparators count.
  * Takes time and disk space as copying the store, and memory for the logs. LSM_BUSY:
  * `from` is open. LSM_EXISTS: something is at `to`. LSM_NOTFOUND: nothing of a store
- * is in `from`. how and info may be NULL. Trees with a comparator are lost.
+ * is in `from`. how and info may be NULL. A tree whose comparator is not given is
+ * lost, and the report says so.
  */
 int lsm_db_repair(const char *from, const char *to, const struct lsm_options *options,
                   const struct lsm_repair *how, struct lsm_repair_info *info);

@@ -275,18 +275,23 @@ static int apply_record(struct repair *p, const struct lsm_repair_record *record
     rc = adopt(p, &rec, base);
     r = lsm_reader(rec.ops);
     for (op = rec.op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
+        const struct lsm_comparator *cmp;
+        struct lsm_repair_tree *tree;
         struct lsm_slice key, value;
         enum lsm_kind kind;
         uint32_t id;
         if (!lsm_op_decode(&r, &kind, &id, &key, &value))
             return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
-        if (!lsm_repair_tree_add(&p->r, id, lsm_slice(NULL, 0)))
+        tree = lsm_repair_tree_add(&p->r, id, lsm_slice(NULL, 0));
+        if (!tree)
             return lsm_nomem();
-        if (kind == LSM_KIND_RANGE_DELETE && lsm_slice_compare(key, value) >= 0)
+        cmp = lsm_repair_comparator(&p->r, tree);
+        if ((tree->comparator.size && !cmp) ||
+            (kind == LSM_KIND_RANGE_DELETE && lsm_key_compare(cmp, key, value) >= 0))
             continue;
         rc = memtable_for(p, &mem);
         if (rc == LSM_OK)
-            rc = lsm_memtable_add(mem, id, NULL, key, lsm_tag(base + op, kind), value);
+            rc = lsm_memtable_add(mem, id, cmp, key, lsm_tag(base + op, kind), value);
     }
     if (p->seq < base + rec.op_first + rec.op_count)
         p->seq = base + rec.op_first + rec.op_count;
@@ -319,7 +324,7 @@ static bool is_bottom(void *ctx, struct lsm_slice key)
 }
 
 /* Newest first: memtables, then tables by falling number. */
-static int merge_tree(struct repair *p, uint32_t tree, struct lsm_iter **it)
+static int merge_tree(struct repair *p, uint32_t tree, const struct lsm_comparator *cmp, struct lsm_iter **it)
 {
     struct lsm_memtable **mems = (void *)p->mems.data;
     size_t mem_count = p->mems.size / sizeof *mems, table_count, count = 0;
@@ -328,16 +333,16 @@ static int merge_tree(struct repair *p, uint32_t tree, struct lsm_iter **it)
     int rc = sources ? LSM_OK : lsm_nomem();
 
     for (size_t i = mem_count; i-- > 0 && rc == LSM_OK;) {
-        rc = lsm_memtable_iter_new(mems[i], tree, NULL, 0, &sources[count]);
+        rc = lsm_memtable_iter_new(mems[i], tree, cmp, 0, &sources[count]);
         count += rc == LSM_OK;
     }
     for (size_t i = table_count; i-- > 0 && rc == LSM_OK;)
         if (tables[i].meta->tree == tree) {
-            rc = lsm_salvage_iter_new(&p->salvage, tables[i].meta, &sources[count]);
+            rc = lsm_salvage_iter_new(&p->salvage, tables[i].meta, cmp, &sources[count]);
             count += rc == LSM_OK;
         }
     if (rc == LSM_OK) {
-        rc = lsm_merge_new(p->r.os, NULL, sources, count, it);
+        rc = lsm_merge_new(p->r.os, cmp, sources, count, it);
         count = 0;
     }
     while (count)
@@ -353,7 +358,8 @@ static bool is_bottom_range(void *ctx, struct lsm_slice lo, struct lsm_slice hi)
 }
 
 /* All range deletes of the tree, wherever they stand. */
-static int gather_ranges(struct repair *p, uint32_t tree, struct lsm_ranges **ranges)
+static int gather_ranges(struct repair *p, uint32_t tree, const struct lsm_comparator *cmp,
+                         struct lsm_ranges **ranges)
 {
     struct lsm_memtable **mems = (void *)p->mems.data;
     size_t count;
@@ -364,7 +370,7 @@ static int gather_ranges(struct repair *p, uint32_t tree, struct lsm_ranges **ra
     lsm_range_set_init(&set, p->r.os);
     for (size_t i = 0; i < count && rc == LSM_OK; i++)
         if (tables[i].meta->tree == tree)
-            rc = lsm_salvage_ranges(&p->salvage, tables[i].meta, &set);
+            rc = lsm_salvage_ranges(&p->salvage, tables[i].meta, cmp, &set);
     for (size_t i = 0; i < p->mems.size / sizeof *mems; i++)
         for (uint32_t k = 0; k < lsm_memtable_range_count(mems[i], tree); k++) {
             struct lsm_slice lo, hi;
@@ -373,7 +379,7 @@ static int gather_ranges(struct repair *p, uint32_t tree, struct lsm_ranges **ra
             lsm_range_set_add(&set, lo, hi, seq);
         }
     if (rc == LSM_OK)
-        rc = lsm_range_set_finish(&set, NULL, NULL, 0, ranges);
+        rc = lsm_range_set_finish(&set, cmp, NULL, 0, ranges);
     lsm_range_set_clear(&set);
     return rc;
 }
@@ -384,10 +390,11 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     struct lsm_policy policy;
     struct lsm_ranges *ranges = NULL;
     struct lsm_iter *it;
-    int rc = gather_ranges(p, tree->id, &ranges);
+    const struct lsm_comparator *cmp = lsm_repair_comparator(&p->r, tree);
+    int rc = gather_ranges(p, tree->id, cmp, &ranges);
 
     if (rc == LSM_OK)
-        rc = merge_tree(p, tree->id, &it);
+        rc = merge_tree(p, tree->id, cmp, &it);
     if (rc == LSM_OK)
         rc = lsm_repair_values_iter(&p->values, it, &it);
     if (rc) {
@@ -404,6 +411,7 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     b->table.codec = tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
     b->table.level = tree->level == LSM_COMPRESSION_NONE ? 1 : tree->level;
     b->table.tree_name = lsm_buf_slice(&tree->name);
+    b->table.comparator = cmp;
     b->values.bytes_min = tree->value_log_bytes;
     b->values.options = (struct lsm_vlog_options){ b->table.codec, b->table.level };
     rc = lsm_compressor_take(p->salvage.compressors, &compressor);
@@ -435,13 +443,15 @@ static int build_trees(struct repair *p)
     p->build_count = count;
     for (size_t i = 0; i < count && rc == LSM_OK; i++) {
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
-                                   trees[i].filter_bits, trees[i].level, { NULL, 0 }, { 0 },
+                                   trees[i].filter_bits, trees[i].level, lsm_buf_slice(&trees[i].comparator), { 0 },
                                    trees[i].value_log_bytes };
         if (trees[i].dropped)
             continue;
-        if (trees[i].comparator.size) {
-            lsm_repair_say(&p->r, "tree \"%.*s\" has a comparator, which a repair does not know: lost",
-                           (int)trees[i].name.size, (const char *)trees[i].name.data);
+        if (trees[i].comparator.size && !lsm_repair_comparator(&p->r, &trees[i])) {
+            lsm_repair_say(&p->r, "tree \"%.*s\" is ordered by comparator \"%.*s\", which was not given "
+                           "(lsm_options.comparators): lost", (int)trees[i].name.size,
+                           (const char *)trees[i].name.data, (int)trees[i].comparator.size,
+                           (const char *)trees[i].comparator.data);
             continue;
         }
         lsm_edit_add_tree(&p->edit, &t);
@@ -662,6 +672,8 @@ int lsm_db_repair(const char *from, const char *to, const struct lsm_options *op
     p->r.info = &counts;
     p->r.uuid_wanted = options->uuid;
     p->r.next_tree = 1;
+    p->r.comparators = options->comparators;
+    p->r.comparator_count = options->comparator_count;
     p->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
     lsm_buf_init(&p->sources, os);
     lsm_buf_init(&p->mems, os);

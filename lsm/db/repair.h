@@ -40,6 +40,8 @@ struct lsm_repair_state {
     uint8_t uuid[16];
     bool has_uuid;
     const uint8_t *uuid_wanted; /* or NULL */
+    const struct lsm_comparator *const *comparators;    /* the caller's */
+    size_t comparator_count;
 
     enum lsm_repair_manifest manifest;
     struct lsm_version *version;        /* what the MANIFEST names */
@@ -58,6 +60,9 @@ struct lsm_repair_state {
 
 /* One line for the user; counts are the caller's. */
 void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* NULL: bytes; or tree->comparator is named and is not among the caller's. */
+const struct lsm_comparator *lsm_repair_comparator(const struct lsm_repair_state *r,
+                                                   const struct lsm_repair_tree *tree);
 struct lsm_repair_tree *lsm_repair_tree_of(struct lsm_repair_state *r, uint32_t id);    /* NULL: unknown */
 /* The same, made when it is unknown; NULL: no memory. `name` may be empty. */
 struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t id, struct lsm_slice name);

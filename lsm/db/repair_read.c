@@ -79,6 +79,24 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     return &tree[at];
 }
 
+const struct lsm_comparator *lsm_repair_comparator(const struct lsm_repair_state *r,
+                                                   const struct lsm_repair_tree *tree)
+{
+    for (size_t i = 0; tree->comparator.size && i < r->comparator_count; i++)
+        if (lsm_slice_equal(lsm_slice_str(r->comparators[i]->name), lsm_buf_slice(&tree->comparator)))
+            return r->comparators[i];
+    return NULL;
+}
+
+/* For the version. */
+static const struct lsm_comparator *comparator_by_id(void *ctx, uint32_t id)
+{
+    struct lsm_repair_state *r = ctx;
+    const struct lsm_repair_tree *tree = lsm_repair_tree_of(r, id);
+
+    return tree ? lsm_repair_comparator(r, tree) : NULL;
+}
+
 static int restore_tree(struct lsm_repair_state *r, const struct lsm_edit_tree *t)
 {
     struct lsm_repair_tree *tree = lsm_repair_tree_add(r, t->id, t->name);
@@ -165,7 +183,7 @@ static int forget(struct lsm_repair_state *r)
     r->next_file = r->log_number = r->seq = r->txid = r->memory_bytes = 0;
     r->next_tree = 1;
     r->root = r->decided = (struct lsm_token){ 0 };
-    return lsm_version_new(r->os, NULL, NULL, NULL, &r->version);
+    return lsm_version_new(r->os, NULL, comparator_by_id, r, &r->version);
 }
 
 /* LSM_OK: its snapshot and *edits more could be read; *is_whole: to its end. LSM_DONE: not even that. */

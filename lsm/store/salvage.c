@@ -30,6 +30,7 @@ struct salvage_iter {
     const struct lsm_salvage *s;
     struct lsm_os *os;
     struct lsm_table_meta meta;
+    const struct lsm_comparator *cmp;
     char name[LSM_FILENAME_SIZE];
     uint32_t part, part_count;          /* of the top index; count 0: none, one stretch */
     bool scanned;
@@ -175,7 +176,7 @@ static int next_part(struct salvage_iter *it)
     lsm_buf_reset(&it->extents);
     it->at = 0;
     if (it->part == 0 && !it->scanned) {
-        rc = lsm_tables_get(it->s->tables, &it->meta, NULL, &table);
+        rc = lsm_tables_get(it->s->tables, &it->meta, it->cmp, &table);
         if (rc == LSM_NOMEM)
             return rc;
         it->scanned = true;
@@ -189,7 +190,7 @@ static int next_part(struct salvage_iter *it)
     }
     if (it->part == it->part_count)
         return LSM_DONE;
-    rc = lsm_tables_get(it->s->tables, &it->meta, NULL, &table);
+    rc = lsm_tables_get(it->s->tables, &it->meta, it->cmp, &table);
     if (rc)
         return rc;
     rc = lsm_table_read_index(table, it->part, &it->scratch, &index);
@@ -226,7 +227,7 @@ static int load(struct salvage_iter *it, const struct extent *extent, struct lsm
     rc = lsm_unseal(lsm_buf_slice(&it->scratch.sealed), LSM_BLOCK_DATA, place, compressor, &it->scratch.raw,
                     &payload, it->name, extent->off);
     lsm_compressor_put(it->s->compressors, compressor);
-    return rc ? rc : lsm_block_new(it->os, payload, NULL, it->name, extent->off, block);
+    return rc ? rc : lsm_block_new(it->os, payload, it->cmp, it->name, extent->off, block);
 }
 
 /* A block that would turn back stands where it does not belong. */
@@ -237,7 +238,7 @@ static bool is_behind(struct salvage_iter *it, const struct lsm_block *block)
 
     return block->count > 0 &&
            (!it->has_last || (lsm_table_row_key(block, 0, &it->key, &key, &tag) == LSM_OK &&
-                              lsm_ikey_compare(NULL, lsm_buf_slice(&it->last), it->last_tag, key, tag) < 0));
+                              lsm_ikey_compare(it->cmp, lsm_buf_slice(&it->last), it->last_tag, key, tag) < 0));
 }
 
 static int next_block(struct salvage_iter *it)
@@ -345,7 +346,7 @@ static const struct lsm_iter_methods methods = {
 };
 
 int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
-                         struct lsm_iter **out)
+                         const struct lsm_comparator *cmp, struct lsm_iter **out)
 {
     struct salvage_iter *it = lsm_mem_zalloc(s->os, sizeof *it);
 
@@ -356,6 +357,7 @@ int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_met
     it->s = s;
     it->os = s->os;
     it->meta = *meta;
+    it->cmp = cmp;
     lsm_filename(it->name, LSM_FILE_TABLE, meta->number);
     lsm_buf_init(&it->extents, s->os);
     lsm_buf_init(&it->key, s->os);
@@ -472,7 +474,8 @@ static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage
            : t->smallest.rc ? t->smallest.rc : t->largest.rc;
 }
 
-int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta, struct lsm_range_set *set)
+int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
+                       const struct lsm_comparator *cmp, struct lsm_range_set *set)
 {
     struct lsm_salvage_table t = { .number = meta->number };
     struct lsm_table_footer footer;
@@ -491,7 +494,7 @@ int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta 
         rc = read_plain(s->os, file, &t, footer.range_delete_off, footer.range_delete_size,
                         LSM_BLOCK_RANGE_DELETE, name, &bytes, &payload);
         if (rc == LSM_OK)
-            rc = lsm_ranges_decode(s->os, NULL, payload, name, footer.range_delete_off, &ranges);
+            rc = lsm_ranges_decode(s->os, cmp, payload, name, footer.range_delete_off, &ranges);
     } else if (!has_foot && meta->range_deletes) {
         rc = lsm_corrupt(name, 0, "its range deletes cannot be found");
     }

@@ -47,14 +47,14 @@ int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number
                          struct lsm_salvage_table *table);
 void lsm_salvage_table_clear(struct lsm_salvage_table *table);
 
-/* Add a table's range deletes to the set, seq_add of the meta added. Damage is told to s->lost. */
+/* Add a table's range deletes to the set, seq_add of the meta added. Damage is told to s->lost. cmp: its tree's. */
 int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
-                       struct lsm_range_set *set);
+                       const struct lsm_comparator *cmp, struct lsm_range_set *set);
 
 /* Rows in order, seq_add of the meta added; only first() and next(). Damage is told to s->lost and
    passed over. The meta's size_bytes is the file's; its keys stay the caller's until close. */
 int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
-                         struct lsm_iter **it);
+                         const struct lsm_comparator *cmp, struct lsm_iter **it);
 
 /*
  * Every payload of a log that is whole, in order. `is_chained`: its sum covers all

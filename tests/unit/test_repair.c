@@ -493,6 +493,106 @@ TEST(repair_keeps_range_deletes_in_their_order)
     }
 }
 
+/* ---- trees with a comparator ---- */
+
+static int backward(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    (void)ctx;
+    return lsm_slice_compare(b, a);
+}
+
+static const struct lsm_comparator backward_order = { .name = "backward", .compare = backward };
+static const struct lsm_comparator *const orders[] = { &backward_order };
+
+static bool open_backward(struct store *s, const char *path)
+{
+    struct lsm_tree_options how;
+    struct lsm_options o;
+
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.create_if_missing = true;
+    o.no_worker = true;
+    o.memory_bytes = 1 << 20;
+    o.comparators = orders;
+    o.comparator_count = 1;
+    lsm_tree_options_init(&how);
+    how.comparator = &backward_order;
+    return CHECK_OK(lsm_db_open(path, &o, &s->db)) &&
+           CHECK_OK(lsm_tree_open(s->db, text("down"), &how, &s->tree));
+}
+
+static bool is_falling(struct store *s)
+{
+    char last[16] = "99999999";
+    struct lsm_cursor *c;
+    bool ok = true;
+
+    if (!CHECK_OK(lsm_cursor_open(s->tree, NULL, &c)))
+        return false;
+    for (int rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c)) {
+        struct lsm_slice key = lsm_cursor_key(c);
+        ok = ok && memcmp(key.data, last, 8) < 0;
+        memcpy(last, key.data, 8);
+    }
+    lsm_cursor_close(c);
+    return ok;
+}
+
+TEST(repair_follows_the_comparators_that_it_is_given)
+{
+    struct lsm_repair how = { .report = add_line };
+    struct lsm_options o;
+
+    for (int damage = 0; damage < 4; damage++) {
+        struct store s;
+
+        disk_and_host_begin();
+        if (!open_backward(&s, "a"))
+            return;
+        put_rows(&s, 0, ROWS, 1);
+        CHECK_OK(lsm_db_compact(s.db, NULL));
+        put_rows(&s, 500, 600, 2);
+        CHECK_OK(lsm_db_flush(s.db));
+        CHECK_OK(lsm_db_delete_range(s.db, s.tree, text("00000299"), text("00000199"), true));
+        put_rows(&s, 550, 560, 3);
+        store_close(&s);
+        if (damage == 1 || damage == 2) {
+            remove_files("a", "MANIFEST");
+            remove_files("a", "CURRENT");
+        }
+        if (damage == 2)
+            flip("a", file_of("a", ".ldb", 1), 5000, 1);
+        lsm_options_init(&o);
+        o.os = disk.os;
+        o.comparators = orders;
+        o.comparator_count = damage < 3;
+        report[0] = 0;
+        CHECK_OK(lsm_db_repair("a", "b", &o, &how, &info));
+        if (damage == 3) {
+            CHECK(strstr(report, "tree \"down\" is ordered by comparator \"backward\", which was not given"));
+            CHECK_INT(info.trees, 0);
+        } else if (open_backward(&s, "b")) {
+            CHECK_OK(lsm_db_check(s.db));
+            CHECK(is_falling(&s));
+            CHECK(damage > 0 || !report[0]);
+            CHECK_INT(count_versions(&s, 200, 300, 0), 100);
+            CHECK_INT(count_versions(&s, 500, 600, 2), 90);
+            CHECK_INT(count_versions(&s, 550, 560, 3), 10);
+            if (damage < 2)
+                CHECK_INT(count_at(&s, NULL), ROWS - 100);
+            else
+                CHECK(info.places_lost == 1 && count_at(&s, NULL) < ROWS - 100 && count_at(&s, NULL) > ROWS - 400);
+            CHECK_INT(info.trees_unnamed, 0);
+        } else {
+            s.db = NULL;
+        }
+        if (damage == 3)
+            s.db = NULL;
+        done(&s);
+    }
+}
+
 TEST(repair_takes_what_the_host_committed_and_nothing_else)
 {
     struct store s;
