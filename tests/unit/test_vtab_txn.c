@@ -717,17 +717,17 @@ TEST(vtab_txn_a_first_table_rolled_back_can_be_made_again)
     close_db(db);
 }
 
-/* ROLLBACK TO sends its object no call: without a look at xSync its rows would be written all the same. */
+/* The first lsm table of a database: ROLLBACK TO sends nobody a call. Without a look at xSync the rows would
+   be written all the same. */
 TEST(vtab_txn_rows_of_a_table_that_was_taken_back_are_not_written)
 {
-    sqlite3 *db = open_with_t("WAL");
-    int64_t written = stat_value(db, "log_bytes_written");
+    sqlite3 *db = open_db("test.db");
 
     SQL(db, "BEGIN; SAVEPOINT a; CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY, b);"
-            "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) "
-            "INSERT INTO u SELECT i, zeroblob(1000) FROM n; ROLLBACK TO a; INSERT INTO t VALUES(1, 1); COMMIT");
-    CHECK(stat_value(db, "log_bytes_written") - written < 10000);
-    CHECK_INT(stat_value(db, "spill_bytes_written"), 0);
+            "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
+            "INSERT INTO u SELECT i, zeroblob(1000) FROM n; ROLLBACK TO a; "
+            CREATE_T "; INSERT INTO t VALUES(1, 1); COMMIT");
+    CHECK(stat_value(db, "log_bytes_written") < 10000);
     CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
     close_db(db);
 }
