@@ -261,7 +261,7 @@ static bool is_ordered(const struct choice *choice, bool *desc)
     return true;
 }
 
-/* For GROUP BY and DISTINCT it is enough that equal rows come together. */
+/* For DISTINCT it is enough that equal rows come together. */
 static bool is_grouped(const struct choice *choice)
 {
     const struct lsm_vtab_schema *schema = choice->schema;
@@ -376,10 +376,9 @@ int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     choose_equal(&choice);
     choose_range(&choice);
     if (info->nOrderBy > 0) {
-        int distinct = sqlite3_vtab_distinct(info);
-
         info->orderByConsumed = is_ordered(&choice, &desc);
-        if (!info->orderByConsumed && (distinct == 1 || distinct == 2)) {
+        /* 1 would be GROUP BY; but SQLite takes it for an ORDER BY of the same terms as well. */
+        if (!info->orderByConsumed && sqlite3_vtab_distinct(info) == 2) {
             desc = false;
             info->orderByConsumed = is_grouped(&choice);
         }
