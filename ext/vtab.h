@@ -336,7 +336,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error);
  *     plan  := term* ["D"] ["K"] ["U"]
  *     term  := op part            one for each argument of xFilter, in their order
  *     op    := "=" EQ  "i" IN, all values at once  "s" IS  "n" IS NULL
- *              ">" GT  "]" GE  "<" LT  "[" LE  "g" GLOB
+ *              ">" GT  "]" GE  "<" LT  "[" LE  "g" begins with (GLOB)
  *     part  := the key column, decimal, and "p" if the right-hand side is known to be
  *              text or blob without affinity, and "o" if ORDER BY relies on its being one value
  *     D     := descending        K := only key columns are asked for

@@ -310,7 +310,7 @@ static int find_known(struct cursor *cursor, const struct lsm_read *read,
     return SQLITE_OK;
 }
 
-/* A GLOB pattern on a TEXT column: text, or blobs, that begin as it does. */
+/* What a GLOB pattern on a TEXT column begins with: text, or blobs, that begin so, too. */
 static void narrow_glob(struct cursor *cursor, const struct lsm_vtab_key_part *part,
                         sqlite3_value *pattern, int type)
 {

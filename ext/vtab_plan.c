@@ -8,7 +8,8 @@
  * SQLite does not tell whether it would convert a right-hand side, so a constraint
  * on a TEXT or untyped column is exact only for a constant text or blob. It
  * adds GE and LT of its own to LIKE and GLOB with a constant pattern; these miss
- * blobs that match, so beside such a constraint constant bounds are not used.
+ * blobs that match, so beside such a constraint constant bounds are not used, but
+ * GLOB's tell its prefix.
  *
  * An UPDATE or DELETE of one key is twice as fast when SQLite knows that it is one
  * row: it collects nothing in a table of its own. A key compared with something
@@ -32,7 +33,6 @@ static char op_letter(int op)
     case SQLITE_INDEX_CONSTRAINT_GE: return ']';
     case SQLITE_INDEX_CONSTRAINT_LT: return '<';
     case SQLITE_INDEX_CONSTRAINT_LE: return '[';
-    case SQLITE_INDEX_CONSTRAINT_GLOB: return 'g';
     default: return 0;
     }
 }
@@ -64,7 +64,7 @@ static int find(const struct lsm_vtab_schema *schema, sqlite3_index_info *info, 
         if (!c->usable || c->iColumn != schema->key[part].column || letter == 0
             || strchr(letters, letter) == NULL)
             continue;
-        if (letter == 'g' || letter == 'n'
+        if (letter == 'n'
             || sqlite3_stricmp(sqlite3_vtab_collation(info, i), collation) == 0)
             return i;
     }
@@ -84,6 +84,60 @@ static bool has_pattern(const struct lsm_vtab_schema *schema, const sqlite3_inde
             return true;
     }
     return false;
+}
+
+/* The constant text that a column is compared with by this operator, bytewise. */
+static bool text_bound(sqlite3_index_info *info, int i, int column, int op,
+                       struct lsm_slice *text)
+{
+    const struct sqlite3_index_constraint *c = &info->aConstraint[i];
+    sqlite3_value *value = NULL;
+
+    if (!c->usable || c->iColumn != column || c->op != op
+        || sqlite3_stricmp(sqlite3_vtab_collation(info, i), "BINARY") != 0
+        || sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL
+        || sqlite3_value_type(value) != SQLITE_TEXT)
+        return false;
+    text->data = sqlite3_value_text(value);
+    text->size = (size_t)sqlite3_value_bytes(value);
+    return text->data != NULL && text->size > 0;
+}
+
+/* Are these two the bounds of all text that begins with `lower`? */
+static bool is_prefix_bounds(struct lsm_slice lower, struct lsm_slice upper)
+{
+    size_t last = lower.size - 1;
+
+    return lower.size == upper.size && memcmp(lower.data, upper.data, last) == 0
+           && lower.data[last] + 1 == upper.data[last];
+}
+
+/*
+ * The constraint whose right-hand side is the prefix of a GLOB pattern, or -1.
+ *
+ * It is the GE that SQLite adds, beside its LT; not the GLOB: one in the ON of an outer join
+ * is offered for the tables on its left, too, where it excludes no row, and nothing tells it
+ * from one that does. Its GE and LT are offered where they hold. Should these be the user's
+ * own, they hold as well.
+ */
+static int find_prefix(const struct lsm_vtab_schema *schema, sqlite3_index_info *info, int part)
+{
+    int column = schema->key[part].column;
+    struct lsm_slice lower, upper;
+    int i, k;
+
+    if (schema->key[part].affinity != LSM_VTAB_AFFINITY_TEXT)
+        return -1;
+    for (i = 0; i < info->nConstraint; i++) {
+        if (!text_bound(info, i, column, SQLITE_INDEX_CONSTRAINT_GE, &lower))
+            continue;
+        for (k = 0; k < info->nConstraint; k++) {
+            if (text_bound(info, k, column, SQLITE_INDEX_CONSTRAINT_LT, &upper)
+                && is_prefix_bounds(lower, upper))
+                return i;
+        }
+    }
+    return -1;
 }
 
 /* What xBestIndex gathers while it goes along the key. */
@@ -108,8 +162,7 @@ static bool is_exact_term(const struct choice *choice, int part, int i)
     if (choice->schema->key[part].foreign_order && strchr("><][", letter))
         return false;
     return letter == 'n'
-           || (letter != 'g' && (lsm_vtab_range_is_exact(&choice->schema->key[part])
-                                 || is_plain(choice->info, i)));
+           || lsm_vtab_range_is_exact(&choice->schema->key[part]) || is_plain(choice->info, i);
 }
 
 static void add_term(struct choice *choice, int part, int i, bool is_ordered)
@@ -181,26 +234,33 @@ static void choose_equal(struct choice *choice)
     }
 }
 
+static void add_prefix(struct choice *choice, int part, int i)
+{
+    choice->is_exact = false;
+    choice->info->aConstraintUsage[i].argvIndex = ++choice->term_count;
+    sqlite3_str_appendf(choice->text, "g%d", part);
+    choice->rows /= 16;
+}
+
 /* Bounds, or a GLOB, on the column behind the equal ones. */
 static void choose_range(struct choice *choice)
 {
     static const char *const sides[2] = { ">]", "<[" };
     int part = choice->equal_count;
+    bool is_pattern;
     int side;
     int i;
 
     if (part >= choice->schema->key_count)
         return;
-    i = find(choice->schema, choice->info, part, "g");
-    if (i >= 0) {
-        add_term(choice, part, i, false);
-        choice->rows /= 16;
-    }
+    is_pattern = has_pattern(choice->schema, choice->info, part);
+    i = is_pattern ? find_prefix(choice->schema, choice->info, part) : -1;
+    if (i >= 0)
+        add_prefix(choice, part, i);
     for (side = 0; side < 2; side++) {
         int bound = find(choice->schema, choice->info, part, sides[side]);
 
-        if (bound < 0
-            || (has_pattern(choice->schema, choice->info, part) && is_plain(choice->info, bound)))
+        if (bound < 0 || (is_pattern && is_plain(choice->info, bound)))
             continue;
         add_term(choice, part, bound, false);
         choice->rows /= 4;
