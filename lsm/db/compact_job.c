@@ -201,7 +201,7 @@ int lsm_job_compact(struct lsm_db *db)
 {
     struct lsm_job job;
     struct lsm_tree *tree = NULL;
-    struct lsm_view *view;
+    struct lsm_version *version;
     double best = 0;
     int rc = LSM_DONE;
 
@@ -210,10 +210,10 @@ int lsm_job_compact(struct lsm_db *db)
         lsm_db_unlock(db);
         return LSM_DONE;
     }
-    view = db->view;
-    atomic_fetch_add(&view->refs, 1);
-    for (uint32_t i = 0; i < view->version->tree_count; i++) {
-        const struct lsm_tree_version *tv = view->version->trees[i];
+    version = db->view->version;        /* not the view: memtables that are flushed meanwhile may go */
+    lsm_version_ref(version);
+    for (uint32_t i = 0; i < version->tree_count; i++) {
+        const struct lsm_tree_version *tv = version->trees[i];
         struct lsm_tree *t = lsm_tree_by_id(db, tv->tree);
         struct lsm_job candidate;
         double score = 0;
@@ -244,7 +244,7 @@ int lsm_job_compact(struct lsm_db *db)
     lsm_db_unlock(db);
     if (tree) {
         mark_inputs(db, &job, true);
-        rc = run_job(db, tree, view->version, &job);
+        rc = run_job(db, tree, version, &job);
         mark_inputs(db, &job, false);
         lsm_job_clear(&job, db->os);
         lsm_db_lock(db);
@@ -253,7 +253,7 @@ int lsm_job_compact(struct lsm_db *db)
         db->os->cond_broadcast(db->changed);
         lsm_db_unlock(db);
     }
-    lsm_view_unref(view);
+    lsm_version_unref(version);
     if (tree && rc == LSM_OK)
         lsm_obsolete_sweep(db);
     return rc;
@@ -283,20 +283,20 @@ int lsm_job_drop(struct lsm_db *db)
 
 static int compact_tree(struct lsm_db *db, struct lsm_tree *tree)
 {
-    struct lsm_view *view = lsm_view_current(db);
-    const struct lsm_tree_version *tv = lsm_version_tree(view->version, tree->id);
+    struct lsm_version *version = lsm_version_current(db);
+    const struct lsm_tree_version *tv = lsm_version_tree(version, tree->id);
     struct lsm_job job;
     int rc = tv ? lsm_pick_all(tv, db->os, &job) : LSM_DONE;
 
     if (rc == LSM_OK) {
         mark_inputs(db, &job, true);
-        rc = run_job(db, tree, view->version, &job);
+        rc = run_job(db, tree, version, &job);
         mark_inputs(db, &job, false);
         lsm_job_clear(&job, db->os);
     } else if (tv) {
         lsm_job_clear(&job, db->os);
     }
-    lsm_view_unref(view);
+    lsm_version_unref(version);
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 

@@ -418,6 +418,7 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
                   const struct lsm_txn *own, bool no_cache, struct lsm_iter **it,
                   struct lsm_cover **cover);
 struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
+struct lsm_version *lsm_version_current(struct lsm_db *db);     /* its tables, not its memtables; with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
 
 /* Values that outlive what they were read with (get.c). The pin's reference goes to the value. */

@@ -105,6 +105,15 @@ struct lsm_view *lsm_view_current(struct lsm_db *db)
     return view;
 }
 
+struct lsm_version *lsm_version_current(struct lsm_db *db)
+{
+    lsm_db_lock(db);
+    struct lsm_version *version = db->view->version;
+    lsm_version_ref(version);
+    lsm_db_unlock(db);
+    return version;
+}
+
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at)
 {
     at->seq_max = read && read->snapshot

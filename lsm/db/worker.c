@@ -78,9 +78,15 @@ void lsm_worker_main(void *ctx)
         lsm_db_lock(db);
         if (rc == LSM_OK)
             rested = false;
-        /* What the last trim could not give back may be free by now: the cache can have it. */
-        if (rc != LSM_OK && !rested && db->os->mem_trim && db->memory_lost > db->memory_bytes / 32)
-            rested = db->trim_wanted = true;
+        /* All that the jobs held is free by now, also what the last trim could not give back: the cache
+           can have it. Until there is work again nobody else would tell it. */
+        if (rc != LSM_OK && !rested) {
+            rested = true;
+            if (db->os->mem_trim && db->memory_lost > db->memory_bytes / 32)
+                db->trim_wanted = true;
+            else
+                lsm_db_memory_changed(db);
+        }
         if (rc == LSM_OK || db->stop || db->trim_wanted)
             continue;
         if (lsm_flush_due(db))
