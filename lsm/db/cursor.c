@@ -596,14 +596,11 @@ struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
 
 #define VALUE_KEEP ((size_t)1 << 20)    /* a buffer larger than this goes when a small value comes */
 
-int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
+static __attribute__((noinline)) int read_value_log(struct lsm_cursor *c, struct lsm_slice *value)
 {
     const struct lsm_visible *v = &c->visible;
     int rc;
 
-    *value = v->value;
-    if (lsm_tag_kind(v->tag) != LSM_KIND_VLOG)
-        return c->rc;
     if (!c->has_value) {
         c->value = lsm_slice(NULL, 0);
         if (c->rc)
@@ -621,6 +618,12 @@ int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
     }
     *value = c->value;
     return c->rc;
+}
+
+int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
+{
+    *value = c->visible.value;
+    return lsm_tag_kind(c->visible.tag) == LSM_KIND_VLOG ? read_value_log(c, value) : c->rc;
 }
 
 struct lsm_slice lsm_cursor_value(struct lsm_cursor *c)

@@ -89,17 +89,23 @@ static inline bool look(struct merge *m, uint32_t i)
     return true;
 }
 
+/* Who wins is as good as random where sources are mixed: no branch on it but for ties. */
 static inline void play_up(struct merge *m, uint32_t i)
 {
     uint32_t winner = i;
+    uint64_t prefix = m->source[i].prefix;
 
     for (uint32_t n = (i + m->count) / 2; n > 0; n /= 2) {
-        if (wins(m, m->loser[n], winner)) {
-            uint32_t loser = winner;
+        uint32_t other = m->loser[n], change;
+        uint64_t other_prefix = m->source[other].prefix;
+        bool other_wins = other_prefix < prefix;
 
-            winner = m->loser[n];
-            m->loser[n] = loser;
-        }
+        if (__builtin_expect(other_prefix == prefix, 0))
+            other_wins = wins_tie(m, &m->source[other], &m->source[winner]);
+        change = (winner ^ other) & -(uint32_t)other_wins;
+        winner ^= change;
+        m->loser[n] = other ^ change;
+        prefix ^= (prefix ^ other_prefix) & -(uint64_t)other_wins;
     }
     m->loser[0] = winner;
 }

@@ -56,6 +56,41 @@ static void keep(struct lsm_buf *buf, struct lsm_slice bytes)
     lsm_buf_append_slice(buf, bytes);
 }
 
+/*
+ * Every row's key is kept for telling the key's further versions from the next key, so
+ * both go without a call for keys of usual size. Neighbours differ in their last bytes.
+ */
+static inline void keep_key(struct lsm_visible *v, struct lsm_slice key)
+{
+    struct lsm_buf *buf = &v->key_buf;
+
+    if (key.size < 8 || key.size > 32 || key.size > buf->cap || buf->rc) {
+        keep(buf, key);
+        return;
+    }
+    if (key.size >= 16) {
+        memcpy(buf->data, key.data, 16);
+        memcpy(buf->data + key.size - 16, key.data + key.size - 16, 16);
+    } else {
+        memcpy(buf->data, key.data, 8);
+        memcpy(buf->data + key.size - 8, key.data + key.size - 8, 8);
+    }
+    buf->size = key.size;
+}
+
+static inline bool is_kept(const struct lsm_visible *v, struct lsm_slice key)
+{
+    const struct lsm_buf *buf = &v->key_buf;
+
+    if (v->cmp)
+        return lsm_key_compare(v->cmp, key, lsm_buf_slice(buf)) == 0;
+    if (key.size != buf->size)
+        return false;
+    if (key.size >= 8 && lsm_get_be64(key.data + key.size - 8) != lsm_get_be64(buf->data + key.size - 8))
+        return false;
+    return key.size == 0 || memcmp(key.data, buf->data, key.size) == 0;
+}
+
 static void pass_over(struct lsm_visible *v)
 {
     v->passed_over++;
@@ -75,10 +110,10 @@ static void settle_forward(struct lsm_visible *v)
         }
         if (!lsm_view_sees(&v->at, it->tag))
             continue;
-        if (v->skip && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0)
+        if (v->skip && is_kept(v, it->key))
             continue;
         if (lsm_tag_kind(it->tag) == LSM_KIND_DELETE) {
-            keep(&v->key_buf, it->key);
+            keep_key(v, it->key);
             if (v->key_buf.rc) {
                 stop(v, v->key_buf.rc);
                 return;
@@ -105,7 +140,7 @@ static void settle_backward(struct lsm_visible *v)
     uint64_t tag = 0;
 
     for (v->passed_over = 0; it->valid; pass_over(v), lsm_iter_prev(it)) {
-        bool same = found && lsm_key_compare(v->cmp, it->key, lsm_buf_slice(&v->key_buf)) == 0;
+        bool same = found && is_kept(v, it->key);
 
         if (!same && v->passed_over >= pause_at && (!found || lsm_tag_kind(tag) == LSM_KIND_DELETE)) {
             v->paused = true;
@@ -116,7 +151,7 @@ static void settle_backward(struct lsm_visible *v)
         if (found && !same && lsm_tag_kind(tag) != LSM_KIND_DELETE)
             break;
         if (!same)
-            keep(&v->key_buf, it->key);
+            keep_key(v, it->key);
         tag = it->tag;
         if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
             keep(&v->value_buf, it->value);
@@ -206,7 +241,7 @@ void lsm_visible_next(struct lsm_visible *v)
         /* The source stands before the current key, whose bytes are in key_buf. */
         lsm_iter_seek(v->it, lsm_buf_slice(&v->key_buf), LSM_TAG_MAX);
     } else {
-        keep(&v->key_buf, v->key);
+        keep_key(v, v->key);
         if (v->key_buf.rc) {
             stop(v, v->key_buf.rc);
             return;
@@ -225,7 +260,7 @@ void lsm_visible_prev(struct lsm_visible *v)
     begin(v, true);
     if (!was_backward) {
         /* Go before every version of the current key. */
-        keep(&v->key_buf, v->key);
+        keep_key(v, v->key);
         if (v->key_buf.rc) {
             stop(v, v->key_buf.rc);
             return;

@@ -39,7 +39,7 @@ static void add_history(struct lsm_memtable *mem, const char *key, const char *h
     uint64_t tag;
 
     while (parse(&history, &tag)) {
-        char value[32];
+        char value[80];
         snprintf(value, sizeof value, "%s@%llu", key,
                  (unsigned long long)(lsm_tag_seq(tag) & ~LSM_SEQ_OWN));
         CHECK_OK(lsm_memtable_add(mem, 1, NULL, bytes(key), tag, bytes(value)));
@@ -229,6 +229,81 @@ TEST(visible_a_row_that_stands_in_two_sources_is_seen_once)
 }
 
 /* ---- retain ---- */
+
+/* Keys of `size` that differ in one byte, at the front, in the middle and at the end: in order. */
+static int keys_of_size(size_t size, char keys[7][48])
+{
+    static const size_t parts[] = { 1, 2, 1000 };       /* of the size: end, middle, front */
+    int count = 0;
+
+    for (int sign = -1; sign <= 1; sign++)
+        for (size_t i = 0; i < 3; i++) {
+            size_t at = sign < 0 ? size / parts[2 - i] : size / parts[i];
+            char *key = keys[count];
+
+            if (at == size && size)
+                at--;
+            memset(key, 'm', size);
+            key[size] = 0;
+            if (size)
+                key[at] = (char)(key[at] + sign);
+            if (count == 0 || strcmp(key, keys[count - 1]) != 0)
+                count++;
+        }
+    return count;
+}
+
+/* Neighbours are told apart by some of their bytes, in pieces whose number depends on the size. */
+TEST(visible_keys_of_all_sizes_are_told_apart)
+{
+    for (size_t size = 0; size <= 40; size++) {
+        char keys[7][48], want[8000] = "", back[8000] = "", out[8000];
+        struct lsm_memtable *mem;
+        int count = keys_of_size(size, keys);
+
+        begin(&mem);
+        for (int i = 0; i < count; i++)
+            add_history(mem, keys[i], i % 3 == 1 ? "30D 20P 10P" : "30P 20P 10P");
+        for (int i = 0; i < count; i++) {
+            int j = count - 1 - i;
+
+            if (i % 3 != 1)
+                sprintf(want + strlen(want), "%s%s@30", *want ? " " : "", keys[i]);
+            if (j % 3 != 1)
+                sprintf(back + strlen(back), "%s%s@30", *back ? " " : "", keys[j]);
+        }
+        see(mem, (struct lsm_view_point){ 50, 0 }, true, out);
+        CHECK_STR(out, want);
+        see(mem, (struct lsm_view_point){ 50, 0 }, false, out);
+        CHECK_STR(out, back);
+        end(mem);
+    }
+}
+
+TEST(visible_a_key_that_begins_another_is_another)
+{
+    char key[41] = "", want[2000] = "", back[2000] = "", out[2000];
+    struct lsm_memtable *mem;
+
+    begin(&mem);
+    for (size_t size = 0; size <= 40; size++) {
+        char row[50];
+
+        memset(key, 'm', size);
+        key[size] = 0;
+        add_history(mem, key, "20P 10P");
+        snprintf(row, sizeof row, "%s%s@20", size ? " " : "", key);
+        strcat(want, row);
+        snprintf(row, sizeof row, "%.*s@20%s", (int)(40 - size), "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm",
+                 size < 40 ? " " : "");
+        strcat(back, row);
+    }
+    see(mem, (struct lsm_view_point){ 50, 0 }, true, out);
+    CHECK_STR(out, want);
+    see(mem, (struct lsm_view_point){ 50, 0 }, false, out);
+    CHECK_STR(out, back);
+    end(mem);
+}
 
 TEST(retain_keeps_what_a_snapshot_sees_and_the_present)
 {
