@@ -1,19 +1,18 @@
 /*
- * merge.c -- a loser tree over sources that are sorted.
+ * merge.c -- sources that are sorted, kept in the order of the rows where they stand.
  *
- *     loser[0]  the source whose row is shown
- *     loser[n]  who lost the match at inner node n; source i enters at (i + count) / 2
+ *     order[0]   the source whose row is shown; order[1] the next one, ...
  *
- * After the winner moved only its way up is played again: one comparison a
- * level, of u64 prefixes, turned over for the way back so that smaller always
- * wins. A source that is at its end has the greatest prefix and loses all ties.
+ * After the shown source moved it sinks to its place: one comparison of u64 prefixes where
+ * it stays the first, as it does while rows come in runs from one source, and a few
+ * where sources are mixed. From SINK_STEPS places on (with a comparator, which costs more,
+ * from the second) its place is found by halves.
  *
- * Rows tend to come in runs from one source. When a source wins twice the best
- * of the others, which is among those that it beat on its way up, is looked for
- * once; as long as the winner stays before it nothing is played.
+ * Prefixes are turned over for the way back so that smaller always comes first. A source
+ * that is at its end has the greatest prefix and is behind all others with it.
  *
  * Equal rows are ordered by the index of their source, in both directions, so
- * that no two rows are equal for the tree and the way back is the way there.
+ * that no two rows are equal here and the way back is the way there.
  *
  * Turning round: the source that is shown stays, the others are sought to the
  * other side of its row (a memtable may have gained rows since they moved, so a
@@ -26,12 +25,16 @@
 
 #include "lsm/version/merge.h"
 
-#define NONE UINT32_MAX
+#define SINK_STEPS 4u
 
 struct source {
     struct lsm_iter *it;
-    uint64_t prefix;
     bool ended;
+};
+
+struct place {
+    uint64_t prefix;            /* of the row where the source stands */
+    uint32_t source;
 };
 
 struct merge {
@@ -39,48 +42,47 @@ struct merge {
     struct lsm_os *os;
     const struct lsm_comparator *cmp;
     uint32_t count;
-    uint32_t second;            /* the best but the winner, where it is known, else NONE */
     bool back;                  /* sources stand at or before the row that is shown */
-    uint32_t *loser;            /* count of them */
+    struct place *order;        /* count of them */
     struct source source[];
 };
 
-/* ---- matches ------------------------------------------------------------ */
+/* ---- the order ---------------------------------------------------------- */
 
-static bool wins_tie(const struct merge *m, const struct source *a, const struct source *b)
+static bool is_before_at_tie(const struct merge *m, uint32_t i, uint32_t j)
 {
+    const struct source *a = &m->source[i], *b = &m->source[j];
     int c;
 
     if (a->ended || b->ended)
         return !a->ended;
     c = lsm_ikey_compare(m->cmp, a->it->key, a->it->tag, b->it->key, b->it->tag);
     if (c == 0)
-        c = a < b ? -1 : 1;             /* the same row: in the order of the sources */
+        c = i < j ? -1 : 1;             /* the same row: in the order of the sources */
     return m->back ? c > 0 : c < 0;
 }
 
-static inline bool wins(const struct merge *m, uint32_t a, uint32_t b)
+static inline bool is_before(const struct merge *m, const struct place *a, const struct place *b)
 {
-    const struct source *x = &m->source[a], *y = &m->source[b];
-
-    if (x->prefix != y->prefix)
-        return x->prefix < y->prefix;
-    return wins_tie(m, x, y);
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix;
+    return is_before_at_tie(m, a->source, b->source);
 }
 
 /* See where a source stands. False: it failed, and so did the merge. */
-static inline bool look(struct merge *m, uint32_t i)
+static inline bool look(struct merge *m, uint32_t i, struct place *at)
 {
     struct source *s = &m->source[i];
 
+    at->source = i;
     s->ended = !s->it->valid;
     if (!s->ended) {
-        s->prefix = m->cmp ? 0 : lsm_slice_prefix(s->it->key);
+        at->prefix = m->cmp ? 0 : lsm_slice_prefix(s->it->key);
         if (m->back)
-            s->prefix = ~s->prefix;
+            at->prefix = ~at->prefix;
         return true;
     }
-    s->prefix = UINT64_MAX;
+    at->prefix = UINT64_MAX;
     if (s->it->rc != LSM_OK) {
         m->base.rc = s->it->rc;
         m->base.valid = false;
@@ -89,57 +91,44 @@ static inline bool look(struct merge *m, uint32_t i)
     return true;
 }
 
-/* Who wins is as good as random where sources are mixed: no branch on it but for ties. */
-static inline void play_up(struct merge *m, uint32_t i)
+/* How many of order[lo, hi) are before it. */
+static uint32_t count_before(const struct merge *m, uint32_t lo, uint32_t hi, const struct place *at)
 {
-    uint32_t winner = i;
-    uint64_t prefix = m->source[i].prefix;
+    uint32_t from = lo;
 
-    for (uint32_t n = (i + m->count) / 2; n > 0; n /= 2) {
-        uint32_t other = m->loser[n], change;
-        uint64_t other_prefix = m->source[other].prefix;
-        bool other_wins = other_prefix < prefix;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
 
-        if (__builtin_expect(other_prefix == prefix, 0))
-            other_wins = wins_tie(m, &m->source[other], &m->source[winner]);
-        change = (winner ^ other) & -(uint32_t)other_wins;
-        winner ^= change;
-        m->loser[n] = other ^ change;
-        prefix ^= (prefix ^ other_prefix) & -(uint64_t)other_wins;
+        if (is_before(m, &m->order[mid], at))
+            lo = mid + 1;
+        else
+            hi = mid;
     }
-    m->loser[0] = winner;
+    return lo - from;
 }
 
-/* The winner below inner node n, leaving the losers in their places. */
-static uint32_t play_below(struct merge *m, uint32_t n)
+/* `at`, which was order[0], belongs behind order[1]. */
+static void sink(struct merge *m, struct place at)
 {
-    uint32_t a, b;
+    struct place *order = m->order;
+    uint32_t i = 1, count = m->count, steps = m->cmp ? 2 : SINK_STEPS;
 
-    if (n >= m->count)
-        return n - m->count;
-    a = play_below(m, 2 * n);
-    b = play_below(m, 2 * n + 1);
-    if (wins(m, b, a)) {
-        m->loser[n] = a;
-        return b;
+    do {
+        order[i - 1] = order[i];
+        i++;
+    } while (i < count && i < steps && is_before(m, &order[i], &at));
+    if (i == steps && i < count) {
+        uint32_t more = count_before(m, i, count, &at);
+
+        memmove(order + i - 1, order + i, more * sizeof *order);
+        i += more;
     }
-    m->loser[n] = b;
-    return a;
-}
-
-static uint32_t find_second(const struct merge *m)
-{
-    uint32_t n = (m->loser[0] + m->count) / 2, best = m->loser[n];
-
-    for (n /= 2; n > 0; n /= 2)
-        if (wins(m, m->loser[n], best))
-            best = m->loser[n];
-    return best;
+    order[i - 1] = at;
 }
 
 static inline void show(struct merge *m)
 {
-    const struct source *s = &m->source[m->loser[0]];
+    const struct source *s = &m->source[m->order[0].source];
 
     m->base.valid = !s->ended;
     if (s->ended)
@@ -150,24 +139,32 @@ static inline void show(struct merge *m)
 }
 
 /* All sources have moved. */
-static void play_all(struct merge *m)
+static void arrange_all(struct merge *m)
 {
-    m->loser[0] = play_below(m, 1);
-    m->second = NONE;
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct place at;
+        uint32_t before;
+
+        if (!look(m, i, &at))
+            return;
+        before = count_before(m, 0, i, &at);
+        memmove(m->order + before + 1, m->order + before, (i - before) * sizeof at);
+        m->order[before] = at;
+    }
     show(m);
 }
 
-/* The winner has moved. */
-static inline void play_winner(struct merge *m)
+/* The source that is shown has moved. */
+static inline void arrange_first(struct merge *m)
 {
-    uint32_t winner = m->loser[0];
+    struct place at;
 
-    if (!look(m, winner))
+    if (!look(m, m->order[0].source, &at))
         return;
-    if (m->second == NONE || !wins(m, winner, m->second)) {
-        play_up(m, winner);
-        m->second = m->loser[0] == winner ? find_second(m) : NONE;
-    }
+    if (is_before(m, &m->order[1], &at))
+        sink(m, at);
+    else
+        m->order[0] = at;
     show(m);
 }
 
@@ -190,10 +187,8 @@ static void position(struct merge *m, enum where where, struct lsm_slice key, ui
         case SEEK: lsm_iter_seek(it, key, tag); break;
         case SEEK_PREV: lsm_iter_seek_prev(it, key, tag); break;
         }
-        if (!look(m, i))
-            return;
     }
-    play_all(m);
+    arrange_all(m);
 }
 
 static void merge_first(struct lsm_iter *base)
@@ -216,38 +211,35 @@ static void merge_seek_prev(struct lsm_iter *base, struct lsm_slice key, uint64_
     position((struct merge *)base, SEEK_PREV, key, tag);
 }
 
-/* The winner steps over its row; the others go to that row's other side. */
+/* The source that is shown steps over its row; the others go to that row's other side. */
 static void turn(struct merge *m, bool back)
 {
-    uint32_t winner = m->loser[0];
-    struct lsm_iter *it = m->source[winner].it;
+    uint32_t shown = m->order[0].source;
+    struct lsm_iter *it = m->source[shown].it;
 
     m->back = back;
     for (uint32_t i = 0; i < m->count; i++) {
         struct lsm_iter *other = m->source[i].it;
 
-        if (i == winner)
+        if (i == shown)
             continue;
         if (back)
             lsm_iter_seek_prev(other, it->key, it->tag);
         else
             lsm_iter_seek(other, it->key, it->tag);
-        if (back == (i > winner) && other->valid &&
+        if (back == (i > shown) && other->valid &&
             lsm_ikey_compare(m->cmp, other->key, other->tag, it->key, it->tag) == 0) {
             if (back)
                 lsm_iter_prev(other);
             else
                 lsm_iter_next(other);
         }
-        if (!look(m, i))
-            return;
     }
     if (back)
         lsm_iter_prev(it);
     else
         lsm_iter_next(it);
-    if (look(m, winner))
-        play_all(m);
+    arrange_all(m);
 }
 
 static void merge_next(struct lsm_iter *base)
@@ -261,8 +253,8 @@ static void merge_next(struct lsm_iter *base)
         turn(m, false);
         return;
     }
-    lsm_iter_next(m->source[m->loser[0]].it);
-    play_winner(m);
+    lsm_iter_next(m->source[m->order[0].source].it);
+    arrange_first(m);
 }
 
 static void merge_prev(struct lsm_iter *base)
@@ -276,15 +268,15 @@ static void merge_prev(struct lsm_iter *base)
         turn(m, true);
         return;
     }
-    lsm_iter_prev(m->source[m->loser[0]].it);
-    play_winner(m);
+    lsm_iter_prev(m->source[m->order[0].source].it);
+    arrange_first(m);
 }
 
 static bool merge_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
 {
     struct merge *m = (struct merge *)base;
 
-    return lsm_iter_pin(m->source[m->loser[0]].it, pin);
+    return lsm_iter_pin(m->source[m->order[0].source].it, pin);
 }
 
 static void merge_close(struct lsm_iter *base)
@@ -338,10 +330,10 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
         merge_pin
     };
     struct merge *m;
-    size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(uint32_t));
+    size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(struct place));
 
     *out = NULL;
-    assert(count < NONE / 2);
+    assert(count <= UINT32_MAX);
     if (count == 0)
         return empty_new(os, out);
     if (count == 1) {
@@ -358,8 +350,7 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
     m->os = os;
     m->cmp = cmp;
     m->count = (uint32_t)count;
-    m->second = NONE;
-    m->loser = (uint32_t *)(void *)(m->source + count);
+    m->order = (struct place *)(void *)(m->source + count);
     for (size_t i = 0; i < count; i++)
         m->source[i].it = sources[i];
     *out = &m->base;

@@ -1,6 +1,6 @@
 /*
- * merge.h -- k-way merge of iterators into one: a loser tree over u64 prefixes
- * (Knuth 5.4.1), both directions. One source is handed through.
+ * merge.h -- k-way merge of iterators into one, by u64 prefixes, in both directions. One
+ * source is handed through.
  *
  * Two sources may have the same row, of equal key and tag: a compaction that was
  * cut short leaves it in two levels (compaction/compact.h). Both are shown, the
