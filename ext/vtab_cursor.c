@@ -435,7 +435,7 @@ static int show_value(struct cursor *cursor)
     rc = lsm_cursor_read(cursor->lsm, &value);
     if (rc != LSM_OK)
         return cursor_error(cursor, rc);
-    lsm_vtab_row_set(&cursor->row, cursor->row.key, value);
+    lsm_vtab_row_set_value(&cursor->row, value);
     cursor->value_pending = false;
     return SQLITE_OK;
 }

@@ -252,7 +252,8 @@ int lsm_vtab_row_init(struct lsm_vtab_row *row, const struct lsm_vtab_schema *sc
     row->field_code = sqlite3_malloc64(fields * sizeof *row->field_code);
     row->field_off = sqlite3_malloc64(fields * sizeof *row->field_off);
     row->kept = sqlite3_malloc64((size_t)schema->key_count * sizeof *row->kept);
-    if (!row->field_code || !row->field_off || !row->kept) {
+    row->key_value = sqlite3_malloc64((size_t)schema->key_count * sizeof *row->key_value);
+    if (!row->field_code || !row->field_off || !row->kept || !row->key_value) {
         lsm_vtab_row_clear(row);
         return SQLITE_NOMEM;
     }
@@ -264,6 +265,7 @@ void lsm_vtab_row_clear(struct lsm_vtab_row *row)
     sqlite3_free(row->field_code);
     sqlite3_free(row->field_off);
     sqlite3_free(row->kept);
+    sqlite3_free(row->key_value);
     sqlite3_free(row->scratch);
     memset(row, 0, sizeof *row);
 }
@@ -273,7 +275,15 @@ void lsm_vtab_row_set(struct lsm_vtab_row *row, struct lsm_slice key, struct lsm
     row->key = key;
     row->value = value;
     row->parsed = false;
+    row->key_known = 0;
+    row->key_off = 0;
     row->why = NULL;
+}
+
+void lsm_vtab_row_set_value(struct lsm_vtab_row *row, struct lsm_slice value)
+{
+    row->value = value;
+    row->parsed = false;
 }
 
 bool lsm_vtab_row_needs_value(const struct lsm_vtab_schema *schema, int column)
@@ -419,14 +429,17 @@ static int grow_scratch(struct lsm_vtab_row *row)
     return SQLITE_OK;
 }
 
+/* Each part once a row: SQLite asks for a column of the key again to check a bound, and again for
+   the result. */
 static int decode_key_column(struct lsm_vtab_row *row, int part, struct lsm_vtab_value *value)
 {
-    size_t off = 0;
-    int rc = grow_scratch(row);
+    int rc = row->key_known <= part ? grow_scratch(row) : SQLITE_OK;
 
-    for (int i = 0; i <= part && rc == SQLITE_OK; i++)
-        rc = lsm_vtab_key_decode(&row->schema->key[i], row->key, &off,
-                                 i == part ? row->scratch : NULL, value);
+    for (; row->key_known <= part && rc == SQLITE_OK; row->key_known += rc == SQLITE_OK)
+        rc = lsm_vtab_key_decode(&row->schema->key[row->key_known], row->key, &row->key_off,
+                                 row->scratch, &row->key_value[row->key_known]);
+    if (rc == SQLITE_OK)
+        *value = row->key_value[part];
     return rc == SQLITE_CORRUPT_VTAB ? corrupt(row, "malformed key") : rc;
 }
 

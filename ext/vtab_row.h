@@ -43,6 +43,9 @@ struct lsm_vtab_row {
     uint64_t *field_code;               /* kept columns first; key_count + value_count */
     size_t *field_off;                  /* body offsets in value */
     int *kept;                          /* per key column: its field, or -1 */
+    struct lsm_vtab_value *key_value;   /* per key column; the first key_known are decoded */
+    int key_known;
+    size_t key_off;                     /* where the next one begins in the key */
     uint8_t *scratch;                   /* unescaped key bytes */
     size_t scratch_size;
     const char *why;                    /* after SQLITE_CORRUPT_VTAB: what is wrong */
@@ -54,6 +57,8 @@ void lsm_vtab_row_clear(struct lsm_vtab_row *row);
 
 /* Look at another row. Nothing is read yet. */
 void lsm_vtab_row_set(struct lsm_vtab_row *row, struct lsm_slice key, struct lsm_slice value);
+/* The same key; its value comes only now. */
+void lsm_vtab_row_set_value(struct lsm_vtab_row *row, struct lsm_slice value);
 
 /* True if this column needs `value`; else an empty slice will do for it in set(). */
 bool lsm_vtab_row_needs_value(const struct lsm_vtab_schema *schema, int column);
