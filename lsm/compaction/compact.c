@@ -182,7 +182,7 @@ static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
             count++;
     }
     if (rc == LSM_OK && job->lower_count) {
-        struct lsm_level_source source = { c, lower_open, lower_find, job->lower_count, NULL };
+        struct lsm_level_source source = { c, lower_open, lower_find, job->lower_count, NULL, NULL };
         rc = lsm_level_iter_new(os, &source, &sources[count]);
         if (rc == LSM_OK)
             count++;

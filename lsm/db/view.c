@@ -161,6 +161,19 @@ static int level_open(void *ctx, uint32_t i, struct lsm_iter **it)
     return open_run(l->db, l->level->runs[i], l->tree, l->no_cache, NULL, it);
 }
 
+static int level_reopen(void *ctx, uint32_t i, struct lsm_iter *it)
+{
+    struct level_ctx *l = ctx;
+    struct lsm_table *table;
+    int rc = lsm_tables_get(l->db->tables, &l->level->runs[i]->meta, l->tree->cmp, &table);
+
+    if (rc)
+        return rc;
+    lsm_table_iter_reopen(it, table);
+    lsm_table_unref(table);
+    return LSM_OK;
+}
+
 static uint32_t level_find(void *ctx, struct lsm_slice key)
 {
     struct level_ctx *l = ctx;
@@ -283,7 +296,8 @@ static int add_level(struct sources *s, struct lsm_db *db, struct lsm_tree *tree
         return rc;
     }
     *ctx = (struct level_ctx){ db, tree, level, no_cache };
-    struct lsm_level_source source = { ctx, level_open, level_find, level->count, level_close };
+    struct lsm_level_source source = { ctx, level_open, level_find, level->count, level_close,
+                                       level_reopen };
     rc = lsm_level_iter_new(db->os, &source, &s->list[s->count]);      /* frees ctx if it fails */
     return rc ? rc : take(s, newer);
 }

@@ -367,30 +367,41 @@ static const char *walk_rows(struct lsm_block *block, const uint8_t *p, bool is_
 }
 
 /*
- * Rows of one size, which decode_head saw to fill the block. With one tag and
- * suffixes of eight bytes or more, all that is left to check is the order, and
- * one pass without a branch sees where it is plain: in nearly every block.
+ * The order of rows of one size with suffixes of eight bytes or more, and their kinds, in one
+ * pass without a branch. False: it is not plain. Nearly every block's is, wherever keys
+ * are of one size.
  */
-static const char *walk_fixed(struct lsm_block *block, const uint8_t *p, bool is_bytewise)
+static inline bool is_plain_fixed(struct lsm_block *block, const uint8_t *p, const bool has_tags)
 {
-    const uint32_t row_size = block->row_size;
-    uint64_t *key_prefix = block->key_prefix, before = 0;
+    const uint32_t row_size = block->row_size, suffix_size = block->suffix_size;
+    uint64_t *key_prefix = block->key_prefix, before;
     unsigned is_unclear = 0;
 
-    if (is_bytewise && !block->tag_size && block->suffix_size >= 8 &&
-        block->suffix_size <= LSM_KEY_SIZE_MAX - block->prefix_size) {
-        key_prefix[0] = before = lsm_get_be64(p);
-        for (uint32_t i = 1; i < block->count; i++) {
-            uint64_t prefix = lsm_get_be64(p + (size_t)i * row_size);
+    key_prefix[0] = before = lsm_get_be64(p);
+    if (has_tags)
+        is_unclear |= lsm_tag_kind(~lsm_get_be64(p + suffix_size)) >= LSM_KIND_VOID;
+    for (uint32_t i = 1; i < block->count; i++) {
+        uint64_t prefix;
 
-            key_prefix[i] = prefix;
-            is_unclear |= prefix <= before;
-            before = prefix;
-        }
-        if (!is_unclear)
-            return NULL;
+        p += row_size;
+        key_prefix[i] = prefix = lsm_get_be64(p);
+        is_unclear |= prefix <= before;
+        before = prefix;
+        if (has_tags)
+            is_unclear |= lsm_tag_kind(~lsm_get_be64(p + suffix_size)) >= LSM_KIND_VOID;
     }
-    for (uint32_t i = 0; i < block->count; i++, p += row_size) {
+    return !is_unclear;
+}
+
+/* Rows of one size, which decode_head saw to fill the block: all that is left to check is what is
+   in them. */
+static const char *walk_fixed(struct lsm_block *block, const uint8_t *p, bool is_bytewise)
+{
+    if (is_bytewise && block->suffix_size >= 8 &&
+        block->suffix_size <= LSM_KEY_SIZE_MAX - block->prefix_size &&
+        (block->tag_size ? is_plain_fixed(block, p, true) : is_plain_fixed(block, p, false)))
+        return NULL;
+    for (uint32_t i = 0; i < block->count; i++, p += block->row_size) {
         const char *bad = check_row(block, i, p, block->suffix_size, is_bytewise);
 
         if (bad)
@@ -698,4 +709,50 @@ uint32_t lsm_block_seek(const struct lsm_block *block, const struct lsm_comparat
     if (compare_row(block, i, key, tag) <= 0)
         return i;
     return seek_equal_prefixes(block, i + 1, x, key, tag);
+}
+
+/* ---- rows of two blocks ---- */
+
+/* One key's two pieces, the block's common prefix and the row's suffix, against another's. */
+static int compare_pieces(struct lsm_slice a_prefix, struct lsm_slice a, struct lsm_slice b_prefix,
+                          struct lsm_slice b)
+{
+    size_t common = a_prefix.size < b_prefix.size ? a_prefix.size : b_prefix.size, more, n;
+    int c = common ? memcmp(a_prefix.data, b_prefix.data, common) : 0;
+
+    if (c)
+        return c;
+    if (a_prefix.size > common) {               /* its rest is against the beginning of b */
+        more = a_prefix.size - common;
+        n = more < b.size ? more : b.size;
+        c = n ? memcmp(a_prefix.data + common, b.data, n) : 0;
+        if (c || n < more)
+            return c ? c : 1;
+        b = lsm_slice(b.data + n, b.size - n);
+    } else if (b_prefix.size > common) {
+        more = b_prefix.size - common;
+        n = more < a.size ? more : a.size;
+        c = n ? memcmp(a.data, b_prefix.data + common, n) : 0;
+        if (c || n < more)
+            return c ? c : -1;
+        a = lsm_slice(a.data + n, a.size - n);
+    }
+    return lsm_slice_compare(a, b);
+}
+
+int lsm_block_compare(const struct lsm_comparator *cmp, const struct lsm_block *a, uint32_t i,
+                      const struct lsm_block *b, uint32_t j)
+{
+    struct lsm_slice a_key, b_key, value;
+    uint64_t a_tag, b_tag;
+    int c;
+
+    lsm_block_row(a, i, &a_key, &a_tag, &value);
+    lsm_block_row(b, j, &b_key, &b_tag, &value);
+    c = cmp ? lsm_key_compare(cmp, a_key, b_key)
+            : compare_pieces(lsm_slice(a->prefix, a->prefix_size), a_key,
+                             lsm_slice(b->prefix, b->prefix_size), b_key);
+    if (c)
+        return c;
+    return a_tag > b_tag ? -1 : a_tag < b_tag;
 }

@@ -93,6 +93,9 @@ size_t lsm_block_memory(const struct lsm_block *block);
 /* First row >= (key, tag): 0 .. count. */
 uint32_t lsm_block_seek(const struct lsm_block *block, const struct lsm_comparator *cmp,
                         struct lsm_slice key, uint64_t tag);
+/* Row i of a against row j of b, where they stand: < 0, 0, > 0. */
+int lsm_block_compare(const struct lsm_comparator *cmp, const struct lsm_block *a, uint32_t i,
+                      const struct lsm_block *b, uint32_t j);
 /* Row i: the suffix (prefix it with block->prefix for the key), tag and value. */
 static inline void lsm_block_row(const struct lsm_block *block, uint32_t i, struct lsm_slice *suffix,
                                  uint64_t *tag, struct lsm_slice *value)

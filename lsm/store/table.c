@@ -139,58 +139,17 @@ int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf 
     return buf->rc;
 }
 
-/* -1, 0, 1 in *order: row i of a against row j of b. Keys are compared where they stand, for the
-   prefix's common part apart from the rest; a comparator gets them whole, as the block has them. */
-static int compare_rows(const struct lsm_table *t, const struct lsm_block *a, uint32_t i,
-                        const struct lsm_block *b, uint32_t j, struct lsm_table_scratch *s,
-                        int *order)
-{
-    size_t common = a->prefix_size < b->prefix_size ? a->prefix_size : b->prefix_size;
-    struct lsm_slice a_key, b_key, value;
-    uint64_t a_tag, b_tag;
-
-    *order = common ? memcmp(a->prefix, b->prefix, common) : 0;
-    if (*order)
-        return LSM_OK;
-    lsm_block_row(a, i, &a_key, &a_tag, &value);
-    lsm_block_row(b, j, &b_key, &b_tag, &value);
-    if (a->prefix_size > common) {
-        int rc = lsm_table_row_key(a, i, &s->key, &a_key, &a_tag);
-        if (rc)
-            return rc;
-        a_key = lsm_slice(a_key.data + common, a_key.size - common);
-    } else if (b->prefix_size > common) {
-        int rc = lsm_table_row_key(b, j, &s->key, &b_key, &b_tag);
-        if (rc)
-            return rc;
-        b_key = lsm_slice(b_key.data + common, b_key.size - common);
-    }
-    *order = lsm_ikey_compare(t->cmp, a_key, a_tag, b_key, b_tag);
-    return LSM_OK;
-}
-
 /* `block` must end with row `at` of `above` and begin behind row `before` of `above_before`
    (NULL: there is nothing before it). */
 static int check_place(const struct lsm_table *t, uint64_t off, const struct lsm_block *block,
                        const struct lsm_block *above, uint32_t at,
-                       const struct lsm_block *above_before, uint32_t before,
-                       struct lsm_table_scratch *s)
+                       const struct lsm_block *above_before, uint32_t before)
 {
-    int order = 0, rc;
-
     if (block->count == 0)
         return lsm_table_corrupt(t, off, "a block has no rows");
-    rc = compare_rows(t, block, block->count - 1, above, at, s, &order);
-    if (rc)
-        return rc;
-    if (order != 0)
+    if (lsm_block_compare(t->cmp, block, block->count - 1, above, at) != 0)
         return lsm_table_corrupt(t, off, "a block does not end with the key that its index names");
-    if (!above_before)
-        return LSM_OK;
-    rc = compare_rows(t, above_before, before, block, 0, s, &order);
-    if (rc)
-        return rc;
-    if (order >= 0)
+    if (above_before && lsm_block_compare(t->cmp, above_before, before, block, 0) >= 0)
         return lsm_table_corrupt(t, off, "a block begins before the end of the block before it");
     return LSM_OK;
 }
@@ -270,7 +229,7 @@ int lsm_table_read_index(struct lsm_table *t, uint32_t p, struct lsm_table_scrat
     if (block->count != part->blocks)
         rc = lsm_table_corrupt(t, part->index_off, "an index and the top index do not agree");
     if (rc == LSM_OK)
-        rc = check_place(t, part->index_off, block, t->top, p, p ? t->top : NULL, p - 1, s);
+        rc = check_place(t, part->index_off, block, t->top, p, p ? t->top : NULL, p - 1);
     if (rc == LSM_OK)
         rc = decode_handles(t, part, index);
     if (rc) {
@@ -286,20 +245,21 @@ static int check_rows(const struct lsm_table *t, const struct lsm_table_handle *
                       const struct lsm_block *block)
 {
     const uint32_t step = block->tag_size ? 1 : block->count;  /* one tag stands for all rows */
-    uint64_t tombstones = 0, seq_max = 0;
+    uint64_t tombstones = 0, tag_max = 0;
+    bool is_foreign = false;
 
     for (uint32_t i = 0; i < block->count; i += step) {
         struct lsm_slice suffix, value;
         uint64_t tag;
 
         lsm_block_row(block, i, &suffix, &tag, &value);
-        if (lsm_tag_kind(tag) > LSM_KIND_VLOG)
-            return lsm_table_corrupt(t, h->off, "a row's kind has no place in a table");
+        is_foreign |= lsm_tag_kind(tag) > LSM_KIND_VLOG;
         tombstones += lsm_tag_kind(tag) == LSM_KIND_DELETE ? step : 0;
-        if (lsm_tag_seq(tag) > seq_max)
-            seq_max = lsm_tag_seq(tag);
+        tag_max = tag > tag_max ? tag : tag_max;
     }
-    if (tombstones != h->tombstones || seq_max != h->seq_max)
+    if (is_foreign)
+        return lsm_table_corrupt(t, h->off, "a row's kind has no place in a table");
+    if (tombstones != h->tombstones || lsm_tag_seq(tag_max) != h->seq_max)
         return lsm_table_corrupt(t, h->off, "a block and its index do not agree");
     return LSM_OK;
 }
@@ -319,7 +279,7 @@ int lsm_table_read_data(struct lsm_table *t, uint32_t p, const struct lsm_table_
     scratch_trim(s);
     if (rc)
         return rc;
-    rc = check_place(t, h->off, *block, index->block, b, before, b ? b - 1 : p - 1, s);
+    rc = check_place(t, h->off, *block, index->block, b, before, b ? b - 1 : p - 1);
     if (rc == LSM_OK)
         rc = check_rows(t, h, *block);
     if (rc) {

@@ -391,3 +391,16 @@ int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter *
     *iter = &it->base;
     return LSM_OK;
 }
+
+void lsm_table_iter_reopen(struct lsm_iter *iter, struct lsm_table *table)
+{
+    struct table_iter *it = (struct table_iter *)iter;
+
+    drop_index(it);
+    lsm_table_ref(table);
+    lsm_table_unref(it->table);
+    it->table = table;
+    it->base.rc = LSM_OK;
+    it->run = 0;
+    stop(it, LSM_OK);
+}

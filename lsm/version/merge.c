@@ -372,9 +372,13 @@ static bool open_run(struct level *l, uint32_t index)
     assert(index < l->source.count);
     if (l->run && l->index == index)
         return true;
+    l->index = index;
+    if (l->run && l->source.reopen) {
+        l->base.rc = l->source.reopen(l->source.ctx, index, l->run);
+        return l->base.rc == LSM_OK;
+    }
     lsm_iter_close(l->run);
     l->run = NULL;
-    l->index = index;
     l->base.rc = l->source.open(l->source.ctx, index, &l->run);
     return l->base.rc == LSM_OK;
 }

@@ -26,6 +26,9 @@ struct lsm_level_source {
     uint32_t (*find)(void *ctx, struct lsm_slice key);
     uint32_t count;
     void (*close)(void *ctx);           /* with the iterator, or if none is made; may be NULL */
+    /* Make run i's of another run's iterator, which keeps its buffers; if it fails, it can only be
+       closed. NULL: runs are opened anew. */
+    int (*reopen)(void *ctx, uint32_t i, struct lsm_iter *it);
 };
 int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source, struct lsm_iter **it);
 

@@ -220,6 +220,55 @@ TEST(block_finds_rows_like_a_sorted_array_in_any_order)
         CHECK(seen[i] > 20);
 }
 
+static int sign(int c)
+{
+    return c < 0 ? -1 : c > 0;
+}
+
+/* Few rows of keys of two letters: common prefixes of all sizes, with and without anything behind them. */
+TEST(block_rows_of_two_blocks_compare_as_whole_keys_do)
+{
+    for (int round = 0; round < 3000; round++) {
+        const struct lsm_comparator *cmp = round % 5 ? NULL : &reverse;
+        static struct rows rows[2];
+        struct lsm_block *block[2];
+        struct format_os f;
+
+        format_os_init(&f);
+        for (int k = 0; k < 2; k++) {
+            struct lsm_buf out;
+
+            for (uint32_t n = (uint32_t)(1 + test_below(3)); n > 0; n--) {
+                char key[12];
+                size_t size = test_below(sizeof key);
+
+                for (size_t i = 0; i < size; i++)
+                    key[i] = test_below(5) ? 'a' : 'b';
+                rows_add(&rows[k], key, size, lsm_tag(test_below(3), LSM_KIND_PUT), 3);
+            }
+            rows_sort(&rows[k], cmp);
+            lsm_buf_init(&out, &f.os);
+            build(&out, &f.os, &rows[k]);
+            CHECK_OK(open_block(&f, lsm_buf_slice(&out), cmp, &block[k]));
+            lsm_buf_clear(&out);
+        }
+        for (uint32_t i = 0; i < rows[0].count; i++)
+            for (uint32_t j = 0; j < rows[1].count; j++) {
+                const struct row *a = &rows[0].row[i], *b = &rows[1].row[j];
+
+                CHECK_INT(sign(lsm_block_compare(cmp, block[0], i, block[1], j)),
+                          sign(lsm_ikey_compare(cmp, key_of(a), a->tag, key_of(b), b->tag)));
+                CHECK_INT(sign(lsm_block_compare(cmp, block[1], j, block[0], i)),
+                          sign(lsm_ikey_compare(cmp, key_of(b), b->tag, key_of(a), a->tag)));
+            }
+        for (int k = 0; k < 2; k++) {
+            lsm_block_free(block[k]);
+            rows_clear(&rows[k]);
+        }
+        CHECK_INT(f.used, 0);
+    }
+}
+
 TEST(block_takes_the_empty_key_and_the_largest)
 {
     static struct rows rows;
@@ -490,14 +539,14 @@ static void two_rows(struct hand *h, const char *a, uint64_t a_tag, const char *
     hand_row(h, b, b_tag, "v2");
 }
 
-/* Two rows, each key of one byte, in the form that `flags` asks for. */
+/* Two rows, keys of one size, in the form that `flags` asks for. */
 static void two_rows_as(struct hand *h, uint16_t flags, const char *a, const char *b, uint64_t tag)
 {
     hand_start(h, 2, "pre", flags);
     if (flags & LSM_BLOCK_ONE_TAG)
         hand_tag(h, tag);
     if (flags & LSM_BLOCK_FIXED)
-        hand_sizes(h, 1, 2);
+        hand_sizes(h, (uint32_t)strlen(a), 2);
     hand_row(h, a, tag, "v1");
     hand_row(h, b, tag, "v2");
 }
@@ -530,16 +579,20 @@ TEST(block_rows_out_of_order_are_corrupt)
     two_rows(&h, "eightbytA", put1, "eightbytZ", put2);
     CHECK_OK(hand_open(&h, NULL));
     for (uint16_t flags = 0; flags < 4; flags++) {
-        two_rows_as(&h, flags, "a", "b", put1);
-        CHECK_OK(hand_open(&h, NULL));
-        CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
-        two_rows_as(&h, flags, "b", "a", put1);
-        CHECK_OK(hand_open(&h, &reverse));
-        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-        CHECK(strstr(lsm_error_text(), "000014.ldb") && strstr(lsm_error_text(), "order"));
-        two_rows_as(&h, flags, "a", "a", put1);             /* twice */
-        CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
-        CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
+        static const char *const keys[][2] = { { "a", "b" }, { "a-longer-", "b-longer-" }, { "longer-0a", "longer-0b" } };
+
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            two_rows_as(&h, flags, keys[i][0], keys[i][1], put1);
+            CHECK_OK(hand_open(&h, NULL));
+            CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
+            two_rows_as(&h, flags, keys[i][1], keys[i][0], put1);
+            CHECK_OK(hand_open(&h, &reverse));
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+            CHECK(strstr(lsm_error_text(), "000014.ldb") && strstr(lsm_error_text(), "order"));
+            two_rows_as(&h, flags, keys[i][0], keys[i][0], put1);   /* twice */
+            CHECK_RC(hand_open(&h, NULL), LSM_CORRUPT);
+            CHECK_RC(hand_open(&h, &reverse), LSM_CORRUPT);
+        }
     }
 }
 
@@ -548,10 +601,24 @@ TEST(block_kinds_that_no_table_has_are_corrupt)
     struct hand h;
 
     for (int kind = 0; kind < 256; kind++) {
+        int rc = kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT;
+
         for (uint16_t flags = 0; flags < 4; flags++) {
-            two_rows_as(&h, flags, "a", "b", lsm_tag(5, (enum lsm_kind)kind));
-            CHECK_RC(hand_open(&h, NULL), kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT);
-            CHECK_RC(hand_open(&h, &by_size), kind <= LSM_KIND_RANGE_DELETE ? LSM_OK : LSM_CORRUPT);
+            static const char *const keys[][2] = { { "a", "b" }, { "a-longer-", "b-longer-" } };
+
+            for (size_t i = 0; i < 2; i++) {
+                two_rows_as(&h, flags, keys[i][0], keys[i][1], lsm_tag(5, (enum lsm_kind)kind));
+                CHECK_RC(hand_open(&h, NULL), rc);
+                CHECK_RC(hand_open(&h, &by_size), rc);
+                for (size_t bad = 0; bad < 2 && !(flags & LSM_BLOCK_ONE_TAG); bad++) {
+                    hand_start(&h, 2, "pre", flags);
+                    if (flags & LSM_BLOCK_FIXED)
+                        hand_sizes(&h, strlen(keys[i][0]), 2);
+                    for (size_t row = 0; row < 2; row++)
+                        hand_row(&h, keys[i][row], lsm_tag(5, row == bad ? (enum lsm_kind)kind : LSM_KIND_PUT), "vv");
+                    CHECK_RC(hand_open(&h, NULL), rc);
+                }
+            }
         }
     }
 }

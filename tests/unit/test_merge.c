@@ -468,6 +468,22 @@ static int runs_open(void *ctx, uint32_t i, struct lsm_iter **it)
     return LSM_OK;
 }
 
+static int runs_reopen(void *ctx, uint32_t i, struct lsm_iter *it)
+{
+    struct runs *r = ctx;
+    struct array_iter *a = (struct array_iter *)it;
+
+    if (r->fail_open && --r->fail_open == 0)
+        return LSM_CORRUPT;
+    r->opened++;
+    oracle_clear(&a->o);
+    a->base.valid = false;
+    for (size_t k = r->first[i]; k < r->first[i + 1]; k++)
+        oracle_add(&a->o, oracle_key(&r->all->rows[k]), r->all->rows[k].tag,
+                   oracle_value(&r->all->rows[k]));
+    return LSM_OK;
+}
+
 static uint32_t runs_find(void *ctx, struct lsm_slice key)
 {
     struct runs *r = ctx;
@@ -512,7 +528,7 @@ TEST(level_agrees_with_one_sorted_array)
             struct oracle all = { .cmp = cmp };
             struct runs runs = { .all = &all };
             struct lsm_level_source source = {&runs, runs_open, runs_find, (uint32_t)count,
-                                              runs_close};
+                                              runs_close, count % 2 ? runs_reopen : NULL};
             struct format_os os;
             struct lsm_iter *it;
 
@@ -541,7 +557,7 @@ TEST(level_opens_only_the_runs_it_reaches)
 {
     struct oracle all = { 0 };
     struct runs runs = { .all = &all };
-    struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close };
+    struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close, NULL };
     struct format_os os;
     struct lsm_iter *it;
 
@@ -583,7 +599,8 @@ TEST(level_keeps_the_failure_of_a_run)
     for (int what = 1; what < 40; what++) {
         struct oracle all = { 0 };
         struct runs runs = { .all = &all };
-        struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close };
+        struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close,
+                                           what % 3 ? runs_reopen : NULL };
         int code = what < 8 ? LSM_CORRUPT : LSM_IOERR;
         struct format_os os;
         struct lsm_iter *it;
@@ -630,7 +647,7 @@ TEST(level_that_cannot_be_made_closes_its_source)
 {
     struct oracle all = { 0 };
     struct runs runs = { .all = &all };
-    struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close };
+    struct lsm_level_source source = { &runs, runs_open, runs_find, 10, runs_close, NULL };
     struct format_os os;
     struct lsm_iter *it = (void *)1;
 

@@ -535,6 +535,55 @@ TEST(table_of_many_partitions_agrees_at_every_edge)
     store_close(&s);
 }
 
+/* Its keys have another prefix, its sequences another addition. */
+TEST(table_iter_that_is_reopened_is_as_a_new_one)
+{
+    struct lsm_table_meta meta[2];
+    struct rows r[2] = { { 0 }, { 0 } };
+    struct lsm_table *t[2];
+    struct lsm_iter *it;
+    struct store s;
+    char key[300];
+
+    store_open(&s, 64 << 10, 100);
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 400; i++) {
+            int n = k ? snprintf(key, sizeof key, "%0270d-%05d", 7, i) : snprintf(key, sizeof key, "%08x", i * 7919);
+            rows_add(&r[k], key, (size_t)n, (uint64_t)(i % 5 + 1), LSM_KIND_PUT, key, (size_t)n);
+        }
+        rows_sort(&r[k]);
+        CHECK_OK(write_table(&s, 5 + (uint64_t)k, &(struct lsm_table_options){ 512, 10, LSM_CODEC_NONE, 0, .comparator = NULL },
+                             &r[k], &meta[k]));
+        meta[k].seq_add = k ? 1000 : 0;
+        CHECK_OK(lsm_tables_get(s.tables, &meta[k], NULL, &t[k]));
+    }
+    CHECK_OK(lsm_table_iter_new(t[0], false, &it));
+    for (int round = 0; round < 400; round++) {
+        int k = (int)test_below(2);
+        size_t i = test_below(r[k].count);
+
+        lsm_table_iter_reopen(it, t[k]);
+        CHECK(!it->valid && it->rc == LSM_OK);
+        lsm_iter_seek(it, key_of(&r[k].row[i]), LSM_TAG_MAX);
+        for (int steps = (int)test_below(30); steps > 0 && it->valid; steps--, i++) {
+            if (!CHECK(is_row(it, &r[k], i, meta[k].seq_add)))
+                break;
+            lsm_iter_next(it);
+        }
+        lsm_table_iter_reopen(it, t[1 - k]);
+        lsm_iter_last(it);
+        CHECK(is_row(it, &r[1 - k], r[1 - k].count - 1, meta[1 - k].seq_add));
+    }
+    lsm_table_unref(t[0]);                      /* it holds its own reference, of the one that it reads */
+    lsm_table_unref(t[1]);
+    lsm_iter_first(it);
+    CHECK(it->valid);
+    lsm_iter_close(it);
+    rows_clear(&r[0]);
+    rows_clear(&r[1]);
+    store_close(&s);
+}
+
 TEST(table_without_rows_and_with_one_row_work)
 {
     struct lsm_table_meta meta;
