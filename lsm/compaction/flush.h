@@ -25,7 +25,7 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
  * little of the processor; but what they hold is written and kept as well.
  */
 
-#define LSM_EFFORT_UPPER (-3)
+#define LSM_EFFORT_UPPER (-2)
 static inline int lsm_level_effort(uint32_t level, int deep)
 {
     return level >= 2 || deep < LSM_EFFORT_UPPER ? deep : LSM_EFFORT_UPPER;
