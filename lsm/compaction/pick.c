@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+#define LEVEL_FIRST 2u          /* of an empty tree's rows: compression begins there */
+
 void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
 {
     uint64_t unit = memtable_bytes < (1u << 16) ? 1u << 16 : memtable_bytes;
@@ -62,6 +64,23 @@ static uint32_t deepest_level(const struct lsm_tree_version *tree)
         if (tree->level[i].count)
             deepest = i;
     return deepest;
+}
+
+/*
+ * Where level 0 goes: the first level that holds anything while it is within the
+ * target of a level 1, else the one above it. A level between would save no
+ * rewriting, but each read looks at it, and rows in it are never the last
+ * versions: they keep their sequences and tombstones.
+ */
+static uint32_t base_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree)
+{
+    uint32_t level = 1;
+
+    while (level + 1 < LSM_LEVEL_COUNT_MAX && tree->level[level].count == 0)
+        level++;
+    if (tree->level[level].count == 0)
+        return LEVEL_FIRST;
+    return level == 1 || tree->level[level].bytes <= policy->level_bytes ? level : level - 1;
 }
 
 /* ---- sets of runs ---- */
@@ -171,13 +190,14 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
                       const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
                       uint32_t number, bool by_size, struct lsm_job *job)
 {
-    const struct lsm_level *upper = &tree->level[number], *lower = &tree->level[number + 1];
+    uint32_t output = number ? number + 1 : base_level(policy, tree);
+    const struct lsm_level *upper = &tree->level[number], *lower = &tree->level[output];
     struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
     int rc;
 
     job->tree = tree->tree;
     job->level = number;
-    job->output_level = number + 1;
+    job->output_level = output;
     rc = set_new(os, upper->count, &job->upper);
     if (rc == LSM_OK)
         rc = set_new(os, lower->count, &job->lower);
@@ -235,8 +255,8 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
        range deletes reach deeper can sink as it is. */
     if (job->lower_count == 0 && job->upper_count == 1 && !is_mostly_tombstones(job->upper[0])) {
         uint64_t below = 0;
-        if (number + 2 < LSM_LEVEL_COUNT_MAX) {
-            const struct lsm_level *grand = &tree->level[number + 2];
+        if (output + 1 < LSM_LEVEL_COUNT_MAX) {
+            const struct lsm_level *grand = &tree->level[output + 1];
             for (uint32_t i = 0; i < grand->count; i++)
                 if (touches(grand->runs[i], cmp, lo, hi))
                     below += grand->runs[i]->meta.size_bytes;
@@ -336,9 +356,9 @@ uint32_t lsm_pick_flush_level(const struct lsm_policy *policy, const struct lsm_
 
     if (lsm_level_overlaps(&tree->level[0], false, cmp, lo, hi))
         return 0;
-    /* As deep as the deepest level that has data (at least 2, where compression begins), but never
-       where the run would bury what it overlaps less far down. */
-    uint32_t cap = deepest < 2 ? 2 : deepest;
+    /* As deep as the deepest level that has data, but never where the run would bury what it overlaps
+       less far down, nor between level 0 and the level where that goes. */
+    uint32_t cap = deepest < LEVEL_FIRST ? LEVEL_FIRST : deepest;
     while (level < cap) {
         uint64_t below = 0;
 
@@ -354,5 +374,5 @@ uint32_t lsm_pick_flush_level(const struct lsm_policy *policy, const struct lsm_
             break;
         level++;
     }
-    return level;
+    return level < base_level(policy, tree) ? 0 : level;
 }

@@ -2,7 +2,8 @@
  * pick.h -- the compaction policy: from the shape of a tree to the next job.
  * Pure: no I/O, no clock, nothing remembered but what is passed in.
  *
- * Leveled. Level 0 holds flushed runs that overlap; it is due by their number.
+ * Leveled. Level 0 holds flushed runs that overlap; it is due by their number,
+ * and goes straight to the first level that holds anything while that is small.
  * Level i >= 1 is due by bytes against its target, level_bytes * fan_out^(i-1),
  * or by tombstones: a run of which half is tombstones is due whatever its size.
  * Picks rotate through the key space (LevelDB's compact pointer), so that no
@@ -60,7 +61,7 @@ int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct 
 void lsm_job_clear(struct lsm_job *job, struct lsm_os *os);
 
 /* The deepest level to which a new run with these bounds can go without passing an older version of
-   a key of its: 0 if it overlaps level 0 or 1. */
+   a key of its: 0 if it overlaps level 0, or what level 0 is compacted into. */
 uint32_t lsm_pick_flush_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
                               const struct lsm_comparator *cmp, struct lsm_slice lo, struct lsm_slice hi);
 

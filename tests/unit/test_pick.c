@@ -111,21 +111,39 @@ TEST(pick_nothing_is_due_in_a_small_tree)
 TEST(pick_level0_takes_the_oldest_and_all_that_overlaps_it_in_turn)
 {
     /* All overlap. */
-    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z", "0>1 4,3,2,1");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z", "0>2 4,3,2,1");
     /* 1 meets 2, 2 meets 3; 4 stands alone and stays. */
-    check_pick("4:0:x-z 3:0:m-p 2:0:f-m 1:0:a-f", "0>1 3,2,1");
+    check_pick("4:0:x-z 3:0:m-p 2:0:f-m 1:0:a-f", "0>2 3,2,1");
     /* A newer run that bridges pulls in what the oldest does not touch itself. */
     check_pick("4:0:a-z 3:0:x-z 2:0:m-n 1:0:b-c 9:1:a-a 8:1:b-d 7:1:y-z", "0>1 4,3,2,1+9,8,7");
     /* What does not overlap sinks without being written. */
-    check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c", "move 0>1 1");
+    check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c", "move 0>2 1");
     check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c 9:1:c-d", "0>1 1+9");
     /* Only keys that are really shared count. */
     check_pick("4:0:d-e 3:0:d-e 2:0:d-e 1:0:a-c 9:1:cc-cd", "move 0>1 1");
 }
 
+TEST(pick_level0_goes_to_the_first_level_with_data_while_that_is_small)
+{
+    /* One above it would be a run more to read, and no byte less to write. */
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:2:a-m:1000", "0>2 4,3,2,1+9");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:2:a-m:1001", "0>1 4,3,2,1");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:3:a-m:1000", "0>3 4,3,2,1+9");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:3:a-m:1001", "0>2 4,3,2,1");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:7:a-m:1000", "0>7 4,3,2,1+9");
+    /* All of a level counts, not what is overlapped; and what lies deeper does not. */
+    check_pick("4:0:a-b 3:0:a-b 2:0:a-b 1:0:a-b 9:2:a-m:600 8:2:n-z:600", "0>1 4,3,2,1");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:1:a-m:10 8:2:a-z:10", "0>1 4,3,2,1+9");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:2:a-m:10 8:3:a-z:9000", "0>2 4,3,2,1+9");
+    /* A move looks at what it would lie above. */
+    check_pick("4:0:d-e 3:0:d-e 2:0:d-e 1:0:a-c 9:2:m-n:10 8:3:a-c:1000", "move 0>2 1");
+    check_pick("4:0:d-e 3:0:d-e 2:0:d-e 1:0:a-c 9:2:m-n:10 8:3:a-c:1001", "0>2 1");
+}
+
 TEST(pick_leaves_what_is_busy_alone)
 {
     check_pick("4:0:a-z 3:0:a-z:100:b 2:0:a-z 1:0:a-z", "none");
+    check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:2:c-d:100:b", "none");
     check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:1:c-d:100:b", "none");
     /* Level 0 cannot go, so level 1 does. */
     check_pick("4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z 9:1:c-d:100:b 8:1:e-f:2000", "move 1>2 8");
@@ -224,16 +242,21 @@ TEST(pick_flush_level_is_as_deep_as_no_older_version_can_be)
         { "1:0:a-c", "d", "e", 2 },
         { "1:0:a-c", "c", "e", 0 },
         { "1:1:a-c", "c", "e", 0 },
-        { "1:2:a-c", "c", "e", 1 },
+        { "1:2:a-c", "c", "e", 0 },
         { "1:2:a-c", "d", "e", 2 },
-        { "1:3:a-c", "b", "e", 2 },
+        { "1:3:a-c", "b", "e", 0 },
         { "1:3:a-c", "d", "e", 3 },
         { "1:7:a-c", "d", "e", 7 },
-        { "1:7:a-c", "a", "e", 6 },
+        { "1:7:a-c", "a", "e", 0 },
         { "1:0:x-z 2:4:a-c", "d", "e", 4 },
+        /* no level of its own above one that is small */
+        { "1:3:a-c:600 2:3:x-z:600", "b", "e", 2 },
+        { "1:2:a-c 2:3:a-z:1001", "b", "e", 0 },
+        { "1:2:a-c 2:3:a-z:1000", "d", "e", 2 },
         /* not above more than it is worth to rewrite */
-        { "1:3:a-z:1000", "d", "e", 2 },
-        { "1:3:a-z:1001", "d", "e", 1 },
+        { "1:2:a-c 2:3:a-z:1001", "d", "e", 0 },
+        { "1:1:a-c 2:3:a-z:1001", "d", "e", 1 },
+        { "1:3:a-z:1001", "d", "e", 0 },
         { "1:2:a-z:1001", "d", "e", 0 },
     };
 
