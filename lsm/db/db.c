@@ -100,7 +100,7 @@ bool lsm_db_is_virgin(struct lsm_db *db)
 static void set_budget(struct lsm_db *db, uint64_t bytes)
 {
     db->memory_bytes = bytes < MEMORY_MIN ? MEMORY_MIN : bytes;
-    db->memtable_bytes = db->memory_bytes / 4;
+    db->memtable_bytes = db->memory_bytes / 3;
     db->batch_bytes = db->memory_bytes / 8;
     lsm_policy_init(&db->policy, db->memtable_bytes);
 }

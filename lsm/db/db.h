@@ -70,6 +70,7 @@ void lsm_view_fill(struct lsm_view *view, struct lsm_unit *newest, uint32_t unit
                    struct lsm_version *version);
 void lsm_view_unref(struct lsm_view *view);
 uint64_t lsm_view_memory(const struct lsm_view *view);  /* of its memtables */
+uint64_t lsm_view_used(const struct lsm_view *view);    /* without the room left in them: how full they are */
 
 /* ---- the parts of a store ---- */
 

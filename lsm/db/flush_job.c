@@ -16,7 +16,7 @@
 
 bool lsm_flush_due(const struct lsm_db *db)
 {
-    return db->flush_wanted || lsm_view_memory(db->view) >= db->memtable_bytes;
+    return db->flush_wanted || lsm_view_used(db->view) >= db->memtable_bytes;
 }
 
 bool lsm_flush_is_quiet(struct lsm_db *db)
@@ -389,7 +389,7 @@ static void flush_begins(struct flush *f)
     struct lsm_event event = { .what = LSM_EVENT_FLUSH_BEGIN };
 
     f->begun_us = f->db->os->mono_us(f->db->os);
-    f->bytes_in = event.bytes_in = lsm_view_memory(f->view);
+    f->bytes_in = event.bytes_in = lsm_view_used(f->view);
     lsm_db_tell(f->db, &event, "flush of %llu bytes begins", (unsigned long long)event.bytes_in);
 }
 

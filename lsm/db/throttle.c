@@ -1,7 +1,7 @@
 /*
  * throttle.c -- writers are slowed down before they must stop.
  *
- *     debt    0 ......... 1        memtables from 1.25 to 2 times their share, or
+ *     debt    0 ......... 1        memtables from 1.5 to 2 times their share, or
  *                                  runs in level 0 of a tree from 2 to 8 times what is due
  *     price   of a byte = what flushing one takes (measured) * debt / (1 - debt)
  *
@@ -33,8 +33,8 @@ static uint64_t level0_debt(const struct lsm_db *db)
 
 static uint64_t memory_debt(const struct lsm_db *db)
 {
-    uint64_t memory = lsm_view_memory(db->view), from = db->memtable_bytes / 4 * 5,
-             room = db->memtable_bytes / 4 * 3;
+    uint64_t memory = lsm_view_used(db->view), from = db->memtable_bytes / 2 * 3,
+             room = db->memtable_bytes / 2;
 
     return memory > from ? (memory - from) * 1000 / (room + 1) : 0;
 }
@@ -103,9 +103,9 @@ void lsm_throttle(struct lsm_db *db)
     uint64_t bytes = atomic_exchange_explicit(&db->pace_bytes, 0, memory_order_relaxed);
     uint64_t debt = memory_debt(db), other = level0_debt(db), started, now;
 
-    if (lsm_view_memory(db->view) >= db->memtable_bytes)
+    if (lsm_view_used(db->view) >= db->memtable_bytes)
         lsm_worker_wake(db);
-    if (db->no_thread && (other || lsm_view_memory(db->view) >= db->memtable_bytes))
+    if (db->no_thread && (other || lsm_view_used(db->view) >= db->memtable_bytes))
         work_instead(db);
     if (debt < other)
         debt = other;

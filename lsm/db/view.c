@@ -96,6 +96,17 @@ uint64_t lsm_view_memory(const struct lsm_view *view)
     return bytes;
 }
 
+uint64_t lsm_view_used(const struct lsm_view *view)
+{
+    const struct lsm_unit *unit = view->newest;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < view->unit_count; i++, unit = unit->older)
+        if (unit->mem)
+            bytes += lsm_memtable_used(unit->mem);
+    return bytes;
+}
+
 struct lsm_view *lsm_view_current(struct lsm_db *db)
 {
     lsm_db_lock(db);

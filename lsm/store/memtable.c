@@ -33,7 +33,7 @@ struct lsm_memtable {
     struct lsm_memspace space;
 
     /* the writer's; the atomics are read by others too */
-    _Atomic uint64_t rows, bytes;
+    _Atomic uint64_t rows, bytes, used_bytes;
     atomic_bool has_ranges;
     uint64_t range_rows;        /* rows that are range deletes, void ones too: in no tree */
     uint32_t first, newest;     /* rows in the order they were added */
@@ -144,6 +144,8 @@ static uint32_t tree_add(struct lsm_memtable *mem, uint32_t id, bool has_compara
 static void count_bytes(struct lsm_memtable *mem)
 {
     atomic_store_explicit(&mem->bytes, mem->space.arena.size_bytes + sizeof(*mem) + LINE,
+                          memory_order_relaxed);
+    atomic_store_explicit(&mem->used_bytes, lsm_arena_used(&mem->space.arena) + sizeof(*mem) + LINE,
                           memory_order_relaxed);
 }
 
@@ -290,6 +292,11 @@ void lsm_memtable_reset(struct lsm_memtable *mem)
 uint64_t lsm_memtable_bytes(const struct lsm_memtable *mem)
 {
     return atomic_load_explicit(&mem->bytes, memory_order_relaxed);
+}
+
+uint64_t lsm_memtable_used(const struct lsm_memtable *mem)
+{
+    return atomic_load_explicit(&mem->used_bytes, memory_order_relaxed);
 }
 
 uint64_t lsm_memtable_rows(const struct lsm_memtable *mem)

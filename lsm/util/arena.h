@@ -40,6 +40,12 @@ void lsm_arena_reset(struct lsm_arena *a);
 /* `align` is a power of two up to 64. Returns the offset, or 0: no memory or 4 GiB are used. */
 uint32_t lsm_arena_alloc(struct lsm_arena *a, size_t size, size_t align);
 
+/* Memory held but for the room in the newest chunk: it grows with what is allocated, not by chunks. */
+static inline uint64_t lsm_arena_used(const struct lsm_arena *a)
+{
+    return a->size_bytes - (a->end - a->at);
+}
+
 static inline uint8_t *lsm_arena_at(const struct lsm_arena *a, uint32_t off)
 {
     return a->chunks[off >> LSM_ARENA_SHIFT] + (off & (LSM_ARENA_CHUNK - 1));

@@ -58,6 +58,32 @@ TEST(arena_one_row_costs_little)
     lsm_os_posix_free(os);
 }
 
+TEST(arena_used_grows_with_what_is_allocated_and_not_by_chunks)
+{
+    struct lsm_os *os = lsm_os_posix_new();
+    struct lsm_arena a;
+    uint64_t sum = 0, before;
+
+    lsm_arena_init(&a, os);
+    CHECK_INT(lsm_arena_used(&a), 0);
+    CHECK(lsm_arena_alloc(&a, 1, 1) != 0);
+    before = lsm_arena_used(&a);
+    CHECK(before < 40u << 10);          /* the table of chunks */
+    for (int i = 0; i < 5000; i++, sum += 1000) {
+        CHECK(lsm_arena_alloc(&a, 1000, 8) != 0);
+        CHECK(lsm_arena_used(&a) >= before + sum);
+        CHECK(lsm_arena_used(&a) <= before + (sum + 1000) * 11 / 10);
+    }
+    CHECK(lsm_arena_alloc(&a, 3u << 20, 8) != 0);       /* one with a block of its own counts whole */
+    CHECK(lsm_arena_used(&a) >= before + sum + (3u << 20));
+    CHECK(lsm_arena_used(&a) <= a.size_bytes);
+    lsm_arena_reset(&a);
+    CHECK_INT(lsm_arena_used(&a), a.size_bytes);        /* small chunks that are kept */
+    lsm_arena_clear(&a);
+    CHECK_INT(lsm_arena_used(&a), 0);
+    lsm_os_posix_free(os);
+}
+
 TEST(arena_reset_keeps_the_small_chunks_only)
 {
     struct lsm_os *os = lsm_os_posix_new();
