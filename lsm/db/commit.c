@@ -43,7 +43,7 @@ static void fail_member(struct lsm_commit *m, int rc)
 /* Append one record. A failure that leaves the log intact is this member's own. */
 static int append_member(struct lsm_db *db, struct lsm_commit *m)
 {
-    struct lsm_record rec = { .type = LSM_RECORD_SOLO, .base = m->txn->base };
+    struct lsm_record rec = { .type = LSM_RECORD_SOLO, .is_brief = true, .base = m->txn->base };
     struct lsm_prepared *prep = lsm_txn_prepared_new(m->txn);
     struct lsm_buf adopted;
     int rc;

@@ -8,11 +8,15 @@
  *                adopted_count:varint  table_meta*           private tables of a large transaction
  *                op_first:varint  op*
  *     op      := kind:u8  tree:varint  key:bytes  value:bytes (no value for DELETE)
+ *     brief   := type:u8 (SOLO)  flags:u8 (all four)  sum:u64  op_count:varint  txid:varint  op*
+ *                a record without a host: its tokens are zero, nobody else names it, it adopts nothing;
+ *                its hash is the sum and eight zeros, and it has no nonce
  *     flags    = BASE_ZERO, DECIDED_BASE (decided is base), FLOOR_DECIDED: that token is left
- *                out; each is set whenever it is true
+ *                out; each is set whenever it is true. BRIEF
  *     ABORT   :  txid and hash name the SOLO that it takes back; no ops
  *     hash     = XXH3-128 over everything behind it, seeded by the store's uuid and everything
  *                before it (type, flags, zero, op_count, txid)
+ *     sum      = XXH3 over everything behind it, seeded by the uuid, type and flags
  *
  * The n-th op (from 1, adopted tables' op numbers included) gets sequence
  * base_seq + its number when the record is published; op numbers run over
@@ -28,7 +32,8 @@ enum lsm_record_type { LSM_RECORD_SOLO = 1, LSM_RECORD_JOINT = 2, LSM_RECORD_ABO
 #define LSM_RECORD_BASE_ZERO 1u         /* flags */
 #define LSM_RECORD_DECIDED_BASE 2u
 #define LSM_RECORD_FLOOR_DECIDED 4u
-#define LSM_RECORD_SIZE_MIN 42u         /* a record without tokens, tables and ops */
+#define LSM_RECORD_BRIEF 8u
+#define LSM_RECORD_SIZE_MIN 42u         /* a record without tokens, tables and ops, that is not brief */
 
 static inline bool lsm_token_equal(const struct lsm_token *a, const struct lsm_token *b)
 {
@@ -37,6 +42,7 @@ static inline bool lsm_token_equal(const struct lsm_token *a, const struct lsm_t
 
 struct lsm_record {
     uint8_t type;
+    bool is_brief;              /* to be written so where its fields allow it: encode clears it if not */
     uint32_t op_count;          /* in `ops` */
     uint64_t nonce;             /* fresh for every record */
     struct lsm_token id;        /* this record (ABORT: the one it takes back) */
@@ -54,7 +60,7 @@ struct lsm_record {
     uint64_t ops_size;
 };
 
-/* Append the record to `out` and set rec->id.hash. ABORT keeps the id it is given. */
+/* Append the record to `out` and set rec->id.hash and rec->is_brief. ABORT keeps the id it is given. */
 void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_t uuid[16]);
 
 /* Slices point into `bytes`. Checks form, every op and the hash (ABORT has none of its own); false:

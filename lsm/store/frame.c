@@ -56,14 +56,16 @@ bool lsm_frame_header_is_whole(const uint8_t *header, size_t size)
     return lsm_get_u64(header + size - 8) == lsm_frame_header_sum(header, size);
 }
 
-int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, bool write,
-                           const char *name)
+int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, uint16_t known,
+                           bool write, const char *name)
 {
+    bool is_unknown = lsm_get_u16(header + INCOMPAT) & ~known;
+
     if (memcmp(header, magic, 8) != 0)
         return lsm_corrupt(name, 0, "a file of another kind");
-    if (lsm_get_u16(header + INCOMPAT) || (write && lsm_get_u16(header + RO_COMPAT)))
+    if (is_unknown || (write && lsm_get_u16(header + RO_COMPAT)))
         return lsm_fail(LSM_FORMAT, "%s: written by a newer version; open it with that%s", name,
-                        lsm_get_u16(header + INCOMPAT) ? "" : ", or read-only");
+                        is_unknown ? "" : ", or read-only");
     if (lsm_get_u64(header + NUMBER) != number)
         return lsm_corrupt(name, NUMBER, "a file of another number, renamed");
     return LSM_OK;

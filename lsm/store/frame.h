@@ -52,10 +52,10 @@ void lsm_frame_identity_put(uint8_t *header, const char magic[8], const uint8_t 
 uint64_t lsm_frame_header_seal(uint8_t *header, size_t size);
 /* True if the sum is right. The sum's place is the same in all versions of a kind. */
 bool lsm_frame_header_is_whole(const uint8_t *header, size_t size);
-/* Of a whole header: LSM_FORMAT (newer; of ro_compat bits only when `write`), LSM_CORRUPT (another
-   kind, another number). The caller compares the uuid. */
-int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, bool write,
-                           const char *name);
+/* Of a whole header: LSM_FORMAT (newer: incompat bits that are not `known`; ro_compat bits only when
+   `write`), LSM_CORRUPT (another kind, another number). The caller compares the uuid. */
+int lsm_frame_header_check(const uint8_t *header, const char magic[8], uint64_t number, uint16_t known,
+                           bool write, const char *name);
 /* What the sum of such a header must be. */
 uint64_t lsm_frame_header_sum(const uint8_t *header, size_t size);
 static inline const uint8_t *lsm_frame_header_uuid(const uint8_t *header) { return header + 16; }

@@ -23,8 +23,9 @@
 #define JOIN_MAX (16u << 10)            /* to copy a larger payload costs more than calls for its parts */
 #define SCRATCH_KEEP (1u << 20)         /* larger frames get memory of their own, for the moment */
 
-enum { COMPAT = 8, PREV = LSM_FRAME_IDENTITY_SIZE };       /* offsets in the header */
+enum { COMPAT = 8, INCOMPAT = 12, PREV = LSM_FRAME_IDENTITY_SIZE };       /* offsets in the header */
 #define COMPAT_AHEAD 1u
+#define INCOMPAT_BRIEF 1u               /* records may be brief (format/record.h) */
 _Static_assert(PREV + 24 + 8 == LSM_LOG_HEADER_SIZE, "the header is packed");
 
 static const char magic[8] = { 'L', 'S', 'M', 'L', 'O', 'G', '\r', '\n' };
@@ -75,6 +76,7 @@ static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, c
         return lsm_fail_os(error, "random numbers for", name);
     lsm_frame_identity_put(header, magic, uuid, number, salt);
     lsm_put_u16(header + COMPAT, is_ahead ? COMPAT_AHEAD : 0);
+    lsm_put_u16(header + INCOMPAT, INCOMPAT_BRIEF);
     lsm_put_u64(header + PREV, prev ? prev->number : 0);
     lsm_put_u64(header + PREV + 8, prev ? prev->size : 0);
     lsm_put_u64(header + PREV + 16, prev ? prev->chain : 0);
@@ -333,7 +335,7 @@ static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_di
         rc = lsm_frame_read_header(r, header, sizeof(header));
     if (rc != LSM_OK)
         return rc;
-    rc = lsm_frame_header_check(header, magic, number, false, name);
+    rc = lsm_frame_header_check(header, magic, number, INCOMPAT_BRIEF, false, name);
     /* A size may reach the disk before the bytes, and then a file system that reuses blocks shows what
        another log left there. With nothing behind the header no record is lost. */
     if (rc == LSM_CORRUPT && r->file_size <= LSM_LOG_HEADER_SIZE)

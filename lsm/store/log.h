@@ -11,6 +11,8 @@
  * a later one was written, and is bad now, is LSM_CORRUPT: frame.h says how the
  * two are told apart.
  *
+ * Bit 0 of incompat: records may be brief (format/record.h).
+ *
  * prev_* say where the log before this one ended when this one was begun. A log that
  * ends elsewhere than its successor says, or is missing, is a hole (LSM_CORRUPT), not
  * an end. But for one case: the log before it was not synced when this one was begun

@@ -339,7 +339,7 @@ static int read_manifest(struct lsm_manifest *m, struct lsm_os *os, struct lsm_d
         *unfinished = rc == LSM_CORRUPT;
     }
     if (rc == LSM_OK)
-        rc = lsm_frame_header_check(header, magic, number, write, name);
+        rc = lsm_frame_header_check(header, magic, number, 0, write, name);
     if (rc == LSM_OK)
         memcpy(m->uuid, lsm_frame_header_uuid(header), sizeof(m->uuid));
 

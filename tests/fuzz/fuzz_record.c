@@ -29,7 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bytes = malloc(size + 1);
     if (size)
         memcpy(bytes, data, size);
-    if (how & 1 && size >= 32 && bytes[0] != LSM_RECORD_ABORT) {
+    if (how & 1 && size >= 10 && bytes[0] == LSM_RECORD_SOLO && bytes[1] & LSM_RECORD_BRIEF) {
+        uint8_t seed[18];
+
+        memcpy(seed, uuid, 16);
+        memcpy(seed + 16, bytes, 2);
+        lsm_put_u64(bytes + 2, lsm_hash64(bytes + 10, size - 10, lsm_hash64(seed, 18, 0)));
+    } else if (how & 1 && size >= 32 && bytes[0] != LSM_RECORD_ABORT) {
         uint8_t seed[32];
 
         memcpy(seed, uuid, 16);

@@ -434,15 +434,21 @@ TEST(frame_header_says_newer_only_when_it_is_whole)
         lsm_put_u16(header + field, 1);
         lsm_frame_header_seal(header, HEADER);
         CHECK(lsm_frame_header_is_whole(header, HEADER));
-        CHECK_RC(lsm_frame_header_check(header, magic, 5, false, "f"),
+        CHECK_RC(lsm_frame_header_check(header, magic, 5, 0, false, "f"),
                  field == 12 ? LSM_FORMAT : LSM_OK);
-        CHECK_RC(lsm_frame_header_check(header, magic, 5, true, "f"),
+        CHECK_RC(lsm_frame_header_check(header, magic, 5, 0, true, "f"),
                  field == 8 ? LSM_OK : LSM_FORMAT);
+    }
+    for (uint16_t bits = 0; bits < 8; bits++) {         /* of which the reader knows 1 and 4 */
+        lsm_frame_identity_put(header, magic, uuid, 5, 1);
+        lsm_put_u16(header + 12, bits);
+        lsm_frame_header_seal(header, HEADER);
+        CHECK_RC(lsm_frame_header_check(header, magic, 5, 5, true, "f"), bits & 2 ? LSM_FORMAT : LSM_OK);
     }
     lsm_frame_identity_put(header, magic, uuid, 5, 1);
     lsm_frame_header_seal(header, HEADER);
-    CHECK_RC(lsm_frame_header_check(header, magic, 6, false, "f"), LSM_CORRUPT);
-    CHECK_RC(lsm_frame_header_check(header, "OTHERMA", 5, false, "f"), LSM_CORRUPT);
+    CHECK_RC(lsm_frame_header_check(header, magic, 6, 0, false, "f"), LSM_CORRUPT);
+    CHECK_RC(lsm_frame_header_check(header, "OTHERMA", 5, 0, false, "f"), LSM_CORRUPT);
 }
 
 /* T-02 */

@@ -261,6 +261,88 @@ TEST(record_in_another_form_than_the_one_that_is_written_is_refused)
     sample_clear(&s);
 }
 
+static void brief_init(struct sample *s)
+{
+    sample_init(s, LSM_RECORD_SOLO, false);
+    lsm_buf_reset(&s->out);
+    s->rec.base = s->rec.decided = s->rec.floor = (struct lsm_token){ 0 };
+    s->rec.is_brief = true;
+    lsm_record_encode(&s->out, &s->rec, uuid);
+    CHECK_OK(s->out.rc);
+}
+
+TEST(record_without_a_host_is_brief_and_comes_back_whole)
+{
+    static const uint8_t zero[8];
+    struct lsm_record got;
+    struct sample s;
+
+    brief_init(&s);
+    CHECK(s.rec.is_brief);
+    CHECK_INT(s.out.size, 2 + 8 + 1 + 1 + s.ops.size);
+    CHECK_INT(s.out.data[1], 15);
+    CHECK(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+    CHECK(got.is_brief);
+    CHECK_MEM(s.out.data + 2, got.id.hash, 8);
+    CHECK_MEM(zero, got.id.hash + 8, 8);
+    s.rec.nonce = 0;                    /* it has none */
+    CHECK(same(&got, &s.rec));
+    sample_clear(&s);
+}
+
+TEST(record_every_change_of_a_brief_one_is_detected)
+{
+    struct lsm_record got;
+    uint8_t other[16];
+    struct sample s;
+
+    brief_init(&s);
+    for (size_t bit = 0; bit < s.out.size * 8; bit++) {
+        s.out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        if (lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got))
+            test_check(false, __FILE__, __LINE__, "bit flip", " %zu was not seen", bit);
+        s.out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    for (size_t n = 0; n < s.out.size; n++) {
+        uint8_t *copy = malloc(n + 1);
+
+        memcpy(copy, s.out.data, n);
+        CHECK(!lsm_record_decode(lsm_slice(copy, n), uuid, &got));
+        free(copy);
+    }
+    for (size_t bit = 0; bit < 128; bit++) {
+        memcpy(other, uuid, 16);
+        other[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        CHECK(!lsm_record_decode(lsm_buf_slice(&s.out), other, &got));
+    }
+    lsm_buf_put_u8(&s.out, 0);
+    CHECK(!lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+    sample_clear(&s);
+}
+
+TEST(record_that_tells_more_than_a_brief_one_can_is_written_at_length)
+{
+    for (int what = 0; what < 6; what++) {
+        struct lsm_record got;
+        struct sample s;
+
+        sample_init(&s, what == 4 ? LSM_RECORD_JOINT : LSM_RECORD_SOLO, what == 3);
+        lsm_buf_reset(&s.out);
+        s.rec.base = what == 0 ? token(70, 1) : (struct lsm_token){ 0 };
+        s.rec.decided = what == 1 ? token(60, 2) : s.rec.base;
+        s.rec.floor = what == 2 ? token(50, 3) : s.rec.decided;
+        if (what == 5)
+            s.rec.op_first = 2;
+        s.rec.is_brief = true;
+        lsm_record_encode(&s.out, &s.rec, uuid);
+        CHECK(!s.rec.is_brief);
+        CHECK(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+        CHECK(!got.is_brief);
+        CHECK(same(&got, &s.rec));
+        sample_clear(&s);
+    }
+}
+
 static bool decodes_with_op_first(uint64_t op_first, bool adopts)
 {
     struct lsm_record got;
