@@ -31,6 +31,12 @@
 #define LARGE_SIZE (1u << 20)           /* a buffer that grew to more for one row is given back */
 #define ROW_OVERHEAD 16u                /* sizes, tag, directory */
 
+#define LEVEL_FULL 1                    /* zstd's first level that codes literals, and the default */
+#define LEVEL_LIGHT (-1)                /* the same matches, literals as they are: half the time */
+#define LOOK_BLOCKS 64u                 /* data blocks between two looks at which of them to take */
+#define LOOK_SIZE_MAX (64u << 10)
+#define LIGHT_LOSS_MAX 128u             /* of a block's size, for LIGHT to be taken */
+
 struct run {                            /* what is told about a block, a partition, the table */
     uint64_t entries, tombstones, seq_min, seq_max;
 };
@@ -44,6 +50,9 @@ struct lsm_table_writer {
     uint32_t tree;
     uint64_t seed;
     struct lsm_buf payload;             /* of the block being finished */
+    struct lsm_buf trial;               /* of a look */
+    uint32_t look_in;                   /* data blocks until the next one */
+    int level;                          /* zstd's, as the last one said */
     struct lsm_buf value;               /* of an index row */
 
     struct lsm_block_builder data, index, top;
@@ -87,15 +96,46 @@ static uint64_t place(const struct lsm_table_writer *w)
     return lsm_outfile_size(&w->f);
 }
 
+/*
+ * Numbers, hashes and what is encrypted or compressed already have no letters that
+ * are more frequent than others: to code what no match covers takes half of zstd's
+ * time, and saves nothing. So a block is compressed both ways now and then. A
+ * level other than the default is meant.
+ */
+static int data_level(struct lsm_table_writer *w, struct lsm_slice payload)
+{
+    size_t full, light;
+
+    if (w->options.level != LEVEL_FULL || payload.size > LOOK_SIZE_MAX)
+        return w->options.level;
+    if (w->look_in > 0) {
+        w->look_in--;
+        return w->level;
+    }
+    w->look_in = LOOK_BLOCKS - 1;
+    full = lsm_compress(w->compressor, LSM_CODEC_ZSTD, LEVEL_FULL, payload, &w->trial, payload.size);
+    lsm_buf_reset(&w->trial);
+    light = lsm_compress(w->compressor, LSM_CODEC_ZSTD, LEVEL_LIGHT, payload, &w->trial, payload.size);
+    w->level = light <= full + full / LIGHT_LOSS_MAX ? LEVEL_LIGHT : LEVEL_FULL;
+    if (light == 0 && full)            /* does not fit, or no memory */
+        w->level = LEVEL_FULL;
+    lsm_buf_reset(&w->trial);
+    return w->level;
+}
+
 /* Seal bytes behind all others; where they came to stand and their size. */
 static void put_sealed(struct lsm_table_writer *w, struct lsm_slice payload,
                        enum lsm_block_kind kind, int codec, uint64_t *off, uint64_t *size)
 {
+    int level = w->options.level;
+
     *off = place(w);
     *size = 0;
     if (w->f.rc)
         return;
-    lsm_seal(&w->f.out, payload, kind, codec, w->options.level, w->compressor, w->seed + *off);
+    if (kind == LSM_BLOCK_DATA && codec == LSM_CODEC_ZSTD)
+        level = data_level(w, payload);
+    lsm_seal(&w->f.out, payload, kind, codec, level, w->compressor, w->seed + *off);
     fail(w, w->f.out.rc);
     *size = place(w) - *off;
     if (*size > UINT32_MAX)
@@ -200,6 +240,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
         return rc;
     }
     lsm_buf_init(&w->payload, os);
+    lsm_buf_init(&w->trial, os);
     lsm_buf_init(&w->value, os);
     lsm_buf_init(&w->hashes, os);
     lsm_buf_init(&w->first_key, os);
@@ -466,6 +507,7 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
     lsm_block_builder_clear(&w->index);
     lsm_block_builder_clear(&w->top);
     lsm_buf_clear(&w->payload);
+    lsm_buf_clear(&w->trial);
     lsm_buf_clear(&w->value);
     lsm_buf_clear(&w->hashes);
     lsm_buf_clear(&w->first_key);

@@ -610,6 +610,45 @@ TEST(table_without_rows_and_with_one_row_work)
     store_close(&s);
 }
 
+TEST(table_codes_literals_where_that_saves_bytes_and_nowhere_else)
+{
+    static const struct { bool first, second; int percent_min, percent_max; } cases[] = {
+        { false, false, 100, 100 },     /* random bytes, repeated: matches are all there is to find */
+        { true, true, 0, 80 },          /* letters of 16: half of each byte */
+        { false, true, 80, 92 }, { true, false, 80, 92 },       /* what the data turns to is noticed */
+    };
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct lsm_table_meta light, full;
+        struct lsm_table_options o = plain;
+        struct rows r = { 0 };
+        struct store s;
+
+        store_open(&s, 1 << 20, 100);
+        for (uint64_t i = 0; i < 20000; i++) {
+            uint8_t key[8], value[100];
+            bool letters = i < 10000 ? cases[c].first : cases[c].second;
+
+            lsm_put_be64(key, i);
+            for (size_t k = 0; k < 50; k++)
+                value[k] = value[k + 50] = (uint8_t)(letters ? 'a' + test_below(16) : test_random());
+            rows_add(&r, key, 8, i, LSM_KIND_PUT, value, sizeof value);
+        }
+        o.codec = LSM_CODEC_ZSTD;
+        o.level = -1;
+        CHECK_OK(write_table(&s, 5, &o, &r, &light));
+        o.level = 1;
+        CHECK_OK(write_table(&s, 6, &o, &r, &full));
+        CHECK(check_number(&s, &full, &r, 20));
+        if (!CHECK(full.size_bytes * 100 <= light.size_bytes * (uint64_t)cases[c].percent_max) ||
+            !CHECK(full.size_bytes * 100 >= light.size_bytes * (uint64_t)cases[c].percent_min))
+            printf("  case %zu: %llu of %llu bytes\n", c, (unsigned long long)full.size_bytes,
+                   (unsigned long long)light.size_bytes);
+        rows_clear(&r);
+        store_close(&s);
+    }
+}
+
 TEST(table_holds_keys_of_65535_bytes_and_values_of_a_megabyte)
 {
     static uint8_t key[65535], value[1 << 20];
