@@ -1,8 +1,8 @@
 /*
  * arena.c -- chunks that never move, and a bump pointer in one of them.
  *
- *     chunks[]   0: 16K   1: 64K   2: 256K   3: 1M   4: 1M   5,6,7: one of 2.5M   8: 1M ...
- *                                                    ^at..end             (large, exact)
+ *     chunks[]   0: 16K   1: 64K   2: 256K   3: 256K   4: 256K   5,6,7: one of 2.5M   8: 256K ...
+ *                                                        ^at..end             (large, exact)
  *
  * Each block of memory begins with its head, ahead of the first chunk's first
  * byte, which lies on a cache line. A large allocation gets a block of its own
@@ -19,6 +19,7 @@
 #define LINE 64u                /* alignment of a chunk, and the most one can ask for */
 #define CHUNKS_SMALL 3u
 #define SMALL_MAX (256u << 10)  /* the largest of them, and what a reset keeps */
+#define SMALL_UP_TO (4u << 20)  /* bytes in all */
 #define OWN_MIN (256u << 10)    /* above: a block of its own, or the room left would be lost */
 
 struct block_head {
@@ -116,7 +117,9 @@ static bool open_chunk(struct lsm_arena *a, size_t size)
 {
     static const size_t small[CHUNKS_SMALL] = { 16u << 10, 64u << 10, SMALL_MAX };
     uint32_t chunk = a->chunk_count;
-    size_t block = chunk < CHUNKS_SMALL ? small[chunk] : LSM_ARENA_CHUNK;
+    size_t block = chunk < CHUNKS_SMALL           ? small[chunk]
+                   : a->size_bytes < SMALL_UP_TO ? SMALL_MAX
+                                                 : LSM_ARENA_CHUNK;
 
     while (block < size + LINE)             /* chunk 0 gives its first line away */
         block *= 4;

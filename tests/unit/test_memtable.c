@@ -506,7 +506,7 @@ TEST(memtable_rows_in_order_fill_their_nodes)
     }
     CHECK_OK(lsm_memtable_check(mem));
     CHECK(lsm_memtable_bytes(mem) < ROWS * (ROW + 15) + (2 << 20));    /* 192 / 15 + 256 / 225 */
-    CHECK(lsm_memtable_used(mem) < ROWS * (ROW + 15) + (64 << 10));
+    CHECK(lsm_memtable_used(mem) < ROWS * (ROW + 15) + (192 << 10));
     CHECK(lsm_memtable_used(mem) > ROWS * ROW);
     lsm_memtable_unref(mem);
     CHECK_INT(os.used, 0);
