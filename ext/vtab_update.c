@@ -93,6 +93,16 @@ static int tree_put(struct lsm_vtab_table *table, struct lsm_slice key, struct l
     return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }
 
+/* *has: the key is there, and nothing was done. */
+static int tree_insert(struct lsm_vtab_table *table, struct lsm_slice key, struct lsm_slice row, bool *has)
+{
+    struct lsm_read read = own_read(table);
+    int rc = lsm_txn_insert(table->ctx->txn, table->tree, &read, key, row);
+
+    *has = rc == LSM_EXISTS;
+    return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : fail_engine(table, rc);
+}
+
 static int tree_delete(struct lsm_vtab_table *table, struct lsm_slice key)
 {
     int rc = lsm_txn_delete(table->ctx->txn, table->tree, key);
@@ -104,25 +114,30 @@ static int tree_delete(struct lsm_vtab_table *table, struct lsm_slice key)
  * Before a key with text that is a number ('12') enters a tree of TEXT or untyped
  * keys, the tree gets a note: without it a comparison with a number may seek.
  */
-static int note_number_text(struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
+static bool needs_note(const struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
 {
     const struct lsm_vtab_schema *schema = table->schema;
-    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
-    struct lsm_slice empty = { (const uint8_t *)"", 0 };
-    struct lsm_value value = { 0 };
-    bool is_needed = false;
-    bool has;
-    int rc;
     int i;
 
     for (i = 0; i < schema->key_count && !table->number_text_noted; i++) {
         const struct lsm_vtab_value *v = &values[schema->key[i].column];
 
-        is_needed = is_needed
-                    || (v->type == SQLITE_TEXT && !lsm_vtab_range_is_exact(&schema->key[i])
-                        && lsm_vtab_text_is_number(v->u.bytes));
+        if (v->type == SQLITE_TEXT && !lsm_vtab_range_is_exact(&schema->key[i])
+            && lsm_vtab_text_is_number(v->u.bytes))
+            return true;
     }
-    if (!is_needed)
+    return false;
+}
+
+static int note_number_text(struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
+{
+    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
+    struct lsm_slice empty = { (const uint8_t *)"", 0 };
+    struct lsm_value value = { 0 };
+    bool has;
+    int rc;
+
+    if (!needs_note(table, values))
         return SQLITE_OK;
     rc = tree_has(table, note, &has);
     if (rc != SQLITE_OK)
@@ -214,9 +229,14 @@ static bool slice_equal(struct lsm_slice a, struct lsm_slice b)
 static int insert_row(struct lsm_vtab_table *table, int conflict)
 {
     struct lsm_slice key = lsm_vtab_buf_slice(&table->key);
+    struct lsm_slice row = lsm_vtab_buf_slice(&table->row);
     bool has = false;
     int rc = SQLITE_OK;
 
+    if (conflict != SQLITE_REPLACE && !needs_note(table, table->values)) {
+        rc = tree_insert(table, key, row, &has);
+        return rc == SQLITE_OK && has ? fail_unique(table) : rc;
+    }
     if (conflict != SQLITE_REPLACE)
         rc = tree_has(table, key, &has);
     if (rc == SQLITE_OK && has)
@@ -224,7 +244,7 @@ static int insert_row(struct lsm_vtab_table *table, int conflict)
     if (rc == SQLITE_OK)
         rc = note_number_text(table, table->values);
     if (rc == SQLITE_OK)
-        rc = tree_put(table, key, lsm_vtab_buf_slice(&table->row));
+        rc = tree_put(table, key, row);
     return rc;
 }
 

@@ -54,7 +54,7 @@ enum lsm_code {
     LSM_MISMATCH = 12,  /* the store belongs to another database */
     LSM_CANTOPEN = 13,  /* the directory or a file cannot be opened */
     LSM_FORMAT = 14,    /* written by a newer version, or by another program */
-    LSM_EXISTS = 15,    /* error_if_exists, or a tree of that name */
+    LSM_EXISTS = 15,    /* error_if_exists, a tree of that name, an insert's key */
     LSM_STALE = 16,     /* database older than store, or store behind database */
     LSM_FSYNC = 17      /* a sync failed; nothing after it is trusted on that file */
 };
@@ -75,6 +75,7 @@ struct lsm_db;          /* an open store */
 struct lsm_tree;        /* an ordered key space in it; owned by the store */
 struct lsm_snapshot;    /* a state that can be read again and again */
 struct lsm_txn;         /* a transaction: private writes until it commits */
+struct lsm_read;        /* which state is read, below */
 struct lsm_cursor;
 struct lsm_backup;      /* a moment of a store that is held until it is copied */
 struct lsm_os;          /* the operating system seam, lsm/os/os.h */
@@ -276,6 +277,12 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
 /* key and value are copied. LSM_TOOBIG, LSM_NOMEM, LSM_FULL leave the transaction as it was. */
 int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key,
                 struct lsm_slice value);
+/*
+ * A put that finds no row of the key, as lsm_tree_get() with `read` would see it; else LSM_EXISTS, and nothing
+ * changes. Cheaper than the two from a transaction's second row on. Fails as either does.
+ */
+int lsm_txn_insert(struct lsm_txn *txn, struct lsm_tree *tree, const struct lsm_read *read,
+                   struct lsm_slice key, struct lsm_slice value);
 int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
 /*
  * Delete every key in [begin, end), with one operation whatever their number. An

@@ -202,7 +202,7 @@ struct lsm_db {
     struct lsm_cond *committed; /* a group is done */
     bool log_busy;
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
-    struct lsm_view *view;
+    struct lsm_view *_Atomic view;      /* without the mutex it may be compared, not followed */
     struct lsm_memtable *spare; /* an empty one for the next small transaction, or NULL */
     struct lsm_tree **trees;    /* by order of creation; never shrinks */
     uint32_t tree_count, tree_cap;
@@ -397,6 +397,8 @@ struct lsm_txn {
     struct lsm_buf redo;        /* what the host must write for `prepared`; empty: nothing */
     uint64_t redo_off, redo_wanted;
     struct lsm_own_dead *own_dead;      /* NULL until a cursor reads its writes */
+    struct lsm_absent *absent;  /* NULL until its second insert */
+    bool has_inserted;
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };
@@ -411,6 +413,13 @@ struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn);
 void lsm_txn_encode(struct lsm_txn *txn, const struct lsm_prepared *prep, struct lsm_buf *adopted,
                     struct lsm_record *rec);
 void lsm_txn_free(struct lsm_txn *txn);
+
+/* ---- absent.c ---- */
+struct lsm_absent;
+/* Has no table, the transaction's own included, and no published memtable a row of the key, whatever its
+   age? False: perhaps. Only of a tree that has filters. */
+bool lsm_absent_from_tables(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
+void lsm_absent_end(struct lsm_absent *absent, struct lsm_os *os);      /* NULL is fine */
 
 /* ---- cursor.c and get.c use these (view.c) ---- */
 /* The merged iterator over everything a reader of `tree` sees; own: transaction or NULL. */

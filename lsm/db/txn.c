@@ -12,6 +12,7 @@
 
 #include "lsm/compaction/build.h"
 #include "lsm/format/filename.h"
+#include "lsm/format/filter.h"
 #include "lsm/store/table_writer.h"
 
 #define SOLO_WAIT_US 100000u    /* R3: for the callback of the previous solo; it may be on our thread */
@@ -208,37 +209,50 @@ static bool must_spill(const struct lsm_txn *txn, uint64_t own, uint64_t more)
                                     2 * db->batch_bytes);
 }
 
-static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
-                     struct lsm_slice value)
+/* What may be written; and room for it. A spill moves all that the batch has to private tables. */
+static int prepare_write(struct lsm_txn *txn, struct lsm_slice key, struct lsm_slice value)
 {
-    uint64_t before = lsm_batch_bytes(&txn->batch), after;
-    int rc;
-
     if (key.size > LSM_KEY_SIZE_MAX)
         return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", key.size, LSM_KEY_SIZE_MAX);
     if (value.size > LSM_VALUE_SIZE_MAX)
         return lsm_fail(LSM_TOOBIG, "value of %zu bytes: the limit is %u", value.size, LSM_VALUE_SIZE_MAX);
-    if (must_spill(txn, before, key.size + value.size)) {
-        rc = lsm_txn_spill(txn);
-        if (rc)
-            return rc;
-        before = lsm_batch_bytes(&txn->batch);
+    if (must_spill(txn, lsm_batch_bytes(&txn->batch), key.size + value.size))
+        return lsm_txn_spill(txn);
+    return LSM_OK;
+}
+
+/* The batch grew from `before`; rc: what became of the write. */
+static void count_write(struct lsm_txn *txn, uint64_t before, struct lsm_slice key, struct lsm_slice value)
+{
+    struct lsm_db *db = txn->db;
+    uint64_t after = lsm_batch_bytes(&txn->batch);
+
+    atomic_fetch_add_explicit(&db->pace_bytes, key.size + value.size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.user_bytes, key.size + value.size, memory_order_relaxed);
+    if (after == before)
+        return;
+    atomic_fetch_add_explicit(&db->batch_memory, after - before, memory_order_relaxed);
+    if (after - before >= 1u << 20) {
+        lsm_db_lock(db);
+        lsm_db_memory_changed(db);
+        lsm_db_unlock(db);
     }
-    atomic_fetch_add_explicit(&txn->db->pace_bytes, key.size + value.size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&txn->db->counters.user_bytes, key.size + value.size, memory_order_relaxed);
+}
+
+static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
+                     struct lsm_slice value)
+{
+    uint64_t before;
+    int rc = prepare_write(txn, key, value);
+
+    if (rc)
+        return rc;
+    before = lsm_batch_bytes(&txn->batch);
     rc = lsm_batch_add(&txn->batch, kind, tree->id, tree->cmp, key, value);
     if (rc == LSM_OK)
         lsm_own_dead_write(txn->own_dead, tree, kind != LSM_KIND_DELETE && kind != LSM_KIND_RANGE_DELETE,
                            key, txn->batch.op_next - 1);
-    after = lsm_batch_bytes(&txn->batch);
-    if (after != before) {
-        atomic_fetch_add_explicit(&txn->db->batch_memory, after - before, memory_order_relaxed);
-        if (after - before >= 1u << 20) {
-            lsm_db_lock(txn->db);
-            lsm_db_memory_changed(txn->db);
-            lsm_db_unlock(txn->db);
-        }
-    }
+    count_write(txn, before, key, value);
     return rc;
 }
 
@@ -246,6 +260,46 @@ int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key
 {
     atomic_fetch_add_explicit(&txn->db->counters.puts, 1, memory_order_relaxed);
     return write_one(txn, tree, LSM_KIND_PUT, key, value);
+}
+
+/* Nothing of the key, of whatever age, is in sight. LSM_EXISTS: that cannot be told so cheaply. */
+static int insert_first(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key,
+                        struct lsm_slice value)
+{
+    uint64_t before;
+    int rc = prepare_write(txn, key, value);    /* first: it may move the key's row to a table */
+
+    if (rc)
+        return rc;
+    if (!lsm_absent_from_tables(txn, tree, key))
+        return LSM_EXISTS;
+    before = lsm_batch_bytes(&txn->batch);
+    rc = lsm_batch_add_first(&txn->batch, tree->id, tree->cmp, key, value);
+    if (rc == LSM_OK) {
+        atomic_fetch_add_explicit(&txn->db->counters.puts, 1, memory_order_relaxed);
+        lsm_own_dead_write(txn->own_dead, tree, true, key, txn->batch.op_next - 1);
+        count_write(txn, before, key, value);
+    }
+    return rc;
+}
+
+int lsm_txn_insert(struct lsm_txn *txn, struct lsm_tree *tree, const struct lsm_read *read,
+                   struct lsm_slice key, struct lsm_slice value)
+{
+    struct lsm_value old;
+    int rc = LSM_EXISTS;
+
+    /* Not for a single row: the tables would be found for it alone. */
+    if (txn->has_inserted && tree->filter_bits && lsm_filter_is_possible(tree->cmp))
+        rc = insert_first(txn, tree, key, value);
+    txn->has_inserted = true;
+    if (rc != LSM_EXISTS)
+        return rc;
+    rc = lsm_tree_get(tree, read, key, &old);
+    lsm_value_release(&old);
+    if (rc == LSM_OK)
+        return LSM_EXISTS;
+    return rc == LSM_NOTFOUND ? lsm_txn_put(txn, tree, key, value) : rc;
 }
 
 int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key)
@@ -787,6 +841,7 @@ void lsm_txn_free(struct lsm_txn *txn)
     struct lsm_db *db = txn->db;
     struct lsm_memtable *spare;
 
+    lsm_absent_end(txn->absent, db->os);
     atomic_fetch_sub(&db->batch_memory, lsm_batch_bytes(&txn->batch));
     spare = take_spare(&txn->batch, db->batch_bytes);
     lsm_batch_clear(&txn->batch);

@@ -158,6 +158,17 @@ static inline bool probe(const uint8_t *line, uint64_t hash)
 
 #endif
 
+const uint8_t *lsm_filter_line(const uint8_t *lines, uint32_t line_count, uint64_t hash)
+{
+    assert(line_count > 0);
+    return lines + line_of(hash, line_count) * LINE_SIZE;
+}
+
+bool lsm_filter_line_may_contain(const uint8_t *line, uint64_t hash)
+{
+    return probe(line, hash);
+}
+
 bool lsm_filter_lines_may_contain(const uint8_t *lines, uint32_t line_count, uint64_t hash)
 {
     return line_count == 0 || probe(lines + line_of(hash, line_count) * LINE_SIZE, hash);

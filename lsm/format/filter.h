@@ -38,6 +38,9 @@ bool lsm_filter_may_contain(struct lsm_slice filter, uint64_t hash);
 /* The same in two steps: how many lines a filter begins with, 0 of a malformed one, is found once;
    then a probe touches nothing but its line. */
 uint32_t lsm_filter_line_count(struct lsm_slice filter);
+/* And in three, for whoever looks into several filters and fetches all lines first. */
+const uint8_t *lsm_filter_line(const uint8_t *lines, uint32_t line_count, uint64_t hash);
+bool lsm_filter_line_may_contain(const uint8_t *line, uint64_t hash);
 bool lsm_filter_lines_may_contain(const uint8_t *lines, uint32_t line_count, uint64_t hash);
 /* The form that every machine has: what the fast ones are tested against. */
 bool lsm_filter_may_contain_scalar(struct lsm_slice filter, uint64_t hash);

@@ -108,32 +108,57 @@ static bool prepare_rollback(struct lsm_batch *batch)
     return ok;
 }
 
-int lsm_batch_add(struct lsm_batch *batch, enum lsm_kind kind, uint32_t tree,
-                  const struct lsm_comparator *cmp, struct lsm_slice key, struct lsm_slice value)
+/* What must be there before the next op is added. */
+static int prepare_add(struct lsm_batch *batch)
 {
-    uint64_t tag = lsm_tag(batch->op_next, kind);
-    struct lsm_memtable_row row = { 0, tree, tag, key, value };
-    uint32_t before;
-    int rc;
-
-    assert(kind < LSM_KIND_VOID);
     assert(batch->op_next <= LSM_SEQ_MAX);
     check_batch(batch);
     if (!prepare_rollback(batch))
         return lsm_nomem();
-    if (!batch->mem && (rc = lsm_memtable_new(batch->os, &batch->mem)) != LSM_OK)
-        return rc;
+    return batch->mem ? LSM_OK : lsm_memtable_new(batch->os, &batch->mem);
+}
 
-    before = lsm_memtable_newest(batch->mem);
-    rc = lsm_memtable_add(batch->mem, tree, cmp, key, tag, value);
-    if (rc != LSM_OK)
-        return rc;
+/* The op's row was added; `before` is the one added before it. */
+static void count_op(struct lsm_batch *batch, const struct lsm_memtable_row *row, uint32_t before)
+{
     if ((batch->op_next - batch->op_first) % LSM_BATCH_STEP == 0)
         batch->steps[batch->step_count++] = before;
     batch->op_next++;
     batch->live_count++;
-    batch->live_bytes += op_bytes(&row);
-    return LSM_OK;
+    batch->live_bytes += op_bytes(row);
+}
+
+int lsm_batch_add(struct lsm_batch *batch, enum lsm_kind kind, uint32_t tree,
+                  const struct lsm_comparator *cmp, struct lsm_slice key, struct lsm_slice value)
+{
+    struct lsm_memtable_row row = { 0, tree, lsm_tag(batch->op_next, kind), key, value };
+    uint32_t before;
+    int rc = prepare_add(batch);
+
+    assert(kind < LSM_KIND_VOID);
+    if (rc)
+        return rc;
+    before = lsm_memtable_newest(batch->mem);
+    rc = lsm_memtable_add(batch->mem, tree, cmp, key, row.tag, value);
+    if (rc == LSM_OK)
+        count_op(batch, &row, before);
+    return rc;
+}
+
+int lsm_batch_add_first(struct lsm_batch *batch, uint32_t tree, const struct lsm_comparator *cmp,
+                        struct lsm_slice key, struct lsm_slice value)
+{
+    struct lsm_memtable_row row = { 0, tree, lsm_tag(batch->op_next, LSM_KIND_PUT), key, value };
+    uint32_t before;
+    int rc = prepare_add(batch);
+
+    if (rc)
+        return rc;
+    before = lsm_memtable_newest(batch->mem);
+    rc = lsm_memtable_add_first(batch->mem, tree, cmp, key, row.tag, value);
+    if (rc == LSM_OK)
+        count_op(batch, &row, before);
+    return rc;
 }
 
 static void void_row(struct lsm_batch *batch, const struct lsm_memtable_row *row)

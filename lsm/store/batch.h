@@ -38,6 +38,10 @@ void lsm_batch_reset(struct lsm_batch *batch, uint64_t op_first);
 int lsm_batch_add(struct lsm_batch *batch, enum lsm_kind kind, uint32_t tree,
                   const struct lsm_comparator *cmp, struct lsm_slice key, struct lsm_slice value);
 
+/* A PUT, unless the batch has, or had, a row of the key: then LSM_EXISTS, and it is as it was. */
+int lsm_batch_add_first(struct lsm_batch *batch, uint32_t tree, const struct lsm_comparator *cmp,
+                        struct lsm_slice key, struct lsm_slice value);
+
 /* A position: the number of the next op. */
 static inline uint64_t lsm_batch_mark(const struct lsm_batch *batch) { return batch->op_next; }
 /* Undo every op with number >= mark; a mark below op_first undoes all that is here. Cannot fail

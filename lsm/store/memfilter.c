@@ -66,6 +66,12 @@ void lsm_memfilter_add(struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
     }
 }
 
+void lsm_memfilter_fetch(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
+{
+    if (f->words)
+        __builtin_prefetch(&f->words[(size_t)place_of(f, tree, hash).line * LINE_WORDS]);
+}
+
 bool lsm_memfilter_may_contain(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
 {
     struct place p;

@@ -28,6 +28,8 @@ void lsm_memfilter_clear(struct lsm_memfilter *f);      /* zeroed is fine */
 
 /* hash: lsm_filter_hash of the key; the tree is mixed in. */
 void lsm_memfilter_add(struct lsm_memfilter *f, uint32_t tree, uint64_t hash);
+/* Fetch the line that a look for this key, or adding it, will touch. */
+void lsm_memfilter_fetch(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash);
 /* False: no such key was added. A filter that was not made says true. */
 bool lsm_memfilter_may_contain(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash);
 

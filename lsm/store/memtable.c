@@ -161,29 +161,33 @@ static int no_room(struct lsm_memtable *mem)
     return lsm_nomem();
 }
 
-int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
-                     struct lsm_slice key, uint64_t tag, struct lsm_slice value)
+/* The tree to add to; NULL: no memory. */
+static struct lsm_memtree *tree_to_add(struct lsm_memtable *mem, uint32_t id, bool has_comparator)
 {
-    struct lsm_memtarget t = { key, tag, false, cmp };
     struct lsm_memtree *tree = mem->last_tree ? at(mem, mem->last_tree) : NULL;
-    struct lsm_memrow *row;
     uint32_t off;
 
-    assert(key.size <= LSM_KEY_SIZE_MAX);
-    assert(value.size <= LSM_VALUE_SIZE_MAX);
-    if (!tree || tree->id != id) {
-        off = tree_off(mem, id);
-        if (!off)
-            off = tree_add(mem, id, cmp != NULL);
-        if (!off)
-            return no_room(mem);
-        mem->last_tree = off;
-        tree = at(mem, off);
-    }
-
-    off = lsm_arena_alloc(&mem->space.arena, sizeof(*row) + key.size + value.size, 8);
+    if (tree && tree->id == id)
+        return tree;
+    off = tree_off(mem, id);
     if (!off)
-        return no_room(mem);
+        off = tree_add(mem, id, has_comparator);
+    if (!off)
+        return NULL;
+    mem->last_tree = off;
+    return at(mem, off);
+}
+
+/* A row in the arena, in no tree and no list. 0: no memory. */
+static uint32_t write_row(struct lsm_memtable *mem, uint32_t id, struct lsm_slice key, uint64_t tag,
+                          struct lsm_slice value)
+{
+    uint32_t off = lsm_arena_alloc(&mem->space.arena,
+                                   sizeof(struct lsm_memrow) + key.size + value.size, 8);
+    struct lsm_memrow *row;
+
+    if (!off)
+        return 0;
     row = row_at(mem, off);
     row->next = 0;
     row->tree = id;
@@ -194,6 +198,35 @@ int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_com
         memcpy(row->bytes, key.data, key.size);
     if (value.size)
         memcpy(row->bytes + key.size, value.data, value.size);
+    return off;
+}
+
+/* The row is in its tree, or among its range deletes. */
+static void list_row(struct lsm_memtable *mem, struct lsm_memtree *tree, uint32_t off)
+{
+    if (mem->newest)
+        row_at(mem, mem->newest)->next = off;
+    else
+        mem->first = off;
+    mem->newest = off;
+    count_up(&mem->rows);
+    count_up(&tree->rows);
+    count_bytes(mem);
+}
+
+int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
+                     struct lsm_slice key, uint64_t tag, struct lsm_slice value)
+{
+    struct lsm_memtarget t = { key, tag, false, cmp };
+    struct lsm_memtree *tree = tree_to_add(mem, id, cmp != NULL);
+    struct lsm_memplace place;
+    uint32_t off;
+
+    assert(key.size <= LSM_KEY_SIZE_MAX);
+    assert(value.size <= LSM_VALUE_SIZE_MAX);
+    off = tree ? write_row(mem, id, key, tag, value) : 0;
+    if (!off)
+        return no_room(mem);
     if (lsm_tag_kind(tag) == LSM_KIND_VOID)
         mem->space.has_void = true;
 
@@ -203,18 +236,35 @@ int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_com
             return no_room(mem);
         mem->range_rows++;
         atomic_store_explicit(&mem->has_ranges, true, memory_order_release);
-    } else if (!lsm_memtree_add(&mem->space, tree, &t, off)) {
-        return no_room(mem);
+    } else {
+        lsm_memtree_place(&mem->space, tree, &t, &place);
+        if (!lsm_memtree_add(&mem->space, tree, &t, &place, off))
+            return no_room(mem);
     }
+    list_row(mem, tree, off);
+    return LSM_OK;
+}
 
-    if (mem->newest)
-        row_at(mem, mem->newest)->next = off;
-    else
-        mem->first = off;
-    mem->newest = off;
-    count_up(&mem->rows);
-    count_up(&tree->rows);
-    count_bytes(mem);
+int lsm_memtable_add_first(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
+                           struct lsm_slice key, uint64_t tag, struct lsm_slice value)
+{
+    struct lsm_memtarget t = { key, tag, false, cmp };
+    struct lsm_memtree *tree = tree_to_add(mem, id, cmp != NULL);
+    struct lsm_memplace place;
+    uint32_t off;
+
+    assert(key.size <= LSM_KEY_SIZE_MAX);
+    assert(value.size <= LSM_VALUE_SIZE_MAX);
+    assert(lsm_tag_kind(tag) != LSM_KIND_RANGE_DELETE && lsm_tag_kind(tag) != LSM_KIND_VOID);
+    if (!tree)
+        return no_room(mem);
+    lsm_memtree_place(&mem->space, tree, &t, &place);
+    if (lsm_memtree_has_key(&mem->space, &t, &place))
+        return LSM_EXISTS;
+    off = write_row(mem, id, key, tag, value);
+    if (!off || !lsm_memtree_add(&mem->space, tree, &t, &place, off))
+        return no_room(mem);
+    list_row(mem, tree, off);
     return LSM_OK;
 }
 

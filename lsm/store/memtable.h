@@ -39,6 +39,11 @@ void lsm_memtable_unref(struct lsm_memtable *mem);                    /* any thr
 int lsm_memtable_add(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
                      struct lsm_slice key, uint64_t tag, struct lsm_slice value);
 
+/* The same unless the memtable has, or had, a row of the key: then LSM_EXISTS, and it is as it was. The row
+   is newer than all of its key; no RANGE_DELETE. */
+int lsm_memtable_add_first(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
+                           struct lsm_slice key, uint64_t tag, struct lsm_slice value);
+
 uint64_t lsm_memtable_bytes(const struct lsm_memtable *mem);     /* memory held */
 /* The same without the room that is left in it: how full it is. */
 uint64_t lsm_memtable_used(const struct lsm_memtable *mem);

@@ -621,8 +621,8 @@ static void add_slot(struct lsm_memnode *leaf, uint64_t perm, uint32_t i, uint64
 }
 
 /* The row goes behind the one before it, without a descent? */
-static bool add_to_run(struct lsm_memspace *space, struct lsm_memtree *tree,
-                       const struct lsm_memtarget *t, uint32_t row)
+static bool place_in_run(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                         const struct lsm_memtarget *t, struct lsm_memplace *place)
 {
     struct lsm_memnode *leaf;
     uint64_t perm, x;
@@ -644,54 +644,84 @@ static bool add_to_run(struct lsm_memspace *space, struct lsm_memtree *tree,
     }
     if (tree->run_high && row_is_before(space, tree->run_high, t, true))
         return false;
-    add_slot(leaf, perm, perm_count(perm), x, row);
-    tree->run_length++;
+    place->path.leaf = leaf;
+    place->path.leaf_off = tree->run_leaf;
+    place->path.perm = perm;
+    place->path.high = tree->run_high;
+    place->index = perm_count(perm);
+    place->prefix = x;
+    place->in_run = true;
     return true;
 }
 
-static bool add_by_descent(struct lsm_memspace *space, struct lsm_memtree *tree,
-                           const struct lsm_memtarget *t, uint32_t row)
+void lsm_memtree_place(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                       const struct lsm_memtarget *t, struct lsm_memplace *place)
 {
-    struct lsm_mempath path;
+    struct lsm_mempath *path = &place->path;
+
+    assert(tree->has_comparator == (t->cmp != NULL));
+    if (place_in_run(space, tree, t, place))
+        return;
+    descend(space, tree, t, path);
+    place->prefix = key_prefix(t->cmp, t->key, path->leaf->skip);
+    place->index = leaf_rank(space, path->leaf, path->perm, t, place->prefix);
+    place->in_run = false;
+}
+
+/* Older rows of the key come right behind the target: the first of them stands at its place, or is
+   where the leaf's right neighbour began when that was made. */
+bool lsm_memtree_has_key(const struct lsm_memspace *space, const struct lsm_memtarget *t,
+                         const struct lsm_memplace *place)
+{
+    const struct lsm_mempath *path = &place->path;
+    uint32_t row = path->high;
+
+    if (place->index < perm_count(path->perm)) {
+        uint32_t slot = perm_slot(path->perm, place->index);
+
+        if (path->leaf->prefix[slot] != place->prefix)
+            return false;
+        row = path->leaf->row[slot];
+    }
+    return row && lsm_key_compare(t->cmp, lsm_memrow_key(lsm_memrow_at(space, row)), t->key) == 0;
+}
+
+bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,
+                     const struct lsm_memtarget *t, const struct lsm_memplace *place, uint32_t row)
+{
+    const struct lsm_mempath *path = &place->path;
+    uint32_t i = place->index, count = perm_count(path->perm);
     struct outcome out;
-    uint64_t x;
-    uint32_t i, count;
     bool append;
 
-    descend(space, tree, t, &path);
-    x = key_prefix(t->cmp, t->key, path.leaf->skip);
-    i = leaf_rank(space, path.leaf, path.perm, t, x);
-    count = perm_count(path.perm);
+    if (place->in_run) {
+        add_slot(path->leaf, path->perm, i, place->prefix, row);
+        tree->run_length++;
+        return true;
+    }
     if (count < SLOTS) {
-        add_slot(path.leaf, path.perm, i, x, row);
-        note_run(tree, i == count ? path.leaf_off : 0, path.high);
+        add_slot(path->leaf, path->perm, i, place->prefix, row);
+        note_run(tree, i == count ? path->leaf_off : 0, path->high);
         return true;
     }
 
     if (!reserve(space, &space->leaves, 2, sizeof(struct lsm_memnode)) ||
-        !reserve(space, &space->inners, 2 * path.height + 1, sizeof(struct lsm_meminner)))
+        !reserve(space, &space->inners, 2 * path->height + 1, sizeof(struct lsm_meminner)))
         return false;
-    append = i == count && (!path.high || (tree->run_leaf == path.leaf_off &&
-                                           tree->run_length >= RUN_SURE));
-    out = split_leaf(space, t, &path, i, x, row, append);
+    append = i == count && (!path->high || (tree->run_leaf == path->leaf_off &&
+                                            tree->run_length >= RUN_SURE));
+    out = split_leaf(space, t, path, i, place->prefix, row, append);
     if (append && !out.left) {
-        note_run(tree, out.right, path.high);
+        note_run(tree, out.right, path->high);
         tree->run_length = RUN_SURE;
     } else {
         note_run(tree, 0, 0);           /* the leaf it would name is gone */
     }
-    for (uint32_t level = path.height; level > 0; level--)
-        if (change_inner(space, t, &path.step[level - 1], &out))
+    for (uint32_t level = path->height; level > 0; level--)
+        if (change_inner(space, t, &path->step[level - 1], &out))
             return true;
-    change_root(space, tree, t, &path, &out);
+    change_root(space, tree, t, path, &out);
     return true;
-}
-
-bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,
-                     const struct lsm_memtarget *t, uint32_t row)
-{
-    assert(tree->has_comparator == (t->cmp != NULL));
-    return add_to_run(space, tree, t, row) || add_by_descent(space, tree, t, row);
 }
 
 uint32_t lsm_memtree_new(struct lsm_memspace *space, uint32_t id, bool has_comparator)

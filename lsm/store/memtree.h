@@ -91,6 +91,14 @@ struct lsm_mempath {
     uint32_t low, high;         /* the leaf's */
 };
 
+/* Where a new row will stand. Good until the tree's next row. */
+struct lsm_memplace {
+    struct lsm_mempath path;    /* in_run: only leaf, perm, leaf_off and high */
+    uint32_t index;             /* rows of the leaf before it */
+    uint64_t prefix;            /* its own, as the leaf counts */
+    bool in_run;                /* behind the row that was added last */
+};
+
 static inline void *lsm_memspace_at(const struct lsm_memspace *space, uint32_t off)
 {
     return space->chunks[off >> LSM_ARENA_SHIFT] + (off & (LSM_ARENA_CHUNK - 1));
@@ -136,10 +144,19 @@ static inline struct lsm_memrow *lsm_mempath_row(const struct lsm_memspace *spac
 /* A tree without rows. Offset of it, not yet known to anyone; 0: no memory. */
 uint32_t lsm_memtree_new(struct lsm_memspace *space, uint32_t id, bool has_comparator);
 
-/* Bring in a row that is written and whose tree, key and tag are new. One release store makes it
-   visible, whatever had to be rebuilt. False: no memory; nothing changed. */
+/* The place of a row that is new. */
+void lsm_memtree_place(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                       const struct lsm_memtarget *t, struct lsm_memplace *place);
+
+/* Is there a row of the target's key, void ones too? Only where all of them are older than the target. It
+   may say so of one that was there once. */
+bool lsm_memtree_has_key(const struct lsm_memspace *space, const struct lsm_memtarget *t,
+                         const struct lsm_memplace *place);
+
+/* Bring in a row that is written. One release store makes it visible, whatever had to be rebuilt.
+   False: no memory; nothing changed. */
 bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,
-                     const struct lsm_memtarget *t, uint32_t row);
+                     const struct lsm_memtarget *t, const struct lsm_memplace *place, uint32_t row);
 
 /* The first row at or after the target, 0: none. False in *may_match: its key is not the target's,
    as its prefix says already. */

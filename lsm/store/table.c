@@ -452,6 +452,41 @@ static inline bool filter_passes(struct lsm_table *t, struct lsm_table_part *par
     return lsm_filter_lines_may_contain(lines, part->filter_line_count, hash);
 }
 
+/* ---- is it there at all? ---- */
+
+bool lsm_table_probe_begin(const struct lsm_table *t, struct lsm_slice key,
+                           struct lsm_table_probe *probe)
+{
+    uint32_t p = lsm_block_seek(t->top, t->cmp, key, LSM_TAG_MAX);
+
+    if (p == t->top->count)
+        return false;
+    probe->part = &t->parts[p];
+    __builtin_prefetch(probe->part);
+    return true;
+}
+
+bool lsm_table_probe_aim(struct lsm_table_probe *probe, uint64_t hash)
+{
+    const uint8_t *lines = atomic_load_explicit(&probe->part->filter_lines, memory_order_acquire);
+
+    if (!lines || probe->part->filter_line_count == 0)
+        return false;
+    probe->line = lsm_filter_line(lines, probe->part->filter_line_count, hash);
+    __builtin_prefetch(probe->line);
+    return true;
+}
+
+bool lsm_table_probe_passes(const struct lsm_table_probe *probe, uint64_t hash)
+{
+    return lsm_filter_line_may_contain(probe->line, hash);
+}
+
+void lsm_tables_count_denied(struct lsm_tables *tables, uint32_t count)
+{
+    atomic_fetch_add_explicit(&tables->filter_denied, count, memory_order_relaxed);
+}
+
 /* ---- get ---- */
 
 void lsm_table_range_at(const struct lsm_table *t, struct lsm_slice key, uint64_t seq_max,

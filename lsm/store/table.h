@@ -62,6 +62,22 @@ void lsm_table_unpin(struct lsm_table_pin *pin);        /* zeroed is fine */
 int lsm_table_get(struct lsm_table *table, struct lsm_slice key, uint64_t hash, uint64_t seq_max,
                   bool no_cache, uint64_t *tag, struct lsm_slice *value, struct lsm_table_pin *pin);
 
+/*
+ * Whether it may have a row of `key`, from its filter alone, in steps: whoever asks several tables takes
+ * each step for all of them, and their memory comes in at once. _begin is false where no row can be; _aim
+ * where memory does not tell (no filter, or it is not loaded): then only a get does.
+ */
+struct lsm_table_probe {
+    const struct lsm_table_part *part;
+    const uint8_t *line;
+};
+bool lsm_table_probe_begin(const struct lsm_table *table, struct lsm_slice key,
+                           struct lsm_table_probe *probe);
+bool lsm_table_probe_aim(struct lsm_table_probe *probe, uint64_t hash);
+bool lsm_table_probe_passes(const struct lsm_table_probe *probe, uint64_t hash);
+/* So many gets were answered by filters alone. */
+void lsm_tables_count_denied(struct lsm_tables *tables, uint32_t count);
+
 /* Its range deletes, which are in memory as long as it is open; NULL: none. seq_add is not added. */
 const struct lsm_ranges *lsm_table_ranges(const struct lsm_table *table);
 /* What they do at `key`, for who sees up to seq_max; seq_add is added. The keys of *stretch live as

@@ -605,3 +605,51 @@ TEST(memtable_range_deletes_that_grow_cost_n_log_n)
     lsm_memtable_unref(mem);
     lsm_os_posix_free(os);
 }
+
+/* Rows are added by the one function where the key is new, and by the other where it is not. */
+static void check_first(enum key_kind kind, const struct lsm_comparator *cmp, int rows)
+{
+    struct format_os os;
+    struct oracle o = { .cmp = cmp };
+    struct lsm_memtable *mem;
+    bool goes_up = test_below(2);
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (int i = 0; i < rows; i++) {
+        uint8_t key_bytes[96], value_bytes[64], up[8];
+        struct lsm_slice key = oracle_random_key(kind, key_bytes), value = random_value(value_bytes);
+        uint64_t tag = lsm_tag((uint64_t)i + 1, LSM_KIND_PUT), before = lsm_memtable_rows(mem);
+        bool has = false;
+        int rc;
+
+        if (goes_up && !cmp && test_below(3)) {         /* along a run */
+            lsm_put_be64(up, (uint64_t)i / 2);
+            key = lsm_slice(up, 8);
+        }
+        for (size_t k = 0; k < o.count && !has; k++)
+            has = lsm_key_compare(cmp, oracle_key(&o.rows[k]), key) == 0;
+        rc = lsm_memtable_add_first(mem, 7, cmp, key, tag, value);
+        if (!CHECK_RC(rc, has ? LSM_EXISTS : LSM_OK) ||
+            !CHECK_INT(lsm_memtable_rows(mem), before + !has))
+            break;
+        if (has)
+            CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, value));
+        oracle_add(&o, key, tag, value);
+        if (!check_get(&o, mem, 7, key, LSM_SEQ_MAX) || (i % 500 == 0 && !CHECK_OK(lsm_memtable_check(mem))))
+            break;
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&o);
+}
+
+TEST(memtable_add_first_refuses_every_key_that_it_has)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        for (int i = 0; i < 4; i++)
+            check_first((enum key_kind)kind, NULL, 3000);
+        check_first((enum key_kind)kind, &oracle_reverse, 1000);
+    }
+}
