@@ -55,7 +55,7 @@ void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count,
     uint8_t *line;
 
     assert(bits_per_key > 0);
-    if (count > LINES_MAX / bits_per_key * LINE_BITS)
+    if (count > (uint64_t)LINES_MAX * LINE_BITS / bits_per_key)
         lines = LINES_MAX;
     else
         lines = (count * bits_per_key + LINE_BITS - 1) / LINE_BITS;

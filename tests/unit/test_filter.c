@@ -38,6 +38,20 @@ static struct lsm_buf build(struct format_os *f, size_t count, uint32_t bits)
     return out;
 }
 
+TEST(filter_takes_the_lines_its_bits_need)
+{
+    struct format_os f;
+
+    format_os_init(&f);
+    for (uint32_t bits = 1; bits <= 32; bits++) {
+        struct lsm_buf filter = build(&f, 1024, bits);
+
+        CHECK_INT(lsm_filter_line_count(lsm_buf_slice(&filter)), 2 * bits);
+        lsm_buf_clear(&filter);
+    }
+    CHECK_INT(f.used, 0);
+}
+
 TEST(filter_never_denies_a_key_it_has)
 {
     static const size_t counts[] = { 1, 2, 50, 51, 52, 1000, 12345, 200000 };
