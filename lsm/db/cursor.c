@@ -88,6 +88,8 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
         same = false;           /* the memtable had no rows of the tree then and was left out */
     if (same && !c->saw_ranges && has_ranges(view, tree))
         same = false;           /* nor range deletes */
+    if (same && atomic_load(&tree->dropped))
+        same = false;
     if (same) {
         lsm_view_unref(view);
     } else {

@@ -233,8 +233,12 @@ static int fetch_value(struct search *s, const struct lsm_view *view, struct lsm
 static int get_one(struct search *s, const struct lsm_view *view, const struct lsm_txn *own,
                    struct lsm_value *value)
 {
-    int rc = own ? search_own(s, own) : LSM_NOTFOUND;
+    int rc = LSM_NOTFOUND;
 
+    if (atomic_load(&s->tree->dropped))     /* its rows are in memory still */
+        return LSM_NOTFOUND;
+    if (own)
+        rc = search_own(s, own);
     if (rc == LSM_NOTFOUND)
         rc = search_view(s, view);
     if (rc == LSM_OK && lsm_tag_kind(s->tag) == LSM_KIND_DELETE) {

@@ -223,6 +223,59 @@ TEST(tree_that_was_dropped_needs_its_comparator_no_more)
     disk_end();
 }
 
+/* Whatever is still in memory, in tables or in a transaction of its rows. */
+TEST(tree_that_was_dropped_has_no_rows)
+{
+    struct lsm_slice key[2] = { text("a"), text("b") };
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+    struct lsm_txn *txn;
+    struct lsm_snapshot *snapshot;
+    struct lsm_cursor *before, *again, *after;
+    struct lsm_value value[2];
+    int codes[2];
+
+    disk_begin();
+    db = open_with("a", 0, LSM_OK);
+    CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree));
+    CHECK_OK(lsm_db_put(db, tree, key[0], key[0], false));
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_db_put(db, tree, key[1], key[1], false));
+    CHECK_OK(lsm_snapshot_open(db, &snapshot));
+    CHECK_OK(lsm_txn_begin(db, NULL, &txn));
+    CHECK_OK(lsm_txn_put(txn, tree, key[0], key[1]));
+    CHECK_OK(lsm_cursor_open(tree, NULL, &before));
+    CHECK_OK(lsm_cursor_open(tree, NULL, &again));
+    CHECK_OK(lsm_tree_drop(db, tree));
+
+    struct lsm_read reads[] = { { NULL, NULL, false }, { snapshot, NULL, false }, { NULL, txn, false } };
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            CHECK_RC(lsm_tree_get(tree, &reads[i], key[k], &value[k]), LSM_NOTFOUND);
+            lsm_value_release(&value[k]);
+        }
+        CHECK_OK(lsm_tree_get_many(tree, &reads[i], key, 2, value, codes));
+        CHECK_INT(codes[0], LSM_NOTFOUND);
+        CHECK_INT(codes[1], LSM_NOTFOUND);
+        CHECK_OK(lsm_cursor_open(tree, &reads[i], &after));
+        CHECK_RC(lsm_cursor_first(after), LSM_DONE);
+        CHECK_RC(lsm_cursor_last(after), LSM_DONE);
+        CHECK_RC(lsm_cursor_seek(after, key[1]), LSM_DONE);
+        lsm_cursor_close(after);
+    }
+    CHECK_OK(lsm_cursor_reopen(again, tree, NULL));
+    CHECK_RC(lsm_cursor_first(again), LSM_DONE);
+    CHECK_OK(lsm_cursor_first(before));         /* began before */
+    CHECK_OK(lsm_cursor_next(before));
+    CHECK_RC(lsm_cursor_next(before), LSM_DONE);
+    lsm_cursor_close(before);
+    lsm_cursor_close(again);
+    CHECK_OK(lsm_txn_abort(txn));
+    lsm_snapshot_close(snapshot);
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
 /* ---- compression ---- */
 
 static uint64_t bytes_at_level(struct lsm_tree *tree, uint32_t level, uint64_t *raw)
