@@ -479,6 +479,19 @@ static inline void disk_and_host_begin(void)
     memset(&host, 0, sizeof host);
 }
 
+/* The usual test has one store, "a": the disk and the host are made with it and go with it. */
+static inline bool store_begin(struct store *s)
+{
+    disk_and_host_begin();
+    return store_open(s, "a");
+}
+
+static inline void store_end(struct store *s)
+{
+    store_close(s);
+    disk_end();
+}
+
 static inline bool has_at(struct store *s, const struct lsm_read *read, const char *key)
 {
     struct lsm_value value;
@@ -510,6 +523,42 @@ static inline int count_at(struct store *s, const struct lsm_read *read)
     lsm_cursor_close(c);
     CHECK_INT(forward, backward);
     return forward == backward ? forward : -1;
+}
+
+/* Of "k1 k2 !x": k1 and k2 are there, and no x. */
+static inline bool shows(struct store *s, const char *keys)
+{
+    char key[24];
+    bool as_said = true;
+
+    for (int size; sscanf(keys, " %23s%n", key, &size) == 1; keys += size)
+        as_said &= has(s, key + (*key == '!')) == (*key != '!');
+    return as_said;
+}
+
+/* The same of a store that is opened for it, by one whose database shows `token`. */
+static inline int count_in(const char *path, const struct lsm_token *token)
+{
+    struct store s;
+    int count = -1;
+
+    if (store_open_at(&s, path, token)) {
+        count = count_at(&s, NULL);
+        store_close(&s);
+    }
+    return count;
+}
+
+static inline bool shows_at(const char *path, const struct lsm_token *token, const char *keys)
+{
+    struct store s;
+    bool as_said = false;
+
+    if (store_open_at(&s, path, token)) {
+        as_said = shows(&s, keys);
+        store_close(&s);
+    }
+    return as_said;
 }
 
 static inline struct lsm_txn *begin(struct store *s, const struct lsm_token *base)

@@ -62,8 +62,7 @@ TEST(backup_has_what_is_in_tables_and_what_is_in_the_log_and_opens_by_itself)
         return;
     CHECK_INT(count_at(&copy, NULL), 2001);
     CHECK_OK(lsm_db_check(copy.db));
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 TEST(backup_survives_a_power_cut_the_moment_it_returns)
@@ -83,8 +82,7 @@ TEST(backup_survives_a_power_cut_the_moment_it_returns)
     CHECK_INT(count_at(&copy, NULL), 1001);
     CHECK_OK(lsm_db_check(copy.db));
     store_close(&copy);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(backup_copies_tables_that_cannot_be_linked)
@@ -111,8 +109,7 @@ TEST(backup_copies_tables_that_cannot_be_linked)
             return;
         CHECK_INT(count_at(&copy, NULL), 5000);
         CHECK_OK(lsm_db_check(copy.db));
-        store_close(&copy);
-        disk_end();
+        store_end(&copy);
     }
 }
 
@@ -146,8 +143,7 @@ TEST(backup_is_of_the_moment_of_begin_whatever_is_written_flushed_and_compacted_
     CHECK(has(&copy, "in the log"));
     CHECK(!has(&copy, "after"));
     CHECK_OK(lsm_db_check(copy.db));
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 TEST(backup_of_a_hosts_store_has_what_the_token_proves_and_nothing_else)
@@ -157,8 +153,7 @@ TEST(backup_of_a_hosts_store_has_what_the_token_proves_and_nothing_else)
     struct lsm_txn *open;
     struct lsm_backup *b;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s1", true);
@@ -190,8 +185,7 @@ TEST(backup_of_a_hosts_store_has_what_the_token_proves_and_nothing_else)
         return;
     CHECK_RC(lsm_db_publish(copy.db, &t), LSM_STALE);
     CHECK_RC(lsm_db_publish(copy.db, &k1), LSM_STALE);
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 TEST(backup_waits_for_no_solo_on_its_own_thread)
@@ -201,8 +195,7 @@ TEST(backup_waits_for_no_solo_on_its_own_thread)
     struct lsm_txn *txn;
     struct lsm_backup *b;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "s");
     CHECK_OK(prepare_solo(txn, true, &t));
@@ -213,10 +206,7 @@ TEST(backup_waits_for_no_solo_on_its_own_thread)
     CHECK_OK(lsm_backup_write(b, "b", NULL));
     lsm_backup_end(b);
     store_close(&s);
-    if (!store_open_at(&s, "b", &no_token))
-        return;
-    CHECK(has(&s, "s"));
-    store_close(&s);
+    CHECK(shows_at("b", &no_token, "s"));
     disk_end();
 }
 
@@ -235,8 +225,7 @@ TEST(backup_has_the_private_tables_of_a_transaction_that_is_only_in_the_log)
         return;
     CHECK_INT(count_at(&copy, NULL), 20000);
     CHECK_OK(lsm_db_check(copy.db));
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 TEST(backup_of_a_backup_is_the_same_store)
@@ -260,8 +249,7 @@ TEST(backup_of_a_backup_is_the_same_store)
             CHECK_OK(lsm_db_flush(s.db));
     }
     CHECK_OK(lsm_db_check(s.db));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(backup_of_a_store_that_is_only_read_writes_nothing_in_it)
@@ -289,8 +277,7 @@ TEST(backup_of_a_store_that_is_only_read_writes_nothing_in_it)
     if (!store_open_as(&copy, "b", true))
         return;
     CHECK_INT(count_at(&copy, NULL), 3001);
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 TEST(backup_overwrites_nothing)
@@ -309,8 +296,7 @@ TEST(backup_overwrites_nothing)
     CHECK_RC(lsm_db_backup(s.db, "a", NULL), LSM_EXISTS);
     CHECK(disk_sum("b") == sum);
     CHECK(has(&s, "a"));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* Each call that can fail, one after the other. */
@@ -348,8 +334,7 @@ TEST(backup_that_fails_leaves_nothing_and_the_next_one_works)
                 CHECK_OK(lsm_db_check(copy.db));
                 store_close(&copy);
             }
-            store_close(&s);
-            disk_end();
+            store_end(&s);
             if (test_state.failures) {
                 printf("  kind %zu, call %d\n", k, at);
                 return;
@@ -380,8 +365,7 @@ TEST(backup_of_a_store_in_memory_is_on_disk)
     if (!store_open_as(&copy, "b", true))
         return;
     CHECK_INT(count_at(&copy, NULL), 3001);
-    store_close(&copy);
-    disk_end();
+    store_end(&copy);
 }
 
 static struct store *flushed_meanwhile;

@@ -9,10 +9,16 @@
 
 enum { ROOM = 4096 };
 
-struct area {
+static struct area {
     uint8_t bytes[LSM_REDO_ROOM_MAX];
     size_t size;
-};
+} area;
+
+static bool carry_begin(struct store *s)
+{
+    memset(&area, 0, sizeof area);
+    return store_begin(s);
+}
 
 static struct lsm_slice area_slice(const struct area *area)
 {
@@ -79,18 +85,40 @@ static bool open_with(struct store *s, const char *path, const struct lsm_token 
     return CHECK_RC(rc, LSM_OK);
 }
 
+static int count_with(const char *path, const struct lsm_token *token, const struct area *area)
+{
+    struct store s;
+    int count = -1;
+
+    if (open_with(&s, path, token, area)) {
+        count = count_at(&s, NULL);
+        store_close(&s);
+    }
+    return count;
+}
+
+static bool shows_with(const char *path, const struct lsm_token *token, const struct area *area,
+                       const char *keys)
+{
+    struct store s;
+    bool as_said = false;
+
+    if (open_with(&s, path, token, area)) {
+        as_said = shows(&s, keys);
+        store_close(&s);
+    }
+    return as_said;
+}
+
 /* ---- R7 ---- */
 
 TEST(R7_a_carried_record_survives_the_power_cut_that_takes_the_log)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2;
     unsigned syncs;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     syncs = disk.log_syncs;
@@ -106,27 +134,20 @@ TEST(R7_a_carried_record_survives_the_power_cut_that_takes_the_log)
     CHECK_INT(count_at(&again, NULL), 2);
     store_close(&again);
     /* The log has it, too, when only the process died; nobody needs the area then. */
-    if (!store_open_at(&again, "c", &k2))
-        return;
-    CHECK(has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_at("c", &k2, "k2"));
     /* The host's commit was lost as well: so is ours, though the area has it. */
-    if (!open_with(&again, "b", &k1, &area))
-        return;
-    CHECK(!has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_with("b", &k1, &area, "!k2"));
     disk_end();
 }
 
 TEST(R7_what_the_host_could_not_write_is_prepared_again_and_synced)
 {
-    struct store s, again;
+    struct store s;
     struct lsm_token first, second;
     struct lsm_txn *txn;
     struct lsm_redo redo;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "x");
     CHECK_OK(prepare_carried(txn, ROOM, &first));
@@ -139,23 +160,17 @@ TEST(R7_what_the_host_could_not_write_is_prepared_again_and_synced)
     lsm_txn_commit(txn, false);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (!store_open_at(&again, "b", &second))
-        return;
-    CHECK_INT(count_at(&again, NULL), 1);
-    store_close(&again);
+    CHECK_INT(count_in("b", &second), 1);
     disk_end();
 }
 
 TEST(R7_a_second_carried_prepare_supersedes_the_first)
 {
-    static struct area area;
-    struct store s, again;
+    struct store s;
     struct lsm_token first, second;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "x");
     CHECK_OK(prepare_carried(txn, ROOM, &first));
@@ -167,10 +182,7 @@ TEST(R7_a_second_carried_prepare_supersedes_the_first)
     lsm_txn_commit(txn, false);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (!open_with(&again, "b", &second, &area))
-        return;
-    CHECK(!has(&again, "x") && has(&again, "y"));
-    store_close(&again);
+    CHECK(shows_with("b", &second, &area, "!x y"));
     disk_end();
 }
 
@@ -178,14 +190,11 @@ TEST(R7_a_second_carried_prepare_supersedes_the_first)
 
 TEST(R7a_no_record_is_carried_above_an_unsynced_solo)
 {
-    static struct area area;
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k3;
     bool is_carried;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s2", false);
@@ -195,25 +204,19 @@ TEST(R7a_no_record_is_carried_above_an_unsynced_solo)
     /* The sync covered the solo: the next one is carried. */
     carried(&s, k3, "k4", &area);
     store_close(&s);
-    if (!open_with(&again, "b", &k3, &area))
-        return;
-    CHECK(has(&again, "s2") && has(&again, "k3"));
-    store_close(&again);
+    CHECK(shows_with("b", &k3, &area, "s2 k3"));
     disk_end();
 }
 
 TEST(R7a_no_record_is_carried_above_an_unsynced_joint_without_a_row)
 {
-    static struct area area;
     const struct lsm_prepare off = { .kind = LSM_PREPARE_JOINT };
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2;
     struct lsm_txn *txn;
     bool is_carried;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "k1");       /* synchronous=OFF */
     CHECK_OK(lsm_txn_prepare(txn, &off, &k1));
@@ -222,16 +225,12 @@ TEST(R7a_no_record_is_carried_above_an_unsynced_joint_without_a_row)
     CHECK(!is_carried);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (!open_with(&again, "b", &k2, &area))
-        return;
-    CHECK_INT(count_at(&again, NULL), 2);
-    store_close(&again);
+    CHECK_INT(count_with("b", &k2, &area), 2);
     disk_end();
 }
 
 TEST(R7a_a_record_and_all_of_them_have_bounds)
 {
-    static struct area area;
     static uint8_t large[LSM_REDO_RECORD_MAX];
     struct store s;
     struct lsm_token t = no_token;
@@ -241,9 +240,7 @@ TEST(R7a_a_record_and_all_of_them_have_bounds)
     unsigned syncs;
     bool is_carried = true;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     txn = begin(&s, &t);
     CHECK_OK(lsm_txn_put(txn, s.tree, text("x"), value));
@@ -265,22 +262,20 @@ TEST(R7a_a_record_and_all_of_them_have_bounds)
     area.size = 0;
     t = carried(&s, t, "k", &area);     /* from its beginning */
     CHECK(area.size < 512);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* What the next writer removes as nobody's would be the record's. */
 TEST(R7a_no_record_is_carried_that_adopts_tables)
 {
     static char large[4000];
-    struct store s, again;
+    struct store s;
     struct lsm_token token;
     struct lsm_txn *txn;
     struct lsm_redo redo;
     char key[16];
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     for (int i = 0; i < 200; i++) {
@@ -294,22 +289,16 @@ TEST(R7a_no_record_is_carried_that_adopts_tables)
     disk_power_cut("a", "b");
     lsm_txn_commit(txn, false);
     store_close(&s);
-    if (store_open_at(&again, "b", &token)) {
-        CHECK_INT(count_at(&again, NULL), 200);
-        store_close(&again);
-    }
+    CHECK_INT(count_in("b", &token), 200);
     disk_end();
 }
 
 TEST(R7a_what_was_read_at_open_counts_as_unsynced)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s2", false);
@@ -322,10 +311,7 @@ TEST(R7a_what_was_read_at_open_counts_as_unsynced)
     k3 = joint_in(&again, k1, "k3", &area, &is_carried);
     disk_power_cut("b", "c");
     store_close(&again);
-    if (!open_with(&again, "c", &k3, &area))
-        return;
-    CHECK(has(&again, "s2") && has(&again, "k3"));
-    store_close(&again);
+    CHECK(shows_with("c", &k3, &area, "s2 k3"));
     disk_end();
 }
 
@@ -333,15 +319,12 @@ TEST(R7a_what_was_read_at_open_counts_as_unsynced)
 
 TEST(R7b_a_row_goes_only_when_a_sync_covers_its_record)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token t = no_token, at[40];
     char key[8];
     int n = 0;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     for (; n < 40; n++) {
         bool is_carried;
@@ -363,19 +346,15 @@ TEST(R7b_a_row_goes_only_when_a_sync_covers_its_record)
             store_close(&again);
         }
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R7b_not_because_it_was_read_at_open)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = carried(&s, no_token, "k1", &area);
     disk_kill("a", "b");
@@ -385,23 +364,17 @@ TEST(R7b_not_because_it_was_read_at_open)
     k2 = carried(&again, k1, "k2", &area);      /* over k1's row */
     disk_power_cut("b", "c");
     store_close(&again);
-    if (!open_with(&again, "c", &k2, &area))
-        return;
-    CHECK(has(&again, "k1") && has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_with("c", &k2, &area, "k1 k2"));
     disk_end();
 }
 
 TEST(R7b_nor_after_a_sync_that_failed)
 {
-    static struct area area;
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2, k3;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = carried(&s, no_token, "k1", &area);
     txn = begin_put(&s, &k1, "k2");
@@ -412,23 +385,17 @@ TEST(R7b_nor_after_a_sync_that_failed)
     k3 = carried(&s, k1, "k3", &area);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (!open_with(&again, "b", &k3, &area))
-        return;
-    CHECK(has(&again, "k1") && !has(&again, "k2") && has(&again, "k3"));
-    store_close(&again);
+    CHECK(shows_with("b", &k3, &area, "k1 !k2 k3"));
     disk_end();
 }
 
 TEST(R7b_a_commit_that_failed_and_is_there_all_the_same_keeps_its_row)
 {
-    static struct area area;
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "k1");
     CHECK_OK(prepare_carried(txn, ROOM, &k1));
@@ -437,10 +404,7 @@ TEST(R7b_a_commit_that_failed_and_is_there_all_the_same_keeps_its_row)
     k2 = carried(&s, k1, "k2", &area);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (!open_with(&again, "b", &k2, &area))
-        return;
-    CHECK(has(&again, "k1") && has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_with("b", &k2, &area, "k1 k2"));
     disk_end();
 }
 
@@ -448,13 +412,10 @@ TEST(R7b_a_commit_that_failed_and_is_there_all_the_same_keeps_its_row)
 
 TEST(R11_records_taken_from_rows_are_copied_before_the_rows_go)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = carried(&s, no_token, "k1", &area);
     disk_power_cut("a", "b");
@@ -465,20 +426,13 @@ TEST(R11_records_taken_from_rows_are_copied_before_the_rows_go)
     disk_kill("b", "c");
     disk_power_cut("b", "d");
     store_close(&again);
-    if (!open_with(&again, "c", &k2, &area))
-        return;
-    CHECK(has(&again, "k1") && has(&again, "k2"));
-    store_close(&again);
-    if (!open_with(&again, "d", &k2, &area))
-        return;
-    CHECK(has(&again, "k1") && has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_with("c", &k2, &area, "k1 k2"));
+    CHECK(shows_with("d", &k2, &area, "k1 k2"));
     disk_end();
 }
 
 TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2;
     struct lsm_txn *txn;
@@ -487,9 +441,7 @@ TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
     for (int kind = 0; kind < 3; kind++)
         for (int at = 1; at < 12; at++) {
             static const unsigned kinds[] = { DISK_SYNC, DISK_WRITE, DISK_DIR_SYNC };
-            disk_and_host_begin();
-            area.size = 0;
-            if (!store_open(&s, "a"))
+            if (!carry_begin(&s))
                 return;
             k1 = carried(&s, no_token, "k1", &area);
             disk_power_cut("a", "b");
@@ -505,10 +457,7 @@ TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
             k2 = carried(&again, k1, "k2", &area);
             disk_power_cut("b", "c");
             store_close(&again);
-            if (!open_with(&again, "c", &k2, &area))
-                return;
-            CHECK(has(&again, "k1") && has(&again, "k2") && !has(&again, "x"));
-            store_close(&again);
+            CHECK(shows_with("c", &k2, &area, "k1 k2 !x"));
             disk_end();
         }
     CHECK(failed > 6);
@@ -516,13 +465,10 @@ TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
 
 TEST(R11_what_is_taken_when_there_is_a_log_already_is_copied_too)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s", true);            /* says that k1 is decided */
@@ -538,23 +484,17 @@ TEST(R11_what_is_taken_when_there_is_a_log_already_is_copied_too)
     k3 = carried(&again, k2, "k3", &area);      /* over k2's row */
     disk_power_cut("b", "c");
     store_close(&again);
-    if (!open_with(&again, "c", &k3, &area))
-        return;
-    CHECK_INT(count_at(&again, NULL), 4);
-    store_close(&again);
+    CHECK_INT(count_with("c", &k3, &area), 4);
     disk_end();
 }
 
 TEST(R16_what_is_taken_may_make_the_log_suspect)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "k1");
     CHECK_OK(prepare_carried(txn, ROOM, &k1));
@@ -572,21 +512,18 @@ TEST(R16_what_is_taken_may_make_the_log_suspect)
     joint(&again, k2, "k3", false);
     CHECK_OK(lsm_db_flush(again.db));
     CHECK_INT(host.suspect_calls, 1);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* ---- what is taken, and what is not (after R15) ---- */
 
 TEST(R15_only_rows_on_the_chain_above_the_root_are_taken)
 {
-    static struct area area, old;
+    static struct area old;
     struct store s, again;
     struct lsm_token first, k1, k2;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     first = k1 = carried(&s, no_token, "k1", &area);
     old = area;
@@ -615,19 +552,16 @@ TEST(R15_only_rows_on_the_chain_above_the_root_are_taken)
     CHECK_RC(lsm_db_publish(again.db, &first), LSM_STALE);
     CHECK_RC(lsm_db_redo(again.db, &first, area_slice(&old)), LSM_STALE);
     CHECK_RC(lsm_db_publish(again.db, &first), LSM_STALE);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 TEST(R15_a_chain_with_a_gap_is_not_taken_in_part)
 {
-    static struct area area, first, none;
+    static struct area first, none;
     struct store s, again;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = carried(&s, no_token, "k1", &area);
     first = area;
@@ -643,20 +577,17 @@ TEST(R15_a_chain_with_a_gap_is_not_taken_in_part)
     CHECK_RC(lsm_db_redo(again.db, &k3, area_slice(&none)), LSM_STALE);
     CHECK_RC(lsm_db_publish(again.db, &k3), LSM_STALE);
     CHECK_INT(count_at(&again, NULL), 0);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 TEST(R15_a_damaged_row_is_an_error_and_no_byte_of_it_is_believed)
 {
-    static struct area area, bad;
+    static struct area bad;
     struct store s, again;
     struct lsm_token k1;
     int corrupt = 0, harmless = 0;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = carried(&s, no_token, "k1", &area);
     disk_power_cut("a", "b");
@@ -686,20 +617,16 @@ TEST(R15_a_damaged_row_is_an_error_and_no_byte_of_it_is_believed)
         if (rc == LSM_OK)
             break;
     }
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* D-05. All joint ones are in the area, and still the solo between them is gone. */
 TEST(R15_a_store_of_an_earlier_moment_is_not_made_newer_from_rows)
 {
-    static struct area area;
     struct store s, old;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     store_close(&s);
@@ -714,21 +641,17 @@ TEST(R15_a_store_of_an_earlier_moment_is_not_made_newer_from_rows)
         return;
     CHECK_RC(lsm_db_redo(old.db, &k3, area_slice(&area)), LSM_STALE);
     CHECK_RC(lsm_db_publish(old.db, &k3), LSM_STALE);
-    store_close(&old);
-    disk_end();
+    store_end(&old);
 }
 
 /* D-08, D-18: the directory was copied, then a solo came, then the database was copied. A power cut cannot leave that:
    nothing is carried behind a solo that is not on disk. */
 TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     k2 = carried(&s, k1, "k2", &area);
@@ -747,10 +670,7 @@ TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
     CHECK_OK(lsm_db_redo(again.db, &k2, area_slice(&area)));
     store_close(&again);
 
-    if (!open_with(&again, "cut", &k3, &area))
-        return;
-    CHECK(has(&again, "solo") && has(&again, "k3") && !has(&again, "another"));
-    store_close(&again);
+    CHECK(shows_with("cut", &k3, &area, "solo k3 !another"));
     /* A reader of an older state came first: the solo is published already when the row is looked for. */
     if (!store_open_at(&again, "cut", &k2))
         return;
@@ -758,20 +678,16 @@ TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
     CHECK_OK(lsm_db_redo(again.db, &k3, area_slice(&area)));
     CHECK_OK(lsm_db_publish(again.db, &k3));
     CHECK(has(&again, "k3"));
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* The solo that the row speaks of is in tables, and its log is gone. */
 TEST(R15_a_solo_in_tables_is_not_missed)
 {
-    static struct area area;
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "solo", true);
@@ -779,10 +695,7 @@ TEST(R15_a_solo_in_tables_is_not_missed)
     k2 = carried(&s, k1, "k2", &area);
     disk_power_cut("a", "b");
     store_close(&s);
-    if (open_with(&again, "b", &k2, &area)) {
-        CHECK(has(&again, "k1") && has(&again, "solo") && has(&again, "k2"));
-        store_close(&again);
-    }
+    CHECK(shows_with("b", &k2, &area, "k1 solo k2"));
     disk_end();
 }
 
@@ -809,24 +722,20 @@ TEST(R15_another_stores_row_is_not_taken)
     if (!store_open(&again, "d"))
         return;
     CHECK_RC(lsm_db_redo(again.db, &k1, area_slice(&mine)), LSM_CORRUPT);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* ---- the flag ---- */
 
 TEST(repair_takes_what_only_the_host_carries)
 {
-    static struct area area;
     struct lsm_repair_info info;
     struct lsm_options o;
     struct lsm_repair how = { 0 };
     struct store s;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     solo(&s, k1, "solo", true);
@@ -848,10 +757,7 @@ TEST(repair_takes_what_only_the_host_carries)
     /* The host's commit of the last one is lost. */
     how.token = &k2;
     CHECK_OK(lsm_db_repair("b", "d", &o, &how, &info));
-    if (store_open_at(&s, "d", &k2)) {
-        CHECK(has(&s, "k2") && !has(&s, "k3"));
-        store_close(&s);
-    }
+    CHECK(shows_at("d", &k2, "k2 !k3"));
     disk_end();
 }
 
@@ -876,13 +782,10 @@ static bool is_refused_alone(const char *path)
 
 TEST(R15_alone_nothing_is_written_while_the_log_may_lack_what_the_host_carries)
 {
-    static struct area area;
     struct store s, again;
     struct lsm_token k1, k2, k3;
 
-    disk_and_host_begin();
-    area.size = 0;
-    if (!store_open(&s, "a"))
+    if (!carry_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s", true);            /* says that k1 is decided */
@@ -906,10 +809,7 @@ TEST(R15_alone_nothing_is_written_while_the_log_may_lack_what_the_host_carries)
     solo(&again, k3, "s", true);
     store_close(&again);
     CHECK(!is_refused_alone("c"));
-    if (!store_open_at(&again, "c", &k3))
-        return;
-    CHECK(has(&again, "k1") && has(&again, "k2") && has(&again, "k3"));
-    store_close(&again);
+    CHECK(shows_at("c", &k3, "k1 k2 k3"));
 
     /* A clean close of the one that carried it. */
     solo(&s, k2, "s2", false);

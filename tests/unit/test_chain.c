@@ -13,12 +13,11 @@ static struct lsm_token hook_token, hook_older;
 /* C-05 */
 TEST(R11_no_hole_behind_a_failed_sync)
 {
-    struct store s, again;
+    struct store s;
     struct lsm_txn *txn;
     struct lsm_token t;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s1", false);    /* acknowledged, not synced */
     txn = begin_put(&s, &no_token, "s2");
@@ -28,12 +27,8 @@ TEST(R11_no_hole_behind_a_failed_sync)
     CHECK_OK(lsm_txn_abort(txn));
     solo(&s, no_token, "s3", true);
     disk_power_cut("a", "b");
-    if (!store_open_at(&again, "b", &no_token))
-        return;
-    CHECK(has(&again, "s1") && !has(&again, "s2") && has(&again, "s3"));
-    store_close(&again);
-    store_close(&s);
-    disk_end();
+    CHECK(shows_at("b", &no_token, "s1 !s2 s3"));
+    store_end(&s);
 }
 
 TEST(R11_what_was_read_at_open_is_copied_before_anything_follows_it)
@@ -41,8 +36,7 @@ TEST(R11_what_was_read_at_open_is_copied_before_anything_follows_it)
     struct store s, again;
     struct lsm_token k;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k = joint(&s, no_token, "k", true);
     solo(&s, k, "s1", false);
@@ -55,14 +49,8 @@ TEST(R11_what_was_read_at_open_is_copied_before_anything_follows_it)
     solo(&again, k, "s2", true);
     disk_power_cut("b", "c");
     store_close(&again);
-    if (!store_open_at(&again, "d", &k))
-        return;
-    CHECK(has(&again, "k"));
-    store_close(&again);
-    if (!store_open_at(&again, "c", &k))
-        return;
-    CHECK(has(&again, "k") && has(&again, "s1") && has(&again, "s2"));
-    store_close(&again);
+    CHECK(shows_at("d", &k, "k"));
+    CHECK(shows_at("c", &k, "k s1 s2"));
     disk_end();
 }
 
@@ -121,7 +109,7 @@ TEST(R11_a_rotation_that_failed_leaves_no_false_hole)
 {
     disk_and_host_begin();
     for (int at = 1; at <= 3; at++) {
-        struct store s, again;
+        struct store s;
         char a[24], b[24];
 
         snprintf(a, sizeof a, "a%d", at);
@@ -137,16 +125,10 @@ TEST(R11_a_rotation_that_failed_leaves_no_false_hole)
         solo(&s, no_token, "s2", true);
         solo(&s, no_token, "s3", true);
         disk_kill(a, b);
-        if (!store_open_at(&again, b, &no_token))
-            return;
-        CHECK_INT(count_at(&again, NULL), 3);
-        store_close(&again);
+        CHECK_INT(count_in(b, &no_token), 3);
         CHECK_OK(lsm_db_flush(s.db));
         store_close(&s);
-        if (!store_open_at(&again, a, &no_token))
-            return;
-        CHECK_INT(count_at(&again, NULL), 3);
-        store_close(&again);
+        CHECK_INT(count_in(a, &no_token), 3);
     }
     disk_end();
 }
@@ -159,8 +141,7 @@ TEST(R10_a_rolled_back_joint_can_still_be_committed)
     struct store s, again;
     struct lsm_token k;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     /* COMMIT reported an error and rolled back, but the rows are there. */
     k = abandoned(&s, no_token, "k");
@@ -182,38 +163,28 @@ TEST(R10_a_rolled_back_joint_can_still_be_committed)
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(count_at(&s, NULL), 2);
     store_close(&s);
-    if (!store_open_at(&s, "a", &k2))
-        return;
-    CHECK_INT(count_at(&s, NULL), 2);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k2), 2);
     disk_end();
 }
 
 /* C-20 */
 TEST(R12_an_abandoned_prepare_is_not_on_the_chain_though_its_number_is_smaller)
 {
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = abandoned(&s, no_token, "k1");
     k2 = joint(&s, no_token, "k2", true);
     CHECK(k1.txid < k2.txid);
     CHECK(!has(&s, "k1") && has(&s, "k2"));
     disk_kill("a", "b");
-    if (!store_open_at(&again, "b", &k2))
-        return;
-    CHECK(!has(&again, "k1") && has(&again, "k2"));
-    store_close(&again);
+    CHECK(shows_at("b", &k2, "!k1 k2"));
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(count_at(&s, NULL), 1);
     store_close(&s);
-    if (!store_open_at(&s, "a", &k2))
-        return;
-    CHECK_INT(count_at(&s, NULL), 1);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k2), 1);
     disk_end();
 }
 
@@ -222,8 +193,7 @@ TEST(R12_a_solo_goes_with_the_joint_that_it_is_based_on)
     struct store s, again;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s0", false);
     k1 = joint(&s, no_token, "k1", false);
@@ -250,10 +220,7 @@ TEST(R12_a_solo_goes_with_the_joint_that_it_is_based_on)
     CHECK_OK(lsm_db_flush(again.db));
     CHECK_RC(lsm_db_publish(again.db, &k2), LSM_CONFLICT);
     store_close(&again);
-    if (!store_open_at(&again, "c", &k3))
-        return;
-    CHECK(!has(&again, "s2") && !has(&again, "k2") && has(&again, "k3"));
-    store_close(&again);
+    CHECK(shows_at("c", &k3, "!s2 !k2 k3"));
     disk_end();
 }
 
@@ -264,8 +231,7 @@ TEST(R13_an_old_reader_does_not_undo_what_a_new_one_proved)
     struct lsm_txn *a;
     struct lsm_snapshot *old, *mid, *now;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s0", true);
     k1 = joint(&s, no_token, "k1", true);
@@ -286,8 +252,7 @@ TEST(R13_an_old_reader_does_not_undo_what_a_new_one_proved)
     lsm_snapshot_close(old);
     lsm_snapshot_close(mid);
     lsm_snapshot_close(now);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R13_a_solo_of_this_process_is_published_by_its_own_commit_only)
@@ -296,8 +261,7 @@ TEST(R13_a_solo_of_this_process_is_published_by_its_own_commit_only)
     struct lsm_txn *a;
     struct lsm_token t;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     struct lsm_token k = joint(&s, no_token, "k", true);
     a = begin_put(&s, &k, "s");
@@ -307,8 +271,7 @@ TEST(R13_a_solo_of_this_process_is_published_by_its_own_commit_only)
     CHECK(!has(&s, "s"));
     CHECK_OK(lsm_txn_abort(a));         /* the commit hook vetoes */
     CHECK(!has(&s, "s"));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- R15: recovery ---- */
@@ -319,8 +282,7 @@ TEST(R15_recovery_writes_nothing_and_removes_nothing)
     struct lsm_token k1, k2;
     uint64_t sum;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s0", true);
     k1 = joint(&s, no_token, "k1", false);
@@ -329,10 +291,7 @@ TEST(R15_recovery_writes_nothing_and_removes_nothing)
     store_close(&s);
     sum = disk_sum("b");
     /* The one who comes first has an old snapshot; then the last user closes the store. */
-    if (!store_open_at(&again, "b", &no_token))
-        return;
-    CHECK_INT(count_at(&again, NULL), 1);
-    store_close(&again);
+    CHECK_INT(count_in("b", &no_token), 1);
     CHECK(disk_sum("b") == sum);
     if (!store_open_at(&again, "b", &k1))
         return;
@@ -350,8 +309,7 @@ TEST(R15_nothing_is_flushed_or_lost_before_a_token_is_shown)
     struct store s, again;
     struct lsm_token k1;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s0", true);
     disk_kill("a", "b");
@@ -370,10 +328,7 @@ TEST(R15_nothing_is_flushed_or_lost_before_a_token_is_shown)
         struct lsm_tree *tree;
         CHECK_OK(lsm_tree_create(again.db, text("other"), NULL, &tree));
         store_close(&again);
-        if (!store_open_at(&again, path, i ? &k1 : &no_token))
-            return;
-        CHECK_INT(count_at(&again, NULL), i ? 3 : 1);
-        store_close(&again);
+        CHECK_INT(count_in(path, i ? &k1 : &no_token), i ? 3 : 1);
     }
     disk_end();
 }
@@ -383,8 +338,7 @@ TEST(R15_a_database_older_than_the_store_is_refused)
     struct store s;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     k2 = joint(&s, k1, "k2", true);
@@ -402,8 +356,7 @@ TEST(R15_a_database_older_than_the_store_is_refused)
     CHECK_RC(lsm_db_publish(s.db, &k1), LSM_STALE);             /* below the root */
     CHECK(strstr(lsm_error_text(), "older") != NULL);
     CHECK_OK(lsm_db_publish(s.db, &k2));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R15_a_store_behind_the_database_is_refused)
@@ -412,8 +365,7 @@ TEST(R15_a_store_behind_the_database_is_refused)
     struct lsm_token k1, k2, other;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     disk_kill("a", "b");
@@ -430,8 +382,7 @@ TEST(R15_a_store_behind_the_database_is_refused)
     CHECK_INT(count_at(&s, NULL), 0);
     CHECK_OK(lsm_db_publish(s.db, &k1));
     CHECK_INT(count_at(&s, NULL), 1);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R15_alone_the_newest_decided_token_counts_and_nothing_is_written_over_an_undecided_one)
@@ -439,8 +390,7 @@ TEST(R15_alone_the_newest_decided_token_counts_and_nothing_is_written_over_an_un
     struct store s;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     k2 = abandoned(&s, k1, "k2");       /* its record says that k1 is decided */
@@ -451,10 +401,7 @@ TEST(R15_alone_the_newest_decided_token_counts_and_nothing_is_written_over_an_un
     CHECK(has(&s, "k1") && !has(&s, "k2"));
     CHECK_RC(lsm_db_put(s.db, s.tree, text("x"), text("y"), true), LSM_READONLY);
     store_close(&s);
-    if (!store_open_at(&s, "b", &k2))
-        return;
-    CHECK_INT(count_at(&s, NULL), 2);
-    store_close(&s);
+    CHECK_INT(count_in("b", &k2), 2);
     disk_end();
 }
 
@@ -463,8 +410,7 @@ TEST(R15_what_is_written_alone_stands_on_top_of_what_the_host_committed)
     struct store s;
     struct lsm_token k1;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s1", true);
@@ -478,10 +424,7 @@ TEST(R15_what_is_written_alone_stands_on_top_of_what_the_host_committed)
             CHECK_OK(lsm_db_flush(s.db));
         store_close(&s);
     }
-    if (!store_open_at(&s, "a", &k1))
-        return;
-    CHECK_INT(count_at(&s, NULL), 4);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k1), 4);
     disk_end();
 }
 
@@ -492,8 +435,7 @@ TEST(R16_settle_is_told_of_a_suspect_log_and_no_more_after_it_is_gone)
     struct store s;
     struct lsm_token k;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k = joint(&s, no_token, "k1", false);
     CHECK_OK(lsm_db_flush(s.db));
@@ -507,8 +449,7 @@ TEST(R16_settle_is_told_of_a_suspect_log_and_no_more_after_it_is_gone)
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(host.calls, 3);
     CHECK_INT(host.suspect_calls, 1);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R16_a_joint_over_an_undecided_token_is_suspect_also_after_an_open)
@@ -516,8 +457,7 @@ TEST(R16_a_joint_over_an_undecided_token_is_suspect_also_after_an_open)
     struct store s;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = abandoned(&s, no_token, "k1");
     CHECK_OK(lsm_db_publish(s.db, &k1));        /* it was committed after all */
@@ -541,8 +481,7 @@ TEST(R16_a_joint_over_an_undecided_token_is_suspect_also_after_an_open)
         return;
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(host.suspect_calls, 2);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R17_flush_waits_until_the_store_is_quiet)
@@ -551,8 +490,7 @@ TEST(R17_flush_waits_until_the_store_is_quiet)
     struct lsm_token k1, t;
     struct lsm_txn *a;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     a = begin_put(&s, &k1, "k2");
@@ -571,8 +509,7 @@ TEST(R17_flush_waits_until_the_store_is_quiet)
     lsm_txn_commit(a, true);
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(count_at(&s, NULL), 3);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R17_nothing_is_flushed_that_the_host_has_not_settled)
@@ -580,8 +517,7 @@ TEST(R17_nothing_is_flushed_that_the_host_has_not_settled)
     struct store s, again;
     struct lsm_token k1;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "s0", true);
     k1 = joint(&s, no_token, "k1", false);
@@ -605,10 +541,7 @@ TEST(R17_nothing_is_flushed_that_the_host_has_not_settled)
         return;
     CHECK_INT(count_at(&again, NULL), 1);
     store_close(&again);
-    if (!store_open_at(&again, "c", &k1))
-        return;
-    CHECK_INT(count_at(&again, NULL), 4);
-    store_close(&again);
+    CHECK_INT(count_in("c", &k1), 4);
     disk_end();
 }
 
@@ -616,7 +549,7 @@ TEST(R17_a_flush_that_fails_anywhere_changes_nothing_and_can_be_tried_again)
 {
     disk_and_host_begin();
     for (int at = 1; at <= 24; at++) {
-        struct store s, again;
+        struct store s;
         struct lsm_token k;
         char a[24], b[24];
 
@@ -632,18 +565,12 @@ TEST(R17_a_flush_that_fails_anywhere_changes_nothing_and_can_be_tried_again)
         disk_heal();
         CHECK_INT(count_at(&s, NULL), 3);
         disk_kill(a, b);
-        if (!store_open_at(&again, b, &k))
-            return;
-        CHECK_INT(count_at(&again, NULL), 3);
-        store_close(&again);
+        CHECK_INT(count_in(b, &k), 3);
         solo(&s, k, "s2", true);
         CHECK_OK(lsm_db_flush(s.db));
         CHECK_OK(lsm_db_check(s.db));
         store_close(&s);
-        if (!store_open_at(&s, a, &k))
-            return;
-        CHECK_INT(count_at(&s, NULL), 4);
-        store_close(&s);
+        CHECK_INT(count_in(a, &k), 4);
     }
     disk_end();
 }
@@ -657,8 +584,7 @@ TEST(R20_a_reader_whose_history_is_gone_is_told_so_and_one_that_holds_it_reads_o
     struct lsm_token k1, k2, k3;
     struct lsm_snapshot *held, *late = NULL;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     CHECK_OK(lsm_snapshot_open_at(s.db, &k1, &held));
@@ -678,8 +604,7 @@ TEST(R20_a_reader_whose_history_is_gone_is_told_so_and_one_that_holds_it_reads_o
     lsm_snapshot_close(late);
     lsm_snapshot_close(held);
     CHECK_OK(lsm_db_compact(s.db, NULL));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* While a flush writes its table: two joint commits, and a compaction that raises the horizon. */
@@ -699,8 +624,7 @@ TEST(R20_history_that_went_during_a_flush_is_a_conflict_and_not_another_database
     struct lsm_token k = no_token;
     struct lsm_snapshot *late;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int i = 0; i < 4; i++) {       /* level 0 is due */
         k = joint(&s, k, "same", true);
@@ -721,8 +645,7 @@ TEST(R20_history_that_went_during_a_flush_is_a_conflict_and_not_another_database
     CHECK_OK(lsm_snapshot_open_at(s.db, &hook_token, &late));
     lsm_snapshot_close(late);
     CHECK_INT(count_at(&s, NULL), 4);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- trees that go while a job runs ---- */
@@ -733,8 +656,7 @@ TEST(R20_a_compaction_raises_the_horizon_too)
     struct lsm_token k1 = no_token, k2;
     struct lsm_snapshot *late;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int i = 0; i < 7; i++) {       /* level 0 is due */
         k1 = joint(&s, k1, "same", true);
@@ -747,8 +669,7 @@ TEST(R20_a_compaction_raises_the_horizon_too)
     CHECK_RC(lsm_snapshot_open_at(s.db, &k1, &late), LSM_CONFLICT);
     CHECK_OK(lsm_snapshot_open_at(s.db, &k2, &late));
     lsm_snapshot_close(late);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 static struct lsm_tree *hook_tree;
@@ -824,8 +745,7 @@ TEST(chain_no_compaction_begins_while_a_flush_is_under_way)
     struct lsm_token k = no_token;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int i = 0; i < 7; i++) {       /* more than level 0 may hold */
         txn = begin_put(&s, &k, "a");
@@ -846,6 +766,5 @@ TEST(chain_no_compaction_begins_while_a_flush_is_under_way)
     CHECK_STR(lsm_db_state(s.db, NULL), "HEALTHY");
     CHECK_INT(count_at(&s, NULL), 3);
     CHECK_OK(lsm_db_check(s.db));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }

@@ -292,8 +292,7 @@ TEST(get_many_finds_keys_in_every_run_of_a_level_also_without_memory_to_sort_the
             lsm_value_release(&values[i]);
         }
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(get_many_sees_the_transactions_own_writes)

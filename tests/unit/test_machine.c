@@ -95,8 +95,7 @@ TEST(C_13_I_13_files_that_could_not_be_removed_go_with_the_first_write_after_the
     CHECK_OK(lsm_db_compact(s.db, NULL));
     CHECK_INT(count_at(&s, NULL), 101);
     CHECK_OK(lsm_db_check(s.db));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 static int no_lock(struct lsm_file *file)

@@ -139,8 +139,7 @@ TEST(options_of_a_tree_that_are_out_of_range_are_refused_with_a_reason)
     t.filter_bits = LSM_FILTER_NONE;
     CHECK_OK(lsm_tree_create(s.db, text("good"), &t, &tree));
     CHECK_RC(lsm_tree_find(s.db, text("bad"), &tree), LSM_NOTFOUND);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- paranoid_checks ---- */

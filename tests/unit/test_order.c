@@ -34,24 +34,21 @@ TEST(C_04_a_flushed_table_and_its_name_are_on_disk_before_its_log_goes)
 {
     struct store s;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "1", true);
     solo(&s, no_token, "2", true);
     CHECK_OK(lsm_db_flush(s.db));
     disk_power_cut("a", "b");
     check_cut("b", &no_token, 2);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(C_04_a_compacted_table_and_its_name_are_on_disk_before_its_inputs_go)
 {
     struct store s;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "1", true);
     CHECK_OK(lsm_db_flush(s.db));
@@ -61,8 +58,7 @@ TEST(C_04_a_compacted_table_and_its_name_are_on_disk_before_its_inputs_go)
     CHECK_OK(lsm_db_compact(s.db, NULL));
     disk_power_cut("a", "b");
     check_cut("b", &no_token, 2);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 static struct store *hooked;
@@ -81,8 +77,7 @@ TEST(the_name_of_the_next_log_is_on_disk_before_a_record_in_it_counts)
 {
     struct store s;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "1", true);
     hooked = &s;
@@ -91,8 +86,7 @@ TEST(the_name_of_the_next_log_is_on_disk_before_a_record_in_it_counts)
     CHECK(disk.hook == NULL);
     disk.hook = NULL;
     check_cut("b", &no_token, 2);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(the_names_of_private_tables_are_on_disk_before_the_record_that_adopts_them)
@@ -101,8 +95,7 @@ TEST(the_names_of_private_tables_are_on_disk_before_the_record_that_adopts_them)
     struct lsm_token token;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "first", true);      /* there is a log: its directory sync comes before */
     txn = begin(&s, &no_token);
@@ -112,16 +105,14 @@ TEST(the_names_of_private_tables_are_on_disk_before_the_record_that_adopts_them)
     CHECK(disk_count("a", ".ldb") > 0);
     lsm_txn_commit(txn, true);
     check_cut("b", &token, 201);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(a_clean_close_is_on_disk)
 {
     struct store s;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "1", true);
     solo(&s, no_token, "2", false);
@@ -165,8 +156,7 @@ TEST(R1_two_transactions_with_one_number_and_the_same_rows_are_told_apart)
     struct store s;
     struct lsm_token first, second;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     store_close(&s);
     disk_kill("a", "b");
@@ -188,8 +178,7 @@ TEST(R2_a_floor_survives_in_the_records)
     struct store s, again;
     struct lsm_token k1;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s", true);
@@ -199,8 +188,7 @@ TEST(R2_a_floor_survives_in_the_records)
     if (!store_open_as(&again, "b", false))
         return;
     CHECK_RC(lsm_db_publish(again.db, &no_token), LSM_STALE);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* BUSY from COMMIT after the record, then it is committed all the same: its successor is written first. */
@@ -210,8 +198,7 @@ TEST(R16_a_joint_written_over_an_undecided_token_is_suspect)
     struct lsm_token k1;
     struct lsm_txn *first;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     first = begin_put(&s, &no_token, "k1");
     CHECK_OK(prepare_joint(first, &k1));
@@ -219,6 +206,5 @@ TEST(R16_a_joint_written_over_an_undecided_token_is_suspect)
     lsm_txn_commit(first, true);
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(host.suspect_calls, 1);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }

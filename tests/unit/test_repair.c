@@ -599,8 +599,7 @@ TEST(repair_takes_what_the_host_committed_and_nothing_else)
     struct lsm_token k1, k2, t, u;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", true);
     solo(&s, k1, "s1", true);

@@ -14,8 +14,7 @@ TEST(R1_a_new_transaction_is_above_every_number_that_ever_was)
     struct lsm_token k1, s2, k3;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     s2 = solo(&s, k1, "s2", false);    /* k1 is not settled */
@@ -32,12 +31,8 @@ TEST(R1_a_new_transaction_is_above_every_number_that_ever_was)
     CHECK_INT(count_at(&again, NULL), 1);
     CHECK(has(&again, "k3"));
     store_close(&again);
-    if (!store_open_at(&again, "b", &k3))
-        return;
-    CHECK_INT(count_at(&again, NULL), 1);
-    store_close(&again);
-    store_close(&s);
-    disk_end();
+    CHECK_INT(count_in("b", &k3), 1);
+    store_end(&s);
 }
 
 TEST(R2_what_was_decided_survives_in_the_records)
@@ -46,8 +41,7 @@ TEST(R2_what_was_decided_survives_in_the_records)
     struct lsm_token k1;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     disk_kill("a", "b");
@@ -76,8 +70,7 @@ TEST(R2_what_was_decided_survives_in_the_records)
     txn = begin(&s, &k1);
     CHECK(lsm_txn_may_be_solo(txn));
     lsm_txn_abort(txn);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R3_begin_waits_for_the_callback_of_the_previous_solo)
@@ -86,8 +79,7 @@ TEST(R3_begin_waits_for_the_callback_of_the_previous_solo)
     struct lsm_token t;
     struct lsm_txn *a, *b;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     a = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_solo(a, true, &t));
@@ -103,8 +95,7 @@ TEST(R3_begin_waits_for_the_callback_of_the_previous_solo)
     b = begin(&s, &no_token);
     CHECK(!has(&s, "c"));
     lsm_txn_abort(b);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* C-17 */
@@ -114,8 +105,7 @@ TEST(R3_begin_publishes_what_its_token_proves)
     struct lsm_token k1;
     struct lsm_txn *a, *b;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     a = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_joint(a, &k1));
@@ -126,19 +116,17 @@ TEST(R3_begin_publishes_what_its_token_proves)
     lsm_txn_abort(b);
     lsm_txn_commit(a, true);
     CHECK_INT(count_at(&s, NULL), 1);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R5d_no_solo_while_a_joint_transaction_is_undecided)
 {
-    struct store s, again;
+    struct store s;
     struct lsm_token k1, k2, t = no_token;
     struct lsm_txn *txn;
     unsigned writes;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = abandoned(&s, no_token, "k1");
     /* SQLite may yet resurrect k1 beneath a solo that never saw it. */
@@ -153,10 +141,7 @@ TEST(R5d_no_solo_while_a_joint_transaction_is_undecided)
     CHECK(lsm_txn_may_be_solo(txn));
     lsm_txn_abort(txn);
     disk_kill("a", "b");
-    if (!store_open_at(&again, "b", &k2))
-        return;
-    CHECK(has(&again, "s") && !has(&again, "k1"));
-    store_close(&again);
+    CHECK(shows_at("b", &k2, "s !k1"));
     store_close(&s);
     (void)k1;
     disk_end();
@@ -168,8 +153,7 @@ TEST(R5d_once_joint_a_transaction_stays_joint)
     struct lsm_token k1, k2, t = no_token;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_joint(txn, &k1));
@@ -185,10 +169,7 @@ TEST(R5d_once_joint_a_transaction_stays_joint)
     k1 = joint(&s, k2, "b", true);
     CHECK_INT(count_at(&s, NULL), 1);
     store_close(&s);
-    if (!store_open_at(&s, "a", &k1))
-        return;
-    CHECK_INT(count_at(&s, NULL), 1);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k1), 1);
     disk_end();
 }
 
@@ -199,8 +180,7 @@ TEST(R6_a_synced_solo_settles_its_base_first)
     struct lsm_txn *txn;
     unsigned writes;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     solo(&s, k1, "s1", false);
@@ -221,8 +201,7 @@ TEST(R6_a_synced_solo_settles_its_base_first)
     solo(&s, k1, "s4", true);
     CHECK_INT(host.calls, 2);           /* the host said so itself */
     CHECK_INT(count_at(&s, NULL), 6);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* The kernel calls the pages clean: a second sync would say that all is well. */
@@ -233,8 +212,7 @@ TEST(R6_a_sync_of_the_host_that_failed_is_never_tried_again)
     struct lsm_txn *txn;
     unsigned writes;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k1 = joint(&s, no_token, "k1", false);
     txn = begin_put(&s, &k1, "s");
@@ -250,8 +228,7 @@ TEST(R6_a_sync_of_the_host_that_failed_is_never_tried_again)
     solo(&s, k1, "s2", true);           /* by a checkpoint: the host's word alone does not count */
     CHECK_INT(host.suspect_calls, 1);
     CHECK_INT(count_at(&s, NULL), 3);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- R7, R8 ---- */
@@ -263,8 +240,7 @@ TEST(R7_a_second_prepare_supersedes_the_first)
     struct lsm_token k1, k2;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_joint(txn, &k1));
@@ -282,28 +258,23 @@ TEST(R7_a_second_prepare_supersedes_the_first)
     CHECK_INT(count_at(&s, NULL), 2);
     for (int i = 0; i < 2; i++) {
         const char *path = i ? "c" : "b";
-        if (!store_open_at(&again, path, &no_token))
-            return;
-        CHECK_INT(count_at(&again, NULL), 0);
-        store_close(&again);
+        CHECK_INT(count_in(path, &no_token), 0);
         if (!store_open_at(&again, path, &k2))
             return;
         CHECK_INT(count_at(&again, NULL), 2);
         CHECK(has(&again, "a") && has(&again, "b"));
         store_close(&again);
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R7_a_solo_that_is_prepared_again_counts_once)
 {
-    struct store s, again;
+    struct store s;
     struct lsm_token t1, t2;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_solo(txn, true, &t1));
@@ -316,10 +287,7 @@ TEST(R7_a_solo_that_is_prepared_again_counts_once)
     joint(&s, no_token, "c", true);
     disk_kill("a", "b");
     store_close(&s);
-    if (!store_open_at(&again, "b", &no_token))
-        return;
-    CHECK(has(&again, "b") && !has(&again, "a"));
-    store_close(&again);
+    CHECK(shows_at("b", &no_token, "b !a"));
     disk_end();
 }
 
@@ -329,8 +297,7 @@ TEST(R7_after_a_solo_the_transaction_can_become_joint)
     struct lsm_token t, k;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_solo(txn, true, &t));
@@ -343,8 +310,7 @@ TEST(R7_after_a_solo_the_transaction_can_become_joint)
     CHECK_OK(lsm_db_publish(again.db, &k));
     CHECK_INT(count_at(&again, NULL), 1);
     store_close(&again);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R8_commit_finds_that_a_reader_published_it)
@@ -353,8 +319,7 @@ TEST(R8_commit_finds_that_a_reader_published_it)
     struct lsm_token k;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_joint(txn, &k));
@@ -365,8 +330,7 @@ TEST(R8_commit_finds_that_a_reader_published_it)
     txn = begin(&s, &k);
     CHECK(lsm_txn_may_be_solo(txn));
     lsm_txn_abort(txn);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* SQLite lets another connection run a whole transaction inside our xCommit. */
@@ -376,8 +340,7 @@ TEST(R8_a_late_commit_does_not_take_the_decision_back)
     struct lsm_token k1, k2;
     struct lsm_txn *a, *b;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     a = begin_put(&s, &no_token, "a");
     CHECK_OK(prepare_joint(a, &k1));
@@ -391,10 +354,7 @@ TEST(R8_a_late_commit_does_not_take_the_decision_back)
     host.calls = 0;
     CHECK_OK(lsm_db_flush(s.db));
     store_close(&s);
-    if (!store_open_at(&s, "a", &k2))
-        return;
-    CHECK_INT(count_at(&s, NULL), 2);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k2), 2);
     disk_end();
 }
 
@@ -403,8 +363,7 @@ TEST(R8_settled_makes_the_floor_but_not_while_suspect)
     struct store s, again;
     struct lsm_token k;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k = joint(&s, no_token, "k1", true);
     solo(&s, k, "s", true);
@@ -417,32 +376,22 @@ TEST(R8_settled_makes_the_floor_but_not_while_suspect)
     disk_kill("a", "b");
     if (store_open_at(&again, "b", &k))
         store_close(&again);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- R9 ---- */
 
-static void check_gone_after_a_crash(const char *from, const char *what)
+static void check_gone_after_a_crash(const char *from)
 {
     static int n;
     char kill[24], cut[24];
-    struct store s;
 
     snprintf(kill, sizeof kill, "kill%d", n);
     snprintf(cut, sizeof cut, "cut%d", n++);
     disk_kill(from, kill);
     disk_power_cut(from, cut);
-    if (store_open_at(&s, kill, &no_token)) {
-        CHECK(!has(&s, what));
-        CHECK(has(&s, "before"));
-        store_close(&s);
-    }
-    if (store_open_at(&s, cut, &no_token)) {
-        CHECK(!has(&s, what));
-        CHECK(has(&s, "before"));
-        store_close(&s);
-    }
+    CHECK(shows_at(kill, &no_token, "before !gone"));
+    CHECK(shows_at(cut, &no_token, "before !gone"));
 }
 
 TEST(R9_a_vetoed_solo_never_comes_back)
@@ -451,8 +400,7 @@ TEST(R9_a_vetoed_solo_never_comes_back)
     struct lsm_token t;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int synced = 0; synced < 2; synced++) {
         solo(&s, no_token, "before", true);
@@ -460,15 +408,12 @@ TEST(R9_a_vetoed_solo_never_comes_back)
         CHECK_OK(prepare_solo(txn, synced, &t));
         CHECK_OK(lsm_txn_abort(txn));
         CHECK(!has(&s, "gone"));
-        check_gone_after_a_crash("a", "gone");
+        check_gone_after_a_crash("a");
         solo(&s, no_token, "later", true);
-        check_gone_after_a_crash("a", "gone");
+        check_gone_after_a_crash("a");
     }
     store_close(&s);
-    if (!store_open_at(&s, "a", &no_token))
-        return;
-    CHECK_INT(count_at(&s, NULL), 2);
-    store_close(&s);
+    CHECK_INT(count_in("a", &no_token), 2);
     disk_end();
 }
 
@@ -479,8 +424,7 @@ TEST(R9_a_solo_whose_sync_failed_never_comes_back)
     struct lsm_token t;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "before", true);
     txn = begin_put(&s, &no_token, "gone");
@@ -489,12 +433,11 @@ TEST(R9_a_solo_whose_sync_failed_never_comes_back)
     disk_heal();
     CHECK_OK(lsm_txn_abort(txn));
     CHECK(!has(&s, "gone"));
-    check_gone_after_a_crash("a", "gone");
+    check_gone_after_a_crash("a");
     solo(&s, no_token, "later", true);
-    check_gone_after_a_crash("a", "gone");
+    check_gone_after_a_crash("a");
     CHECK_STR(lsm_db_state(s.db, NULL), "HEALTHY");
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(R9_a_solo_whose_write_failed_never_comes_back)
@@ -503,8 +446,7 @@ TEST(R9_a_solo_whose_write_failed_never_comes_back)
     struct lsm_token t;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "before", true);
     txn = begin_put(&s, &no_token, "gone");
@@ -512,9 +454,8 @@ TEST(R9_a_solo_whose_write_failed_never_comes_back)
     CHECK(prepare_solo(txn, true, &t) != LSM_OK);
     disk_heal();
     CHECK_OK(lsm_txn_abort(txn));
-    check_gone_after_a_crash("a", "gone");
-    store_close(&s);
-    disk_end();
+    check_gone_after_a_crash("a");
+    store_end(&s);
 }
 
 /* No new log can be made, but the old one can be cut. */
@@ -524,8 +465,7 @@ TEST(R9_where_no_ABORT_can_be_written_the_log_is_cut)
     struct lsm_token t;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "before", true);
     txn = begin_put(&s, &no_token, "gone");
@@ -534,11 +474,10 @@ TEST(R9_where_no_ABORT_can_be_written_the_log_is_cut)
     CHECK_OK(lsm_txn_abort(txn));
     disk_heal();
     CHECK_STR(lsm_db_state(s.db, NULL), "HEALTHY");
-    check_gone_after_a_crash("a", "gone");
+    check_gone_after_a_crash("a");
     solo(&s, no_token, "later", true);
-    check_gone_after_a_crash("a", "gone");
-    store_close(&s);
-    disk_end();
+    check_gone_after_a_crash("a");
+    store_end(&s);
 }
 
 /* The fresh log that would have carried the ABORT must not carry the solo. */
@@ -563,7 +502,7 @@ TEST(R9_a_solo_is_not_copied_while_it_is_taken_back)
         int rc = lsm_txn_abort(txn);
         disk_heal();
         if (rc == LSM_OK)
-            check_gone_after_a_crash(path, "gone");
+            check_gone_after_a_crash(path);
         else
             CHECK_INT(rc, LSM_READONLY);
         CHECK(!has(&s, "gone"));
@@ -579,8 +518,7 @@ TEST(R9_what_cannot_be_taken_back_makes_the_store_read_only)
     struct lsm_txn *txn;
     const char *why;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     solo(&s, no_token, "before", true);
     txn = begin_put(&s, &no_token, "gone");
@@ -597,8 +535,7 @@ TEST(R9_what_cannot_be_taken_back_makes_the_store_read_only)
     if (!store_open_at(&s, "a", &no_token))
         return;
     solo(&s, no_token, "later", true);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- savepoints, spilling ---- */
@@ -624,8 +561,7 @@ TEST(txn_spilled_rows_are_seen_by_their_transaction_and_by_nobody_else)
     struct lsm_txn *txn;
     struct lsm_token k;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     put_many(txn, s.tree, 0, 200);
@@ -645,10 +581,7 @@ TEST(txn_spilled_rows_are_seen_by_their_transaction_and_by_nobody_else)
     CHECK_INT(count_at(&s, NULL), 200);
     CHECK_OK(lsm_db_check(s.db));
     store_close(&s);
-    if (!store_open_at(&s, "a", &k))
-        return;
-    CHECK_INT(count_at(&s, NULL), 200);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k), 200);
     disk_end();
 }
 
@@ -661,8 +594,7 @@ TEST(txn_adopted_tables_stay_while_an_old_view_may_read_them)
     struct lsm_view *view;
     struct lsm_table *table;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     put_many(txn, s.tree, 0, 200);
@@ -683,8 +615,7 @@ TEST(txn_adopted_tables_stay_while_an_old_view_may_read_them)
     CHECK_OK(lsm_db_compact(s.db, NULL));
     CHECK(disk_count("a", ".ldb") < tables);
     CHECK_INT(count_at(&s, NULL), 200);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_spilled_rows_go_with_a_rollback_and_with_an_abort)
@@ -694,8 +625,7 @@ TEST(txn_spilled_rows_go_with_a_rollback_and_with_an_abort)
     struct lsm_token k;
     uint64_t mark[4];
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     for (int i = 0; i < 4; i++) {
@@ -731,10 +661,7 @@ TEST(txn_spilled_rows_go_with_a_rollback_and_with_an_abort)
     CHECK_OK(lsm_txn_abort(txn));
     CHECK_INT(disk_count("a", ".ldb"), tables);
     store_close(&s);
-    if (!store_open_at(&s, "a", &k))
-        return;
-    CHECK_INT(count_at(&s, NULL), 160);
-    store_close(&s);
+    CHECK_INT(count_in("a", &k), 160);
     disk_end();
 }
 
@@ -744,8 +671,7 @@ TEST(txn_adopted_tables_survive_a_crash_and_wait_for_their_token)
     struct lsm_txn *txn;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     put_many(txn, s.tree, 0, 200);
@@ -785,8 +711,7 @@ TEST(txn_spilled_tables_of_a_crash_are_swept_by_the_next_writer)
     struct store s, again;
     struct lsm_txn *txn;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     put_many(txn, s.tree, 0, 200);
@@ -799,8 +724,7 @@ TEST(txn_spilled_tables_of_a_crash_are_swept_by_the_next_writer)
     CHECK(disk_count("b", ".ldb") > 0);
     solo(&again, no_token, "x", true);
     CHECK_INT(disk_count("b", ".ldb"), 0);
-    store_close(&again);
-    disk_end();
+    store_end(&again);
 }
 
 /* What a prepared record adopts stays as long as the record may count. */
@@ -811,8 +735,7 @@ TEST(txn_discarding_a_tree_after_prepare_does_not_harm_what_was_prepared)
     struct lsm_txn *txn;
     struct lsm_token k1, k2;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     CHECK_OK(lsm_tree_create(s.db, text("other"), NULL, &other));
     txn = begin(&s, &no_token);
@@ -848,8 +771,7 @@ TEST(txn_discarding_a_tree_after_prepare_does_not_harm_what_was_prepared)
     lsm_txn_commit(txn, true);
     s.tree = other;
     CHECK_INT(count_at(&s, NULL), 0);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_memory_is_given_back_to_the_last_byte)
@@ -858,8 +780,7 @@ TEST(txn_memory_is_given_back_to_the_last_byte)
     struct lsm_txn *txn;
     struct lsm_token k = no_token;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int i = 0; i < 12; i++) {
         txn = begin(&s, &k);
@@ -880,8 +801,7 @@ TEST(txn_memory_is_given_back_to_the_last_byte)
         }
         CHECK_INT(stat_of(&s, "batch_bytes"), 0);
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_small_rows_do_not_spill_one_by_one)
@@ -890,8 +810,7 @@ TEST(txn_small_rows_do_not_spill_one_by_one)
     struct lsm_txn *txn;
     char key[16];
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     for (int round = 0; round < 2; round++) {   /* the second begins with what the first left */
         txn = begin(&s, &no_token);
@@ -903,8 +822,7 @@ TEST(txn_small_rows_do_not_spill_one_by_one)
         CHECK(disk_count("a", ".ldb") < 30);
         lsm_txn_abort(txn);
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
@@ -915,8 +833,7 @@ TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
     char key[16];
     int rc = LSM_OK, n = 0;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     txn = begin(&s, &no_token);
     memset(big, 'x', sizeof big);
@@ -936,8 +853,7 @@ TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
     CHECK_OK(prepare_joint(txn, &k));
     lsm_txn_commit(txn, true);
     CHECK_INT(count_at(&s, NULL), 100);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* M-02: Publishing cannot fail, also where the rows find no room. */
@@ -986,10 +902,7 @@ TEST(txn_commit_without_memory_publishes_all_the_same)
         CHECK_OK(lsm_db_flush(s.db));
         CHECK_INT(count_at(&s, NULL), filled + 102);
         store_close(&s);
-        if (!store_open_at(&s, path, &k2))
-            return;
-        CHECK_INT(count_at(&s, NULL), filled + 102);
-        store_close(&s);
+        CHECK_INT(count_in(path, &k2), filled + 102);
     }
     CHECK(burnt > 0);                   /* it did run out of room in the middle */
     disk_end();
@@ -1006,8 +919,7 @@ TEST(txn_calls_that_the_contract_forbids_say_so)
     struct lsm_token t;
     static uint8_t long_key[LSM_KEY_SIZE_MAX + 1];
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     CHECK_RC(lsm_txn_begin(s.db, NULL, &none), LSM_MISUSE);
     CHECK(!none);
@@ -1039,8 +951,7 @@ TEST(txn_calls_that_the_contract_forbids_say_so)
     CHECK_RC(prepare_joint(txn, &t), LSM_MISUSE);       /* nobody could decide it */
     CHECK_OK(lsm_txn_commit_alone(txn, true));
     CHECK(has(&s, "k"));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_an_empty_one_prepares_nothing)
@@ -1050,8 +961,7 @@ TEST(txn_an_empty_one_prepares_nothing)
     struct lsm_token t = { 7, { 7 } };
     unsigned writes;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     struct lsm_token k = joint(&s, no_token, "k", true);
     writes = disk.log_writes;
@@ -1061,8 +971,7 @@ TEST(txn_an_empty_one_prepares_nothing)
     CHECK(t.txid == k.txid && memcmp(t.hash, k.hash, 16) == 0);
     lsm_txn_commit(txn, false);
     CHECK_INT(disk.log_writes, writes);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(txn_read_only_store_refuses_every_write_and_leaves_no_trace)
@@ -1074,8 +983,7 @@ TEST(txn_read_only_store_refuses_every_write_and_leaves_no_trace)
     struct lsm_token k;
     uint64_t sum;
 
-    disk_and_host_begin();
-    if (!store_open(&s, "a"))
+    if (!store_begin(&s))
         return;
     k = joint(&s, no_token, "k", true);
     disk_kill("a", "b");

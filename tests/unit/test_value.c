@@ -214,8 +214,7 @@ TEST(value_random_histories_agree_and_live_bytes_are_exact)
         }
         for (int i = 0; i < 3; i++)
             lsm_snapshot_close(held[i].snapshot);
-        store_close(&s);
-        disk_end();
+        store_end(&s);
     }
 }
 
@@ -312,8 +311,7 @@ TEST(value_log_below_half_is_rewritten_without_touching_the_tables)
     CHECK_INT(s.db->view->version->vlog_count, 0);
     CHECK_INT(disk_count("s", ".vlog"), 0);
     CHECK(agrees(&s, NULL, &oracle));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* C-26, G-02 */
@@ -353,8 +351,7 @@ TEST(value_readers_keep_the_old_file_until_they_are_gone)
     CHECK_OK(lsm_db_flush(s.db));       /* sweeps */
     CHECK_INT(disk_count("s", ".vlog"), 1);
     CHECK(agrees(&s, NULL, &oracle));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(value_logs_go_with_their_tree)
@@ -375,8 +372,7 @@ TEST(value_logs_go_with_their_tree)
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(disk_count("s", ".vlog"), all - 1);
     CHECK(agrees(&s, NULL, &oracle) && is_exact(&s, "s", true));
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(value_tree_option_says_from_which_size_on)
@@ -416,8 +412,7 @@ TEST(value_tree_option_says_from_which_size_on)
         for (int i = 0; i < 3; i++)
             CHECK_OK(lsm_tree_find(s.db, lsm_slice(&"xyz"[i], 1), &t[i]));
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* Of all logs. */
@@ -485,8 +480,7 @@ TEST(value_damaged_is_corrupt_for_its_row_and_the_others_are_read)
         CHECK_INT(lsm_tree_get(s.tree, NULL, key_of(0, kb), &v), LSM_CORRUPT);
         CHECK_OK(lsm_tree_get(s.tree, NULL, key_of(105, kb), &v));
         lsm_value_release(&v);
-        store_close(&s);
-        disk_end();
+        store_end(&s);
     }
 }
 
@@ -508,8 +502,7 @@ TEST(value_logs_that_are_damaged_are_each_tried_once)
     CHECK_OK(lsm_db_compact(s.db, NULL));       /* and comes to an end */
     CHECK_INT(s.db->view->version->vlog_count, 3);
     CHECK_INT(lsm_db_step(s.db), LSM_DONE);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- crashes: at every sync of a file, in what a kill and what a power cut leaves ---- */
@@ -565,8 +558,7 @@ TEST(value_nothing_committed_is_lost_in_a_crash_at_any_sync)
                 CHECK(agrees(&after, NULL, &oracle) && is_exact(&after, "crashed", true));
                 store_close(&after);
             }
-            store_close(&s);
-            disk_end();
+            store_end(&s);
             if (!crashed)
                 break;
         }
@@ -598,8 +590,7 @@ TEST(value_a_call_that_fails_loses_nothing_and_leaves_no_stray_log)
         CHECK(agrees(&s, NULL, &oracle));
         CHECK_OK(lsm_db_compact(s.db, NULL));
         CHECK(agrees(&s, NULL, &oracle) && is_exact(&s, "s", true));
-        store_close(&s);
-        disk_end();
+        store_end(&s);
     }
 }
 
@@ -666,8 +657,7 @@ TEST(value_logs_of_many_flushes_are_merged_and_a_damaged_value_does_not_stop_it)
             CHECK(deepest(s.db->view->version) <= 12);
             CHECK(agrees(&s, NULL, &oracle) && is_exact(&s, "s", true));
         }
-        store_close(&s);
-        disk_end();
+        store_end(&s);
     }
 }
 
@@ -691,8 +681,7 @@ TEST(value_logs_are_in_a_backup_and_the_original_may_go_on)
     CHECK_OK(lsm_db_compact(copy.db, NULL));
     CHECK(agrees(&copy, NULL, &oracle) && is_exact(&copy, "copy", false));
     store_close(&copy);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- repair ---- */
@@ -761,8 +750,7 @@ TEST(value_logs_are_repaired_with_their_store)
             CHECK(is_exact(&s, "b", true));
             CHECK_INT(lines > 0, without);
         }
-        store_close(&s);
-        disk_end();
+        store_end(&s);
     }
 }
 
@@ -793,8 +781,7 @@ TEST(value_log_without_header_and_footer_is_read_where_rows_say)
         CHECK_INT(repaired.values_lost, 0);
         CHECK(lines > 0);
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(value_that_is_lost_takes_its_row_along_and_no_older_one_comes_back)
@@ -816,8 +803,7 @@ TEST(value_that_is_lost_takes_its_row_along_and_no_older_one_comes_back)
         oracle.stamp[0] = 0;
         CHECK(agrees(&s, NULL, &oracle));
     }
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 /* ---- dictionaries ---- */

@@ -167,8 +167,7 @@ TEST(writes_can_be_appended_to_themselves_and_written_again)
     CHECK_OK(lsm_db_write(s.db, w, true));      /* nothing at all */
     lsm_writes_free(w);
     lsm_writes_free(NULL);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(writes_delete_ranges_in_their_place_among_the_others)
@@ -190,8 +189,7 @@ TEST(writes_delete_ranges_in_their_place_among_the_others)
     CHECK_OK(lsm_db_write(s.db, w, true));
     CHECK(!has(&s, "a") && !has(&s, "b") && has(&s, "b1"));
     lsm_writes_free(w);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(writes_are_all_there_or_none)
@@ -219,8 +217,7 @@ TEST(writes_are_all_there_or_none)
     CHECK_OK(lsm_txn_commit_alone(txn, true));
     CHECK(!has(&s, "k") && has(&s, "mine"));
     lsm_writes_free(w);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(writes_without_memory_stay_as_they_were)
@@ -255,8 +252,7 @@ TEST(writes_without_memory_stay_as_they_were)
     CHECK(failed > 0);      /* few: a batch grows by doubling */
     lsm_writes_free(w);
     lsm_writes_free(more);
-    store_close(&s);
-    disk_end();
+    store_end(&s);
 }
 
 TEST(writes_that_the_contract_forbids_say_so)
@@ -285,8 +281,7 @@ TEST(writes_that_the_contract_forbids_say_so)
     lsm_writes_free(w);
     lsm_writes_free(other);
     store_close(&s);
-    store_close(&t);
-    disk_end();
+    store_end(&t);
 }
 
 TEST(sync_makes_durable_what_was_committed_without)
