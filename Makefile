@@ -132,8 +132,9 @@ $(BUILD)/lsmvtab.so: $(LSM_OBJ) $(EXT_OBJ) $(BUILD)/exports.map
 lsmvtab.so: build/lsmvtab.so
 	ln -sfn $< $@
 
-# A test of the engine needs the engine only; the others get the extension and SQLite too.
-engine_test = $(BUILD)/tests/unit/test_$(1) $(BUILD)/tests/unit/test_$(1)_threads
+# A test of the engine, test_FILE or test_FILE_PART, needs the engine only; the others get the
+# extension and SQLite too.
+engine_test = $(BUILD)/tests/unit/test_$(1) $(BUILD)/tests/unit/test_$(1)_%
 ENGINE_TEST := $(foreach f,$(wildcard lsm/*/*.c),$(call engine_test,$(basename $(notdir $(f)))))
 
 $(filter $(ENGINE_TEST),$(TEST_BIN)): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/libsim.a $(BUILD)/liblsm.a
