@@ -9,15 +9,9 @@
 #include <stdlib.h>
 
 #include "lsm/format/block.h"
+#include "tests/unit/orders.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static int reverse_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    (void)ctx;
-    return lsm_slice_compare(b, a);
-}
-static const struct lsm_comparator reverse = { .name = "reverse", .compare = reverse_compare };
 
 #define REQUIRE(cond) do { if (!(cond)) abort(); } while (0)
 

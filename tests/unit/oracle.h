@@ -8,6 +8,7 @@
 #include "lsm/store/iter.h"
 #include "lsm/util/slice.h"
 #include "tests/test.h"
+#include "tests/unit/orders.h"
 
 struct oracle_row {
     uint8_t key[96];
@@ -157,15 +158,6 @@ static inline struct lsm_slice oracle_random_key(enum key_kind kind, uint8_t key
         break;
     }
     return lsm_slice(key, n);
-}
-
-/* ---- comparators -------------------------------------------------------- */
-
-static inline int compare_reverse(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    if (ctx)
-        ++*(uint64_t *)ctx;
-    return lsm_slice_compare(b, a);
 }
 
 static const struct lsm_comparator oracle_reverse = { .name = "reverse", .compare = compare_reverse };

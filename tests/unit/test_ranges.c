@@ -2,6 +2,7 @@
  * test_ranges.c -- range deletes fragmented, against a list of all of them.
  */
 #include "tests/unit/format_os.h"
+#include "tests/unit/orders.h"
 
 #include "lsm/format/ranges.h"
 #include "lsm/util/sort.h"
@@ -17,14 +18,6 @@ static struct lsm_slice key_of(int i)
     snprintf(keys[i], sizeof keys[i], "%02d", i);
     return lsm_slice_str(keys[i]);
 }
-
-static int backwards(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    (void)ctx;
-    return lsm_slice_compare(b, a);
-}
-
-static const struct lsm_comparator reverse = { .name = "reverse", .compare = backwards };
 
 static uint64_t newest(const struct raw *raw, int count, int key, uint64_t seq_max)
 {

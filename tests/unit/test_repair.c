@@ -7,6 +7,7 @@
 #include "lsm/db/db.h"
 #include "lsm/store/salvage.h"
 #include "tests/unit/disk.h"
+#include "tests/unit/orders.h"
 
 #define ROWS 3000
 
@@ -495,13 +496,7 @@ TEST(repair_keeps_range_deletes_in_their_order)
 
 /* ---- trees with a comparator ---- */
 
-static int backward(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    (void)ctx;
-    return lsm_slice_compare(b, a);
-}
-
-static const struct lsm_comparator backward_order = { .name = "backward", .compare = backward };
+static const struct lsm_comparator backward_order = { .name = "backward", .compare = compare_reverse };
 static const struct lsm_comparator *const orders[] = { &backward_order };
 
 static bool open_backward(struct store *s, const char *path)

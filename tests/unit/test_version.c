@@ -1,5 +1,6 @@
 #include "lsm/version/version.h"
 #include "tests/unit/fault.h"
+#include "tests/unit/orders.h"
 
 /* Every key is three digits; tables are told apart by their number. */
 static char key_text[1000][4];
@@ -33,14 +34,6 @@ static void obsolete(void *ctx, const struct lsm_run *run)
     if (run->meta.number < 200)
         heard.died[run->meta.number]++;
 }
-
-static int compare_reverse(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    (void)ctx;
-    return lsm_slice_compare(b, a);
-}
-
-static const struct lsm_comparator reverse = { .name = "reverse", .compare = compare_reverse };
 
 static const struct lsm_comparator *comparator(void *ctx, uint32_t tree)
 {
