@@ -61,9 +61,10 @@ SIM_DIRS := tests/sim tests/diff tests/kill
 program_has := ^TEST[(]|^int main[(]
 programs = $(shell grep -lsE '$(program_has)' $(wildcard $(1)/*.c) /dev/null)
 SIM_MAIN := $(foreach d,$(SIM_DIRS),$(call programs,$(d)))
-SIM_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(SIM_MAIN),$(wildcard $(SIM_DIRS:%=%/*.c))))
-FUZZ_MAIN := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_MAIN := $(call programs,tests/bench)
+SIM_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(SIM_MAIN) $(BENCH_MAIN),\
+    $(wildcard $(SIM_DIRS:%=%/*.c) tests/bench/*.c)))
+FUZZ_MAIN := $(wildcard tests/fuzz/fuzz_*.c)
 TEST_MAIN := $(wildcard tests/unit/*.c) $(SIM_MAIN)
 TEST_BIN := $(patsubst %.c,$(BUILD)/%,$(TEST_MAIN))
 FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(FUZZ_MAIN))
