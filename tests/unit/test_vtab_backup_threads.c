@@ -3,10 +3,8 @@
  * each pair is one commit of both stores, opens, and can be written to.
  */
 #include <pthread.h>
-#include <sqlite3.h>
 
-#include "ext/lsmvtab.h"
-#include "tests/test.h"
+#include "tests/unit/sql.h"
 
 static sqlite3 *open_db(const char *path)
 {
@@ -28,19 +26,6 @@ static int run_sql(sqlite3 *db, const char *sql)
         printf("  %s: %s\n", sql, error);
     sqlite3_free(error);
     return rc;
-}
-
-static int64_t value_of(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-    int64_t value = -1000;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
-        value = sqlite3_column_int64(stmt, 0);
-    else
-        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
-    return value;
 }
 
 struct writer {
@@ -84,26 +69,26 @@ static void check_pair(const char *path, int64_t *joint, int64_t *solo)
     sqlite3 *db = open_db(path);
     int64_t s, p, jl, jp;
 
-    jl = value_of(db, "SELECT count(*) FROM jl");
-    jp = value_of(db, "SELECT count(*) FROM jp");
-    s = value_of(db, "SELECT count(*) FROM s");
-    p = value_of(db, "SELECT count(*) FROM p");
+    jl = sql_value(db, "SELECT count(*) FROM jl");
+    jp = sql_value(db, "SELECT count(*) FROM jp");
+    s = sql_value(db, "SELECT count(*) FROM s");
+    p = sql_value(db, "SELECT count(*) FROM p");
     CHECK_INT(jl, jp);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM jl JOIN jp USING (a)"), jl);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM jl JOIN jp USING (a)"), jl);
     CHECK(s == p || s == p + 1);
-    CHECK_INT(value_of(db, "SELECT coalesce(max(a), 0) FROM s"), s);
+    CHECK_INT(sql_value(db, "SELECT coalesce(max(a), 0) FROM s"), s);
     CHECK(jl >= *joint && s >= *solo);
     *joint = jl;
     *solo = s;
     CHECK_INT(run_sql(db, "INSERT INTO s VALUES(-1, 1); BEGIN; INSERT INTO jl VALUES(-1, 1); "
                           "INSERT INTO jp VALUES(-1); COMMIT; INSERT INTO jl(jl) VALUES('compact')"),
               SQLITE_OK);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM jl"), jl + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM jl"), jl + 1);
     sqlite3_close(db);
     db = open_db(path);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM jl"), jl + 1);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM jp"), jp + 1);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM s"), s + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM jl"), jl + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM jp"), jp + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM s"), s + 1);
     sqlite3_close(db);
 }
 
@@ -143,8 +128,8 @@ static void run_mode(const char *mode, const char *sync, int rounds)
         CHECK_INT(writers[i].failures, 0);
         CHECK(writers[i].count > 0);
     }
-    CHECK_INT(value_of(db, "SELECT count(*) FROM jl"), writers[0].count);
-    CHECK_INT(value_of(db, "SELECT count(*) FROM s"), writers[1].count);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM jl"), writers[0].count);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM s"), writers[1].count);
     printf("  %s: %d and %d commits, the last copy has %d and %d\n", mode, writers[0].count,
            writers[1].count, (int)joint, (int)solo);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);

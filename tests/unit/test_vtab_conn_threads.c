@@ -3,25 +3,8 @@
  * one store: nothing is lost, and a transaction is seen whole or not at all.
  */
 #include <pthread.h>
-#include <sqlite3.h>
 
-#include "ext/lsmvtab.h"
-#include "tests/test.h"
-
-/* One integer; -1000: an error. */
-static int64_t sql_value(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-    int64_t value = -1000;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK
-        && sqlite3_step(stmt) == SQLITE_ROW)
-        value = sqlite3_column_int64(stmt, 0);
-    else
-        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
-    return value;
-}
+#include "tests/unit/sql.h"
 
 #define THREADS 4
 #define ROWS 150

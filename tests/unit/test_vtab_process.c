@@ -4,12 +4,10 @@
  */
 #include <dirent.h>
 #include <dlfcn.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "ext/lsmvtab.h"
-#include "tests/test.h"
+#include "tests/unit/sql.h"
 
 static sqlite3 *open_plain(void)
 {
@@ -28,33 +26,6 @@ static sqlite3 *open_db(void)
 
     CHECK_INT(sqlite3_lsmvtab_init(db, NULL, NULL), SQLITE_OK);
     return db;
-}
-
-static int run(sqlite3 *db, const char *sql)
-{
-    return sqlite3_exec(db, sql, NULL, NULL, NULL);
-}
-
-static bool sql_ok(sqlite3 *db, const char *sql, int line)
-{
-    int rc = run(db, sql);
-
-    return test_check(rc == SQLITE_OK, __FILE__, line, sql, ": %d %s", rc, sqlite3_errmsg(db));
-}
-
-#define SQL(db, sql) sql_ok(db, sql, __LINE__)
-
-static int64_t value(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-    int64_t result = -1000;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
-        result = sqlite3_column_int64(stmt, 0);
-    else
-        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
-    return result;
 }
 
 static int count_in(const char *path)
@@ -125,7 +96,7 @@ TEST(P_10_the_library_stays_when_its_last_connection_is_closed)
         if (i == 0)
             SQL(db, "CREATE VIRTUAL TABLE t USING lsm");
         SQL(db, "INSERT INTO t SELECT count(*), 'row' FROM t");
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), i + 1);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), i + 1);
         CHECK_INT(sqlite3_close(db), SQLITE_OK);
         handle = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
         CHECK(handle != NULL);
@@ -144,16 +115,16 @@ TEST(P_08_a_second_copy_of_the_extension_in_one_process_is_kept_out)
         other = open_plain();
         sqlite3_enable_load_extension(other, 1);
         CHECK_INT(sqlite3_load_extension(other, path, NULL, NULL), SQLITE_OK);
-        CHECK_INT(run(other, "SELECT * FROM t") & 0xff, SQLITE_BUSY);
-        CHECK_INT(run(other, "INSERT INTO t VALUES(2, 'other')") & 0xff, SQLITE_BUSY);
+        CHECK_INT(sql_rc(other, "SELECT * FROM t") & 0xff, SQLITE_BUSY);
+        CHECK_INT(sql_rc(other, "INSERT INTO t VALUES(2, 'other')") & 0xff, SQLITE_BUSY);
         CHECK_INT(sqlite3_close(other), SQLITE_OK);
         SQL(mine, "INSERT INTO t VALUES(3, 'mine')");       /* its lock was not dropped with the other's files */
         other = open_plain();
         sqlite3_enable_load_extension(other, 1);
         CHECK_INT(sqlite3_load_extension(other, path, NULL, NULL), SQLITE_OK);
-        CHECK_INT(run(other, "SELECT * FROM t") & 0xff, SQLITE_BUSY);
+        CHECK_INT(sql_rc(other, "SELECT * FROM t") & 0xff, SQLITE_BUSY);
         CHECK_INT(sqlite3_close(mine), SQLITE_OK);
-        CHECK_INT(value(other, "SELECT sum(key) FROM t"), 4);
+        CHECK_INT(sql_value(other, "SELECT sum(key) FROM t"), 4);
         CHECK_INT(sqlite3_close(other), SQLITE_OK);
     } else {
         CHECK_INT(sqlite3_close(mine), SQLITE_OK);
@@ -182,10 +153,10 @@ TEST(P_13_a_process_may_exit_while_the_worker_works)
             sqlite3_stmt *stmt;
 
             db = open_db();
-            if (run(db, "PRAGMA busy_timeout = 10000") != SQLITE_OK || run(db, fill) != SQLITE_OK)
+            if (sql_rc(db, "PRAGMA busy_timeout = 10000") != SQLITE_OK || sql_rc(db, fill) != SQLITE_OK)
                 _exit(1);
             /* A transaction and a cursor are open, and the worker flushes. */
-            if (run(db, "BEGIN; DELETE FROM t WHERE a < 10") != SQLITE_OK ||
+            if (sql_rc(db, "BEGIN; DELETE FROM t WHERE a < 10") != SQLITE_OK ||
                 sqlite3_prepare_v2(db, "SELECT * FROM t", -1, &stmt, NULL) != SQLITE_OK ||
                 sqlite3_step(stmt) != SQLITE_ROW)
                 _exit(2);
@@ -195,8 +166,8 @@ TEST(P_13_a_process_may_exit_while_the_worker_works)
         waitpid(pid, &status, 0);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         db = open_db();
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), 20000);
-        CHECK_INT(value(db, "SELECT lsm_check() = 'ok'"), 1);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 20000);
+        CHECK_INT(sql_value(db, "SELECT lsm_check() = 'ok'"), 1);
         CHECK_INT(sqlite3_close(db), SQLITE_OK);
     }
 }
@@ -220,15 +191,15 @@ TEST(S_05_G_06_tables_made_and_rolled_back_or_dropped_leave_no_files_and_descrip
     }
     SQL(db, "INSERT INTO keep(keep) VALUES('flush')");
     SQL(db, "REPLACE INTO keep VALUES(3, 3); INSERT INTO keep(keep) VALUES('compact')");
-    CHECK_INT(value(db, "SELECT count(*) FROM keep"), 3);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM keep"), 3);
     printf("  files %d, at first %d; descriptors %d, at first %d\n", count_store_files(), files,
            count_in("/proc/self/fd"), fds);
     CHECK(count_store_files() <= files + 4);
     CHECK(count_in("/proc/self/fd") <= fds + 8);
-    CHECK_INT(value(db, "SELECT lsm_check() = 'ok'"), 1);
+    CHECK_INT(sql_value(db, "SELECT lsm_check() = 'ok'"), 1);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
     db = open_db();
-    CHECK_INT(value(db, "SELECT count(*) FROM keep"), 3);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM keep"), 3);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -255,7 +226,7 @@ TEST(G_06_many_tiny_transactions_are_bounded_in_files_and_descriptors)
     printf("  at most %d files; descriptors %d, at first %d\n", most, count_in("/proc/self/fd"), fds);
     CHECK(most < 60);
     CHECK(count_in("/proc/self/fd") < fds + 60);
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), 5000);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 5000);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -275,7 +246,7 @@ TEST(G_07_what_is_deleted_gives_its_space_back)
         snprintf(sql, sizeof sql, "DELETE FROM t WHERE a %% 150 = %d", i);
         SQL(db, sql);
     }
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 0);
     SQL(db, "INSERT INTO t(t) VALUES('compact')");
     emptied = store_bytes();
     SQL(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
@@ -285,7 +256,7 @@ TEST(G_07_what_is_deleted_gives_its_space_back)
     printf("  full %" PRId64 ", emptied %" PRId64 ", a tenth again %" PRId64 "\n", full, emptied, again);
     CHECK(emptied < full / 5);  /* a log of the deletes may still be there */
     CHECK(again < full / 3);
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), 3000);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 3000);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -300,15 +271,15 @@ TEST(M_05_a_limit_on_sqlites_memory_fails_statements_and_loses_nothing)
         int rc;
 
         sqlite3_hard_heap_limit64(sqlite3_memory_used() + extra);
-        rc = run(db, "BEGIN; INSERT INTO t VALUES(2, randomblob(500000)); INSERT INTO p VALUES(2); COMMIT");
+        rc = sql_rc(db, "BEGIN; INSERT INTO t VALUES(2, randomblob(500000)); INSERT INTO p VALUES(2); COMMIT");
         sqlite3_hard_heap_limit64(0);
         if (!sqlite3_get_autocommit(db))
-            run(db, "ROLLBACK");
+            sql_rc(db, "ROLLBACK");
         CHECK(rc == SQLITE_OK || (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_TOOBIG ||
               (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_ABORT);
         failed += rc != SQLITE_OK;
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), rc == SQLITE_OK ? 2 : 1);
-        CHECK_INT(value(db, "SELECT count(*) FROM p"), rc == SQLITE_OK ? 1 : 0);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), rc == SQLITE_OK ? 2 : 1);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM p"), rc == SQLITE_OK ? 1 : 0);
         SQL(db, "BEGIN; DELETE FROM t WHERE a = 2; DELETE FROM p; COMMIT");
     }
     CHECK(failed > 3);

@@ -4,14 +4,12 @@
  */
 #include <sched.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "ext/lsmvtab.h"
-#include "tests/test.h"
+#include "tests/unit/sql.h"
 
 static sqlite3 *open_path(const char *path, int flags)
 {
@@ -30,34 +28,6 @@ static sqlite3 *open_db(const char *dir)
 
     snprintf(path, sizeof(path), "%s/test.db", dir);
     return open_path(path, 0);
-}
-
-static int run(sqlite3 *db, const char *sql)
-{
-    return sqlite3_exec(db, sql, NULL, NULL, NULL);
-}
-
-static bool sql_ok(sqlite3 *db, const char *sql, int line)
-{
-    int rc = run(db, sql);
-
-    return test_check(rc == SQLITE_OK, __FILE__, line, sql, ": %d %s", rc, sqlite3_errmsg(db));
-}
-
-#define SQL(db, sql) sql_ok(db, sql, __LINE__)
-
-static int64_t value(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-    int64_t result = -1000;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK
-        && sqlite3_step(stmt) == SQLITE_ROW)
-        result = sqlite3_column_int64(stmt, 0);
-    else
-        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
-    return result;
 }
 
 #define CREATE \
@@ -89,7 +59,7 @@ static void fill_up(const char *dir, const char *journal)
     SQL(db, sql);
     SQL(db, CREATE);
     while (rc == SQLITE_OK && acknowledged < 1000) {
-        rc = run(db, "BEGIN; INSERT INTO p SELECT coalesce(max(a), 0) + 1 FROM p; "
+        rc = sql_rc(db, "BEGIN; INSERT INTO p SELECT coalesce(max(a), 0) + 1 FROM p; "
                      "INSERT INTO t SELECT max(a), randomblob(20000) FROM p; COMMIT");
         if (rc == SQLITE_OK)
             acknowledged++;
@@ -97,16 +67,16 @@ static void fill_up(const char *dir, const char *journal)
     CHECK_INT(rc & 0xff, SQLITE_FULL);
     printf("  %s: full after %" PRId64 ": %s\n", journal, acknowledged, sqlite3_errmsg(db));
     if (!sqlite3_get_autocommit(db))
-        run(db, "ROLLBACK");
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), acknowledged);
-    CHECK_INT(value(db, "SELECT count(*) FROM p"), acknowledged);
+        sql_rc(db, "ROLLBACK");
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), acknowledged);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM p"), acknowledged);
     /* The log has room that was reserved before. */
     for (rc = SQLITE_OK; rc == SQLITE_OK && alone < 20; alone += rc == SQLITE_OK) {
         snprintf(sql, sizeof(sql), "INSERT INTO t VALUES(%d, randomblob(100000))", -10 - (int)alone);
-        rc = run(db, sql);
+        rc = sql_rc(db, sql);
     }
     CHECK((rc & 0xff) == SQLITE_FULL || (rc & 0xff) == SQLITE_IOERR);   /* IOERR: settling the database failed */
-    CHECK_INT(value(db, "SELECT count(*) FROM t WHERE length(b) = 20000"), acknowledged);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t WHERE length(b) = 20000"), acknowledged);
 
     if (ballast)
         fclose(ballast);
@@ -114,8 +84,8 @@ static void fill_up(const char *dir, const char *journal)
     SQL(db, "BEGIN; INSERT INTO t VALUES(-2, 'room again'); INSERT INTO p VALUES(-2); COMMIT");
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
     db = open_db(dir);
-    CHECK_INT(value(db, "SELECT count(*) FROM t JOIN p USING (a)"), acknowledged + 1);
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), acknowledged + alone + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t JOIN p USING (a)"), acknowledged + 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), acknowledged + alone + 1);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -177,9 +147,9 @@ TEST(I_15_a_limit_of_file_size_is_a_full_disk)
         SQL(db, CREATE);
         CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
         for (; rc == SQLITE_OK && n < 1000; n += rc == SQLITE_OK)
-            rc = run(db, "INSERT INTO t SELECT coalesce(max(a), 0) + 1, randomblob(20000) FROM t");
+            rc = sql_rc(db, "INSERT INTO t SELECT coalesce(max(a), 0) + 1, randomblob(20000) FROM t");
         CHECK_INT(rc & 0xff, SQLITE_FULL);
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), n);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), n);
         printf("  after %" PRId64 ": %s\n", n, sqlite3_errmsg(db));
         CHECK_INT(sqlite3_close(db), SQLITE_OK);
         fflush(stdout);
@@ -203,7 +173,7 @@ TEST(a_forked_child_is_refused_and_the_parent_goes_on)
     fflush(stdout);
     pid = fork();
     if (pid == 0) {
-        int rc = run(db, "INSERT INTO t VALUES(2, 'child')");
+        int rc = sql_rc(db, "INSERT INTO t VALUES(2, 'child')");
 
         printf("  the child: %d %s\n", rc, sqlite3_errmsg(db));
         fflush(stdout);
@@ -212,10 +182,10 @@ TEST(a_forked_child_is_refused_and_the_parent_goes_on)
     waitpid(pid, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     SQL(db, "INSERT INTO t VALUES(3, 'parent')");
-    CHECK_INT(value(db, "SELECT sum(a) FROM t"), 4);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 4);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
     db = open_db(test_dir());
-    CHECK_INT(value(db, "SELECT sum(a) FROM t"), 4);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 4);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -242,11 +212,11 @@ TEST(two_hundred_connections_share_one_store)
         SQL(dbs[i % 2 ? i - 1 : i], sql);
     }
     for (int i = 1; i < COUNT; i += 2)
-        CHECK_INT(value(dbs[i], "SELECT count(*) FROM t"), i);
+        CHECK_INT(sql_value(dbs[i], "SELECT count(*) FROM t"), i);
     for (int i = COUNT - 1; i >= 0; i--) {
         if (i % 2)
             SQL(dbs[i], "COMMIT");
-        CHECK_INT(value(dbs[i], "SELECT count(*) FROM t JOIN p USING (a)"), COUNT);
+        CHECK_INT(sql_value(dbs[i], "SELECT count(*) FROM t JOIN p USING (a)"), COUNT);
         CHECK_INT(sqlite3_close(dbs[i]), SQLITE_OK);
     }
 }
@@ -263,16 +233,16 @@ TEST(connections_of_one_shared_cache_see_committed_rows_only)
     b = open_path(path, SQLITE_OPEN_SHAREDCACHE);
     SQL(a, CREATE);
     SQL(a, "INSERT INTO t VALUES(1, 1)");
-    CHECK_INT(value(b, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 1);
     SQL(a, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2)");
-    CHECK_INT(value(b, "SELECT count(*) FROM t"), 1);
-    CHECK_INT(run(b, "INSERT INTO t VALUES(3, 3)") & 0xff, SQLITE_LOCKED);
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_rc(b, "INSERT INTO t VALUES(3, 3)") & 0xff, SQLITE_LOCKED);
     SQL(a, "COMMIT");
-    CHECK_INT(value(b, "SELECT count(*) FROM t"), 2);
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 2);
     SQL(b, "INSERT INTO t VALUES(3, 3)");
-    CHECK_INT(value(a, "SELECT count(*) FROM t"), 3);
+    CHECK_INT(sql_value(a, "SELECT count(*) FROM t"), 3);
     CHECK_INT(sqlite3_close(a), SQLITE_OK);
-    CHECK_INT(value(b, "SELECT count(*) FROM t JOIN p USING (a)"), 1);
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t JOIN p USING (a)"), 1);
     CHECK_INT(sqlite3_close(b), SQLITE_OK);
 }
 
@@ -300,26 +270,26 @@ TEST(an_application_may_finalize_every_statement_and_go_on_or_close)
     for (int i = 1; i <= 3; i++) {
         SQL(db, "INSERT INTO t SELECT coalesce(max(a), 0) + 1, 1 FROM t");
         SQL(db, "BEGIN");
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), 2 * i - 1);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2 * i - 1);
         CHECK(finalize_all(db) > 0);            /* there is one of ours, or this test proves nothing */
-        CHECK_INT(value(db, "SELECT count(*) FROM t"), 2 * i - 1);
+        CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2 * i - 1);
         SQL(db, "INSERT INTO t SELECT max(a) + 1, 2 FROM t; INSERT INTO p SELECT max(a) FROM t");
         finalize_all(db);
         SQL(db, "COMMIT");
         finalize_all(db);
     }
-    CHECK_INT(value(db, "SELECT count(*) FROM t"), 6);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 6);
     SQL(db, "BEGIN");
-    CHECK_INT(value(db, "SELECT sum(b) FROM t"), 9);
+    CHECK_INT(sql_value(db, "SELECT sum(b) FROM t"), 9);
     finalize_all(db);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 
     db = open_db(test_dir());
-    CHECK_INT(value(db, "SELECT count(*) FROM t JOIN p USING (a)"), 3);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t JOIN p USING (a)"), 3);
     finalize_all(db);
     SQL(db, "DROP TABLE t");
     finalize_all(db);
-    CHECK_INT(value(db, "SELECT lsm_check() = 'ok'"), 1);
+    CHECK_INT(sql_value(db, "SELECT lsm_check() = 'ok'"), 1);
     finalize_all(db);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
 }

@@ -2,10 +2,7 @@
  * test_vtab_txn.c -- transactions over both stores, several connections, and the
  * traps of SQLite's virtual table interface (commit.md, sqlite-contract.md).
  */
-#include <sqlite3.h>
-
-#include "ext/lsmvtab.h"
-#include "tests/test.h"
+#include "tests/unit/sql.h"
 
 static sqlite3 *open_db(const char *name)
 {
@@ -17,45 +14,6 @@ static sqlite3 *open_db(const char *name)
     CHECK(sqlite3_lsmvtab_init(db, NULL, NULL) == SQLITE_OK);
     sqlite3_extended_result_codes(db, 1);
     return db;
-}
-
-static int sql_rc(sqlite3 *db, const char *sql)
-{
-    return sqlite3_exec(db, sql, NULL, NULL, NULL);
-}
-
-#define SQL(db, sql) sql_ok(db, sql, __LINE__)
-#define SQL_FAILS(db, sql, code) sql_fails(db, sql, code, __LINE__)
-#define VALUE(db, sql) sql_value(db, sql)
-
-static bool sql_ok(sqlite3 *db, const char *sql, int line)
-{
-    int rc = sql_rc(db, sql);
-
-    return test_check(rc == SQLITE_OK, __FILE__, line, sql, ": %d %s", rc, sqlite3_errmsg(db));
-}
-
-static bool sql_fails(sqlite3 *db, const char *sql, int code, int line)
-{
-    int rc = sql_rc(db, sql);
-
-    return test_check(rc == code, __FILE__, line, sql, ": %d, not %d: %s", rc, code,
-                      sqlite3_errmsg(db));
-}
-
-/* One integer; -1000: an error. */
-static int64_t sql_value(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-    int64_t value = -1000;
-
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK
-        && sqlite3_step(stmt) == SQLITE_ROW)
-        value = sqlite3_column_int64(stmt, 0);
-    else
-        printf("  %s: %s\n", sql, sqlite3_errmsg(db));
-    sqlite3_finalize(stmt);
-    return value;
 }
 
 static int64_t stat_value(sqlite3 *db, const char *name)
@@ -142,7 +100,7 @@ TEST(R5a_R5b_a_statement_overtaken_by_begin_is_joint)
     SQL(db, "COMMIT");
     CHECK_INT(stat_value(db, "commits_solo"), 1);
     CHECK_INT(stat_value(db, "commits_joint"), 2);      /* CREATE was the first */
-    CHECK_INT(VALUE(db, "PRAGMA user_version"), 5);
+    CHECK_INT(sql_value(db, "PRAGMA user_version"), 5);
     close_db(db);
 }
 
@@ -195,9 +153,9 @@ TEST(R5c_a_statement_that_writes_two_stores_is_joint_in_both)
     CHECK_INT(stat_value(db, "commits_solo"), 1);
     SQL(db, "INSERT INTO both VALUES(2)");
     SQL(db, "INSERT INTO both VALUES(3)");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t JOIN w USING (a)"), 3);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t JOIN w USING (a)"), 3);
     CHECK_INT(stat_value(db, "commits_solo"), 1);
-    CHECK_INT(VALUE(db, "SELECT value FROM lsm_stats('w') WHERE name = 'commits_solo'"), 1);
+    CHECK_INT(sql_value(db, "SELECT value FROM lsm_stats('w') WHERE name = 'commits_solo'"), 1);
     close_db(db);
 }
 
@@ -242,16 +200,16 @@ static void check_veto(const char *journal)
     SQL_FAILS(db, "INSERT INTO t VALUES(1, 1)", SQLITE_CONSTRAINT_COMMITHOOK);
     SQL_FAILS(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2, 2); COMMIT",
               SQLITE_CONSTRAINT_COMMITHOOK);
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 0);
-    CHECK_INT(VALUE(other, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(sql_value(other, "SELECT count(*) FROM t"), 0);
     on = 0;
     SQL(db, "INSERT INTO t VALUES(3, 3)");
     SQL(db, "BEGIN; INSERT INTO t VALUES(4, 4); COMMIT");
-    CHECK_INT(VALUE(other, "SELECT sum(a) FROM t"), 7);
+    CHECK_INT(sql_value(other, "SELECT sum(a) FROM t"), 7);
     close_db(db);
     close_db(other);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 7);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 7);
     close_db(db);
 }
 
@@ -276,11 +234,11 @@ TEST(R14_a_busy_commit_may_go_on_or_be_rolled_back)
     SQL(reader, "BEGIN; SELECT * FROM p");
     SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1)");
     SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 0);      /* its own token is no evidence */
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 0);      /* its own token is no evidence */
     SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
     SQL(db, "ROLLBACK");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 0);
     SQL(reader, "COMMIT");
 
     SQL(reader, "BEGIN; SELECT * FROM p");
@@ -290,18 +248,18 @@ TEST(R14_a_busy_commit_may_go_on_or_be_rolled_back)
     SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
     SQL(reader, "COMMIT");
     SQL(db, "COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(reader, "SELECT sum(a) FROM t"), 5);
 
     SQL(reader, "BEGIN; SELECT * FROM p");
     SQL_FAILS(db, "INSERT INTO t VALUES(4, 4)", SQLITE_BUSY);
     SQL(reader, "COMMIT");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 5);
     SQL(db, "INSERT INTO t VALUES(4, 4)");
     close_db(db);
     close_db(reader);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 9);
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM p"), 4);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 9);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM p"), 4);
     close_db(db);
 }
 
@@ -314,21 +272,21 @@ TEST(R19_a_transaction_sees_one_state)
 
     SQL(db, "INSERT INTO t VALUES(1, 1)");
     SQL(reader, "BEGIN");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 1);
     SQL(db, "INSERT INTO t VALUES(2, 2)");
     SQL(db, "BEGIN; INSERT INTO t VALUES(3, 3); INSERT INTO p VALUES(3, 3); COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 0);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM p"), 0);
     SQL(reader, "COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 3);
 
     /* The token is the same, the transaction is another one. */
     SQL(reader, "BEGIN");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 3);
     SQL(reader, "COMMIT");
     SQL(db, "INSERT INTO t VALUES(4, 4)");
     SQL(reader, "BEGIN");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 4);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 4);
     SQL(reader, "ROLLBACK");
     close_db(db);
     close_db(reader);
@@ -341,12 +299,12 @@ TEST(R18_the_snapshot_is_that_of_the_ordinary_tables)
 
     SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO p VALUES(1, 1); COMMIT");
     SQL(reader, "BEGIN");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 1);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM p"), 1);
     SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2, 2); COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 1);      /* the first look at t */
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM p"), 1);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 1);      /* the first look at t */
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM p"), 1);
     SQL(reader, "COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t, p"), 4);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t, p"), 4);
     close_db(db);
     close_db(reader);
 }
@@ -358,13 +316,13 @@ TEST(R4_a_write_after_anothers_is_busy_snapshot)
 
     SQL(db, "INSERT INTO t VALUES(1, 0)");
     SQL(db, "BEGIN");
-    CHECK_INT(VALUE(db, "SELECT b FROM t WHERE a = 1"), 0);
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 1"), 0);
     SQL(other, "UPDATE t SET b = b + 1 WHERE a = 1");           /* SQLite does not notice it */
     CHECK_INT(stat_value(other, "commits_joint"), 1);   /* CREATE's */
     SQL_FAILS(db, "UPDATE t SET b = 0 + 1 WHERE a = 1", SQLITE_BUSY_SNAPSHOT);
     SQL(db, "ROLLBACK");
     SQL(db, "BEGIN; UPDATE t SET b = b + 1 WHERE a = 1; COMMIT");
-    CHECK_INT(VALUE(other, "SELECT b FROM t"), 2);
+    CHECK_INT(sql_value(other, "SELECT b FROM t"), 2);
     close_db(db);
     close_db(other);
 }
@@ -388,7 +346,7 @@ TEST(R20_a_first_reader_with_an_old_view_of_a_flushed_store_is_told_to_begin_ane
     SQL_FAILS(reader, "SELECT * FROM t", SQLITE_BUSY_SNAPSHOT);
     CHECK(strstr(sqlite3_errmsg(reader), "begin anew") != NULL);
     SQL(reader, "COMMIT");
-    CHECK_INT(VALUE(reader, "SELECT count(*) FROM t"), 3);
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM t"), 3);
     close_db(reader);
 }
 
@@ -411,7 +369,7 @@ TEST(vtab_txn_own_writes_do_not_make_an_open_cursor_stale)
     }
     CHECK_INT(count, 4);
     sqlite3_finalize(stmt);
-    CHECK_INT(VALUE(db, "SELECT sum(b) FROM t"), 44);
+    CHECK_INT(sql_value(db, "SELECT sum(b) FROM t"), 44);
     close_db(db);
 }
 
@@ -432,7 +390,7 @@ TEST(vtab_txn_a_cursor_survives_rollback)
     CHECK(rc == SQLITE_DONE || rc == SQLITE_ABORT_ROLLBACK);
     CHECK(count <= 3);
     sqlite3_finalize(stmt);
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2);
     close_db(db);
 }
 
@@ -447,7 +405,7 @@ TEST(vtab_txn_p17_read_uncommitted_is_refused)
     SQL(db, "PRAGMA read_uncommitted = 1");
     SQL_FAILS(db, "SELECT * FROM t", SQLITE_ERROR);
     SQL(db, "PRAGMA read_uncommitted = 0");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
     close_db(db);
 }
 
@@ -463,7 +421,7 @@ TEST(vtab_txn_close_in_a_transaction_and_with_an_open_statement)
     SQL(db, "BEGIN; INSERT INTO t VALUES(3, 3)");
     close_db(db);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2);
     CHECK(sqlite3_prepare_v2(db, "SELECT a FROM t", -1, &stmt, NULL) == SQLITE_OK);
     CHECK(sqlite3_step(stmt) == SQLITE_ROW);
     CHECK_INT(sqlite3_close(db), SQLITE_BUSY);
@@ -472,7 +430,7 @@ TEST(vtab_txn_close_in_a_transaction_and_with_an_open_statement)
     CHECK(sqlite3_step(stmt) == SQLITE_DONE);
     sqlite3_finalize(stmt);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2);
     close_db(db);
 }
 
@@ -534,7 +492,7 @@ TEST(vtab_txn_trees_of_dropped_tables_are_swept)
     close_db(db);
     CHECK_INT(tree_count(), 1);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
     close_db(db);
 }
 
@@ -559,10 +517,10 @@ TEST(vtab_txn_a_drop_behind_a_write_commits)
     SQL_FAILS(db, "SELECT * FROM u", SQLITE_ERROR);
     SQL(db, CREATE_T "; INSERT INTO t VALUES(5, 5)");
     db = reopen(db);
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM p"), 1);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM p"), 1);
     SQL(db, "INSERT INTO t VALUES(6, 6)");
-    CHECK_INT(VALUE(db, "SELECT lsm_check() = 'ok'"), 1);
+    CHECK_INT(sql_value(db, "SELECT lsm_check() = 'ok'"), 1);
     close_db(db);
     CHECK_INT(tree_count(), 1);         /* what was committed for the dropped ones is gone with them */
 }
@@ -573,10 +531,10 @@ TEST(vtab_txn_a_drop_behind_a_write_is_rolled_back)
 
     SQL(db, "INSERT INTO t VALUES(1, 1)");
     SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); DROP TABLE t; ROLLBACK");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 1);
     SQL(db, "INSERT INTO t VALUES(4, 4)");
     db = reopen(db);
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 5);
     close_db(db);
 }
 
@@ -598,9 +556,9 @@ TEST(vtab_txn_a_table_that_a_savepoint_brings_back_has_its_rows)
             snprintf(sql, sizeof(sql), "BEGIN; INSERT INTO t VALUES(2, 2); SAVEPOINT s; %s; ROLLBACK TO s; "
                      "%s; COMMIT", inside[i], more ? "INSERT INTO t VALUES(4, 4)" : "SELECT 1");
             SQL(db, sql);
-            CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
+            CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
             db = reopen(db);
-            CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
+            CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), more ? 7 : 3);
             SQL(db, "DELETE FROM t WHERE a > 1");
         }
     }
@@ -614,12 +572,12 @@ TEST(vtab_txn_a_savepoint_before_the_write_takes_it_back_with_the_drop)
     SQL(db, "INSERT INTO t VALUES(1, 1)");
     SQL(db, "BEGIN; SELECT * FROM t; SAVEPOINT s; INSERT INTO t VALUES(2, 2); SAVEPOINT r; DROP TABLE t; "
             "ROLLBACK TO s; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 1);
     SQL(db, "BEGIN; SAVEPOINT s; INSERT INTO t VALUES(2, 2); DROP TABLE t; ROLLBACK TO s; "
             "INSERT INTO t VALUES(4, 4); SAVEPOINT r; INSERT INTO t VALUES(8, 8); DROP TABLE t; "
             "ROLLBACK TO r; RELEASE s; COMMIT");
     db = reopen(db);
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 5);
     close_db(db);
 }
 
@@ -641,11 +599,11 @@ TEST(vtab_txn_a_busy_commit_of_a_drop_then_the_table_is_brought_back)
         SQL_FAILS(db, "COMMIT", SQLITE_BUSY);
         SQL(reader, "COMMIT");
         SQL(db, "ROLLBACK TO s; COMMIT");
-        CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+        CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 1);
         close_db(reader);
         db = reopen(db);
         reader = open_db("test.db");
-        CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 1);
+        CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 1);
         SQL(db, "DROP TABLE t");
     }
     close_db(reader);
@@ -659,13 +617,13 @@ TEST(vtab_txn_a_large_transaction_may_drop_what_it_wrote)
     SQL(db, "INSERT INTO t(t, _arg) VALUES('memory', '1MB')");
     SQL(db, "BEGIN; WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) "
             "INSERT INTO t SELECT i, randomblob(200) FROM c; SAVEPOINT s; DROP TABLE t; ROLLBACK TO s; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 5000);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 5000);
     SQL(db, "BEGIN; WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 5000) "
             "INSERT INTO t SELECT i + 10000, randomblob(200) FROM c; DROP TABLE t; COMMIT");
     SQL(db, CREATE_T "; INSERT INTO t VALUES(1, 1)");
-    CHECK_INT(VALUE(db, "SELECT lsm_check() = 'ok'"), 1);
+    CHECK_INT(sql_value(db, "SELECT lsm_check() = 'ok'"), 1);
     db = reopen(db);
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
     close_db(db);
 }
 
@@ -679,9 +637,9 @@ TEST(vtab_txn_two_stores_drop_in_one_transaction)
     SQL(db, sql);
     SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO u VALUES(1); SAVEPOINT s; DROP TABLE t; "
             "DROP TABLE u; ROLLBACK TO s; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT (SELECT sum(a) FROM t) + (SELECT sum(a) FROM u)"), 2);
+    CHECK_INT(sql_value(db, "SELECT (SELECT sum(a) FROM t) + (SELECT sum(a) FROM u)"), 2);
     SQL(db, "BEGIN; INSERT INTO t VALUES(2, 1); INSERT INTO u VALUES(2); DROP TABLE u; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 3);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 3);
     SQL_FAILS(db, "SELECT * FROM u", SQLITE_ERROR);
     close_db(db);
 }
@@ -694,7 +652,7 @@ TEST(vtab_txn_without_the_stand_in_such_a_drop_is_refused)
     SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); SAVEPOINT s");
     SQL_FAILS(db, "DROP TABLE t", SQLITE_LOCKED);
     SQL(db, "ROLLBACK TO s; COMMIT");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
     SQL(db, "DROP TABLE t");
     close_db(db);
 }
@@ -710,10 +668,10 @@ TEST(vtab_txn_a_first_table_rolled_back_can_be_made_again)
     SQL(db, "BEGIN; SAVEPOINT a; " CREATE_T "; INSERT INTO t VALUES(1, 1); ROLLBACK TO a; COMMIT");
     SQL(db, "BEGIN; SAVEPOINT a; " CREATE_T "; INSERT INTO t VALUES(1, 1); ROLLBACK TO a; "
             CREATE_T "; INSERT INTO t VALUES(2, 2); COMMIT");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 2);
     close_db(db);
     db = open_db("test.db");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 2);
     close_db(db);
 }
 
@@ -735,15 +693,15 @@ static void check_vanish(bool has_store)
         SQL(db, "INSERT INTO u VALUES(1)");
         SQL(db, "BEGIN; INSERT INTO u VALUES(2); COMMIT");
         SQL(db, "INSERT INTO u VALUES(3)");
-        CHECK_INT(VALUE(reader, "SELECT sum(a) FROM u"), 6);
+        CHECK_INT(sql_value(reader, "SELECT sum(a) FROM u"), 6);
     }
     close_db(reader);
     close_db(db);
     db = open_db("test.db");
     if (has_store)
-        CHECK_INT(VALUE(db, "SELECT sum(a) FROM u"), 6);
+        CHECK_INT(sql_value(db, "SELECT sum(a) FROM u"), 6);
     SQL(db, CREATE_T "; INSERT INTO t VALUES(5, 5)");
-    CHECK_INT(VALUE(db, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(db, "SELECT sum(a) FROM t"), 5);
     close_db(db);
 }
 
@@ -789,7 +747,7 @@ TEST(vtab_txn_a_second_writer_waits_for_the_first_ones_locks_only)
     SQL(db, "ROLLBACK");
     SQL(other, "INSERT INTO t VALUES(2, 2)");
     SQL(db, "INSERT INTO t VALUES(3, 3)");
-    CHECK_INT(VALUE(other, "SELECT sum(a) FROM t"), 5);
+    CHECK_INT(sql_value(other, "SELECT sum(a) FROM t"), 5);
     close_db(db);
     close_db(other);
 }
@@ -803,10 +761,10 @@ TEST(vtab_txn_one_file_attached_twice_is_one_store)
     snprintf(sql, sizeof(sql), "ATTACH '%s/test.db' AS again", test_dir());
     SQL(db, sql);
     SQL(db, "INSERT INTO t VALUES(1, 1)");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM again.t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM again.t"), 1);
     SQL(db, "INSERT INTO again.t VALUES(2, 2)");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM main.t"), 2);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM main.t"), 2);
     SQL(db, "DETACH again");
-    CHECK_INT(VALUE(db, "SELECT count(*) FROM t"), 2);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 2);
     close_db(db);
 }
