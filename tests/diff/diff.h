@@ -4,7 +4,7 @@
  * Each step must answer alike: rows with their types and bytes, extended result
  * code, error text, changes(), total_changes(), last_insert_rowid(), autocommit.
  *
- *     diff_make.c     a random history from a seed
+ *     diff_make.c     a random history from a seed (diff_maker.h)
  *     diff_play.c     plays it on both sides and compares
  *
  * A history is plain data, so that one that differs can be shortened: steps are
