@@ -34,10 +34,26 @@ static void put(struct queue *q, uint64_t id)
     CHECK_OK(lsm_db_put(q->db, q->tree, key_of(id, buf), (struct lsm_slice){ (const uint8_t *)"v", 1 }, false));
 }
 
+/* With the rows 0 .. count - 1. */
+static bool queue_open_with(struct queue *q, uint64_t count)
+{
+    if (!queue_open(q))
+        return false;
+    for (uint64_t i = 0; i < count; i++)
+        put(q, i);
+    return true;
+}
+
 static void drop(struct queue *q, uint64_t id)
 {
     uint8_t buf[8];
     CHECK_OK(lsm_db_delete(q->db, q->tree, key_of(id, buf), false));
+}
+
+static void drop_below(struct queue *q, uint64_t end)
+{
+    for (uint64_t i = 0; i < end; i++)
+        drop(q, i);
 }
 
 /* The first row at or after `from` as `read` sees it; UINT64_MAX: none. */
@@ -74,10 +90,8 @@ TEST(head_of_a_queue_is_found_without_walking_all_that_was_deleted)
     struct queue q;
     const uint64_t depth = 100, ops = 5000;
 
-    if (!queue_open(&q))
+    if (!queue_open_with(&q, depth))
         return;
-    for (uint64_t i = 0; i < depth; i++)
-        put(&q, i);
     for (uint64_t i = 0; i < ops; i++) {
         if (!CHECK_INT(head(&q, NULL, 0), i))
             break;
@@ -98,13 +112,10 @@ TEST(row_put_into_a_dead_stretch_is_seen_by_all_who_may)
     struct lsm_read read = { .snapshot = NULL };
     struct queue q;
 
-    if (!queue_open(&q))
+    if (!queue_open_with(&q, 1000))
         return;
-    for (uint64_t i = 0; i < 1000; i++)
-        put(&q, i);
     CHECK_OK(lsm_snapshot_open(q.db, &before));
-    for (uint64_t i = 0; i < 900; i++)
-        drop(&q, i);
+    drop_below(&q, 900);
     CHECK_INT(head(&q, NULL, 0), 900);          /* learned: [0, 900) */
     CHECK_INT(head(&q, NULL, 0), 900);
     CHECK_INT(head(&q, NULL, 500), 900);
@@ -128,12 +139,9 @@ TEST(own_row_in_a_dead_stretch_is_seen_by_its_transaction)
     struct queue q;
     uint8_t buf[8];
 
-    if (!queue_open(&q))
+    if (!queue_open_with(&q, 1000))
         return;
-    for (uint64_t i = 0; i < 1000; i++)
-        put(&q, i);
-    for (uint64_t i = 0; i < 900; i++)
-        drop(&q, i);
+    drop_below(&q, 900);
     CHECK_INT(head(&q, NULL, 0), 900);
     CHECK_OK(lsm_txn_begin(q.db, NULL, &txn));
     CHECK_OK(lsm_txn_put(txn, q.tree, key_of(300, buf), (struct lsm_slice){ (const uint8_t *)"v", 1 }));
@@ -226,12 +234,9 @@ TEST(empty_queue_is_not_walked_again)
     struct queue q;
     uint64_t before;
 
-    if (!queue_open(&q))
+    if (!queue_open_with(&q, 1000))
         return;
-    for (uint64_t i = 0; i < 1000; i++)
-        put(&q, i);
-    for (uint64_t i = 0; i < 1000; i++)
-        drop(&q, i);
+    drop_below(&q, 1000);
     CHECK_INT(head(&q, NULL, 0), UINT64_MAX);
     before = passed_over(&q);
     CHECK_INT(head(&q, NULL, 0), UINT64_MAX);
@@ -461,10 +466,8 @@ TEST(tree_whose_writes_are_undone_has_its_rows_back)
     struct queue q;
     uint8_t buf[8];
 
-    if (!queue_open(&q))
+    if (!queue_open_with(&q, 100))
         return;
-    for (uint64_t i = 0; i < 100; i++)
-        put(&q, i);
     CHECK_OK(lsm_txn_begin(q.db, NULL, &txn));
     for (uint64_t i = 0; i < 100; i++)
         CHECK_OK(lsm_txn_delete(txn, q.tree, key_of(i, buf)));

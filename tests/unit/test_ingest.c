@@ -3,18 +3,9 @@
  * (Random ingests among everything else: test_rangedel.c; crashes: crash_engine.)
  */
 #include "tests/unit/disk.h"
+#include "tests/unit/one_tree.h"
 
 #include <inttypes.h>
-
-static struct lsm_slice number(uint32_t n)
-{
-    static uint8_t buf[4][4];
-    static int at;
-    uint8_t *p = buf[at++ % 4];
-
-    p[0] = (uint8_t)(n >> 24), p[1] = (uint8_t)(n >> 16), p[2] = (uint8_t)(n >> 8), p[3] = (uint8_t)n;
-    return (struct lsm_slice){ p, 4 };
-}
 
 static struct lsm_slice number_value(uint32_t n, uint64_t value[16])
 {
@@ -24,50 +15,6 @@ static struct lsm_slice number_value(uint32_t n, uint64_t value[16])
         value[i] = x ^ x >> 27;
     }
     return (struct lsm_slice){ (void *)value, 16 * 8 };
-}
-
-struct one {
-    struct lsm_os *base, *os;
-    struct lsm_db *db;
-    struct lsm_tree *tree;
-};
-
-static int one_open(struct one *o)
-{
-    struct lsm_options options;
-
-    lsm_options_init(&options);
-    options.create_if_missing = true;
-    options.os = o->os;
-    options.memory_bytes = 1 << 20;
-    options.no_worker = true;
-    return lsm_db_open("/db", &options, &o->db);
-}
-
-static bool one_begin(struct one *o)
-{
-    o->base = lsm_os_posix_new();
-    o->os = lsm_os_mem_new(o->base);
-    return CHECK_OK(one_open(o)) && CHECK_OK(lsm_tree_create(o->db, text("t"), NULL, &o->tree));
-}
-
-static void one_end(struct one *o)
-{
-    CHECK_OK(lsm_db_check(o->db));
-    CHECK_OK(lsm_db_close(o->db));
-    lsm_os_mem_free(o->os);
-    lsm_os_posix_free(o->base);
-}
-
-static uint64_t stat_value(struct lsm_db *db, const char *name)
-{
-    struct lsm_stat stats[128];
-    size_t count = lsm_db_stats(db, stats, 128);
-
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    abort();
 }
 
 /* Rows of `seed` at from, from + step ... */
@@ -85,6 +32,19 @@ static bool ingest(struct one *o, struct lsm_txn *txn, uint32_t from, uint32_t t
             return false;
         }
     return CHECK_OK(lsm_ingest_finish(in));
+}
+
+/* A store with the ingested rows 0 .. count - 1, committed and flushed. */
+static bool one_begin_ingested(struct one *o, uint32_t count)
+{
+    struct lsm_txn *txn;
+
+    if (!one_begin(o))
+        return false;
+    CHECK_OK(lsm_txn_begin(o->db, NULL, &txn));
+    CHECK(ingest(o, txn, 0, count, 1, 0));
+    CHECK_OK(lsm_txn_commit_alone(txn, true));
+    return CHECK_OK(lsm_db_flush(o->db));
 }
 
 static bool has_value(struct one *o, const struct lsm_read *read, uint32_t n, uint32_t seed)
@@ -113,25 +73,20 @@ static uint32_t count_rows(struct one *o, const struct lsm_read *read)
 TEST(ingested_rows_are_written_once_and_lie_deep)
 {
     struct lsm_tree_stats stats;
-    struct lsm_txn *txn;
     struct one o;
 
-    if (!one_begin(&o))
+    if (!one_begin_ingested(&o, 20000))
         return;
-    CHECK_OK(lsm_txn_begin(o.db, NULL, &txn));
-    CHECK(ingest(&o, txn, 0, 20000, 1, 0));
-    CHECK_OK(lsm_txn_commit_alone(txn, true));
-    CHECK_OK(lsm_db_flush(o.db));
     CHECK_OK(lsm_tree_stats(o.tree, &stats));
     CHECK_INT(stats.level[0].files + stats.level[1].files, 0);
     CHECK(stats.level[2].files > 5);
     CHECK_INT(stats.entries, 20000);
-    CHECK_INT(stat_value(o.db, "rows_ingested"), 20000);
-    CHECK_INT(stat_value(o.db, "flush_bytes_written"), 0);
+    CHECK_INT(one_stat(&o, "rows_ingested"), 20000);
+    CHECK_INT(one_stat(&o, "flush_bytes_written"), 0);
     while (lsm_db_step(o.db) == LSM_OK)
         ;
-    CHECK_INT(stat_value(o.db, "compact_bytes_written"), 0);
-    CHECK(stat_value(o.db, "log_bytes_written") < 20000);
+    CHECK_INT(one_stat(&o, "compact_bytes_written"), 0);
+    CHECK(one_stat(&o, "log_bytes_written") < 20000);
     CHECK_INT(count_rows(&o, NULL), 20000);
     CHECK(has_value(&o, NULL, 12345, 0));
     one_end(&o);
@@ -144,12 +99,8 @@ TEST(ingest_is_newer_than_what_is_there_and_older_than_what_follows)
     struct one o;
     uint64_t value[16];
 
-    if (!one_begin(&o))
+    if (!one_begin_ingested(&o, 3000))
         return;
-    CHECK_OK(lsm_txn_begin(o.db, NULL, &txn));
-    CHECK(ingest(&o, txn, 0, 3000, 1, 0));
-    CHECK_OK(lsm_txn_commit_alone(txn, false));
-    CHECK_OK(lsm_db_flush(o.db));
     CHECK_OK(lsm_db_put(o.db, o.tree, number(10), number_value(10 + 1, value), false));  /* in memory */
     CHECK_OK(lsm_snapshot_open(o.db, &before));
 
@@ -180,7 +131,7 @@ TEST(ingest_is_newer_than_what_is_there_and_older_than_what_follows)
             lsm_snapshot_close(before);
             before = NULL;
             CHECK_OK(lsm_db_close(o.db));
-            CHECK_OK(one_open(&o));
+            CHECK_OK(one_open(o.os, &o.db));
             CHECK_OK(lsm_tree_find(o.db, text("t"), &o.tree));
         }
     }
@@ -265,22 +216,17 @@ TEST(approximate_sizes_are_near)
 {
     struct lsm_approximate all, half, none, few;
     struct lsm_slice no = { NULL, 0 };
-    struct lsm_txn *txn;
     struct one o;
     uint64_t value[16];
 
-    if (!one_begin(&o))
+    if (!one_begin_ingested(&o, 20000))
         return;
-    CHECK_OK(lsm_txn_begin(o.db, NULL, &txn));
-    CHECK(ingest(&o, txn, 0, 20000, 1, 0));
-    CHECK_OK(lsm_txn_commit_alone(txn, false));
-    CHECK_OK(lsm_db_flush(o.db));
     CHECK_OK(lsm_tree_approximate(o.tree, no, no, &all));
     CHECK_OK(lsm_tree_approximate(o.tree, number(5000), number(15000), &half));
     CHECK_OK(lsm_tree_approximate(o.tree, number(15000), number(5000), &none));
     CHECK_OK(lsm_tree_approximate(o.tree, number(777), number(877), &few));
     CHECK_INT(all.rows, 20000);
-    CHECK_INT(all.bytes, stat_value(o.db, "table_bytes"));
+    CHECK_INT(all.bytes, one_stat(&o, "table_bytes"));
     CHECK(half.rows > 9500 && half.rows < 10500);
     CHECK(half.bytes > all.bytes * 9 / 20 && half.bytes < all.bytes * 11 / 20);
     CHECK(few.rows < 200 && few.bytes < 40000);

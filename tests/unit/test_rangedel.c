@@ -4,13 +4,7 @@
  * snapshots, held cursors, spills, flushes, compactions and reopening, against
  * plain arrays; then what they promise one by one.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "lsm/lsm.h"
-#include "lsm/os/os.h"
-#include "tests/test.h"
+#include "tests/unit/one_tree.h"
 
 #define KEYS 500
 #define VALUE_MAX 3000
@@ -163,18 +157,6 @@ static bool agrees(struct lsm_tree *tree, const struct lsm_read *read, const str
 }
 
 /* ---- the random store ---- */
-
-static int open_db(struct lsm_os *os, bool worker, struct lsm_db **db)
-{
-    struct lsm_options o;
-
-    lsm_options_init(&o);
-    o.create_if_missing = true;
-    o.os = os;
-    o.memory_bytes = 1 << 20;
-    o.no_worker = !worker;
-    return lsm_db_open("/db", &o, db);
-}
 
 static void delete_range(struct rows *o, int lo, int hi)
 {
@@ -353,7 +335,7 @@ static bool one_step(struct world *w, struct lsm_os *os, bool reopens)
     if (!reopens)
         return true;
     let_go(w);
-    if (!CHECK_OK(lsm_db_close(w->db)) || !CHECK_OK(open_db(os, false, &w->db)))
+    if (!CHECK_OK(lsm_db_close(w->db)) || !CHECK_OK(one_open(os, &w->db)))
         return false;
     return CHECK_OK(lsm_tree_find(w->db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, &w->tree));
 }
@@ -373,7 +355,7 @@ static void random_store(int rounds, int steps, bool in_reverse)
         lsm_tree_options_init(&options);
         options.block_bytes = 512;
         options.comparator = in_reverse ? &reverse : NULL;
-        REQUIRE(open_db(os, false, &w.db) == LSM_OK);
+        REQUIRE(one_open(os, &w.db) == LSM_OK);
         REQUIRE(lsm_tree_create(w.db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, &options, &w.tree) ==
                 LSM_OK);
         for (step = 0; step < steps && ok; step++)
@@ -401,50 +383,6 @@ TEST(range_deletes_agree_with_arrays_in_a_users_order)
 }
 
 /* ---- what is promised ---- */
-
-struct one {
-    struct lsm_os *base, *os;
-    struct lsm_db *db;
-    struct lsm_tree *tree;
-};
-
-static bool one_begin(struct one *o)
-{
-    o->base = lsm_os_posix_new();
-    o->os = lsm_os_mem_new(o->base);
-    return CHECK_OK(open_db(o->os, false, &o->db)) &&
-           CHECK_OK(lsm_tree_create(o->db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, NULL, &o->tree));
-}
-
-static void one_end(struct one *o)
-{
-    CHECK_OK(lsm_db_check(o->db));
-    CHECK_OK(lsm_db_close(o->db));
-    lsm_os_mem_free(o->os);
-    lsm_os_posix_free(o->base);
-}
-
-static uint64_t stat_of(struct lsm_db *db, const char *name)
-{
-    struct lsm_stat stats[128];
-    size_t count = lsm_db_stats(db, stats, 128);
-
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    printf("  no statistic %s\n", name);
-    exit(1);
-}
-
-static struct lsm_slice number(uint32_t n)
-{
-    static uint8_t buf[4][4];
-    static int at;
-    uint8_t *p = buf[at++ % 4];
-
-    p[0] = (uint8_t)(n >> 24), p[1] = (uint8_t)(n >> 16), p[2] = (uint8_t)(n >> 8), p[3] = (uint8_t)n;
-    return (struct lsm_slice){ p, 4 };
-}
 
 /* Rows [from, to) of 300 bytes that do not compress, in transactions of 1000. */
 static void fill(struct one *o, uint32_t from, uint32_t to)
@@ -499,23 +437,23 @@ TEST(deleted_range_gives_its_space_back_without_new_writes_and_without_reading)
     fill(&o, 0, 40000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     work(&o);
-    before = stat_of(o.db, "table_bytes");
+    before = one_stat(&o, "table_bytes");
     CHECK(before > 10 << 20);
-    read = stat_of(o.db, "compact_bytes_read");
-    written = stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written");
+    read = one_stat(&o, "compact_bytes_read");
+    written = one_stat(&o, "compact_bytes_written") + one_stat(&o, "flush_bytes_written");
 
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(500), number(39500), false));
     CHECK_INT(count_rows(&o, NULL), 1000);
     work(&o);
     CHECK_INT(count_rows(&o, NULL), 1000);
-    CHECK(stat_of(o.db, "tables_dropped") > 50);
+    CHECK(one_stat(&o, "tables_dropped") > 50);
     printf("  %u of %u KiB left, %u KiB read, %u KiB written\n",
-           (unsigned)(stat_of(o.db, "table_bytes") >> 10), (unsigned)(before >> 10),
-           (unsigned)((stat_of(o.db, "compact_bytes_read") - read) >> 10),
-           (unsigned)((stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written") -
+           (unsigned)(one_stat(&o, "table_bytes") >> 10), (unsigned)(before >> 10),
+           (unsigned)((one_stat(&o, "compact_bytes_read") - read) >> 10),
+           (unsigned)((one_stat(&o, "compact_bytes_written") + one_stat(&o, "flush_bytes_written") -
                        written) >> 10));
-    CHECK(stat_of(o.db, "table_bytes") < before / 20);
-    CHECK(stat_of(o.db, "compact_bytes_read") - read < before / 20);
+    CHECK(one_stat(&o, "table_bytes") < before / 20);
+    CHECK(one_stat(&o, "compact_bytes_read") - read < before / 20);
     one_end(&o);
 }
 
@@ -529,20 +467,20 @@ TEST(deleted_part_of_a_table_gives_its_space_back_too)
         return;
     fill(&o, 0, 300);
     CHECK_OK(lsm_db_compact(o.db, NULL));
-    CHECK_INT(stat_of(o.db, "tables"), 1);
-    before = stat_of(o.db, "table_bytes");
+    CHECK_INT(one_stat(&o, "tables"), 1);
+    before = one_stat(&o, "table_bytes");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(290), false));
     work(&o);
-    CHECK(stat_of(o.db, "table_bytes") < before / 5);
-    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
+    CHECK(one_stat(&o, "table_bytes") < before / 5);
+    CHECK_INT(one_stat(&o, "tables_dropped"), 0);
     CHECK_INT(count_rows(&o, NULL), 20);
     /* And what is not worth it stays as it is. */
     fill(&o, 1000, 1300);
     CHECK_OK(lsm_db_compact(o.db, NULL));
-    before = stat_of(o.db, "compact_bytes_written");
+    before = one_stat(&o, "compact_bytes_written");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1010), number(1020), false));
     work(&o);
-    CHECK_INT(stat_of(o.db, "compact_bytes_written"), before);
+    CHECK_INT(one_stat(&o, "compact_bytes_written"), before);
     CHECK_INT(count_rows(&o, NULL), 310);
     one_end(&o);
 }
@@ -558,17 +496,17 @@ TEST(snapshot_keeps_what_is_deleted_and_its_end_gives_it_back)
     fill(&o, 0, 20000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     CHECK_OK(lsm_snapshot_open(o.db, &snapshot));
-    before = stat_of(o.db, "table_bytes");
+    before = one_stat(&o, "table_bytes");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(100), number(19900), false));
     CHECK_OK(lsm_snapshot_open(o.db, &later));  /* sees the delete: is in nobody's way */
     work(&o);
-    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
+    CHECK_INT(one_stat(&o, "tables_dropped"), 0);
     CHECK_INT(count_rows(&o, snapshot), 20000);
     CHECK_INT(count_rows(&o, later), 200);
     CHECK_INT(count_rows(&o, NULL), 200);
     lsm_snapshot_close(snapshot);
     work(&o);
-    CHECK(stat_of(o.db, "table_bytes") < before / 10);
+    CHECK(one_stat(&o, "table_bytes") < before / 10);
     CHECK_INT(count_rows(&o, later), 200);
     lsm_snapshot_close(later);
     one_end(&o);
@@ -582,12 +520,12 @@ TEST(delete_that_nothing_older_lies_below_leaves_no_table)
         return;
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1), number(9), false));
     work(&o);
-    CHECK_INT(stat_of(o.db, "tables"), 0);
+    CHECK_INT(one_stat(&o, "tables"), 0);
     fill(&o, 0, 5000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(0), number(5000), false));
     work(&o);
-    CHECK_INT(stat_of(o.db, "tables"), 0);
+    CHECK_INT(one_stat(&o, "tables"), 0);
     CHECK_INT(count_rows(&o, NULL), 0);
     one_end(&o);
 }
@@ -606,15 +544,15 @@ TEST(reading_past_a_deleted_range_costs_a_seek_and_not_a_walk)
     CHECK_OK(lsm_snapshot_open(o.db, &keep));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(29990), false));
     work(&o);                                   /* the snapshot keeps the rows */
-    misses = stat_of(o.db, "cache_misses");
+    misses = one_stat(&o, "cache_misses");
     CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
     CHECK_OK(lsm_cursor_seek(c, number(10)));
     CHECK(same(lsm_cursor_key(c), number(29990)));
     CHECK_OK(lsm_cursor_prev(c));
     CHECK(same(lsm_cursor_key(c), number(9)));
     lsm_cursor_close(c);
-    CHECK_INT(stat_of(o.db, "rows_passed_over"), 0);
-    CHECK(stat_of(o.db, "cache_misses") - misses < 20);
+    CHECK_INT(one_stat(&o, "rows_passed_over"), 0);
+    CHECK(one_stat(&o, "cache_misses") - misses < 20);
     lsm_snapshot_close(keep);
     one_end(&o);
 }
@@ -678,7 +616,7 @@ TEST(delete_range_without_an_end_or_with_nothing_in_it_is_told)
              LSM_TOOBIG);
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(5), number(5), false));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(9), number(2), false));
-    CHECK_INT(stat_of(o.db, "range_deletes"), 0);
+    CHECK_INT(one_stat(&o, "range_deletes"), 0);
     CHECK_INT(count_rows(&o, NULL), 10);
     one_end(&o);
 }
