@@ -65,6 +65,22 @@ static bool has(struct place *p, uint64_t file, uint64_t off)
     return e != NULL;
 }
 
+/* The first `count` blocks of a file. */
+static void add_many(struct place *p, uint64_t file, uint64_t count, enum lsm_cache_place where)
+{
+    for (uint64_t i = 0; i < count; i++)
+        add(p, file, i, where);
+}
+
+static uint64_t count_found(struct place *p, uint64_t file, uint64_t count)
+{
+    uint64_t found = 0;
+
+    for (uint64_t i = 0; i < count; i++)
+        found += has(p, file, i);
+    return found;
+}
+
 /* Room for `count` entries of CHARGE. */
 static void place_open(struct place *p, uint64_t count)
 {
@@ -151,8 +167,7 @@ TEST(cache_pinned_entries_stay_and_may_pass_the_capacity)
         pins[i] = insert(&p, 7, i, LSM_CACHE_WARM);
     CHECK_INT(freed_count, 0);
     CHECK_INT(stats_of(&p).pinned_bytes, 40 * p.entry_bytes);
-    for (uint64_t i = 0; i < 100; i++)
-        add(&p, 8, i, LSM_CACHE_WARM);
+    add_many(&p, 8, 100, LSM_CACHE_WARM);
     CHECK_INT(freed_count, 100);                    /* none of them found room */
     for (uint64_t i = 0; i < 40; i++) {
         CHECK_INT(((struct value *)pins[i]->value)->freed, 0);
@@ -173,23 +188,17 @@ TEST(cache_pinned_entries_stay_and_may_pass_the_capacity)
 
 TEST(cache_a_scan_of_cold_blocks_does_not_displace_the_others)
 {
-    uint64_t found = 0;
     struct place p;
 
     place_open(&p, 100);
-    for (uint64_t i = 0; i < 80; i++)
-        add(&p, 1, i, LSM_CACHE_WARM);
-    for (uint64_t i = 0; i < 5000; i++)
-        add(&p, 2, i, LSM_CACHE_COLD);
-    for (uint64_t i = 0; i < 80; i++)
-        found += has(&p, 1, i);
-    CHECK_INT(found, 80);
+    add_many(&p, 1, 80, LSM_CACHE_WARM);
+    add_many(&p, 2, 5000, LSM_CACHE_COLD);
+    CHECK_INT(count_found(&p, 1, 80), 80);
     place_close(&p);
 }
 
 TEST(cache_a_cold_block_that_is_read_again_stays)
 {
-    uint64_t found = 0;
     struct place p;
 
     place_open(&p, 100);
@@ -197,48 +206,41 @@ TEST(cache_a_cold_block_that_is_read_again_stays)
         add(&p, 1, i, LSM_CACHE_COLD);
         has(&p, 1, i);
     }
-    for (uint64_t i = 0; i < 5000; i++)
-        add(&p, 2, i, LSM_CACHE_COLD);
-    for (uint64_t i = 0; i < 50; i++)
-        found += has(&p, 1, i);
-    CHECK_INT(found, 50);
+    add_many(&p, 2, 5000, LSM_CACHE_COLD);
+    CHECK_INT(count_found(&p, 1, 50), 50);
     place_close(&p);
 }
 
 /* Reads all over a store that is larger than the cache: one block goes for the next. */
 TEST(cache_on_probation_few_blocks_that_are_read_once_push_others_out)
 {
-    uint64_t found = 0;
+    uint64_t found;
     struct place p;
 
     place_open(&p, 2000);
-    for (uint64_t i = 0; i < 2000; i++)
-        add(&p, 1, i, LSM_CACHE_PROBATION);             /* there is room: all stay */
+    add_many(&p, 1, 2000, LSM_CACHE_PROBATION);             /* there is room: all stay */
     CHECK_INT(stats_of(&p).entries, 2000);
     for (uint64_t i = 0; i < 2000; i++) {
         add(&p, 2, i, LSM_CACHE_PROBATION);
         CHECK(stats_of(&p).used_bytes <= 2000 * p.entry_bytes);
     }
-    for (uint64_t i = 0; i < 2000; i++)
-        found += has(&p, 1, i);
+    found = count_found(&p, 1, 2000);
     CHECK(found >= 1800 && found < 1950);
     place_close(&p);
 }
 
 TEST(cache_on_probation_a_block_missed_twice_stays)
 {
-    uint64_t found = 0;
+    uint64_t found;
     struct place p;
 
     place_open(&p, 2000);
-    for (uint64_t i = 0; i < 2000; i++)
-        add(&p, 1, i, LSM_CACHE_PROBATION);
+    add_many(&p, 1, 2000, LSM_CACHE_PROBATION);
     for (int round = 0; round < 2; round++)             /* what is wanted moves on */
         for (uint64_t i = 0; i < 200; i++)
             if (!has(&p, 2, i))
                 add(&p, 2, i, LSM_CACHE_PROBATION);
-    for (uint64_t i = 0; i < 200; i++)
-        found += has(&p, 2, i);
+    found = count_found(&p, 2, 200);
     CHECK(found >= 180);
     place_close(&p);
 }
@@ -250,8 +252,7 @@ TEST(cache_pinned_cold_blocks_do_not_keep_others_from_going)
     struct place p;
 
     place_open(&p, 100);
-    for (uint64_t i = 0; i < 100; i++)
-        add(&p, 1, i, LSM_CACHE_WARM);
+    add_many(&p, 1, 100, LSM_CACHE_WARM);
     for (uint64_t i = 0; i < 40; i++)
         pins[i] = insert(&p, 2, i, LSM_CACHE_COLD);
     for (uint64_t i = 0; i < 1000; i++) {
@@ -268,39 +269,33 @@ TEST(cache_pinned_cold_blocks_do_not_keep_others_from_going)
 /* More than the missed places that are remembered, less than the cache holds. */
 TEST(cache_on_probation_a_large_set_read_round_and_round_gets_in)
 {
-    uint64_t found = 0;
+    uint64_t found;
     struct place p;
 
     place_open(&p, 2000);
-    for (uint64_t i = 0; i < 2000; i++)
-        add(&p, 1, i, LSM_CACHE_PROBATION);
+    add_many(&p, 1, 2000, LSM_CACHE_PROBATION);
     for (int round = 0; round < 100; round++)
         for (uint64_t i = 0; i < 1600; i++)
             if (!has(&p, 2, i))
                 add(&p, 2, i, LSM_CACHE_PROBATION);
-    for (uint64_t i = 0; i < 1600; i++)
-        found += has(&p, 2, i);
+    found = count_found(&p, 2, 1600);
     CHECK(found >= 1300);
     place_close(&p);
 }
 
 TEST(cache_keeps_what_is_used_often)
 {
-    uint64_t found = 0;
     struct place p;
 
     place_open(&p, 3200);
-    for (uint64_t i = 0; i < 800; i++)
-        add(&p, 1, i, LSM_CACHE_WARM);
+    add_many(&p, 1, 800, LSM_CACHE_WARM);
     for (uint64_t i = 0; i < 30000; i++) {
         add(&p, 2, i, LSM_CACHE_WARM);
         if (i % 1000 == 0)
             for (uint64_t k = 0; k < 800; k++)
                 has(&p, 1, k);
     }
-    for (uint64_t i = 0; i < 800; i++)
-        found += has(&p, 1, i);
-    CHECK_INT(found, 800);
+    CHECK_INT(count_found(&p, 1, 800), 800);
     place_close(&p);
 }
 
