@@ -6,7 +6,8 @@
 #   tests/bench/run.sh engine [OPTION=...]    the engine beside its peers (make bench-engine)
 #
 # Options go to the program: n= rounds= quick=1 only= dir= (bench_sql.c, bench_engine.cc).
-# N, ROUNDS, QUICK and MEMORY from the environment do the same: `make bench N=100000 QUICK=1`.
+# N, ROUNDS, QUICK, MEMORY, ONLY and ROWS from the environment do the same: `make bench N=100000 QUICK=1`,
+# `make bench-engine N=10000000 MEMORY=64 ONLY=lsm ROWS=fillrandom`.
 # A quick or a partial run is printed, not recorded; RECORD=1 or 0 says otherwise.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -18,10 +19,12 @@ args=("$@")
 [ -n "${ROUNDS:-}" ] && args+=("rounds=$ROUNDS")
 [ -n "${QUICK:-}" ] && [ "$kind" = sql ] && args+=("quick=$QUICK")
 [ -n "${MEMORY:-}" ] && [ "$kind" = engine ] && args+=("memory=$MEMORY")
+[ -n "${ONLY:-}" ] && args+=("only=$ONLY")
+[ -n "${ROWS:-}" ] && [ "$kind" = engine ] && args+=("rows=$ROWS")
 
 record=1
 for arg in ${args[@]+"${args[@]}"}; do
-    case $arg in quick=1 | only=*) record=0 ;; esac
+    case $arg in quick=1 | only=* | rows=*) record=0 ;; esac
 done
 record=${RECORD:-$record}
 
