@@ -106,6 +106,41 @@ TEST(vlog_values_of_all_sizes_come_back_compressed_or_not)
     teardown();
 }
 
+static uint64_t size_at(int level, struct lsm_slice value)
+{
+    static uint64_t number = 100;
+    struct lsm_vlog_options o = { LSM_CODEC_ZSTD, level };
+    struct lsm_vlog_handle h;
+    struct lsm_vlog_meta meta;
+    struct lsm_vlog_writer *w;
+
+    CHECK_OK(lsm_vlog_writer_open(disk.os, dir, uuid, number++, 3, &o, compressor, 0644, &w));
+    lsm_vlog_writer_add(w, value, &h);
+    CHECK_OK(lsm_vlog_writer_finish(w, &meta));
+    lsm_vlog_writer_close(w);
+    return h.size;
+}
+
+TEST(vlog_codes_literals_of_a_value_where_that_saves_bytes_and_nowhere_else)
+{
+    uint8_t bytes[8192];
+    struct lsm_slice value = lsm_slice(bytes, sizeof bytes);
+
+    setup();
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < sizeof bytes / 2; i++)   /* noise, then the same again */
+            bytes[i] = bytes[i + sizeof bytes / 2] = (uint8_t)test_random();
+        CHECK_INT(size_at(1, value), size_at(-1, value));
+        for (size_t i = 0; i < sizeof bytes; i++)       /* base64: three quarters of each byte */
+            bytes[i] = (uint8_t)(32 + test_below(64));
+        CHECK(size_at(1, value) < size_at(-1, value) * 8 / 10);
+        for (size_t i = 0; i < sizeof bytes; i++)       /* numbers of eight bytes: the low one is noise */
+            bytes[i] = i % 8 ? (uint8_t)test_below(3) : (uint8_t)test_random();
+        CHECK(size_at(1, value) < size_at(-1, value));
+    }
+    teardown();
+}
+
 /* Handles that lie: every field, a little and a lot. */
 TEST(vlog_refuses_every_handle_that_it_did_not_give)
 {
