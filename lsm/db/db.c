@@ -97,11 +97,14 @@ bool lsm_db_is_virgin(struct lsm_db *db)
 
 /* ---- memory ---- */
 
+/* An arena ends at 4 GiB; and so much is read again after a crash. The cache gets what is over. */
+#define MEMTABLE_MAX (UINT64_C(1) << 30)
+
 static void set_budget(struct lsm_db *db, uint64_t bytes)
 {
     db->memory_bytes = bytes < MEMORY_MIN ? MEMORY_MIN : bytes;
-    db->memtable_bytes = db->memory_bytes / 3;
-    db->batch_bytes = db->memory_bytes / 8;
+    db->memtable_bytes = db->memory_bytes / 3 < MEMTABLE_MAX ? db->memory_bytes / 3 : MEMTABLE_MAX;
+    db->batch_bytes = db->memory_bytes / 8 < MEMTABLE_MAX / 2 ? db->memory_bytes / 8 : MEMTABLE_MAX / 2;
     lsm_policy_init(&db->policy, db->memtable_bytes);
 }
 

@@ -1,6 +1,7 @@
 /*
  * test_options.c -- what a store may be opened with; paranoid_checks.
  */
+#include "lsm/db/db.h"
 #include "tests/unit/disk.h"
 
 static int compare_bytes(void *ctx, struct lsm_slice a, struct lsm_slice b)
@@ -105,6 +106,29 @@ TEST(options_create_if_missing_error_if_exists_and_read_only_do_what_they_say)
     CHECK_RC(lsm_db_sync(db), LSM_READONLY);
     CHECK_OK(lsm_db_close(db));
     CHECK_INT(disk_sum("a"), sum);
+    disk_end();
+}
+
+/* A memtable is made for its share: that of a budget beyond the machine must fit in one all the same. */
+TEST(options_a_budget_without_a_bound_still_takes_writes)
+{
+    struct lsm_options o;
+    struct lsm_value value;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+
+    disk_begin();
+    o = fresh(), o.memory_bytes = UINT64_MAX;
+    CHECK_OK(lsm_db_open("a", &o, &db));
+    CHECK(db->memtable_bytes <= UINT64_C(2) << 30 && db->batch_bytes <= UINT64_C(2) << 30);
+    CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree));
+    CHECK_OK(lsm_db_put(db, tree, text("k"), text("v"), true));
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_tree_get(tree, NULL, text("k"), &value));
+    lsm_value_release(&value);
+    CHECK_OK(lsm_db_set_memory(db, UINT64_MAX - 1));
+    CHECK_OK(lsm_db_put(db, tree, text("k"), text("w"), true));
+    CHECK_OK(lsm_db_close(db));
     disk_end();
 }
 
