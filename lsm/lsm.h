@@ -274,7 +274,8 @@ int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name)
  */
 int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_txn **txn);
 
-/* key and value are copied. LSM_TOOBIG, LSM_NOMEM, LSM_FULL leave the transaction as it was. */
+/* key and value are copied. LSM_TOOBIG, LSM_NOMEM, LSM_FULL leave the transaction as it was, and so do
+   LSM_NOTFOUND: the tree was dropped, and LSM_MISUSE: it is another store's. */
 int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key,
                 struct lsm_slice value);
 /*
@@ -506,7 +507,8 @@ void lsm_value_release(struct lsm_value *value);        /* zeroed or released: f
 /*
  * A cursor pins what it reads: it survives the end of the snapshot and of the
  * transaction that it was opened with, and does not see later writes, its own
- * transaction's neither.
+ * transaction's neither. What that one takes back (lsm_txn_rollback_to,
+ * lsm_txn_discard_tree) goes from under it.
  */
 int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_cursor **cursor);
 /* Use a cursor again for another read; cheaper than close and open. */
@@ -547,7 +549,8 @@ struct lsm_slice lsm_cursor_value(struct lsm_cursor *cursor);
    transactions of this process that are between their prepare and their end. LSM_BUSY: an undecided
    joint transaction stands in the way. */
 int lsm_db_flush(struct lsm_db *db);
-/* Flush, then merge a tree (NULL: all) into its deepest level and drop what no snapshot needs. */
+/* Flush, then merge a tree (NULL: all) into its deepest level and drop what no snapshot needs.
+   LSM_NOTFOUND: it was dropped. */
 int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree);
 /* Without a worker: do one bounded step of maintenance; LSM_DONE when there is none to do. */
 int lsm_db_step(struct lsm_db *db);

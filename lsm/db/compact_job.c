@@ -324,8 +324,10 @@ int lsm_job_reclaim(struct lsm_db *db)
 
 int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
 {
-    int rc = lsm_db_flush(db);
+    int rc = tree ? lsm_tree_check(db, tree) : LSM_OK;
 
+    if (rc == LSM_OK)
+        rc = lsm_db_flush(db);
     if (rc)
         return rc;
     lsm_db_lock(db);

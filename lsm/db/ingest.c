@@ -60,8 +60,8 @@ int lsm_ingest_begin(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_inge
     *out = NULL;
     if (rc == LSM_OK)
         rc = lsm_db_writable(db);
-    if (rc == LSM_OK && atomic_load(&tree->dropped))
-        rc = lsm_fail(LSM_NOTFOUND, "%s: ingest: the tree was dropped", db->path);
+    if (rc == LSM_OK)
+        rc = lsm_tree_check(db, tree);
     if (rc == LSM_OK && txn->no_spill)
         rc = lsm_nomem();       /* a position that is not known here could not be gone back to */
     if (rc == LSM_OK)

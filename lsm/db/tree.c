@@ -266,6 +266,15 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
     return LSM_OK;
 }
 
+int lsm_tree_check(const struct lsm_db *db, const struct lsm_tree *tree)
+{
+    if (tree->db != db)         /* its number is another tree's here */
+        return lsm_fail(LSM_MISUSE, "%s: the tree is another store's", db->path);
+    if (atomic_load_explicit(&tree->dropped, memory_order_relaxed))
+        return lsm_fail(LSM_NOTFOUND, "%s: the tree was dropped", db->path);
+    return LSM_OK;
+}
+
 int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
                   struct lsm_tree **tree)
 {
@@ -302,8 +311,7 @@ int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree)
     lsm_db_unlock(db);
 
     lsm_edit_init(&edit, db->os);
-    if (atomic_load(&tree->dropped))
-        rc = lsm_fail(LSM_NOTFOUND, "%s: the tree is dropped already", db->path);
+    rc = lsm_tree_check(db, tree);
     if (rc == LSM_OK)
         rc = lsm_recover_begin_writing(db);
     if (rc == LSM_OK) {

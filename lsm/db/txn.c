@@ -210,8 +210,13 @@ static bool must_spill(const struct lsm_txn *txn, uint64_t own, uint64_t more)
 }
 
 /* What may be written; and room for it. A spill moves all that the batch has to private tables. */
-static int prepare_write(struct lsm_txn *txn, struct lsm_slice key, struct lsm_slice value)
+static int prepare_write(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_slice key,
+                         struct lsm_slice value)
 {
+    int rc = lsm_tree_check(txn->db, tree);
+
+    if (rc)
+        return rc;
     if (key.size > LSM_KEY_SIZE_MAX)
         return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", key.size, LSM_KEY_SIZE_MAX);
     if (value.size > LSM_VALUE_SIZE_MAX)
@@ -243,7 +248,7 @@ static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind k
                      struct lsm_slice value)
 {
     uint64_t before;
-    int rc = prepare_write(txn, key, value);
+    int rc = prepare_write(txn, tree, key, value);
 
     if (rc)
         return rc;
@@ -267,7 +272,7 @@ static int insert_first(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_s
                         struct lsm_slice value)
 {
     uint64_t before;
-    int rc = prepare_write(txn, key, value);    /* first: it may move the key's row to a table */
+    int rc = prepare_write(txn, tree, key, value);    /* first: it may move the key's row to a table */
 
     if (rc)
         return rc;

@@ -179,8 +179,6 @@ static int write_to_txn(void *ctx, const struct lsm_write *one)
 {
     struct lsm_txn *txn = ctx;
 
-    if (atomic_load(&one->tree->dropped))
-        return lsm_fail(LSM_NOTFOUND, "%s: a tree of the batch was dropped", txn->db->path);
     if (one->kind == LSM_WRITE_DELETE_RANGE)
         return lsm_txn_delete_range(txn, one->tree, one->key, one->value);
     return one->kind == LSM_WRITE_DELETE ? lsm_txn_delete(txn, one->tree, one->key)

@@ -276,6 +276,46 @@ TEST(tree_that_was_dropped_has_no_rows)
     disk_end();
 }
 
+/* Trees have small numbers, which are others' in another store. */
+TEST(tree_of_another_store_or_dropped_is_refused_and_harms_nobody)
+{
+    struct lsm_tree *here, *there, *dropped;
+    struct lsm_db *db, *other;
+    struct lsm_ingest *ingest;
+    struct lsm_txn *txn;
+    struct lsm_value value;
+
+    disk_begin();
+    db = open_with("a", 0, LSM_OK);
+    other = open_with("b", 0, LSM_OK);
+    CHECK_OK(lsm_tree_create(db, text("t"), NULL, &here));
+    CHECK_OK(lsm_tree_create(db, text("d"), NULL, &dropped));
+    CHECK_OK(lsm_tree_create(other, text("t"), NULL, &there));
+    CHECK_OK(lsm_db_put(db, here, text("k"), text("v"), false));
+    CHECK_OK(lsm_tree_drop(db, dropped));
+
+    struct { struct lsm_tree *tree; int rc; } bad[] = { { there, LSM_MISUSE }, { dropped, LSM_NOTFOUND } };
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_RC(lsm_db_put(db, bad[i].tree, text("k"), text("w"), false), bad[i].rc);
+        CHECK_RC(lsm_db_delete(db, bad[i].tree, text("k"), false), bad[i].rc);
+        CHECK_RC(lsm_db_delete_range(db, bad[i].tree, text("a"), text("z"), false), bad[i].rc);
+        CHECK_OK(lsm_txn_begin(db, NULL, &txn));
+        CHECK_RC(lsm_txn_put(txn, bad[i].tree, text("k"), text("w")), bad[i].rc);
+        CHECK_RC(lsm_ingest_begin(txn, bad[i].tree, &ingest), bad[i].rc);
+        CHECK(lsm_txn_is_empty(txn));
+        CHECK_OK(lsm_txn_commit_alone(txn, false));
+        CHECK_RC(lsm_db_compact(db, bad[i].tree), bad[i].rc);
+        CHECK_RC(lsm_tree_drop(db, bad[i].tree), bad[i].rc);
+    }
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_tree_get(here, NULL, text("k"), &value));
+    CHECK(value.bytes.size == 1 && value.bytes.data[0] == 'v');
+    lsm_value_release(&value);
+    CHECK_OK(lsm_db_close(other));
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
 /* ---- compression ---- */
 
 static uint64_t bytes_at_level(struct lsm_tree *tree, uint32_t level, uint64_t *raw)
