@@ -24,6 +24,8 @@ void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os)
 {
     for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
         lsm_buf_init(&state->after[i], os);
+    state->seq_oldest = LSM_SEQ_MAX;
+    state->is_waiting = false;
 }
 
 void lsm_pick_state_clear(struct lsm_pick_state *state)
@@ -37,8 +39,17 @@ static bool is_mostly_tombstones(const struct lsm_run *run)
     return run->meta.tombstones >= 128 && run->meta.tombstones * 2 >= run->meta.entries;
 }
 
-static bool is_dense(const struct lsm_run *run)
+/* Nothing lies below a run of the deepest level: what it holds in vain is there for a snapshot, and
+   goes when that is closed, not before. */
+static bool is_held(const struct lsm_run *run)
 {
+    return is_mostly_tombstones(run) || run->meta.range_deletes;
+}
+
+static bool is_dense(const struct lsm_run *run, bool is_deepest, uint64_t seq_oldest)
+{
+    if (is_deepest)
+        return is_held(run) && run->meta.seq_max <= seq_oldest;
     return is_mostly_tombstones(run) || (run->meta.range_deletes && atomic_load(&run->sinks));
 }
 
@@ -156,13 +167,14 @@ static bool collect_level0(const struct lsm_level *level, const struct lsm_compa
 /* One run of a deeper level: the first dense one, or the first behind the place where the last pick
    ended. */
 static struct lsm_run *choose(const struct lsm_level *level, const struct lsm_comparator *cmp,
-                              const struct lsm_pick_state *state, uint32_t number, bool by_size)
+                              const struct lsm_pick_state *state, uint32_t number, bool is_deepest,
+                              bool by_size)
 {
     struct lsm_slice after = lsm_buf_slice(&state->after[number]);
     struct lsm_run *wrapped = NULL;
 
     for (uint32_t i = 0; i < level->count; i++)
-        if (is_dense(level->runs[i]) && !level->runs[i]->in_compaction)
+        if (is_dense(level->runs[i], is_deepest, state->seq_oldest) && !level->runs[i]->in_compaction)
             return level->runs[i];
     if (!by_size)
         return NULL;
@@ -193,6 +205,7 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     uint32_t output = number ? number + 1 : base_level(policy, tree);
     const struct lsm_level *upper = &tree->level[number], *lower = &tree->level[output];
     struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
+    bool is_deepest = number == deepest_level(tree);
     int rc;
 
     job->tree = tree->tree;
@@ -208,7 +221,7 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
         if (!collect_level0(upper, cmp, job->upper, &job->upper_count))
             return LSM_DONE;
     } else {
-        struct lsm_run *run = choose(upper, cmp, state, number, by_size);
+        struct lsm_run *run = choose(upper, cmp, state, number, is_deepest, by_size);
         if (!run)
             return LSM_DONE;
         job->upper[0] = run;
@@ -253,7 +266,8 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
 
     /* A dense run in the level above the last must be rewritten to lose its tombstones; one whose
        range deletes reach deeper can sink as it is. */
-    if (job->lower_count == 0 && job->upper_count == 1 && !is_mostly_tombstones(job->upper[0])) {
+    if (job->lower_count == 0 && job->upper_count == 1 &&
+        !(is_deepest ? is_held(job->upper[0]) : is_mostly_tombstones(job->upper[0]))) {
         uint64_t below = 0;
         if (output + 1 < LSM_LEVEL_COUNT_MAX) {
             const struct lsm_level *grand = &tree->level[output + 1];
@@ -271,9 +285,13 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
              const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
              struct lsm_job *job)
 {
+    const struct lsm_level *last = &tree->level[deepest_level(tree)];
     bool tried[LSM_LEVEL_COUNT_MAX] = { false };
 
     memset(job, 0, sizeof *job);
+    state->is_waiting = false;
+    for (uint32_t i = 0; i < last->count; i++)
+        state->is_waiting |= is_held(last->runs[i]) && last->runs[i]->meta.seq_max > state->seq_oldest;
     for (;;) {
         double best = 0;
         uint32_t level = 0;
@@ -294,7 +312,7 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
         tried[level] = true;
     }
     /* Nothing is too large: what is mostly tombstones sinks, so that deleted data gives its space back
-       without new writes. In the deepest level tombstones do not exist. */
+       without new writes. In the deepest level only snapshots hold tombstones. */
     for (uint32_t i = 0; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
         if (tried[i] || tree->level[i].count == 0 || (i == 0 && !has_sinking(&tree->level[0])))
             continue;
@@ -306,10 +324,17 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
     return LSM_DONE;
 }
 
+/* In the deepest level. A row that everybody saw when it was written has sequence 0 there; older versions
+   of others may stand behind them, unless all rows are of one operation, an ingest. */
+static bool may_have_garbage(const struct lsm_table_meta *meta)
+{
+    return meta->tombstones > 0 || meta->range_deletes > 0 || meta->seq_min != meta->seq_max;
+}
+
 int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct lsm_job *job)
 {
     uint32_t deepest = deepest_level(tree), target = deepest ? deepest : 1, upper = 0;
-    bool has_tombstones = false;
+    bool has_garbage = false;
     int rc;
 
     memset(job, 0, sizeof *job);
@@ -320,10 +345,9 @@ int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct 
             if (i < target)
                 upper++;
             else
-                has_tombstones |= tree->level[i].runs[k]->meta.tombstones > 0 ||
-                                  tree->level[i].runs[k]->meta.range_deletes > 0;
+                has_garbage |= may_have_garbage(&tree->level[i].runs[k]->meta);
         }
-    if (upper == 0 && !has_tombstones)
+    if (upper == 0 && !has_garbage)
         return LSM_DONE;
 
     job->tree = tree->tree;

@@ -37,9 +37,11 @@ struct lsm_job {
     bool is_move;               /* nothing overlaps: change the level, touch no byte */
 };
 
-/* Where the last pick in each level ended: the next one begins behind it. */
 struct lsm_pick_state {
+    /* Where the last pick in each level ended: the next one begins behind it. */
     struct lsm_buf after[LSM_LEVEL_COUNT_MAX];
+    uint64_t seq_oldest;        /* of the snapshots that are open, set before a pick; LSM_SEQ_MAX: none is */
+    bool is_waiting;            /* after a pick: there will be more to do when that snapshot is closed */
 };
 void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os);
 void lsm_pick_state_clear(struct lsm_pick_state *state);

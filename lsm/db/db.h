@@ -251,7 +251,7 @@ struct lsm_db {
     uint64_t pace_owed_ns, pace_paid_us;
     uint64_t flush_ns_per_kib;          /* how long a flush takes, measured */
     bool stalling;
-    bool drop_blocked;          /* a snapshot keeps tables that lie within a range delete */
+    bool drop_blocked;          /* a snapshot keeps tables that lie within a range delete, or much of them */
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
