@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_place p;
     int rc, count = 0, two;
 
-    if (size < 1)
+    if (size < 1 || size > sizeof(now))
         return 0;
     two = data[0] & 1;
     fuzz_begin(&p);
