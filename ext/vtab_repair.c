@@ -116,7 +116,7 @@ static int look_at_store(struct work *w, char **error)
         return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
     }
     if (rc == LSM_OK) {
-        rc = lsm_db_publish(w->store, &w->token);
+        rc = lsm_db_publish_newest(w->store, &w->token);
         if (rc == LSM_STALE) {  /* a power cut may have taken what the database carries */
             int redo_rc;
 
@@ -124,7 +124,7 @@ static int look_at_store(struct work *w, char **error)
             redo_rc = lsm_vtab_redo_supply(&w->ctx, error);
             if (redo_rc != SQLITE_OK)
                 return redo_rc;
-            rc = lsm_db_publish(w->store, &w->token);
+            rc = lsm_db_publish_newest(w->store, &w->token);
         }
         if (rc == LSM_OK) {
             w->state = STATE_FITS;

@@ -268,7 +268,8 @@ int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name)
 
 /*
  * Begin a transaction. `base` is the host's newest committed token (NULL
- * without a host); it is published first. LSM_BUSY: the previous writer has not
+ * without a host), read under its write lock; it is published first, as by
+ * lsm_db_publish_newest(). LSM_BUSY: the previous writer has not
  * reached its commit or abort. A host serialises its writers; without a host the
  * store does, and LSM_BUSY never comes.
  */
@@ -451,6 +452,9 @@ int lsm_txn_write(struct lsm_txn *txn, const struct lsm_writes *writes);
  * Cheap when the token was seen before.
  */
 int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token);
+/* As lsm_db_publish, for a token that was read under the host's write lock: LSM_STALE also when a newer one
+   was published, which can only be when an older state of the host was restored since the store is open. */
+int lsm_db_publish_newest(struct lsm_db *db, const struct lsm_token *token);
 
 /*
  * The host's redo area as it stands beside `token`, in one snapshot of the host. What the

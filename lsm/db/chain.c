@@ -449,10 +449,35 @@ out:
     return rc;
 }
 
+/*
+ * Under the host's write lock nobody can commit, so a token that was published once and is newer
+ * than the host's cannot be: the host went back, to a backup that was restored beneath an open store.
+ * A record on top of the old token would be on a chain of its own, beside what everybody sees.
+ */
+int lsm_chain_publish_newest(struct lsm_db *db, const struct lsm_token *token)
+{
+    struct lsm_token newest;
+    bool seen;
+
+    lsm_db_lock(db);
+    newest = newest_link(db)->token;
+    seen = db->token_seen;
+    lsm_db_unlock(db);
+    if (seen && token->txid < newest.txid)
+        return stale(db, "database older than store", token, &newest, STALE_HINT);
+    return lsm_chain_publish(db, token);
+}
+
 int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token)
 {
     int rc = lsm_db_usable(db);
     return rc ? rc : lsm_chain_publish(db, token);
+}
+
+int lsm_db_publish_newest(struct lsm_db *db, const struct lsm_token *token)
+{
+    int rc = lsm_db_usable(db);
+    return rc ? rc : lsm_chain_publish_newest(db, token);
 }
 
 int lsm_db_newest(struct lsm_db *db, struct lsm_token *token)

@@ -330,6 +330,7 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 bool lsm_chain_is_quiet(const struct lsm_db *db, const struct lsm_token *t);   /* mutex held */
 /* Publish all that `token` proves. Takes publish and mutex. */
 int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token);
+int lsm_chain_publish_newest(struct lsm_db *db, const struct lsm_token *token);
 /* Publish one record; cannot fail. Publish mutex held, mutex not. */
 void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec);
 /* Room for one more hidden record and one more link, so that later steps cannot fail. Both locks held. */

@@ -45,7 +45,7 @@ int lsm_txn_begin(struct lsm_db *db, const struct lsm_token *base, struct lsm_tx
         lsm_db_unlock(db);
         if (busy)
             return lsm_fail(LSM_BUSY, "%s: the previous writer has not finished its commit", db->path);
-        rc = lsm_chain_publish(db, base);
+        rc = lsm_chain_publish_newest(db, base);
         if (rc)
             return rc;
     }

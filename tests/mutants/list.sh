@@ -309,7 +309,7 @@ mutant R3_begin_waits_for_the_last_solo lsm/db/txn.c 'unit/test_txn' <<'X'
         bool busy = false;
 X
 mutant R3_begin_publishes_what_its_token_proves lsm/db/txn.c 'unit/test_txn' <<'X'
-        rc = lsm_chain_publish(db, base);
+        rc = lsm_chain_publish_newest(db, base);
         if (rc)
             return rc;
     }
@@ -317,6 +317,11 @@ mutant R3_begin_publishes_what_its_token_proves lsm/db/txn.c 'unit/test_txn' <<'
 ====
     }
     txn = lsm_mem_zalloc
+X
+mutant R3_a_database_that_went_back_is_refused lsm/db/chain.c 'unit/test_chain' <<'X'
+    if (seen && token->txid < newest.txid)
+====
+    if (seen && false)
 X
 mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
     return ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);

@@ -45,3 +45,20 @@ sql i.db 'SELECT * FROM t'
 echo "the originals:"
 sql a.db 'SELECT * FROM t'
 sql b.db 'SELECT * FROM t'
+echo "an older database restored beneath an open store:"
+sqlite3 -batch r.db 2>&1 <<EOF | sed -E 's/transaction [0-9]+/transaction N/g; s/at [0-9]+\)/at N)/'
+.load $LSM
+CREATE TABLE p(a PRIMARY KEY, b); CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b);
+BEGIN; INSERT INTO t VALUES(1, 'r'); INSERT INTO p VALUES(1, 'r'); COMMIT;
+.backup old.db
+BEGIN; INSERT INTO t VALUES(2, 'r'); INSERT INTO p VALUES(2, 'r'); COMMIT;
+.restore old.db
+SELECT (SELECT group_concat(a) FROM t), (SELECT group_concat(a) FROM p);
+INSERT INTO t VALUES(3, 'r');
+BEGIN; INSERT INTO p VALUES(3, 'r'); INSERT INTO t VALUES(3, 'r');
+ROLLBACK;
+SELECT substr(lsm_accept(), 1, 23);
+SELECT lsm_accept('store');
+INSERT INTO t VALUES(3, 'r');
+SELECT (SELECT group_concat(a) FROM t), (SELECT group_concat(a) FROM p);
+EOF

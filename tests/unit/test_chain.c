@@ -359,6 +359,29 @@ TEST(R15_a_database_older_than_the_store_is_refused)
     store_end(&s);
 }
 
+TEST(R3_a_writer_is_refused_when_the_database_went_back_beneath_an_open_store)
+{
+    struct store s;
+    struct lsm_txn *txn;
+    struct lsm_token k1, k2;
+
+    disk_and_host_begin();
+    if (!store_open(&s, "a"))
+        return;
+    k1 = joint(&s, no_token, "k1", true);
+    k2 = joint(&s, k1, "k2", true);
+    CHECK_RC(lsm_txn_begin(s.db, &k1, &txn), LSM_STALE);        /* would show k2 beside what it does itself */
+    CHECK(strstr(lsm_error_text(), "older") != NULL);
+    CHECK_RC(lsm_db_publish_newest(s.db, &k1), LSM_STALE);
+    CHECK_OK(lsm_db_publish(s.db, &k1));                        /* an old reader may still show it */
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_RC(lsm_txn_begin(s.db, &k1, &txn), LSM_STALE);
+    CHECK_OK(lsm_txn_begin(s.db, &k2, &txn));
+    CHECK_OK(lsm_txn_abort(txn));
+    store_close(&s);
+    disk_end();
+}
+
 TEST(R15_a_store_behind_the_database_is_refused)
 {
     struct store s;
