@@ -463,10 +463,6 @@ static int settle_on_row(struct cursor *cursor, int rc)
             return cursor_error(cursor, rc);
         if (rc == LSM_OK) {
             key = lsm_cursor_key(cursor->lsm);
-            if (cursor->span_count == 1) {      /* the engine keeps to its bounds */
-                show_key(cursor, key);
-                return SQLITE_OK;
-            }
             if (desc ? slice_compare(key, span_lower(cursor, span)) >= 0
                      : !span->has_upper || slice_compare(key, span_upper(cursor, span)) < 0) {
                 show_key(cursor, key);
@@ -491,17 +487,25 @@ static int settle_on_row(struct cursor *cursor, int rc)
     }
 }
 
+static inline int moved(struct cursor *cursor, int rc)
+{
+    if (rc != LSM_OK || cursor->span_count > 1)
+        return settle_on_row(cursor, rc);
+    show_key(cursor, lsm_cursor_key(cursor->lsm));      /* the engine keeps to its bounds */
+    return SQLITE_OK;
+}
+
 static int move_first(struct cursor *cursor)
 {
     cursor->span = cursor->plan.desc ? cursor->span_count - 1 : 0;
-    return settle_on_row(cursor, cursor->plan.desc ? lsm_cursor_last(cursor->lsm)
-                                                   : lsm_cursor_first(cursor->lsm));
+    return moved(cursor, cursor->plan.desc ? lsm_cursor_last(cursor->lsm)
+                                           : lsm_cursor_first(cursor->lsm));
 }
 
 static int move_next(struct cursor *cursor)
 {
-    return settle_on_row(cursor, cursor->plan.desc ? lsm_cursor_prev(cursor->lsm)
-                                                   : lsm_cursor_next(cursor->lsm));
+    return moved(cursor, cursor->plan.desc ? lsm_cursor_prev(cursor->lsm)
+                                           : lsm_cursor_next(cursor->lsm));
 }
 
 /*

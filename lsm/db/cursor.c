@@ -22,6 +22,7 @@ struct lsm_cursor {
     struct lsm_visible visible;
     struct lsm_buf lower, upper;
     bool has_lower, has_upper;
+    uint64_t upper_prefix;
     bool valid;
     int rc;                     /* a value could not be read: the cursor stands still */
     bool is_backward;
@@ -186,6 +187,26 @@ void lsm_cursor_close(struct lsm_cursor *c)
     lsm_db_unlock(db);
 }
 
+static int bounds_are_set(struct lsm_cursor *c)
+{
+    c->upper_prefix = lsm_slice_prefix(lsm_buf_slice(&c->upper));
+    return c->lower.rc ? c->lower.rc : c->upper.rc;
+}
+
+/* Behind the upper bound; asked with every row, so that eight bytes decide where they can. */
+static inline bool is_behind(const struct lsm_cursor *c, struct lsm_slice key)
+{
+    if (!c->has_upper)
+        return false;
+    if (!c->tree->cmp) {
+        uint64_t prefix = lsm_slice_prefix(key);
+
+        if (prefix != c->upper_prefix)
+            return prefix > c->upper_prefix;
+    }
+    return lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0;
+}
+
 int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct lsm_slice upper)
 {
     lsm_buf_reset(&c->lower);
@@ -194,7 +215,7 @@ int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct l
     c->has_upper = upper.data != NULL;
     lsm_buf_append_slice(&c->lower, lower);
     lsm_buf_append_slice(&c->upper, upper);
-    return c->lower.rc ? c->lower.rc : c->upper.rc;
+    return bounds_are_set(c);
 }
 
 int lsm_cursor_set_prefix(struct lsm_cursor *c, struct lsm_slice prefix)
@@ -226,7 +247,7 @@ int lsm_cursor_set_prefix(struct lsm_cursor *c, struct lsm_slice prefix)
     lsm_buf_append(&c->upper, prefix.data, size);
     if (size && !c->upper.rc)
         c->upper.data[size - 1]++;
-    return c->lower.rc ? c->lower.rc : c->upper.rc;
+    return bounds_are_set(c);
 }
 
 /* ---- stretches without a row ---- */
@@ -335,7 +356,7 @@ static void finish_forward(struct lsm_cursor *c, bool has_from, bool jumped)
         if (!v->paused)
             break;
         struct lsm_slice key = v->it->key;
-        bool outside = c->has_upper && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0;
+        bool outside = is_behind(c, key);
         if (!has_from && !outside && !c->tree->cmp) {
             /* The row of this key may be the one that the cursor stood on. */
             successor(&c->dead_from, key);
@@ -480,7 +501,7 @@ static int stand(struct lsm_cursor *c, bool forward)
         return c->rc;
     if (!v->valid)
         return v->rc ? v->rc : LSM_DONE;
-    if (forward && c->has_upper && lsm_key_compare(c->tree->cmp, v->key, lsm_buf_slice(&c->upper)) >= 0)
+    if (forward && is_behind(c, v->key))
         return LSM_DONE;
     if (!forward && c->has_lower && lsm_key_compare(c->tree->cmp, v->key, lsm_buf_slice(&c->lower)) < 0)
         return LSM_DONE;
@@ -533,7 +554,7 @@ int lsm_cursor_seek_prev(struct lsm_cursor *c, struct lsm_slice key)
 {
     uint64_t begun;
 
-    if (c->has_upper && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0)
+    if (is_behind(c, key))
         return lsm_cursor_last(c);
     begun = begin_seek(c);
     c->visible.pause_after = 0;

@@ -395,6 +395,48 @@ TEST(cursor_prefix_of_bytes_without_a_successor_is_open_at_the_end)
     CHECK_OK(lsm_db_close(m.db));
 }
 
+/* Keys and bounds of 0 to 20 bytes, many with the same first eight. */
+static void compare_bounds(const struct lsm_comparator *cmp)
+{
+    static const char *const tails[] = { "", "a", "b", "ab", "b-----------" };
+    char keys[40][24];
+    int count = 0;
+    struct lsm_cursor *c;
+
+    if (!model_open(cmp))
+        return;
+    for (int size = 0; size <= 8; size += 2)
+        for (int t = 0; t < 5; t++) {
+            snprintf(keys[count], sizeof keys[0], "%.*s%s", size, "mmmmmmmm", tails[t]);
+            CHECK_OK(lsm_db_put(m.db, m.tree, text(keys[count++]), text("v"), false));
+        }
+    CHECK_OK(lsm_cursor_open(m.tree, NULL, &c));
+    for (int lo = 0; lo < count; lo++)
+        for (int hi = 0; hi < count; hi++) {
+            int expected = 0, seen = 0, rc;
+
+            for (int k = 0; k < count; k++)
+                expected += order(keys[k], keys[lo]) >= 0 && order(keys[k], keys[hi]) < 0;
+            CHECK_OK(lsm_cursor_set_bounds(c, text(keys[lo]), text(keys[hi])));
+            for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c))
+                seen++;
+            CHECK_INT(rc, LSM_DONE);
+            CHECK_INT(seen, expected);
+            for (rc = lsm_cursor_last(c); rc == LSM_OK; rc = lsm_cursor_prev(c))
+                seen--;
+            CHECK_INT(rc, LSM_DONE);
+            CHECK_INT(seen, 0);
+        }
+    lsm_cursor_close(c);
+    CHECK_OK(lsm_db_close(m.db));
+}
+
+TEST(cursor_bounds_hold_whatever_the_keys_share)
+{
+    compare_bounds(NULL);
+    compare_bounds(&backward_order);
+}
+
 TEST(cursor_prefix_needs_a_comparator_that_knows_prefixes)
 {
     struct lsm_cursor *c;
