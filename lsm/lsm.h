@@ -352,8 +352,8 @@ struct lsm_prepare {
  * the token and before the token. If it cannot, it prepares again without redo_room. When a
  * function says LSM_STALE, the log may have lost a record that was carried: lsm_db_redo().
  *
- * Carried are records of at most LSM_REDO_RECORD_MAX bytes, while nothing unsynced stands in
- * the log that no area holds, and while there is room; else the log is synced, which covers
+ * Carried are records of at most LSM_REDO_RECORD_MAX bytes (64 KiB where a sync is fast), while nothing
+ * unsynced stands in the log that no area holds, and while there is room; else the log is synced, which covers
  * all before it, and the area is used again from its beginning.
  */
 #define LSM_REDO_ROOM_MAX (1u << 20)

@@ -26,6 +26,7 @@ struct lsm_carry {
     /* log slot */
     bool bare;              /* the log may hold an unsynced record that no area holds */
     uint64_t used;          /* bytes of the area that hold records which no sync covers */
+    uint64_t sync_ns;       /* what a sync of the log costs beside its bytes: estimated; 0: none was seen */
     /* publish mutex */
     struct lsm_taken *taken, **last;        /* records that are in no log, ascending */
     atomic_bool is_pending; /* there are such */
@@ -39,6 +40,10 @@ struct lsm_carry {
 int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct lsm_prepare *how);
 /* A sync of ours covered all that stands in the log. Log slot held. */
 void lsm_carry_covered(struct lsm_db *db);
+/* A sync of `bytes` of the log took so long. Log slot held. */
+void lsm_carry_timed(struct lsm_carry *carry, uint64_t bytes, uint64_t us);
+/* The largest record that is rather carried than synced. Log slot held. */
+uint64_t lsm_carry_bound(const struct lsm_carry *carry);
 /* A record was appended that neither a sync nor an area holds. Log slot held. */
 void lsm_carry_bare(struct lsm_db *db);
 /* Is the log complete, once it is synced, so that the flag may go? Mutex held. */

@@ -399,7 +399,7 @@ int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync)
 
 int lsm_write_sync(struct lsm_db *db)
 {
-    uint64_t begun = db->os->mono_us(db->os);
+    uint64_t begun = db->os->mono_us(db->os), us, bytes = db->log.size - db->log.synced;
     int rc;
 
     assert(db->log_busy);
@@ -407,9 +407,12 @@ int lsm_write_sync(struct lsm_db *db)
     rc = lsm_write_sync_before(db);
     if (rc == LSM_OK)
         rc = lsm_log_sync(&db->log);
-    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_SYNC], db->os->mono_us(db->os) - begun);
-    if (rc == LSM_OK)
+    us = db->os->mono_us(db->os) - begun;
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_SYNC], us);
+    if (rc == LSM_OK) {
+        lsm_carry_timed(&db->carry, bytes, us);
         lsm_carry_covered(db);
+    }
     return rc;
 }
 

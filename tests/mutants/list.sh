@@ -68,10 +68,10 @@ mutant sync_of_the_log_before_with_a_sync lsm/db/write.c 'unit/test_recover unit
     rc = lsm_write_sync_before(db);
     if (rc == LSM_OK)
         rc = lsm_log_sync(&db->log);
-    lsm_histogram
+    us = db->os->mono_us
 ====
     rc = lsm_log_sync(&db->log);
-    lsm_histogram
+    us = db->os->mono_us
 X
 mutant sync_of_the_log_before_when_a_third_begins lsm/db/write.c 'unit/test_recover unit/test_commit_threads:power_cut unit/test_order unit/test_chain sim/crash_engine' <<'X'
     if (rc == LSM_OK && !later)
@@ -539,6 +539,45 @@ mutant R20_a_flush_raises_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
     if (db->horizon < now)
         db->horizon = now;
 ====
+X
+
+# ---- keys that are new ----
+
+mutant insert_asks_its_own_tables lsm/db/absent.c 'unit/test_absent' <<'X'
+    for (uint32_t i = 0; i < txn->run_count; i++)
+        if (!begin_run(look, txn->runs[i]))
+            return false;
+====
+    (void)txn;
+X
+mutant insert_asks_the_newest_view lsm/db/absent.c 'unit/test_absent' <<'X'
+    if (a->view && a->view == atomic_load_explicit(&db->view, memory_order_acquire))
+====
+    if (a->view)
+X
+mutant insert_asks_memtables lsm/db/absent.c 'unit/test_absent' <<'X'
+    if (!units_lack(&look, view))
+        return false;
+====
+    (void)units_lack;
+X
+mutant insert_spills_before_it_asks lsm/db/txn.c 'unit/test_absent' <<'X'
+    int rc = prepare_write(txn, tree, key, value);    /* first: it may move the key's row to a table */
+
+    if (rc)
+        return rc;
+    if (!lsm_absent_from_tables(txn, tree, key))
+        return LSM_EXISTS;
+====
+    int rc = lsm_absent_from_tables(txn, tree, key) ? prepare_write(txn, tree, key, value) : LSM_EXISTS;
+
+    if (rc)
+        return rc;
+X
+mutant memtable_the_next_leaf_may_have_the_key lsm/store/memtree.c 'unit/test_memtable' <<'X'
+    uint32_t row = path->high;
+====
+    uint32_t row = 0;
 X
 
 # ---- carried records ----

@@ -179,6 +179,29 @@ TEST(insert_sees_rows_that_move_while_the_transaction_lives)
     disk_end();
 }
 
+TEST(insert_of_a_key_whose_row_it_spills_itself_is_refused)
+{
+    static uint8_t large[400 << 10];
+    char buf[16];
+
+    disk_and_host_begin();
+    memset(&w, 0, sizeof w);
+    if (store_open_as(&w.s, "store", true)) {
+        struct lsm_read read = { 0 };
+
+        world_begin_txn();
+        read.txn = w.txn;
+        for (int k = 0; k < 10; k++)
+            insert(k);
+        CHECK_RC(lsm_txn_insert(w.txn, w.s.tree, &read, key_of(5, buf), lsm_slice(large, sizeof large)),
+                 LSM_EXISTS);
+        CHECK(w.txn->run_count > 0);            /* there was no room for it */
+        world_end_txn(true);
+        store_close(&w.s);
+    }
+    disk_end();
+}
+
 /* The transaction keeps a view and tables, but not beyond its end. */
 TEST(insert_gives_everything_back_with_the_transaction)
 {

@@ -266,6 +266,32 @@ TEST(R7a_a_record_and_all_of_them_have_bounds)
 }
 
 /* What the next writer removes as nobody's would be the record's. */
+TEST(R7a_the_slower_a_sync_the_larger_what_is_carried)
+{
+    struct lsm_carry carry = { 0 };
+    uint64_t before;
+
+    CHECK_INT(lsm_carry_bound(&carry), 64 << 10);               /* nothing is known */
+    for (int i = 0; i < 100; i++)
+        lsm_carry_timed(&carry, 116 << 10, 480);                /* some 200 us and the bytes */
+    CHECK_INT(lsm_carry_bound(&carry), 64 << 10);
+    lsm_carry_timed(&carry, 116 << 10, 20000);                  /* one that was held up */
+    for (int i = 0; i < 100; i++)
+        lsm_carry_timed(&carry, 116 << 10, 480);
+    CHECK_INT(lsm_carry_bound(&carry), 64 << 10);               /* is forgotten */
+    for (int i = 0; i < 100; i++)
+        lsm_carry_timed(&carry, 4 << 10, 600);
+    CHECK(lsm_carry_bound(&carry) > 116 << 10 && lsm_carry_bound(&carry) < 200 << 10);
+    for (int i = 0; i < 100; i++)
+        lsm_carry_timed(&carry, 4 << 10, 5000);
+    CHECK_INT(lsm_carry_bound(&carry), LSM_REDO_RECORD_MAX);
+    before = carry.sync_ns;
+    lsm_carry_timed(&carry, 1 << 20, 7000);                     /* mostly its bytes */
+    CHECK_INT(carry.sync_ns, before);
+    lsm_carry_timed(&carry, 1 << 20, 300);                      /* the disk is fast again */
+    CHECK(lsm_carry_bound(&carry) < 80 << 10);
+}
+
 TEST(R7a_no_record_is_carried_that_adopts_tables)
 {
     static char large[4000];
