@@ -20,6 +20,10 @@
 #define TRY_BYTES_MAX (4u << 20)        /* of one block, by trying */
 #define WINDOW (2 * TRY_BYTES_MAX)
 
+/* Bytes that may be hashed by trying, of a file of this size. Whole blocks and holes cost some times their size; where
+   most places look like the end of a block it would be the square of the stretch, hours for a few hundred KiB. */
+#define TRY_WORK_MAX(file_bytes) (UINT64_C(64) * (file_bytes) + (UINT64_C(256) << 20))
+
 struct extent {
     uint64_t off;
     uint32_t size;
@@ -43,6 +47,7 @@ struct salvage_iter {
     bool has_last;
     struct lsm_table_scratch scratch;
     struct lsm_buf window;
+    uint64_t tried_bytes;               /* hashed by trying */
 };
 
 static struct salvage_iter *self(struct lsm_iter *it)
@@ -84,8 +89,13 @@ static bool may_end(const uint8_t *p)   /* the last eight bytes of a block */
            p[3] == 0;
 }
 
+static bool has_tried_enough(const struct salvage_iter *it)
+{
+    return it->tried_bytes > TRY_WORK_MAX(it->meta.size_bytes);
+}
+
 /* Size of the block at the window's `at`, 0: none ends in it. */
-static uint32_t try_block(const struct salvage_iter *it, size_t at, uint64_t off, uint8_t *kind)
+static uint32_t try_block(struct salvage_iter *it, size_t at, uint64_t off, uint8_t *kind)
 {
     const uint8_t *data = it->window.data + at;
     size_t most = it->window.size - at;
@@ -95,10 +105,15 @@ static uint32_t try_block(const struct salvage_iter *it, size_t at, uint64_t off
         most = TRY_BYTES_MAX;
     for (size_t size = LSM_SEAL_TRAILER_SIZE + 1; size <= most; size++) {
         const uint8_t *trailer = data + size - LSM_SEAL_TRAILER_SIZE;
-        if (may_end(trailer) && lsm_get_u32(trailer + 4) == lsm_hash32(data, size - 4, place)) {
+        if (!may_end(trailer))
+            continue;
+        it->tried_bytes += size;
+        if (lsm_get_u32(trailer + 4) == lsm_hash32(data, size - 4, place)) {
             *kind = trailer[1];
             return (uint32_t)size;
         }
+        if (has_tried_enough(it))
+            return 0;
     }
     return 0;
 }
@@ -118,7 +133,7 @@ static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
     int rc = LSM_OK;
 
     it->window.size = 0;
-    while (from < to && rc == LSM_OK) {
+    while (from < to && rc == LSM_OK && !has_tried_enough(it)) {
         size_t at = (size_t)(from - window_off), got;
         struct extent extent = { from, 0 };
         uint8_t kind = 0;
@@ -150,8 +165,11 @@ static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
         rc = rc ? rc : it->extents.rc;
     }
     if (gap || from < to)
-        lost(it, gap ? gap : from, to - (gap ? gap : from), rc == LSM_IOERR ? lsm_error_text()
-                                                                : "no block can be found here");
+        lost(it, gap ? gap : from, to - (gap ? gap : from),
+             rc == LSM_IOERR        ? lsm_error_text()
+             : has_tried_enough(it) ? "no block can be found here, and too much of it looks like the end of one "
+                                      "to try all"
+                                    : "no block can be found here");
     return rc == LSM_IOERR ? LSM_OK : rc;
 }
 
