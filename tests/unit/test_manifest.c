@@ -235,6 +235,13 @@ static size_t make_image(uint8_t *bytes, size_t size, size_t ends[4])
     return fault_get_file("MANIFEST-000001", bytes, size);
 }
 
+static bool has_bytes(const uint8_t *bytes, size_t from, size_t to)
+{
+    while (from < to && bytes[from] == 0)
+        from++;
+    return from < to;
+}
+
 /* C-07 */
 TEST(manifest_cut_at_every_byte_is_a_torn_tail_but_never_half_an_edit_and_needs_its_snapshot)
 {
@@ -257,7 +264,8 @@ TEST(manifest_cut_at_every_byte_is_a_torn_tail_but_never_half_an_edit_and_needs_
             continue;
         CHECK_OK(open_manifest(&m, &s, false));
         CHECK_INT(m.size, ends[whole]);
-        CHECK_INT(m.failed, cut != ends[whole]);        /* nothing is appended behind a torn tail */
+        /* Nothing is appended behind a torn tail; the zeros that a frame may begin with are none. */
+        CHECK_INT(m.failed, has_bytes(bytes, ends[whole], cut));
         lsm_manifest_close(&m);
     }
     fault_end();
