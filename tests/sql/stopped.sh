@@ -5,7 +5,7 @@ mkfifo gate; : >first
 stdbuf -oL sqlite3 -batch test.db <gate >first &
 owner=$!
 exec 9>gate
-echo ".load $LSM" >&9
+echo ".load $LSM" >&9; echo ".timeout 20000" >&9      # its COMMIT may meet the reader that has waited for it
 echo "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); CREATE TABLE p(a); INSERT INTO t VALUES(1, 1); BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2); SELECT 'ready';" >&9
 while ! grep -q ready first; do sleep 0.05; done
 kill -STOP $owner
