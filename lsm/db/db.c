@@ -438,6 +438,9 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     if (rc)
         return rc;
     rc = lsm_recover(db, o->create_if_missing && !db->read_only, o->uuid);
+    if (rc == LSM_NOTFOUND && o->create_if_missing && !o->read_only)
+        rc = lsm_fail(LSM_READONLY, "%s: there is no store in this directory, and none can be made: %s", db->path,
+                      db->read_only_why);
     if (rc == LSM_OK)
         sign_lock(db);
     else if (rc == LSM_MISMATCH && db->lock_created)

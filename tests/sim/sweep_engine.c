@@ -171,11 +171,8 @@ static bool run_point(const struct fault *fault)
 
 static void sweep(struct fault fault)
 {
-    /* The quick tier takes every third point; which third the seed says. */
-    uint64_t step = test_long() ? 1 : 3;
-
     points = fired = errors = read_onlys = 0;
-    for (fault.at = test_long() ? 1 : 1 + test_below(3); run_point(&fault); fault.at += step)
+    for (fault.at = 1; run_point(&fault); fault.at++)
         ;
     printf("  %" PRIu64 " points, %" PRIu64 " failing steps, %" PRIu64 " read-only stores\n",
            points, errors, read_onlys);
