@@ -405,6 +405,12 @@ struct lsm_txn {
     /* Where the log ended before the newest record: R9's last step cuts it there. */
     uint64_t cut_log, cut_size, cut_chain;
 };
+/* The batch had `before` bytes: what it has no more is not counted any longer. */
+void lsm_txn_forget_memory(struct lsm_txn *txn, uint64_t before);
+/* A private table that nothing refers to: its file too. */
+void lsm_txn_remove_run(struct lsm_db *db, struct lsm_run *run);
+
+/* ---- spill.c ---- */
 int lsm_txn_spill(struct lsm_txn *txn);
 /* The transaction's newest writes, all with op number `op`, which is the next; its batch is empty. */
 int lsm_txn_take_runs(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_run **runs,

@@ -1,23 +1,17 @@
 /*
  * txn.c -- a transaction: private writes, prepared, then committed or aborted.
- * The rules by number are commit.md's.
- *
- * When the private writes pass their share of the memory they are spilled: one
- * sorted private table per tree and per stretch between marks, so that going
- * back to a mark only ever drops whole tables. The commit adopts them.
+ * The rules by number are commit.md's. spill.c has those that outgrow the memory.
  */
 #include "lsm/db/db.h"
 
 #include <assert.h>
 
-#include "lsm/compaction/build.h"
 #include "lsm/format/filename.h"
 #include "lsm/format/filter.h"
-#include "lsm/store/table_writer.h"
 
 #define SOLO_WAIT_US 100000u    /* R3: for the callback of the previous solo; it may be on our thread */
 
-static void forget_memory(struct lsm_txn *txn, uint64_t before)
+void lsm_txn_forget_memory(struct lsm_txn *txn, uint64_t before)
 {
     atomic_fetch_sub(&txn->db->batch_memory, before);
     atomic_fetch_add(&txn->db->batch_memory, lsm_batch_bytes(&txn->batch));
@@ -98,7 +92,7 @@ void lsm_txn_release_mark(struct lsm_txn *txn, uint64_t mark)
         txn->mark_count--;
 }
 
-static void remove_run(struct lsm_db *db, struct lsm_run *run)
+void lsm_txn_remove_run(struct lsm_db *db, struct lsm_run *run)
 {
     char name[LSM_FILENAME_SIZE];
 
@@ -142,7 +136,7 @@ static void give_up_run(struct lsm_txn *txn, struct lsm_run *run)
     if (txn->prepared)
         lsm_run_unref(run);
     else
-        remove_run(txn->db, run);
+        lsm_txn_remove_run(txn->db, run);
 }
 
 void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
@@ -157,7 +151,7 @@ void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
         lsm_batch_reset(&txn->batch, txn->batch.op_next);
     lsm_own_dead_undo(txn->own_dead, NULL, mark);
     lsm_txn_release_mark(txn, mark);
-    forget_memory(txn, before);
+    lsm_txn_forget_memory(txn, before);
 }
 
 bool lsm_txn_is_empty(const struct lsm_txn *txn)
@@ -325,221 +319,6 @@ int lsm_txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_
         return LSM_OK;
     atomic_fetch_add_explicit(&txn->db->counters.range_deletes, 1, memory_order_relaxed);
     return write_one(txn, tree, LSM_KIND_RANGE_DELETE, begin, end);
-}
-
-/* ---- spilling ---- */
-
-/* Rows of one tree with op numbers in [from, to): what a private table gets. */
-struct stretch {
-    struct lsm_iter base;
-    struct lsm_iter *it;
-    uint64_t from, to;
-};
-
-static bool stretch_has(const struct stretch *s)
-{
-    uint64_t op = lsm_tag_seq(s->it->tag);
-    return op >= s->from && op < s->to;
-}
-
-/* The range deletes with op numbers in [from, to): nobody can go back to between them. */
-static int spill_ranges(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
-                        struct lsm_ranges **ranges)
-{
-    const struct lsm_memtable *mem = txn->batch.mem;
-    uint32_t count = lsm_memtable_range_count(mem, tree->id);
-    struct lsm_range_set set;
-
-    lsm_range_set_init(&set, txn->db->os);
-    for (uint32_t i = 0; i < count; i++) {
-        struct lsm_slice lo, hi;
-        uint64_t op;
-
-        lsm_memtable_range(mem, tree->id, i, &lo, &hi, &op);
-        if (op >= from && op < to)
-            lsm_range_set_add(&set, lo, hi, op);
-    }
-    return lsm_range_set_finish(&set, tree->cmp, NULL, 0, ranges);
-}
-
-static bool is_deleted(const struct lsm_ranges *ranges, const struct lsm_tree *tree,
-                       struct lsm_slice key, uint64_t tag)
-{
-    struct lsm_stretch at;
-
-    if (!ranges)
-        return false;
-    lsm_ranges_at(ranges, tree->cmp, key, LSM_SEQ_MAX, 0, &at);
-    return at.seq > lsm_tag_seq(tag);
-}
-
-static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compressor *compressor,
-                         uint64_t from, uint64_t to)
-{
-    struct lsm_db *db = txn->db;
-    struct lsm_table_writer *w = NULL;
-    struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = 10, .codec = LSM_CODEC_NONE };
-    struct lsm_table_meta meta;
-    struct lsm_run *run = NULL;
-    struct lsm_ranges *ranges;
-    struct lsm_tree *tree;
-    struct stretch s = { .from = from, .to = to };
-    int rc;
-
-    lsm_db_lock(db);
-    tree = lsm_tree_by_id(db, tree_id);
-    lsm_db_unlock(db);
-    options.comparator = tree->cmp;
-    options.tree_name = lsm_buf_slice(&tree->name);
-    options.is_private = true;
-    options.block_bytes = tree->block_bytes;
-    options.filter_bits = tree->filter_bits;
-    rc = spill_ranges(txn, tree, from, to, &ranges);
-    if (rc)
-        return rc;
-    rc = lsm_memtable_iter_new(txn->batch.mem, tree_id, tree->cmp, 0, &s.it);
-    if (rc) {
-        lsm_ranges_free(ranges);
-        return rc;
-    }
-    if (ranges)
-        rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
-                                   compressor, db->file_mode, &w);
-    for (uint32_t i = 0; rc == LSM_OK && ranges && i < ranges->count; i++)
-        lsm_table_writer_add_range(w, ranges->range[i].lo, ranges->range[i].hi,
-                                   ranges->seqs + ranges->range[i].seq_at, ranges->range[i].seq_count);
-    for (lsm_iter_first(s.it); s.it->valid && rc == LSM_OK; lsm_iter_next(s.it)) {
-        if (!stretch_has(&s) || is_deleted(ranges, tree, s.it->key, s.it->tag))
-            continue;
-        if (!w)
-            rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
-                                       compressor, db->file_mode, &w);
-        if (rc == LSM_OK)
-            lsm_table_writer_add(w, s.it->key, s.it->tag, s.it->value);
-    }
-    if (rc == LSM_OK)
-        rc = s.it->rc;
-    if (rc == LSM_OK && w)
-        rc = lsm_table_writer_finish(w, &meta);
-    if (rc == LSM_OK && w) {
-        meta.created_us = db->os->wall_us(db->os);
-        if (db->paranoid) {
-            rc = lsm_paranoid_table(db, tree->cmp, &meta);
-            lsm_tables_forget(db->tables, meta.number); /* opened without what comes next */
-        }
-        meta.seq_add = LSM_SEQ_OWN;     /* seen as its own rows until it is published */
-        atomic_fetch_add_explicit(&db->counters.spill_bytes, meta.size_bytes, memory_order_relaxed);
-        if (rc == LSM_OK)
-            rc = lsm_run_new(db->os, &meta, &run);
-        if (rc == LSM_OK) {
-            txn->run_op_min[txn->run_count] = from;
-            txn->runs[txn->run_count++] = run;
-        } else {
-            char name[LSM_FILENAME_SIZE];
-            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, meta.number));
-        }
-    }
-    lsm_table_writer_close(w);
-    lsm_iter_close(s.it);
-    lsm_ranges_free(ranges);
-    return rc;
-}
-
-static int reserve_runs(struct lsm_txn *txn, uint32_t more)
-{
-    struct lsm_os *os = txn->db->os;
-
-    if (txn->run_count + more > txn->run_cap) {
-        uint32_t cap = 2 * (txn->run_count + more);
-        void *runs = os->mem_realloc(os, txn->runs, cap * sizeof *txn->runs);
-        if (!runs)
-            return lsm_nomem();
-        txn->runs = runs;
-        void *ops = os->mem_realloc(os, txn->run_op_min, cap * sizeof *txn->run_op_min);
-        if (!ops)
-            return lsm_nomem();
-        txn->run_op_min = ops;
-        txn->run_cap = cap;
-    }
-    return LSM_OK;
-}
-
-int lsm_txn_take_runs(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_run **runs,
-                      uint32_t count, uint64_t op)
-{
-    uint64_t before = lsm_batch_bytes(&txn->batch);
-    int rc = reserve_runs(txn, count);
-
-    assert(txn->batch.live_count == 0 && txn->batch.op_next == op);
-    if (rc)
-        return rc;
-    for (uint32_t i = 0; i < count; i++) {
-        txn->run_op_min[txn->run_count] = op;
-        txn->runs[txn->run_count++] = runs[i];
-    }
-    lsm_own_dead_undo(txn->own_dead, tree, 0);  /* rows may lie in what was known to hold none */
-    lsm_batch_reset(&txn->batch, op + 1);
-    forget_memory(txn, before);
-    return LSM_OK;
-}
-
-int lsm_txn_spill(struct lsm_txn *txn)
-{
-    struct lsm_db *db = txn->db;
-    struct lsm_compressor *compressor;
-    uint32_t *trees, tree_count, first_run = txn->run_count;
-    uint64_t before = lsm_batch_bytes(&txn->batch), from = txn->batch.op_first;
-    int rc, error;
-
-    if (!txn->batch.mem)
-        return LSM_OK;
-    if (txn->batch.live_count == 0) {
-        lsm_batch_reset(&txn->batch, txn->batch.op_next);
-        forget_memory(txn, before);
-        return LSM_OK;
-    }
-    rc = lsm_write_begin(db);   /* orphans are swept before there are private tables */
-    if (rc)
-        return rc;
-
-    tree_count = (uint32_t)lsm_memtable_trees(txn->batch.mem, NULL, 0);
-    trees = lsm_mem_alloc(db->os, (tree_count + 1) * sizeof *trees);
-    if (!trees)
-        return lsm_nomem();
-    lsm_memtable_trees(txn->batch.mem, trees, tree_count);
-    rc = lsm_compressor_take(db->compressors, &compressor);
-    if (rc) {
-        lsm_mem_free(db->os, trees);
-        return rc;
-    }
-    for (uint32_t m = 0; m <= txn->mark_count && rc == LSM_OK; m++) {
-        uint64_t to = m < txn->mark_count ? txn->marks[m] : txn->batch.op_next;
-        if (to <= from)
-            continue;
-        rc = reserve_runs(txn, tree_count);
-        for (uint32_t t = 0; t < tree_count && rc == LSM_OK; t++)
-            rc = spill_stretch(txn, trees[t], compressor, from, to);
-        from = to;
-    }
-    lsm_compressor_put(db->compressors, compressor);
-    lsm_mem_free(db->os, trees);
-    if (rc == LSM_OK) {
-        error = db->os->dir_sync(db->dir);
-        if (error)
-            rc = lsm_fail_os(error, "sync directory", db->path);
-    }
-    if (rc) {
-        while (txn->run_count > first_run)
-            remove_run(db, txn->runs[--txn->run_count]);
-        return rc;
-    }
-    lsm_batch_reset(&txn->batch, txn->batch.op_next);
-    if (lsm_batch_bytes(&txn->batch) > db->batch_bytes / 2) {  /* what it keeps would make each row spill */
-        lsm_memtable_unref(txn->batch.mem);
-        txn->batch.mem = NULL;
-    }
-    forget_memory(txn, before);
-    return LSM_OK;
 }
 
 /* ---- prepare ---- */
@@ -930,7 +709,7 @@ int lsm_txn_abort(struct lsm_txn *txn)
         disown_prepared(txn);           /* R10: decides nothing */
     }
     while (txn->run_count && rc == LSM_OK && !txn->joint_once && !txn->keep_files)
-        remove_run(db, txn->runs[--txn->run_count]);
+        lsm_txn_remove_run(db, txn->runs[--txn->run_count]);
     lsm_txn_free(txn);
     return rc;
 }

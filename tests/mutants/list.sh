@@ -156,7 +156,7 @@ mutant C_04_directory_sync_of_compacted_tables lsm/db/compact_job.c 'unit/test_o
 ====
     int error = 0, rc;
 X
-mutant directory_sync_of_spilled_tables lsm/db/txn.c 'unit/test_order unit/test_txn_spill sim/crash_engine sim/crash_commit' <<'X'
+mutant directory_sync_of_spilled_tables lsm/db/spill.c 'unit/test_order unit/test_txn_spill sim/crash_engine sim/crash_commit' <<'X'
         error = db->os->dir_sync(db->dir);
         if (error)
             rc = lsm_fail_os(error, "sync directory", db->path);
