@@ -19,6 +19,10 @@
  * TEXT (names that contain it), --seed N, --list. TEST_TIER=long in the
  * environment makes test_long() true.
  *
+ * Chance: a test's seed is made of its name, so that a commit's tests say the
+ * same each time; in the long tier, or with TEST_SEED=random in the
+ * environment, each run draws another.
+ *
  * A part of a program that only checks defines TEST_PART before the include.
  */
 #ifndef TESTS_TEST_H
@@ -48,6 +52,7 @@ struct test_case {
 struct test_state {
     struct test_case *first, **last;
     _Atomic int failures;       /* checks that failed in this test */
+    const char *name;           /* of the test that runs */
     uint64_t seed;              /* given or drawn; 0: not drawn yet */
     uint64_t random;            /* state of test_random() */
     bool seed_given;
@@ -128,14 +133,27 @@ static inline bool test_long(void)
     return tier && strcmp(tier, "long") == 0;
 }
 
+static inline uint64_t test_draw_seed(void)
+{
+    const char *wish = getenv("TEST_SEED");
+    uint64_t seed = 0xcbf29ce484222325u;        /* FNV-1a of the name */
+
+    if ((test_long() || (wish && strcmp(wish, "random") == 0))
+        && getrandom(&seed, sizeof(seed), 0) == sizeof(seed))
+        return seed;
+    for (const char *c = test_state.name; *c; c++)
+        seed = (seed ^ (unsigned char)*c) * 0x100000001b3u;
+    return seed;
+}
+
 /* Random, from a seed that is printed: --seed N repeats it. One thread. */
 static inline uint64_t test_random(void)
 {
     uint64_t z;
 
     if (test_state.random == 0) {
-        if (test_state.seed == 0 && getrandom(&test_state.seed, sizeof(test_state.seed), 0) < 0)
-            test_state.seed = 1;
+        if (test_state.seed == 0)
+            test_state.seed = test_draw_seed();
         printf("seed %" PRIu64 "\n", test_state.seed);
         test_state.random = test_state.seed;
     }
@@ -187,6 +205,7 @@ static int test_remove_one(const char *path, const struct stat *st, int kind, st
 
 static bool test_run_one(const struct test_case *test)
 {
+    test_state.name = test->name;
     test_state.failures = 0;
     test_state.random = 0;
     if (!test_state.seed_given)

@@ -119,7 +119,9 @@ static void side_run(struct side *side, const struct query *q)
         }
     }
     side->rc = sqlite3_extended_errcode(side->db);
-    snprintf(side->error, sizeof(side->error), "%s", sqlite3_errmsg(side->db));
+    /* Where nothing failed, it may still be the text of a step that SQLite tried anew. */
+    snprintf(side->error, sizeof(side->error), "%s",
+             side->rc == SQLITE_DONE ? "" : sqlite3_errmsg(side->db));
     side->changes = sqlite3_changes(side->db);
     if (side->rc == SQLITE_DONE)
         side->rc = SQLITE_OK;
