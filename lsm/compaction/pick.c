@@ -7,6 +7,8 @@
 #include <assert.h>
 
 #define LEVEL_FIRST 2u          /* of an empty tree's rows: compression begins there */
+#define TOMBSTONES_MIN 128u     /* fewer are not worth a job of their own */
+#define IDLE_SHARE 4u           /* of the rows that an idle store rewrites, so much must be tombstones */
 
 void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
 {
@@ -25,7 +27,7 @@ void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os)
     for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
         lsm_buf_init(&state->after[i], os);
     state->seq_oldest = LSM_SEQ_MAX;
-    state->is_waiting = false;
+    state->is_idle = state->is_waiting = false;
 }
 
 void lsm_pick_state_clear(struct lsm_pick_state *state)
@@ -36,7 +38,7 @@ void lsm_pick_state_clear(struct lsm_pick_state *state)
 
 static bool is_mostly_tombstones(const struct lsm_run *run)
 {
-    return run->meta.tombstones >= 128 && run->meta.tombstones * 2 >= run->meta.entries;
+    return run->meta.tombstones >= TOMBSTONES_MIN && run->meta.tombstones * 2 >= run->meta.entries;
 }
 
 /* Nothing lies below a run of the deepest level: what it holds in vain is there for a snapshot, and
@@ -281,6 +283,20 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     return LSM_OK;
 }
 
+/* Would level 0's tombstones free enough of what is rewritten with them? */
+static bool is_worth_it(const struct lsm_job *job)
+{
+    uint64_t tombstones = 0, entries = 0;
+
+    for (uint32_t i = 0; i < job->upper_count; i++) {
+        tombstones += job->upper[i]->meta.tombstones;
+        entries += job->upper[i]->meta.entries;
+    }
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        entries += job->lower[i]->meta.entries;
+    return tombstones >= TOMBSTONES_MIN && tombstones * IDLE_SHARE >= entries;
+}
+
 int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
              const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
              struct lsm_job *job)
@@ -314,9 +330,13 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
     /* Nothing is too large: what is mostly tombstones sinks, so that deleted data gives its space back
        without new writes. In the deepest level only snapshots hold tombstones. */
     for (uint32_t i = 0; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
-        if (tried[i] || tree->level[i].count == 0 || (i == 0 && !has_sinking(&tree->level[0])))
+        bool is_forced = i > 0 || has_sinking(&tree->level[0]);
+
+        if (tried[i] || tree->level[i].count == 0 || (!is_forced && !state->is_idle))
             continue;
         int rc = pick_level(policy, tree, cmp, state, os, i, false, job);
+        if (rc == LSM_OK && !is_forced && !is_worth_it(job))
+            rc = LSM_DONE;
         if (rc != LSM_DONE)
             return rc;
         lsm_job_clear(job, os);

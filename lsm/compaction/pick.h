@@ -5,7 +5,8 @@
  * Leveled. Level 0 holds flushed runs that overlap; it is due by their number,
  * and goes straight to the first level that holds anything while that is small.
  * Level i >= 1 is due by bytes against its target, level_bytes * fan_out^(i-1),
- * or by tombstones: a run of which half is tombstones is due whatever its size.
+ * or by tombstones: a run of which half is tombstones is due whatever its size. Where
+ * nothing is written, level 0 is due as soon as its tombstones are worth it.
  * Picks rotate through the key space (LevelDB's compact pointer), so that no
  * range is rewritten again and again while others wait.
  */
@@ -41,6 +42,7 @@ struct lsm_pick_state {
     /* Where the last pick in each level ended: the next one begins behind it. */
     struct lsm_buf after[LSM_LEVEL_COUNT_MAX];
     uint64_t seq_oldest;        /* of the snapshots that are open, set before a pick; LSM_SEQ_MAX: none is */
+    bool is_idle;               /* set before a pick: nobody writes; level 0 need not gather runs */
     bool is_waiting;            /* after a pick: there will be more to do when that snapshot is closed */
 };
 void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os);

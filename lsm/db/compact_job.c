@@ -226,6 +226,7 @@ int lsm_job_compact(struct lsm_db *db)
         }
         if (tree && score <= best)
             continue;
+        t->pick.is_idle = lsm_idle_is_now(db);
         t->pick.seq_oldest = db->oldest_snapshot ? db->oldest_snapshot->seq : LSM_SEQ_MAX;
         int picked = lsm_pick(&db->policy, tv, t->cmp, &t->pick, db->os, &candidate);
         db->drop_blocked |= t->pick.is_waiting;

@@ -246,6 +246,10 @@ struct lsm_db {
     /* worker */
     struct lsm_thread *worker;
     bool stop, flush_wanted, flushing, compacting;
+    /* idle.c */
+    uint64_t idle_seq, idle_since_us;   /* published when the worker looked last, and since when; 0: never */
+    bool is_resting;            /* it has done what an idle store owes at idle_seq, or is about to */
+    bool idle_flush;            /* flush_wanted is for that */
     /* throttle.c: what writers owe and pay */
     atomic_uint_least64_t pace_bytes;   /* put into batches since the last look */
     uint64_t pace_owed_ns, pace_paid_us;
@@ -494,6 +498,10 @@ int lsm_drop_covered(struct lsm_db *db);
 void lsm_throttle(struct lsm_db *db);
 /* A flush of so many bytes of memtables took so long. Mutex held. */
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
+
+/* ---- idle.c; mutex held ---- */
+bool lsm_idle_is_now(const struct lsm_db *db);          /* for the jobs: nobody has written for long */
+bool lsm_idle_ends(const struct lsm_db *db);            /* wake the worker: it rests, and there are deletes now */
 
 /* ---- worker.c ---- */
 void lsm_worker_main(void *db);

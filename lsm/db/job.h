@@ -22,4 +22,9 @@ int lsm_job_drop(struct lsm_db *db);            /* tables that lie within range 
 int lsm_job_compact(struct lsm_db *db);         /* the most urgent tree's next compaction */
 int lsm_job_reclaim(struct lsm_db *db);         /* the value log with the most garbage */
 
+/* ---- idle.c: the worker has nothing to do; mutex held ---- */
+/* true: there may be, since nobody writes. Else *wait_us until it is to ask again; 0: when it is woken. */
+bool lsm_idle_begins(struct lsm_db *db, uint64_t *wait_us);
+void lsm_idle_put_off(struct lsm_db *db);       /* a flush was not possible: not again at once */
+
 #endif

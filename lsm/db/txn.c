@@ -646,7 +646,7 @@ void lsm_txn_free(struct lsm_txn *txn)
     }
     lsm_db_memory_changed(db);
     db->os->cond_broadcast(db->changed);
-    if (lsm_flush_due(db))
+    if (lsm_flush_due(db) || lsm_idle_ends(db))
         lsm_worker_wake(db);
     lsm_db_unlock(db);
     lsm_memtable_unref(spare);

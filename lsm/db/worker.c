@@ -1,5 +1,6 @@
 /*
- * worker.c -- what runs next: flush before compaction before removal of files.
+ * worker.c -- what runs next: flush before compaction before removal of files, and
+ * after a second without writes what deletes owe (idle.c).
  * In production a thread does it; without one (tests, no threads to be had)
  * lsm_db_step() does one job at a time.
  */
@@ -62,6 +63,7 @@ void lsm_worker_main(void *ctx)
     while (!db->stop) {
         uint64_t now = db->os->mono_us(db->os);
         bool blocked = db->health >= LSM_HEALTH_READ_ONLY;
+        uint64_t wait_us;
         int rc;
 
         if (now < db->retry_us) {
@@ -89,8 +91,14 @@ void lsm_worker_main(void *ctx)
         }
         if (rc == LSM_OK || db->stop || db->trim_wanted)
             continue;
+        if (rc == LSM_BUSY)
+            lsm_idle_put_off(db);
         if (lsm_flush_due(db))
             db->os->cond_wait_us(db->work, db->mutex, LSM_QUIET_WAIT_US);
+        else if (lsm_idle_begins(db, &wait_us))
+            continue;
+        else if (wait_us)
+            db->os->cond_wait_us(db->work, db->mutex, wait_us);
         else
             db->os->cond_wait(db->work, db->mutex);
     }

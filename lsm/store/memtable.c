@@ -33,7 +33,7 @@ struct lsm_memtable {
     struct lsm_memspace space;
 
     /* the writer's; the atomics are read by others too */
-    _Atomic uint64_t rows, bytes, used_bytes;
+    _Atomic uint64_t rows, deletes, bytes, used_bytes;
     atomic_bool has_ranges;
     uint64_t range_rows;        /* rows that are range deletes, void ones too: in no tree */
     uint32_t first, newest;     /* rows in the order they were added */
@@ -210,6 +210,8 @@ static void list_row(struct lsm_memtable *mem, struct lsm_memtree *tree, uint32_
         mem->first = off;
     mem->newest = off;
     count_up(&mem->rows);
+    if (lsm_tag_kind(atomic_load_explicit(&row_at(mem, off)->tag, memory_order_relaxed)) == LSM_KIND_DELETE)
+        count_up(&mem->deletes);
     count_up(&tree->rows);
     count_bytes(mem);
 }
@@ -279,6 +281,7 @@ static bool begin(struct lsm_memtable *mem)
     mem->space.chunks = mem->space.arena.chunks;    /* there from the first allocation on */
     atomic_store_explicit(&mem->directory, directory, memory_order_release);
     atomic_store_explicit(&mem->rows, 0, memory_order_relaxed);
+    atomic_store_explicit(&mem->deletes, 0, memory_order_relaxed);
     mem->first = mem->newest = mem->last_tree = 0;
     mem->range_rows = 0;
     atomic_store_explicit(&mem->has_ranges, false, memory_order_relaxed);
@@ -352,6 +355,11 @@ uint64_t lsm_memtable_used(const struct lsm_memtable *mem)
 uint64_t lsm_memtable_rows(const struct lsm_memtable *mem)
 {
     return atomic_load_explicit(&mem->rows, memory_order_relaxed);
+}
+
+uint64_t lsm_memtable_deletes(const struct lsm_memtable *mem)
+{
+    return atomic_load_explicit(&mem->deletes, memory_order_relaxed);
 }
 
 uint64_t lsm_memtable_tree_rows(const struct lsm_memtable *mem, uint32_t id)

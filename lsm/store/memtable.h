@@ -48,6 +48,7 @@ uint64_t lsm_memtable_bytes(const struct lsm_memtable *mem);     /* memory held 
 /* The same without the room that is left in it: how full it is. */
 uint64_t lsm_memtable_used(const struct lsm_memtable *mem);
 uint64_t lsm_memtable_rows(const struct lsm_memtable *mem);      /* rows added, void ones too */
+uint64_t lsm_memtable_deletes(const struct lsm_memtable *mem);   /* rows added as deletes of one key */
 uint64_t lsm_memtable_tree_rows(const struct lsm_memtable *mem, uint32_t tree);
 
 /*

@@ -684,3 +684,12 @@ mutant transaction_rolled_back_beneath_us ext/vtab_txn.c 'unit/test_vtab_faults'
 ====
     if (1)
 X
+mutant idle_store_flushes_its_deletes lsm/db/idle.c 'unit/test_idle_threads' <<'X'
+        db->idle_flush = db->flush_wanted = true;
+====
+X
+mutant idle_store_is_woken_by_deletes lsm/db/idle.c 'unit/test_idle_threads' <<'X'
+    return db->is_resting && atomic_load(&db->seq_published) != db->idle_seq && has_deletes(db);
+====
+    return false;
+X
