@@ -231,7 +231,7 @@ struct lsm_tree_options {
     uint32_t block_bytes;       /* raw size of a data block, 0 = 4 KiB; 512 .. 1 MiB */
     uint32_t filter_bits;       /* per key; 0 = 10; at most 32; LSM_FILTER_NONE: no filter */
     int32_t compression_level;  /* zstd, -7 .. 22; 0 = 1; LSM_COMPRESSION_NONE: none */
-    /* By level of the tree, when one is not enough. 0: little effort (-2 at most) on levels 0 and
+    /* By level of the tree, when one is not enough. 0: a codec that is fast to read on levels 0 and
        1, which are rewritten soonest, and compression_level below. */
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];
     const struct lsm_comparator *comparator;    /* must outlive the store; NULL: bytes */

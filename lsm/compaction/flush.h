@@ -12,7 +12,7 @@
  * range deletes `b->ranges` as tables and record them in `edit`. The caller has filled the build's fields but table
  * codec, is_bottom and grand, which are decided here: a run that overlaps
  * nothing goes as deep as pick says (not below level_max) and is compressed as
- * `compression` says for that level (zstd's level or LSM_COMPRESSION_NONE).
+ * `compression` says for that level (zstd's level, or a LSM_COMPRESSION_).
  * On failure `edit` is unchanged and the files are gone.
  * The metas stay in the build: clear it after the edit is applied.
  */
@@ -20,15 +20,12 @@ int lsm_flush_tree(struct lsm_build *b, struct lsm_iter *it, const struct lsm_tr
                    const struct lsm_policy *policy, uint32_t level_max,
                    const int32_t compression[LSM_LEVEL_COUNT_MAX], struct lsm_edit *edit);
 
-/*
- * zstd's level on a level of the tree: 0 and 1 are rewritten soonest, so they get
- * little of the processor; but what they hold is written and kept as well.
- */
-
-#define LSM_EFFORT_UPPER (-2)
+/* What a level of the tree is compressed with where nothing is said: 0 and 1 are rewritten soonest,
+   and every read looks there. */
+#define LSM_COMPRESSION_LZ (LSM_COMPRESSION_NONE + 1)   /* beside zstd's levels; never stored */
 static inline int lsm_level_effort(uint32_t level, int deep)
 {
-    return level >= 2 || deep < LSM_EFFORT_UPPER ? deep : LSM_EFFORT_UPPER;
+    return level >= 2 || deep == LSM_COMPRESSION_NONE ? deep : LSM_COMPRESSION_LZ;
 }
 
 /* What the tree's compression says for this level. */
@@ -36,7 +33,8 @@ static inline void lsm_table_options_at(struct lsm_table_options *options, uint3
                                         const int32_t compression[LSM_LEVEL_COUNT_MAX])
 {
     options->level = compression[level];
-    options->codec = options->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
+    options->codec = options->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE
+                   : options->level == LSM_COMPRESSION_LZ ? LSM_CODEC_LZ : LSM_CODEC_ZSTD;
 }
 
 #endif

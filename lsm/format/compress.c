@@ -11,6 +11,8 @@
  * that states its size. Legacy formats, which libzstd may have been built with,
  * skippable frames and streams of unknown size are refused.
  *
+ * The table of lz is made by the first lsm_compress that asks for it, too.
+ *
  * Threads: the pool's list is under its mutex.
  */
 #define ZSTD_STATIC_LINKING_ONLY        /* custom allocators, frame headers */
@@ -19,6 +21,7 @@
 #include <zstd.h>
 
 #include "lsm/format/compress.h"
+#include "lsm/format/lz.h"
 #include "lsm/util/coding.h"
 
 #define IDLE_MAX 16u            /* kept in the pool; a rush's surplus is freed */
@@ -27,6 +30,7 @@ struct lsm_compressor {
     struct lsm_os *os;
     ZSTD_DCtx *dctx;
     ZSTD_CCtx *cctx;            /* NULL until something is compressed */
+    struct lsm_lz *lz;          /* so */
     const struct lsm_dict *dict;
     struct lsm_compressor *next;        /* in the pool */
 };
@@ -66,6 +70,7 @@ static void compressor_free(struct lsm_compressor *c)
 {
     ZSTD_freeCCtx(c->cctx);
     ZSTD_freeDCtx(c->dctx);
+    lsm_mem_free(c->os, c->lz);
     lsm_mem_free(c->os, c);
 }
 
@@ -167,11 +172,26 @@ void lsm_compressor_put(struct lsm_compressor_pool *pool, struct lsm_compressor 
         compressor_free(compressor);
 }
 
+static size_t compress_lz(struct lsm_compressor *c, struct lsm_slice raw, struct lsm_buf *out, size_t size_max)
+{
+    size_t size;
+
+    if (!c->lz)
+        c->lz = lsm_mem_zalloc(c->os, sizeof *c->lz);
+    if (!c->lz || lsm_buf_reserve(out, size_max) != LSM_OK)
+        return 0;
+    size = lsm_lz_compress(c->lz, raw, out->data + out->size, size_max);
+    out->size += size;
+    return size;
+}
+
 size_t lsm_compress(struct lsm_compressor *c, int codec, int level, struct lsm_slice raw, struct lsm_buf *out,
                     size_t size_max)
 {
     size_t bound = ZSTD_compressBound(raw.size), size;
 
+    if (codec == LSM_CODEC_LZ)
+        return compress_lz(c, raw, out, size_max);
     if (!c->cctx)
         c->cctx = ZSTD_createCCtx_advanced(seam_memory(c->os));
     if (!c->cctx || ZSTD_isError(bound) || lsm_buf_reserve(out, bound) != LSM_OK)
@@ -200,10 +220,13 @@ static bool all_zero(const uint8_t *p, size_t size)
 bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored, uint8_t *raw,
                     size_t raw_size)
 {
-    const struct lsm_dict *dict = codec == LSM_CODEC_ZSTD_DICT ? c->dict : NULL;
+    const struct lsm_dict *dict;
     ZSTD_frameHeader header;
     size_t frame, size;
 
+    if (codec == LSM_CODEC_LZ)
+        return lsm_lz_decompress(stored, raw, raw_size);
+    dict = codec == LSM_CODEC_ZSTD_DICT ? c->dict : NULL;
     if (codec == LSM_CODEC_ZSTD_DICT && !dict)
         return false;
     if (stored.size < 4 || lsm_get_u32(stored.data) != ZSTD_MAGICNUMBER)

@@ -1,7 +1,7 @@
 /*
- * compress.h -- codecs with contexts that are made once and used again
- * (a zstd context made per 4 KiB block costs 8 us of 18). All their memory comes
- * from the seam.
+ * compress.h -- the codecs: zstd, and lz (lz.h), which decodes two to three times as
+ * fast. Contexts are made once and used again (a zstd context made per 4 KiB block costs
+ * 8 us of 18). All their memory comes from the seam.
  *
  * Threads: one thread at a time; lsm_compressor_pool hands them out.
  */
@@ -10,7 +10,10 @@
 
 #include "lsm/util/buf.h"
 
-enum lsm_codec { LSM_CODEC_NONE = 0, LSM_CODEC_ZSTD = 1, LSM_CODEC_ZSTD_DICT = 2 };
+enum lsm_codec {
+    LSM_CODEC_NONE = 0, LSM_CODEC_ZSTD = 1, LSM_CODEC_ZSTD_DICT = 2, LSM_CODEC_LZ = 3,
+    LSM_CODEC_MAX = LSM_CODEC_LZ
+};
 
 struct lsm_compressor;
 struct lsm_compressor_pool;
@@ -22,10 +25,11 @@ int lsm_compressor_take(struct lsm_compressor_pool *pool, struct lsm_compressor 
 void lsm_compressor_put(struct lsm_compressor_pool *pool, struct lsm_compressor *compressor);
 
 /* Append the compressed form of `raw`; returns its size, 0 on failure or when it would exceed `size_max`.
-   `codec` is one of zstd's; the level of a dictionary is its own. */
+   `codec` is not NONE; the level of a dictionary is its own, LZ has none. */
 size_t lsm_compress(struct lsm_compressor *c, int codec, int level, struct lsm_slice raw, struct lsm_buf *out,
                     size_t size_max);
-/* One frame, and zeros behind it, to exactly `raw_size` bytes in `raw`; else false. Needs no memory. */
+/* One frame, and zeros behind it, to exactly `raw_size` bytes in `raw`; else false. Needs no memory. Only zstd
+   needs a compressor. */
 bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored, uint8_t *raw, size_t raw_size);
 /*
  * Dictionaries: what small values of one kind have in common, so that each need not say

@@ -33,7 +33,7 @@ uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number)
 }
 
 /* Append `raw size ‖ frame ‖ zeros`. False, and `out` as it was: it does not pay. */
-static bool append_zstd(struct lsm_buf *out, struct lsm_slice payload, int codec, int level,
+static bool append_compressed(struct lsm_buf *out, struct lsm_slice payload, int codec, int level,
                         struct lsm_compressor *compressor)
 {
     static const uint8_t zeros[512];
@@ -62,7 +62,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
 {
     size_t start = out->size;
 
-    assert(codec >= LSM_CODEC_NONE && codec <= LSM_CODEC_ZSTD_DICT);
+    assert(codec >= LSM_CODEC_NONE && codec <= LSM_CODEC_MAX);
     if (out->rc)
         return;
     if (payload.size > LSM_BLOCK_RAW_SIZE_MAX) {
@@ -71,7 +71,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
         return;
     }
 
-    if (codec != LSM_CODEC_NONE && !append_zstd(out, payload, codec, level, compressor))
+    if (codec != LSM_CODEC_NONE && !append_compressed(out, payload, codec, level, compressor))
         codec = LSM_CODEC_NONE;
     if (codec == LSM_CODEC_NONE)
         lsm_buf_append_slice(out, payload);
@@ -83,7 +83,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
 }
 
 /* `raw size ‖ frame ‖ zeros` into `raw`. */
-static int unseal_zstd(struct lsm_slice stored, int codec, struct lsm_compressor *compressor,
+static int unseal_compressed(struct lsm_slice stored, enum lsm_block_kind kind, int codec, struct lsm_compressor *compressor,
                        struct lsm_buf *raw, const char *file, uint64_t off)
 {
     struct lsm_slice frame;
@@ -95,7 +95,7 @@ static int unseal_zstd(struct lsm_slice stored, int codec, struct lsm_compressor
     frame = lsm_slice(stored.data + RAW_SIZE_SIZE, stored.size - RAW_SIZE_SIZE);
     if (raw_size > LSM_BLOCK_RAW_SIZE_MAX || raw_size / LSM_BLOCK_RATIO_MAX > frame.size)
         return lsm_corrupt(file, off, "a compressed block claims more than it can hold");
-    if (!compressor)
+    if (codec == LSM_CODEC_LZ ? kind != LSM_BLOCK_DATA : !compressor)
         return lsm_corrupt(file, off, "a block is compressed that never is");
 
     lsm_buf_reset(raw);
@@ -137,7 +137,8 @@ int lsm_unseal(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place
         return LSM_OK;
     case LSM_CODEC_ZSTD:
     case LSM_CODEC_ZSTD_DICT:
-        rc = unseal_zstd(stored, trailer[0], compressor, raw, file, off);
+    case LSM_CODEC_LZ:
+        rc = unseal_compressed(stored, kind, trailer[0], compressor, raw, file, off);
         if (rc == LSM_OK)
             *payload = lsm_buf_slice(raw);
         return rc;

@@ -5,7 +5,7 @@
  *     sealed := stored[n]  codec:u8  kind:u8  flags:u16 (0)  sum:u32
  *     sum     = low half of XXH3(stored ‖ codec kind flags, seed = place)
  *     place   = lsm_seal_seed(store uuid, file number) + offset of stored[0]
- *     zstd, with a dictionary or without:
+ *     zstd, with a dictionary or without, and lz (only data):
  *               stored := raw size:u32  frame  zero*      (zeros: up to raw size / RATIO_MAX)
  *
  * The seed makes a right block in a wrong place a wrong block.
@@ -29,7 +29,7 @@ enum lsm_block_kind {
 
 uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number);
 
-/* Append the sealed form of `payload` to `out`. The codecs of zstd fall back to NONE when they save
+/* Append the sealed form of `payload` to `out`. Codecs fall back to NONE when they save
    less than an eighth; LSM_CODEC_ZSTD_DICT needs a compressor with a dictionary. Latches errors in out->rc (LSM_NOMEM, LSM_TOOBIG). */
 void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind kind, int codec,
               int level, struct lsm_compressor *compressor, uint64_t place);
@@ -38,7 +38,7 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
  * Check a sealed block and give its payload: *payload is `raw` when it was
  * compressed (raw is reset first), else it points into `sealed`. LSM_CORRUPT
  * with file and offset for the text; nothing is allocated for a size that the
- * bytes do not support. Without a compressor, a compressed block is corrupt.
+ * bytes do not support. Without a compressor, a block that zstd compressed is corrupt.
  */
 int lsm_unseal(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place,
                struct lsm_compressor *compressor, struct lsm_buf *raw, struct lsm_slice *payload,

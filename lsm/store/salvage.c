@@ -85,7 +85,7 @@ static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, 
 
 static bool may_end(const uint8_t *p)   /* the last eight bytes of a block */
 {
-    return p[0] <= LSM_CODEC_ZSTD_DICT && p[1] >= LSM_BLOCK_DATA && p[1] <= LSM_BLOCK_DICT && p[2] == 0 &&
+    return p[0] <= LSM_CODEC_MAX && p[1] >= LSM_BLOCK_DATA && p[1] <= LSM_BLOCK_DICT && p[2] == 0 &&
            p[3] == 0;
 }
 
@@ -390,7 +390,8 @@ int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_met
 
 static bool read_identity(const uint8_t *p, const char *magic, struct lsm_salvage_table *t)
 {
-    if (memcmp(p, magic, 8) != 0 || lsm_get_u16(p + 12) || lsm_get_u64(p + 32) != t->number)
+    if (memcmp(p, magic, 8) != 0 || (lsm_get_u16(p + 12) & ~LSM_TABLE_INCOMPAT_KNOWN) ||
+        lsm_get_u64(p + 32) != t->number)
         return false;
     memcpy(t->uuid, p + 16, 16);
     t->tree = lsm_get_u32(p + 40);

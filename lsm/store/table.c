@@ -114,7 +114,7 @@ int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_bl
     s->sealed.size = size;
     atomic_fetch_add_explicit(&t->tables->block_reads, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->tables->block_bytes, size, memory_order_relaxed);
-    if (kind == LSM_BLOCK_DATA && s->sealed.data[size - LSM_SEAL_TRAILER_SIZE] != LSM_CODEC_NONE) {
+    if (kind == LSM_BLOCK_DATA && s->sealed.data[size - LSM_SEAL_TRAILER_SIZE] == LSM_CODEC_ZSTD) {
         rc = lsm_compressor_take(t->tables->compressors, &compressor);
         if (rc)
             return rc;

@@ -9,6 +9,8 @@
 
 #define LSM_TABLE_MAGIC "LSMTAB\r\n"
 #define LSM_TABLE_FOOTER_MAGIC "LSMTABF\n"
+#define LSM_TABLE_INCOMPAT_LZ 1u          /* data blocks may be compressed with lz */
+#define LSM_TABLE_INCOMPAT_KNOWN LSM_TABLE_INCOMPAT_LZ
 #define LSM_TABLE_HEADER_SIZE 56u
 #define LSM_TABLE_FOOTER_SIZE (36u + LSM_TABLE_HEADER_SIZE)
 
@@ -34,10 +36,11 @@ struct lsm_table_footer {               /* sizes: of the sealed blocks */
 
 /* All but the sum. */
 static inline void lsm_table_header_encode(uint8_t *p, const char *magic, const uint8_t uuid[16],
-                                           uint64_t number, uint32_t tree)
+                                           uint64_t number, uint32_t tree, uint32_t incompat)
 {
     memcpy(p, magic, 8);
     memset(p + 8, 0, 8);                /* compat, ro_compat, incompat, zero */
+    lsm_put_u16(p + 12, (uint16_t)incompat);
     memcpy(p + 16, uuid, 16);
     lsm_put_u64(p + 32, number);
     lsm_put_u32(p + 40, tree);

@@ -17,7 +17,7 @@
 /* The 48 bytes that header and footer share behind their magic and before their sum. */
 static int check_identity(const struct lsm_table *t, uint64_t off, const uint8_t *p)
 {
-    uint32_t incompat = lsm_get_u16(p + 12);
+    uint32_t incompat = lsm_get_u16(p + 12) & ~LSM_TABLE_INCOMPAT_KNOWN;
 
     if (incompat)
         return lsm_fail(LSM_FORMAT, "%s needs features 0x%x that lsmvtab " LSM_VERSION

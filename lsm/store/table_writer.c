@@ -36,6 +36,7 @@
 #define LOOK_BLOCKS 64u                 /* data blocks between two looks at which of them to take */
 #define LOOK_SIZE_MAX (64u << 10)
 #define LIGHT_LOSS_MAX 128u             /* of a block's size, for LIGHT to be taken */
+#define LZ_LOSS_MAX 64u                 /* the same for lz, which makes up for it with every read */
 
 struct run {                            /* what is told about a block, a partition, the table */
     uint64_t entries, tombstones, seq_min, seq_max;
@@ -52,7 +53,7 @@ struct lsm_table_writer {
     struct lsm_buf payload;             /* of the block being finished */
     struct lsm_buf trial;               /* of a look */
     uint32_t look_in;                   /* data blocks until the next one */
-    int level;                          /* zstd's, as the last one said */
+    int codec, level;                   /* as the last one said */
     struct lsm_buf value;               /* of an index row */
 
     struct lsm_block_builder data, index, top;
@@ -96,45 +97,76 @@ static uint64_t place(const struct lsm_table_writer *w)
     return lsm_outfile_size(&w->f);
 }
 
+static bool may_choose(const struct lsm_table_writer *w)
+{
+    return w->options.codec == LSM_CODEC_ZSTD && w->options.level == LEVEL_FULL;
+}
+
+static uint32_t incompat(const struct lsm_table_writer *w)
+{
+    return w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0;
+}
+
+/* The size of `payload` compressed so, or the greatest number: it does not fit, or there is no memory. */
+static size_t try_codec(struct lsm_table_writer *w, struct lsm_slice payload, int codec, int level)
+{
+    size_t size = lsm_compress(w->compressor, codec, level, payload, &w->trial, payload.size);
+
+    lsm_buf_reset(&w->trial);
+    return size ? size : SIZE_MAX;
+}
+
 /*
  * Numbers, hashes and what is encrypted or compressed already have no letters that
  * are more frequent than others: to code what no match covers takes half of zstd's
- * time, and saves nothing. So a block is compressed both ways now and then. A
- * level other than the default is meant.
+ * time, and saves nothing. Rows whose columns have one size are as small with lz. So a
+ * block is compressed in all ways now and then. A level other than the default is meant.
  */
-static int data_level(struct lsm_table_writer *w, struct lsm_slice payload)
+static void choose_codec(struct lsm_table_writer *w, struct lsm_slice payload)
 {
-    size_t full, light;
+    size_t full, light, lz;
 
-    if (w->options.level != LEVEL_FULL || payload.size > LOOK_SIZE_MAX)
-        return w->options.level;
+    if (!may_choose(w) || payload.size > LOOK_SIZE_MAX) {
+        w->codec = w->options.codec;
+        w->level = w->options.level;
+        w->look_in = 0;
+        return;
+    }
     if (w->look_in > 0) {
         w->look_in--;
-        return w->level;
+        return;
     }
     w->look_in = LOOK_BLOCKS - 1;
-    full = lsm_compress(w->compressor, LSM_CODEC_ZSTD, LEVEL_FULL, payload, &w->trial, payload.size);
-    lsm_buf_reset(&w->trial);
-    light = lsm_compress(w->compressor, LSM_CODEC_ZSTD, LEVEL_LIGHT, payload, &w->trial, payload.size);
-    w->level = light <= full + full / LIGHT_LOSS_MAX ? LEVEL_LIGHT : LEVEL_FULL;
-    if (light == 0 && full)            /* does not fit, or no memory */
-        w->level = LEVEL_FULL;
-    lsm_buf_reset(&w->trial);
-    return w->level;
+    full = try_codec(w, payload, LSM_CODEC_ZSTD, LEVEL_FULL);
+    lz = try_codec(w, payload, LSM_CODEC_LZ, 0);
+    w->codec = LSM_CODEC_ZSTD;
+    w->level = LEVEL_FULL;
+    if (full == SIZE_MAX)
+        return;
+    if (lz <= full + full / LZ_LOSS_MAX) {
+        w->codec = LSM_CODEC_LZ;
+        return;
+    }
+    light = try_codec(w, payload, LSM_CODEC_ZSTD, LEVEL_LIGHT);
+    if (light <= full + full / LIGHT_LOSS_MAX)
+        w->level = LEVEL_LIGHT;
 }
 
 /* Seal bytes behind all others; where they came to stand and their size. */
 static void put_sealed(struct lsm_table_writer *w, struct lsm_slice payload,
-                       enum lsm_block_kind kind, int codec, uint64_t *off, uint64_t *size)
+                       enum lsm_block_kind kind, uint64_t *off, uint64_t *size)
 {
-    int level = w->options.level;
+    int codec = LSM_CODEC_NONE, level = 0;
 
     *off = place(w);
     *size = 0;
     if (w->f.rc)
         return;
-    if (kind == LSM_BLOCK_DATA && codec == LSM_CODEC_ZSTD)
-        level = data_level(w, payload);
+    if (kind == LSM_BLOCK_DATA) {
+        choose_codec(w, payload);
+        codec = w->codec;
+        level = w->level;
+    }
     lsm_seal(&w->f.out, payload, kind, codec, level, w->compressor, w->seed + *off);
     fail(w, w->f.out.rc);
     *size = place(w) - *off;
@@ -145,14 +177,14 @@ static void put_sealed(struct lsm_table_writer *w, struct lsm_slice payload,
 }
 
 static void put_block(struct lsm_table_writer *w, struct lsm_block_builder *b,
-                      enum lsm_block_kind kind, int codec, uint64_t *off, uint64_t *size)
+                      enum lsm_block_kind kind, uint64_t *off, uint64_t *size)
 {
     lsm_buf_reset(&w->payload);
     fail(w, lsm_block_builder_finish(b, &w->payload));
     fail(w, w->payload.rc);
     if (b->rows.cap > LARGE_SIZE)   /* a large value: not three times at once */
         lsm_buf_clear(&b->rows);
-    put_sealed(w, lsm_buf_slice(&w->payload), kind, codec, off, size);
+    put_sealed(w, lsm_buf_slice(&w->payload), kind, off, size);
     if (w->payload.cap > LARGE_SIZE)
         lsm_buf_clear(&w->payload);
     lsm_block_builder_reset(b);
@@ -177,7 +209,7 @@ static void finish_block(struct lsm_table_writer *w)
 
     if (w->f.rc || w->block.entries == 0)
         return;
-    put_block(w, &w->data, LSM_BLOCK_DATA, w->options.codec, &off, &size);
+    put_block(w, &w->data, LSM_BLOCK_DATA, &off, &size);
     if (w->partition_blocks == 0)
         w->partition_off = off;
     off -= w->partition_off;
@@ -200,11 +232,11 @@ static void finish_partition(struct lsm_table_writer *w)
         lsm_filter_build(&w->payload, (const uint64_t *)(const void *)w->hashes.data,
                          w->hashes.size / sizeof(uint64_t), w->options.filter_bits);
         fail(w, w->payload.rc);
-        put_sealed(w, lsm_buf_slice(&w->payload), LSM_BLOCK_FILTER, LSM_CODEC_NONE, &filter_off,
+        put_sealed(w, lsm_buf_slice(&w->payload), LSM_BLOCK_FILTER, &filter_off,
                    &filter_size);
         lsm_buf_reset(&w->hashes);
     }
-    put_block(w, &w->index, LSM_BLOCK_INDEX, LSM_CODEC_NONE, &off, &size);
+    put_block(w, &w->index, LSM_BLOCK_INDEX, &off, &size);
     index_row(w, &w->top, (uint64_t[]){ off, size, filter_off, filter_size, w->partition_blocks,
                                         run->entries, run->tombstones, run->seq_min, run->seq_max },
               9);
@@ -257,7 +289,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     run_reset(&w->partition);
     run_reset(&w->table);
     run_reset(&w->range);
-    lsm_table_header_encode(header, LSM_TABLE_MAGIC, uuid, number, tree);
+    lsm_table_header_encode(header, LSM_TABLE_MAGIC, uuid, number, tree, incompat(w));
     lsm_put_u64(header + LSM_TABLE_HEADER_SIZE - 8,
                 lsm_hash64(header, LSM_TABLE_HEADER_SIZE - 8, 0));
     lsm_buf_append(&w->f.out, header, sizeof header);
@@ -420,7 +452,7 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
         put_property(b, LSM_TABLE_TREE, w->options.tree_name);
     put_property(b, LSM_TABLE_WRITER, lsm_slice_str("lsmvtab " LSM_VERSION));
     fail(w, b->rc);
-    put_sealed(w, lsm_buf_slice(b), LSM_BLOCK_PROPERTIES, LSM_CODEC_NONE, off, size);
+    put_sealed(w, lsm_buf_slice(b), LSM_BLOCK_PROPERTIES, off, size);
 }
 
 static void put_footer(struct lsm_table_writer *w, const struct lsm_table_footer *footer)
@@ -429,7 +461,7 @@ static void put_footer(struct lsm_table_writer *w, const struct lsm_table_footer
 
     lsm_table_footer_encode(bytes, footer);
     lsm_table_header_encode(bytes + LSM_TABLE_FOOTER_SIZE - LSM_TABLE_HEADER_SIZE,
-                            LSM_TABLE_FOOTER_MAGIC, w->uuid, w->number, w->tree);
+                            LSM_TABLE_FOOTER_MAGIC, w->uuid, w->number, w->tree, incompat(w));
     lsm_put_u64(bytes + LSM_TABLE_FOOTER_SIZE - 8,
                 lsm_hash64(bytes, LSM_TABLE_FOOTER_SIZE - 8, 0));
     lsm_buf_append(&w->f.out, bytes, sizeof bytes);
@@ -479,13 +511,13 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
     meta->refs = lsm_buf_slice(&w->refs_encoded);
 
     if (w->range.entries) {
-        put_sealed(w, lsm_buf_slice(&w->ranges), LSM_BLOCK_RANGE_DELETE, LSM_CODEC_NONE,
+        put_sealed(w, lsm_buf_slice(&w->ranges), LSM_BLOCK_RANGE_DELETE,
                    &footer.range_delete_off, &size);
         footer.range_delete_size = (uint32_t)size;
     }
     put_properties(w, meta, &footer.properties_off, &size);
     footer.properties_size = (uint32_t)size;
-    put_block(w, &w->top, LSM_BLOCK_TOP_INDEX, LSM_CODEC_NONE, &footer.top_off, &size);
+    put_block(w, &w->top, LSM_BLOCK_TOP_INDEX, &footer.top_off, &size);
     footer.top_size = (uint32_t)size;
     put_footer(w, &footer);
     rc = lsm_outfile_finish(&w->f);

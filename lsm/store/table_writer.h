@@ -5,6 +5,7 @@
  *     table     := header  (data*  filter  index)*  range_delete?  properties  top_index  footer
  *     header    := magic[8] "LSMTAB\r\n"  compat:u16 ro_compat:u16 incompat:u16 zero:u16
  *                  uuid[16]  number:u64  tree:u32  zero:u32  sum:u64            = 56 bytes, unsealed
+ *                  incompat bit 0: data blocks may be compressed with lz (lz.h)
  *     every block is sealed (seal.h)
  *     index     := a block (block.h) whose keys are the data blocks' last user keys (tag of that row),
  *                  values := off:varint size:varint tombstones:varint seq_max:varint

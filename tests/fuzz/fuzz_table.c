@@ -77,8 +77,8 @@ static void refit_all(struct lsm_os *os, uint8_t *file, size_t size)
 
     if (size < LSM_TABLE_HEADER_SIZE + LSM_TABLE_FOOTER_SIZE)
         return;
-    lsm_table_header_encode(file, LSM_TABLE_MAGIC, uuid, NUMBER, 1);
-    lsm_table_header_encode(again, LSM_TABLE_FOOTER_MAGIC, uuid, NUMBER, 1);
+    lsm_table_header_encode(file, LSM_TABLE_MAGIC, uuid, NUMBER, 1, LSM_TABLE_INCOMPAT_KNOWN);
+    lsm_table_header_encode(again, LSM_TABLE_FOOTER_MAGIC, uuid, NUMBER, 1, LSM_TABLE_INCOMPAT_KNOWN);
     lsm_put_u64(file + LSM_TABLE_HEADER_SIZE - 8, lsm_hash64(file, LSM_TABLE_HEADER_SIZE - 8, 0));
     lsm_put_u64(foot + LSM_TABLE_FOOTER_SIZE - 8, lsm_hash64(foot, LSM_TABLE_FOOTER_SIZE - 8, 0));
     lsm_table_footer_decode(foot, &f);

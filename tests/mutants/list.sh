@@ -657,6 +657,29 @@ mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0'
         rc = SQLITE_OK;
 X
 
+# ---- bytes that are hostile ----
+
+mutant lz_match_begins_within_what_was_written lsm/format/lz.c 'unit/test_lz' <<'X'
+            s->offset > (size_t)(to - raw) + s->literals)
+====
+            0)
+X
+mutant lz_match_ends_within_the_block lsm/format/lz.c 'unit/test_lz' <<'X'
+        if (s->match > room - s->literals || s->offset == 0 ||
+====
+        if (s->offset == 0 ||
+X
+mutant lz_literals_are_there lsm/format/lz.c 'unit/test_lz' <<'X'
+        if (s->literals > left || s->literals > room)
+====
+        if (s->literals > room)
+X
+mutant lz_is_said_in_the_header lsm/store/table_writer.c 'unit/test_table_damage' <<'X'
+    return w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0;
+====
+    return 0;
+X
+
 # ---- what SQLite is told ----
 
 mutant moved_database_file ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'

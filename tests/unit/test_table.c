@@ -19,7 +19,7 @@ TEST(table_gives_back_random_rows_in_both_directions)
         struct rows r = { 0 };
 
         o.block_bytes = test_below(2) ? 64 + (uint32_t)test_below(500) : 4096;
-        o.codec = test_below(2) ? LSM_CODEC_ZSTD : LSM_CODEC_NONE;
+        o.codec = (int[]){ LSM_CODEC_NONE, LSM_CODEC_ZSTD, LSM_CODEC_LZ }[test_below(3)];
         o.filter_bits = (uint32_t)test_below(3) * 7;
         rows_random(&r, test_below(4000), 1 + test_below(2000), 1 + test_below(200));
         CHECK_OK(write_table(&s, ++number, &o, &r, &meta));
@@ -161,7 +161,7 @@ TEST(table_without_rows_and_with_one_row_work)
 TEST(table_codes_literals_where_that_saves_bytes_and_nowhere_else)
 {
     static const struct { bool first, second; int percent_min, percent_max; } cases[] = {
-        { false, false, 100, 100 },     /* random bytes, repeated: matches are all there is to find */
+        { false, false, 90, 96 },       /* random bytes, repeated: lz finds all there is, in fewer bytes */
         { true, true, 0, 80 },          /* letters of 16: half of each byte */
         { false, true, 80, 92 }, { true, false, 80, 92 },       /* what the data turns to is noticed */
     };

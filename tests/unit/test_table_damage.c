@@ -233,6 +233,34 @@ TEST(table_blocks_that_changed_places_are_corrupt)
     store_close(&s);
 }
 
+TEST(table_says_that_it_may_hold_blocks_of_lz)
+{
+    static const struct { int codec, level; unsigned incompat; } cases[] = {
+        { LSM_CODEC_NONE, 0, 0 }, { LSM_CODEC_ZSTD, 3, 0 }, { LSM_CODEC_ZSTD, 1, LSM_TABLE_INCOMPAT_LZ },
+        { LSM_CODEC_LZ, 0, LSM_TABLE_INCOMPAT_LZ }
+    };
+    struct rows r = { 0 };
+
+    small_rows(&r);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lsm_table_options o = plain;
+        struct lsm_table_meta meta;
+        struct store s;
+        uint8_t *data;
+
+        o.codec = cases[i].codec;
+        o.level = cases[i].level;
+        store_open(&s, 1 << 20, 100);
+        CHECK_OK(write_table(&s, 5, &o, &r, &meta));
+        data = read_all(&s, 5, meta.size_bytes);
+        CHECK_INT(lsm_get_u16(data + 12), cases[i].incompat);
+        CHECK_INT(lsm_get_u16(data + meta.size_bytes - LSM_TABLE_HEADER_SIZE + 12), cases[i].incompat);
+        free(data);
+        store_close(&s);
+    }
+    rows_clear(&r);
+}
+
 /* Change bytes of header or footer and make the sums right again. */
 static void refit(uint8_t *data, size_t size)
 {
