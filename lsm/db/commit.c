@@ -82,6 +82,7 @@ static int undo(struct lsm_db *db, uint64_t first_txid, const struct lsm_log_end
     db->undo_last = db->txid_max;
     lsm_db_unlock(db);
     rc = lsm_write_ready(db);
+    lsm_room_take_back(db);
     if (rc)
         rc = lsm_log_cut(&db->log, before->size, before->chain);
     if (rc) {

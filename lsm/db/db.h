@@ -141,6 +141,15 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
 
+struct lsm_room {               /* room.c: what the worker makes ready for the log */
+    atomic_int state;
+    struct lsm_file *file;      /* these: of the log slot's holder, but from ASKED to MADE the worker's */
+    uint64_t from, end;
+    bool ok;
+    bool is_filled;             /* a log has asked for the largest step: the next ones begin with it */
+    bool is_awaited;            /* mutex */
+};
+
 struct lsm_db {
     struct lsm_os *os;
     struct lsm_os *own_os, *own_mem_os; /* freed at close */
@@ -180,6 +189,7 @@ struct lsm_db {
     bool has_log;
     struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
     bool has_log_before;
+    struct lsm_room room;       /* of `log` */
     uint64_t log_fresh;         /* the newest log that was begun fresh: it may be there even if it is not `log` */
     uint64_t void_first, void_last;     /* logs behind a hole that an open found: they hold nothing */
     atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
@@ -380,6 +390,15 @@ int lsm_write_active_locked(struct lsm_db *db);         /* the same with publish
    current, without the `drop_units` oldest units. Log slot held. On failure nothing has changed in
    memory, but the edit may be on disk: files that it names must stay. */
 int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units);
+
+/* ---- room.c: the room that the log is going to be written to ---- */
+/* After an append: ask the worker for more, take what it has made. Log slot held. */
+void lsm_room_look(struct lsm_db *db);
+bool lsm_room_is_asked(struct lsm_db *db);
+/* Make what is asked for, if anything is. A background thread, no lock held. */
+void lsm_room_make(struct lsm_db *db);
+/* Before db->log is closed, cut, or another one's: nobody else uses its file. Log slot held; waits. */
+void lsm_room_take_back(struct lsm_db *db);
 
 /* ---- backup.c ---- */
 /* `log_min`, or the oldest log that a backup holds. Mutex held. */

@@ -466,6 +466,7 @@ int lsm_flush_now(struct lsm_db *db)
     sync_ahead(db);
     lsm_edit_init(&f.edit, db->os);
     rc = seal(&f);
+    lsm_room_make(db);          /* of the log that it began */
     if (rc == LSM_OK) {
         flush_begins(&f);
         rc = write_tables(&f);

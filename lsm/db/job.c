@@ -29,6 +29,7 @@ static uint64_t new_file(void *ctx)
 
 static int stop_asked(void *ctx)
 {
+    lsm_room_make(ctx);
     lsm_job_trim(ctx);
     return LSM_OK;              /* a flush is finished, also at close: it is short */
 }

@@ -66,6 +66,12 @@ void lsm_worker_main(void *ctx)
         uint64_t wait_us;
         int rc;
 
+        if (lsm_room_is_asked(db)) {
+            lsm_db_unlock(db);
+            lsm_room_make(db);
+            lsm_db_lock(db);
+            continue;
+        }
         if (now < db->retry_us) {
             db->os->cond_wait_us(db->work, db->mutex, db->retry_us - now);
             continue;
@@ -89,7 +95,7 @@ void lsm_worker_main(void *ctx)
             else
                 lsm_db_memory_changed(db);
         }
-        if (rc == LSM_OK || db->stop || db->trim_wanted)
+        if (rc == LSM_OK || db->stop || db->trim_wanted || lsm_room_is_asked(db))
             continue;
         if (rc == LSM_BUSY)
             lsm_idle_put_off(db);

@@ -278,6 +278,7 @@ static int begin_fresh_log(struct lsm_db *db)
 
     if (rc)
         return rc;
+    log.is_helped = !db->no_worker;
     db->log_fresh = number;
     taken = lsm_carry_take(db);
     rc = copy_live(db, &log, taken);
@@ -307,6 +308,7 @@ static int begin_fresh_log(struct lsm_db *db)
     lsm_carry_free(db->os, taken);
     lsm_carry_covered(db);
     lsm_write_forget_before(db);
+    lsm_room_take_back(db);
     if (db->has_log)
         close_log(db, &db->log);
     db->log = log;
@@ -375,6 +377,8 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.log_bytes_mapped, db->log.mapped_bytes - mapped, memory_order_relaxed);
+    if (!sync)
+        lsm_room_look(db);
     return sync ? lsm_write_sync(db) : LSM_OK;
 }
 
@@ -433,6 +437,7 @@ int lsm_write_rotate(struct lsm_db *db)
         return rc;
     if (!later)
         lsm_carry_covered(db);
+    lsm_room_take_back(db);
     later = later && db->log.synced < db->log.size;
     end = lsm_log_end(&db->log);
     rc = (later ? lsm_log_create_ahead : lsm_log_create)(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db),
@@ -453,8 +458,10 @@ int lsm_write_rotate(struct lsm_db *db)
     } else {
         close_log(db, &db->log);
     }
+    log.is_helped = !db->no_worker;
     db->log = log;
     atomic_store(&db->log_size, log.size);
+    lsm_room_look(db);
     return LSM_OK;
 }
 

@@ -75,7 +75,9 @@ struct lsm_os {
     int (*file_sync)(struct lsm_file *file);    /* data, and the size if that changed */
     int (*file_truncate)(struct lsm_file *file, uint64_t size);
     int (*file_allocate)(struct lsm_file *file, uint64_t size); /* reserve, size grows; or EOPNOTSUPP */
-    /* A hint: many small writes follow in [off, end), which is reserved. NULL: it is of no use here. */
+    /* A hint: many small writes follow in [off, end), which is reserved, behind what was expected before.
+       Another thread may call it, and file_allocate, beside the writer's file_write; not beside
+       file_truncate or file_close. NULL: it is of no use here. */
     void (*file_expect)(struct lsm_file *file, uint64_t off, uint64_t end);
     int (*file_info)(struct lsm_file *file, struct lsm_file_info *info);
     int (*file_rename)(struct lsm_dir *dir, const char *from, const char *to);

@@ -70,8 +70,14 @@ struct lsm_file {
     int fd;                     /* -1 in a forked child */
     atomic_uint_least64_t size_allowed; /* RLIMIT_FSIZE was seen to admit this much */
     bool locked;
-    uint8_t *map;               /* of file_expect(), or NULL */
-    uint64_t map_off, map_end;
+    /* Of file_expect(). The writer goes on from one map to the other; the one that it has left is
+       whoever expects'. */
+    struct map {
+        uint8_t *at;            /* or NULL */
+        uint64_t off, end;
+    } map[2];
+    unsigned map_now;           /* the writer's */
+    atomic_bool map_is_ahead;   /* the other one was made and the writer is not there yet */
     struct lsm_file *prev, *next;   /* all open files; fork_mutex */
 };
 
@@ -105,7 +111,7 @@ static void after_fork_in_child(void)
     for (struct lsm_file *file = fork_files; file; file = file->next) {
         close(file->fd);
         file->fd = -1;
-        file->map = NULL;       /* MADV_DONTFORK: it is not here */
+        file->map[0].at = file->map[1].at = NULL;       /* MADV_DONTFORK: they are not here */
     }
     fork_files = NULL;
     atomic_fetch_add(&fork_count, 1);
@@ -475,11 +481,36 @@ static int lock_whole(int fd, short type)
     return rc;
 }
 
+static void map_clear(struct map *map)
+{
+    if (map->at)
+        munmap(map->at, (size_t)(map->end - map->off));
+    map->at = NULL;
+}
+
 static void file_unmap(struct lsm_file *file)
 {
-    if (file->map)
-        munmap(file->map, (size_t)(file->map_end - file->map_off));
-    file->map = NULL;
+    map_clear(&file->map[0]);
+    map_clear(&file->map[1]);
+    atomic_store(&file->map_is_ahead, false);
+}
+
+/* Where [off, off + size) is mapped, or NULL. The writer's. */
+static uint8_t *file_mapped(struct lsm_file *file, uint64_t off, size_t size)
+{
+    struct map *map = &file->map[file->map_now];
+
+    if (map->at && off >= map->off && off + size <= map->end)
+        return map->at + (off - map->off);
+    if (!atomic_load_explicit(&file->map_is_ahead, memory_order_acquire))
+        return NULL;
+    map = &file->map[!file->map_now];
+    if (off < map->off || (off < map->end && off + size > map->end))
+        return NULL;            /* not there yet, or half of it lies behind */
+    if (off < map->end)
+        file->map_now = !file->map_now;         /* else it came too late: whoever expects may have it back */
+    atomic_store_explicit(&file->map_is_ahead, false, memory_order_release);
+    return off < map->end ? map->at + (off - map->off) : NULL;
 }
 
 /*
@@ -496,24 +527,27 @@ static void file_expect(struct lsm_file *file, uint64_t off, uint64_t end)
 {
     struct statfs fs;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    void *map;
+    struct map *map;
+    void *at;
 
-    file_unmap(file);
+    if (atomic_load_explicit(&file->map_is_ahead, memory_order_acquire))
+        return;                 /* both are the writer's */
+    map = &file->map[!file->map_now];
+    map_clear(map);
     off -= off % page;
     if (end <= off || end - off > MAP_BYTES_MAX || fstatfs(file->fd, &fs) ||
         (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
         return;
-    map = mmap(NULL, (size_t)(end - off), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)off);
-    if (map == MAP_FAILED)
+    at = mmap(NULL, (size_t)(end - off), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)off);
+    if (at == MAP_FAILED)
         return;
-    if (madvise(map, (size_t)(end - off), MADV_DONTFORK) ||
-        madvise(map, (size_t)(end - off), MADV_POPULATE_WRITE)) {
-        munmap(map, (size_t)(end - off));
+    if (madvise(at, (size_t)(end - off), MADV_DONTFORK) ||
+        madvise(at, (size_t)(end - off), MADV_POPULATE_WRITE)) {
+        munmap(at, (size_t)(end - off));
         return;
     }
-    file->map = map;
-    file->map_off = off;
-    file->map_end = end;
+    *map = (struct map){ at, off, end };
+    atomic_store_explicit(&file->map_is_ahead, true, memory_order_release);
 }
 
 static void file_close(struct lsm_file *file)
@@ -583,13 +617,15 @@ static int check_size_limit(struct lsm_file *file, uint64_t end)
 
 static int file_write(struct lsm_file *file, const void *data, size_t size, uint64_t off)
 {
+    uint8_t *mapped;
     size_t done = 0;
     int rc = off > UINT64_MAX - size ? EFBIG : check_size_limit(file, off + size);
 
     if (rc)
         return rc;
-    if (file->map && off >= file->map_off && off + size <= file->map_end) {
-        memcpy(file->map + (off - file->map_off), data, size);
+    mapped = file_mapped(file, off, size);
+    if (mapped) {
+        memcpy(mapped, data, size);
         return 0;
     }
     while (done < size) {

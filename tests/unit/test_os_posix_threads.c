@@ -222,6 +222,65 @@ static void use_memory(void *ctx)
     }
 }
 
+struct expecting {
+    struct shared *shared;
+    struct lsm_file *file;
+    atomic_uint_least64_t written;      /* bytes */
+};
+
+#define EXPECTED (UINT64_C(4) << 20)
+#define EXPECTED_STEP (UINT64_C(96) << 10)
+
+/* Stays one step ahead of the writer, or falls behind it. */
+static void expect_ahead(void *ctx)
+{
+    struct expecting *e = ctx;
+    struct lsm_os *os = e->shared->os;
+
+    for (uint64_t from = 0, end; from < EXPECTED; from = end) {
+        uint64_t written = atomic_load(&e->written);
+        if (from < written)
+            from = written;
+        end = from + EXPECTED_STEP;
+        CHECK_INT(os->file_allocate(e->file, end), 0);
+        os->file_expect(e->file, from, end);
+        while (atomic_load(&e->written) < from && atomic_load(&e->written) < EXPECTED) { }
+    }
+}
+
+TEST(os_posix_room_may_be_made_beside_the_writer)
+{
+    struct shared s;
+    struct expecting e = { .shared = &s };
+    struct lsm_thread *thread;
+    uint8_t bytes[700];
+
+    shared_init(&s);
+    char path[128];
+    snprintf(path, sizeof path, "%s/store", test_dir());
+    CHECK_INT(s.os->dir_open(s.os, path, true, 0755, NULL, &s.dir), 0);
+    CHECK_INT(s.os->file_open(s.dir, "log", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0644, &e.file), 0);
+    CHECK_INT(s.os->thread_start(s.os, expect_ahead, &e, &thread), 0);
+    for (uint64_t off = 0, size; off < EXPECTED; off += size) {
+        size = 1 + off * 31 % sizeof bytes;
+        for (uint64_t i = 0; i < size; i++)
+            bytes[i] = (uint8_t)((off + i) * 131 >> 7);
+        CHECK_INT(s.os->file_write(e.file, bytes, size, off), 0);
+        atomic_store(&e.written, off + size);
+    }
+    s.os->thread_join(thread);
+    for (uint64_t off = 0; off < EXPECTED; off += 512) {
+        size_t got;
+        CHECK_INT(s.os->file_read(e.file, bytes, 512, off, &got), 0);
+        for (uint64_t i = 0; i < got; i++)
+            if (!CHECK_INT(bytes[i], (uint8_t)((off + i) * 131 >> 7)))
+                goto out;
+    }
+out:
+    s.os->file_close(e.file);
+    shared_clear(&s);
+}
+
 TEST(os_posix_memory_count_is_exact_after_threads)
 {
     struct lsm_thread *thread[THREADS];

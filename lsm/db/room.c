@@ -1,0 +1,81 @@
+/*
+ * room.c -- the worker makes the room that the log is going to be written to.
+ *
+ *     log   ....records....|.....room.....|      the writer enters the last room: ASKED
+ *                                         |.....room.....|      the worker: BUSY, then MADE
+ *
+ * The writer goes on meanwhile, behind its room too, if the worker is late: a write
+ * there costs 2 us more. The worker looks whenever it is woken, and between two pieces
+ * of a job. It holds no lock then, so that the file must not be closed or cut: whoever
+ * wants to takes the room back first.
+ *
+ *     state   NONE -> ASKED    log slot
+ *             ASKED -> BUSY -> MADE    the worker
+ *             MADE -> NONE, ASKED -> NONE    log slot
+ */
+#include "lsm/db/db.h"
+
+#define STEP_MIN (UINT64_C(64) << 10)
+#define STEP_MAX (UINT64_C(1) << 20)    /* written in 10 ms: a job looks as often */
+
+enum { NONE, ASKED, BUSY, MADE };
+
+void lsm_room_look(struct lsm_db *db)
+{
+    struct lsm_room *room = &db->room;
+    uint64_t step_max = atomic_load_explicit(&db->memtable_bytes, memory_order_relaxed) / 8;
+    int state = atomic_load_explicit(&room->state, memory_order_acquire);
+
+    if (state == MADE) {
+        lsm_log_room_is_made(&db->log, room->from, room->end, room->ok);
+        state = NONE;
+        atomic_store_explicit(&room->state, state, memory_order_relaxed);
+    }
+    step_max = step_max < STEP_MIN ? STEP_MIN : step_max > STEP_MAX ? STEP_MAX : step_max;
+    if (state != NONE ||
+        !lsm_log_wants_room(&db->log, room->is_filled ? step_max : STEP_MIN, step_max, &room->from, &room->end))
+        return;
+    room->is_filled |= room->end - room->from == step_max;
+    room->file = db->log.file;
+    atomic_store_explicit(&room->state, ASKED, memory_order_release);
+    lsm_db_lock(db);            /* the worker may be just about to sleep */
+    lsm_worker_wake(db);
+    lsm_db_unlock(db);
+}
+
+bool lsm_room_is_asked(struct lsm_db *db)
+{
+    return atomic_load_explicit(&db->room.state, memory_order_relaxed) == ASKED;
+}
+
+void lsm_room_make(struct lsm_db *db)
+{
+    struct lsm_room *room = &db->room;
+    int state = ASKED;
+
+    if (!lsm_room_is_asked(db) || !atomic_compare_exchange_strong(&room->state, &state, BUSY))
+        return;
+    room->ok = lsm_log_make_room(db->os, room->file, room->from, room->end);
+    lsm_db_lock(db);
+    atomic_store_explicit(&room->state, MADE, memory_order_release);
+    if (room->is_awaited)
+        db->os->cond_broadcast(db->changed);
+    lsm_db_unlock(db);
+}
+
+void lsm_room_take_back(struct lsm_db *db)
+{
+    struct lsm_room *room = &db->room;
+    int state = ASKED;
+
+    if (atomic_compare_exchange_strong(&room->state, &state, NONE) || state == NONE)
+        return;
+    lsm_db_lock(db);
+    room->is_awaited = true;
+    while (atomic_load_explicit(&room->state, memory_order_acquire) == BUSY)
+        db->os->cond_wait(db->changed, db->mutex);
+    room->is_awaited = false;
+    lsm_db_unlock(db);
+    lsm_log_room_is_made(&db->log, room->from, room->end, room->ok);
+    atomic_store_explicit(&room->state, NONE, memory_order_relaxed);
+}

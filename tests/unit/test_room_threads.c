@@ -1,0 +1,174 @@
+/*
+ * test_room_threads.c -- the room that a log is written to is made by the worker, beside
+ * writers, flushes of other threads and logs that fail; nothing that was written is lost.
+ */
+#include <pthread.h>
+
+#include "lsm/os/os.h"
+#include "tests/test.h"
+
+#define WRITERS 2u
+#define ROWS 30000u             /* of each */
+
+static struct lsm_os *os, real;
+static struct lsm_db *db;
+static struct lsm_tree *tree;
+static _Thread_local bool is_writer;
+static atomic_uint_least64_t made_by_writers, made;
+static atomic_int syncs_to_fail;
+static atomic_bool stop;
+
+static void noted_expect(struct lsm_file *file, uint64_t off, uint64_t end)
+{
+    atomic_fetch_add(is_writer ? &made_by_writers : &made, 1);
+    real.file_expect(file, off, end);
+}
+
+static int failing_sync(struct lsm_file *file)
+{
+    int left = atomic_load(&syncs_to_fail);
+
+    if (is_writer && left > 0 && atomic_compare_exchange_strong(&syncs_to_fail, &left, left - 1))
+        return EIO;
+    return real.file_sync(file);
+}
+
+static struct lsm_slice text(const char *s)
+{
+    return (struct lsm_slice){ (const uint8_t *)s, strlen(s) };
+}
+
+static void key_of(char key[32], uintptr_t writer, uint32_t i)
+{
+    snprintf(key, 32, "%08x-%u", i * 2654435761u, (unsigned)writer);
+}
+
+static void *write_rows(void *arg)
+{
+    char key[32];
+
+    is_writer = true;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        key_of(key, (uintptr_t)arg, i);
+        /* A failed sync is told to its group, and a fresh log begins. */
+        while (lsm_db_put(db, tree, text(key), text(key), i % 5000 == 4999) != LSM_OK)
+            if (!CHECK(syncs_to_fail >= 0 && !atomic_load(&stop)))
+                return NULL;
+    }
+    return NULL;
+}
+
+static void *flush_often(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        int rc = lsm_db_flush(db);
+        CHECK(rc == LSM_OK || rc == LSM_BUSY || rc == LSM_FSYNC);
+        usleep(3000);
+    }
+    return NULL;
+}
+
+static void open_store(void)
+{
+    struct lsm_options o;
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/store", test_dir());
+    lsm_options_init(&o);
+    o.os = os;
+    o.create_if_missing = true;
+    o.memory_bytes = 4 << 20;
+    CHECK_OK(lsm_db_open(path, &o, &db));
+    if (lsm_tree_find(db, text("t"), &tree) != LSM_OK)
+        CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree));
+}
+
+static void close_store(void)
+{
+    CHECK_OK(lsm_db_close(db));
+    db = NULL;
+}
+
+static void run_writers(bool flushes)
+{
+    pthread_t threads[WRITERS], flusher;
+
+    atomic_store(&stop, false);
+    atomic_store(&made, 0);
+    atomic_store(&made_by_writers, 0);
+    if (flushes)
+        pthread_create(&flusher, NULL, flush_often, NULL);
+    for (uintptr_t i = 0; i < WRITERS; i++)
+        pthread_create(&threads[i], NULL, write_rows, (void *)i);
+    for (uint32_t i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    atomic_store(&stop, true);
+    if (flushes)
+        pthread_join(flusher, NULL);
+}
+
+static void check_rows(void)
+{
+    struct lsm_value value = { 0 };
+    char key[32];
+
+    for (uintptr_t w = 0; w < WRITERS; w++)
+        for (uint32_t i = 0; i < ROWS; i++) {
+            key_of(key, w, i);
+            if (!CHECK_OK(lsm_tree_get(tree, NULL, text(key), &value)))
+                return;
+            CHECK(value.bytes.size == strlen(key) && memcmp(value.bytes.data, key, value.bytes.size) == 0);
+            lsm_value_release(&value);
+        }
+}
+
+static void begin(void)
+{
+    os = lsm_os_posix_new();
+    real = *os;
+    if (real.file_expect)
+        os->file_expect = noted_expect;
+    os->file_sync = failing_sync;
+    atomic_store(&syncs_to_fail, 0);
+    open_store();
+}
+
+static void end(void)
+{
+    close_store();
+    open_store();
+    check_rows();
+    CHECK_OK(lsm_db_check(db));
+    close_store();
+    lsm_os_posix_free(os);
+}
+
+TEST(room_of_a_log_is_made_by_the_worker_and_not_by_writers)
+{
+    begin();
+    run_writers(false);
+    printf("  made %d times by the worker, %d times by writers\n", (int)made, (int)made_by_writers);
+    if (os->file_expect)
+        CHECK(made > 0 && made_by_writers == 0);
+    check_rows();
+    end();
+}
+
+TEST(room_that_is_being_made_waits_for_nothing_that_is_lost_when_logs_end)
+{
+    begin();
+    run_writers(true);
+    check_rows();
+    end();
+}
+
+TEST(room_of_a_log_that_fails_is_taken_back)
+{
+    begin();
+    atomic_store(&syncs_to_fail, 3);
+    run_writers(true);
+    CHECK_INT(atomic_load(&syncs_to_fail), 0);
+    check_rows();
+    end();
+}
