@@ -7,8 +7,8 @@
  * Rows of a fixed size, written through sqlite3_blob, rather than one for each record: an
  * INSERT or a DELETE within COMMIT would change the user's changes() and total_changes(),
  * and the area's pages are used again as they are. It begins without a row and is doubled
- * when a transaction would have been carried with more room: inside a statement of the user,
- * whose own end sets changes(), so the next one has it.
+ * when a transaction would have been carried with more room, or half of it is used: inside a
+ * statement of the user, whose own end sets changes(), so the next one has it.
  *
  * Threads: a context's belong to its connection; the counts in the store are shared.
  */
@@ -128,11 +128,10 @@ int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error
 
     lsm_txn_redo(ctx->txn, &redo);
     *is_written = true;
-    if (redo.bytes.size == 0) {
-        if (ctx->created == NULL)
-            want_more(ctx, redo.room_wanted);
+    if (ctx->created == NULL)
+        want_more(ctx, redo.room_wanted);
+    if (redo.bytes.size == 0)
         return SQLITE_OK;
-    }
     while (rc == SQLITE_OK && done < redo.bytes.size) {
         uint64_t off = redo.off + done;
         int slot = (int)(off / (unsigned)slot_bytes()) + 1;

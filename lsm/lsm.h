@@ -353,8 +353,8 @@ struct lsm_prepare {
  * function says LSM_STALE, the log may have lost a record that was carried: lsm_db_redo().
  *
  * Carried are records of at most LSM_REDO_RECORD_MAX bytes (64 KiB where a sync is fast), while nothing
- * unsynced stands in the log that no area holds, and while there is room; else the log is synced, which covers
- * all before it, and the area is used again from its beginning.
+ * unsynced stands in the log that no area holds, and while there is room; else the log is synced. A sync covers
+ * all before it, and its places are given out again; the worker makes one when half of the area is used.
  */
 #define LSM_REDO_ROOM_MAX (1u << 20)
 #define LSM_REDO_RECORD_MAX (256u << 10)
@@ -363,7 +363,8 @@ struct lsm_redo {
     uint64_t off;           /* in the area */
     struct lsm_slice bytes; /* of the transaction, until its next prepare or its end; empty: the
                                record was not carried */
-    uint64_t room_wanted;   /* not carried only for want of room: so much would have done; else 0 */
+    uint64_t room_wanted;   /* with so much room it would have been carried, or the log be synced less
+                               often; 0: there is enough */
 };
 
 /*

@@ -11,13 +11,22 @@ void lsm_carry_covered(struct lsm_db *db)
 {
     assert(db->log_busy);
     db->carry.bare = false;
-    db->carry.used = 0;
+    lsm_area_reset(&db->carry.area);
+}
+
+void lsm_carry_covered_to(struct lsm_db *db, const struct lsm_log_end *end, struct lsm_area_mark mark)
+{
+    assert(db->log_busy && db->log.number == end->number);
+    if (db->carry.bare_end <= end->size)
+        db->carry.bare = false;
+    lsm_area_covered(&db->carry.area, mark);
 }
 
 void lsm_carry_bare(struct lsm_db *db)
 {
     assert(db->log_busy);
     db->carry.bare = true;
+    db->carry.bare_end = db->log.size;
 }
 
 /*
@@ -53,19 +62,30 @@ uint64_t lsm_carry_bound(const struct lsm_carry *carry)
 }
 
 /* R7a. What was read at open needs no word here: it stands in the fresh log, which was synced before it
-   took its first record (write.c). *wanted: the room that would do, where there is less. */
+   took its first record (write.c). *off: its place in the area. */
 static bool is_allowed(const struct lsm_db *db, const struct lsm_record *rec, uint64_t room,
-                       size_t record_size, size_t frame_size, uint64_t *wanted)
+                       size_t record_size, size_t frame_size, uint64_t *off, uint64_t *room_wanted)
 {
-    uint64_t needed = db->carry.used + frame_size;
+    const struct lsm_area *area = &db->carry.area;
 
-    *wanted = 0;
-    if (db->carry.bare || rec->adopted_count || record_size > lsm_carry_bound(&db->carry) ||
-        needed > LSM_REDO_ROOM_MAX)
+    *room_wanted = 0;
+    if (db->carry.bare || rec->adopted_count || record_size > lsm_carry_bound(&db->carry))
         return false;
-    if (needed > room)
-        *wanted = needed;
-    return needed <= room;
+    if (lsm_area_find(area, frame_size, room, off))
+        return true;
+    if (room < LSM_REDO_ROOM_MAX && frame_size <= LSM_REDO_ROOM_MAX - room)
+        *room_wanted = room + frame_size;
+    return false;
+}
+
+/* Half of the area is used: time for a sync beside the writers, and for more of it. */
+static void look_ahead(struct lsm_txn *txn, uint64_t room)
+{
+    if (2 * lsm_area_used(&txn->db->carry.area) < room)
+        return;
+    if (room < LSM_REDO_ROOM_MAX)
+        txn->redo_wanted = room <= LSM_REDO_ROOM_MAX / 2 ? 2 * room : LSM_REDO_ROOM_MAX;
+    lsm_ahead_want(txn->db);
 }
 
 /* Before the first carried record: whoever opens the log alone must know that it may lack some. */
@@ -105,6 +125,7 @@ int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct l
 {
     struct lsm_db *db = txn->db;
     struct lsm_buf *frame = &db->encode, empty;
+    uint64_t room = how->redo_room < LSM_REDO_ROOM_MAX ? how->redo_room : LSM_REDO_ROOM_MAX, off;
     size_t record_size;
     bool is_carried;
     int rc;
@@ -119,13 +140,14 @@ int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct l
     if (frame->rc)
         return frame->rc;
 
-    is_carried = is_allowed(db, rec, how->redo_room, record_size, frame->size, &txn->redo_wanted) &&
+    is_carried = is_allowed(db, rec, room, record_size, frame->size, &off, &txn->redo_wanted) &&
                  raise_flag(db) == LSM_OK;
     rc = lsm_write_bytes(db, lsm_slice(frame->data + LSM_REDO_HEAD_SIZE, record_size),
                          how->sync && !is_carried);
     if (rc == LSM_OK && is_carried) {
-        txn->redo_off = db->carry.used;
-        db->carry.used += frame->size;
+        txn->redo_off = off;
+        lsm_area_take(&db->carry.area, off, frame->size);
+        look_ahead(txn, room);
         if (record_size > ALWAYS)       /* a sync is seen again before long */
             db->carry.sync_ns -= db->carry.sync_ns / 64;
         empty = txn->redo;

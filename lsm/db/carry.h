@@ -4,16 +4,19 @@
  *     append          in the log, not synced; the host writes the same bytes to its redo area
  *     power cut       the log may lose them; lsm_db_redo() takes them back, into memory
  *     next write      they are copied to a fresh log, which is synced
- *     sync of the log covers all before it: the area is used again from its beginning
+ *     sync of the log covers all before it: its places in the area are given out again (area.h)
+ *     half of the area   is used: the worker is asked for one (ahead.c)
  *
  * Included by db.h only: a part of struct lsm_db.
  */
 #ifndef LSM_DB_CARRY_H
 #define LSM_DB_CARRY_H
 
+#include "lsm/db/area.h"
 #include "lsm/format/record.h"
 
 struct lsm_db;
+struct lsm_log_end;
 struct lsm_txn;
 
 struct lsm_taken {
@@ -25,7 +28,8 @@ struct lsm_taken {
 struct lsm_carry {
     /* log slot */
     bool bare;              /* the log may hold an unsynced record that no area holds */
-    uint64_t used;          /* bytes of the area that hold records which no sync covers */
+    uint64_t bare_end;      /* where the log ended behind it */
+    struct lsm_area area;
     uint64_t sync_ns;       /* what a sync of the log costs beside its bytes: estimated; 0: none was seen */
     /* publish mutex */
     struct lsm_taken *taken, **last;        /* records that are in no log, ascending */
@@ -40,6 +44,8 @@ struct lsm_carry {
 int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct lsm_prepare *how);
 /* A sync of ours covered all that stands in the log. Log slot held. */
 void lsm_carry_covered(struct lsm_db *db);
+/* One that went on beside writers: it covers what stood there when it began. Log slot held. */
+void lsm_carry_covered_to(struct lsm_db *db, const struct lsm_log_end *end, struct lsm_area_mark mark);
 /* A sync of `bytes` of the log took so long. Log slot held. */
 void lsm_carry_timed(struct lsm_carry *carry, uint64_t bytes, uint64_t us);
 /* The largest record that is rather carried than synced. Log slot held. */

@@ -26,8 +26,7 @@ static int compact_pause(void *ctx)
     struct lsm_db *db = run->db;
     bool stop, flush;
 
-    lsm_room_make(db);
-    lsm_job_trim(db);
+    lsm_job_pause(db);
     lsm_db_lock(db);
     stop = db->stop;
     flush = lsm_flush_due(db) && lsm_flush_is_quiet(db) && !db->flushing;

@@ -211,6 +211,8 @@ struct lsm_db {
     struct lsm_cond *work;      /* the worker's: woken only when there is something to do */
     struct lsm_cond *committed; /* a group is done */
     bool log_busy;
+    bool ahead_wanted, ahead_runs;      /* ahead.c */
+    uint64_t ahead_failed;      /* the log whose sync failed there; 0: none */
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
     struct lsm_view *_Atomic view;      /* without the mutex it may be compared, not followed */
     struct lsm_memtable *spare; /* an empty one for the next small transaction, or NULL */
@@ -399,6 +401,14 @@ bool lsm_room_is_asked(struct lsm_db *db);
 void lsm_room_make(struct lsm_db *db);
 /* Before db->log is closed, cut, or another one's: nobody else uses its file. Log slot held; waits. */
 void lsm_room_take_back(struct lsm_db *db);
+
+/* ---- ahead.c: syncs of the log beside writers ---- */
+/* Sync what stands in the log now, if that is more than `bytes_min`. No lock held. LSM_DONE: nothing was
+   done. A failure is one of the log, whoever is told of it first. */
+int lsm_ahead_sync(struct lsm_db *db, uint64_t bytes_min);
+void lsm_ahead_want(struct lsm_db *db);         /* by the worker */
+/* Before any other sync of the log: until none runs. Log slot held. */
+void lsm_ahead_wait(struct lsm_db *db);
 
 /* ---- backup.c ---- */
 /* `log_min`, or the oldest log that a backup holds. Mutex held. */

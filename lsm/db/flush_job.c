@@ -421,36 +421,6 @@ static void flush_ends(struct flush *f, int rc)
     lsm_db_unlock(db);
 }
 
-/*
- * With a host the log is synced when the next one begins, and writers wait for it: 20 ms
- * and more for 16 MiB. Most of it can go to disk before, while they go on. A failure is one
- * of the log, whoever is told of it first.
- */
-static void sync_ahead(struct lsm_db *db)
-{
-    char name[LSM_FILENAME_SIZE];
-    struct lsm_file *file;
-    uint64_t number = 0;
-
-    lsm_db_lock(db);
-    lsm_write_slot_take(db);
-    if (db->has_host && db->has_log && !db->log.failed && db->log.size - db->log.synced > SYNC_AHEAD_MIN)
-        number = db->log.number;
-    lsm_write_slot_give(db);
-    lsm_db_unlock(db);
-    if (!number || db->os->file_open(db->dir, lsm_filename(name, LSM_FILE_LOG, number), LSM_OPEN_READ, 0, &file))
-        return;
-    if (db->os->file_sync(file)) {
-        lsm_db_lock(db);
-        lsm_write_slot_take(db);
-        if (db->has_log && db->log.number == number)
-            db->log.failed = true;
-        lsm_write_slot_give(db);
-        lsm_db_unlock(db);
-    }
-    db->os->file_close(file);
-}
-
 int lsm_flush_now(struct lsm_db *db)
 {
     struct flush f = { .db = db };
@@ -463,7 +433,9 @@ int lsm_flush_now(struct lsm_db *db)
     db->flushing = true;
     lsm_db_unlock(db);
 
-    sync_ahead(db);
+    /* With a host the log is synced when the next one begins, and writers wait for it: 20 ms and more for 16
+       MiB. Most of it can go to disk before, while they go on. */
+    lsm_ahead_sync(db, SYNC_AHEAD_MIN);
     lsm_edit_init(&f.edit, db->os);
     rc = seal(&f);
     lsm_room_make(db);          /* of the log that it began */

@@ -22,6 +22,19 @@ void lsm_job_trim(struct lsm_db *db)
     lsm_db_unlock(db);
 }
 
+void lsm_job_pause(struct lsm_db *db)
+{
+    bool wanted;
+
+    lsm_room_make(db);
+    lsm_job_trim(db);
+    lsm_db_lock(db);
+    wanted = db->ahead_wanted;
+    lsm_db_unlock(db);
+    if (wanted)
+        lsm_ahead_sync(db, 0);
+}
+
 static uint64_t new_file(void *ctx)
 {
     return lsm_db_new_file(ctx);
@@ -29,8 +42,7 @@ static uint64_t new_file(void *ctx)
 
 static int stop_asked(void *ctx)
 {
-    lsm_room_make(ctx);
-    lsm_job_trim(ctx);
+    lsm_job_pause(ctx);
     return LSM_OK;              /* a flush is finished, also at close: it is short */
 }
 

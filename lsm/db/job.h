@@ -12,6 +12,8 @@
 
 /* Give back to the kernel what the cache gave up, if that is wanted. No lock held. */
 void lsm_job_trim(struct lsm_db *db);
+/* Within a job, after each MiB: that, room for the log, and a sync of it that was asked for. No lock held. */
+void lsm_job_pause(struct lsm_db *db);
 /* All that the tree and the store say about its tables; `snapshots` and `compressor` stay the caller's.
    Level, file size and what lies beneath are the caller's to fill in. */
 void lsm_job_build_init(struct lsm_db *db, struct lsm_build *b, const struct lsm_tree *tree,

@@ -436,6 +436,7 @@ static int take_back_solo(struct lsm_txn *txn)
     if (rc && db->log.number == txn->cut_log)
         rc = append_abort(db, solo);    /* the log has failed: this one goes to a fresh log */
     lsm_room_take_back(db);
+    lsm_ahead_wait(db);
     if (rc)
         rc = db->log.number == txn->cut_log ? lsm_log_cut(&db->log, txn->cut_size, txn->cut_chain)
                                             : LSM_OK;

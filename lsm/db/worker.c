@@ -16,13 +16,16 @@ void lsm_worker_wake(struct lsm_db *db)
 /* One job. LSM_DONE: nothing to do now. */
 static int step(struct lsm_db *db)
 {
-    bool flush, wait;
+    bool ahead, flush, wait;
     int rc;
 
     lsm_db_lock(db);
+    ahead = db->ahead_wanted;
     flush = lsm_flush_due(db) && lsm_flush_is_quiet(db);
     wait = db->compact_wait > 0;
     lsm_db_unlock(db);
+    if (ahead && lsm_ahead_sync(db, 0) == LSM_OK)
+        return LSM_OK;
     if (flush)
         return lsm_flush_now(db);
     if (wait)
@@ -72,6 +75,12 @@ void lsm_worker_main(void *ctx)
             lsm_db_lock(db);
             continue;
         }
+        if (db->ahead_wanted) {
+            lsm_db_unlock(db);
+            lsm_ahead_sync(db, 0);
+            lsm_db_lock(db);
+            continue;
+        }
         if (now < db->retry_us) {
             db->os->cond_wait_us(db->work, db->mutex, db->retry_us - now);
             continue;
@@ -95,7 +104,7 @@ void lsm_worker_main(void *ctx)
             else
                 lsm_db_memory_changed(db);
         }
-        if (rc == LSM_OK || db->stop || db->trim_wanted || lsm_room_is_asked(db))
+        if (rc == LSM_OK || db->stop || db->trim_wanted || lsm_room_is_asked(db) || db->ahead_wanted)
             continue;
         if (rc == LSM_BUSY)
             lsm_idle_put_off(db);

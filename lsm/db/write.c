@@ -407,6 +407,7 @@ int lsm_write_sync(struct lsm_db *db)
     int rc;
 
     assert(db->log_busy);
+    lsm_ahead_wait(db);
     atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
     rc = lsm_write_sync_before(db);
     if (rc == LSM_OK)
@@ -427,6 +428,7 @@ int lsm_write_rotate(struct lsm_db *db)
     bool later;
     int rc = lsm_write_ready(db), error;
 
+    lsm_ahead_wait(db);
     later = !db->has_host && !db->has_log_before;
     /* Before the first record of the next one: no hole in the middle. */
     if (rc == LSM_OK && !later)

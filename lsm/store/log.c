@@ -301,6 +301,16 @@ int lsm_log_sync(struct lsm_log *log)
     return LSM_OK;
 }
 
+void lsm_log_synced(struct lsm_log *log, const struct lsm_log_end *end)
+{
+    assert(end->number == log->number && end->size <= log->size);
+    assert(log->synced > 0);            /* the log before it is on disk */
+    if (log->synced < end->size) {
+        log->synced = end->size;
+        log->synced_chain = end->chain;
+    }
+}
+
 void lsm_log_prev_is_safe(struct lsm_log *log)
 {
     if (log->synced == 0) {             /* as its creation left it */

@@ -75,6 +75,8 @@ bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, 
 void lsm_log_room_is_made(struct lsm_log *log, uint64_t from, uint64_t end, bool ok);
 /* LSM_FSYNC latches `failed`. */
 int lsm_log_sync(struct lsm_log *log);
+/* Somebody synced the file elsewhere, after it had come to this end. */
+void lsm_log_synced(struct lsm_log *log, const struct lsm_log_end *end);
 /* The log before one that was created ahead is on disk now, or is not needed any more. */
 void lsm_log_prev_is_safe(struct lsm_log *log);
 /* Close a log and leave its reserved room: the file is going to be removed, or somebody reads it. */

@@ -598,9 +598,36 @@ mutant R7a_not_what_adopts_tables lsm/db/carry.c 'unit/test_carry unit/test_orde
     if (db->carry.bare
 X
 mutant R7b_a_row_stays_until_a_sync_covers_it lsm/db/carry.c 'unit/test_carry:R7b sim/crash_commit' <<'X'
-        db->carry.used += frame->size;
+        lsm_area_take(&db->carry.area, off, frame->size);
 ====
-        db->carry.used = 0;
+        lsm_area_take(&db->carry.area, off, frame->size);
+        lsm_area_reset(&db->carry.area);
+X
+mutant R7b_what_a_sync_beside_writers_covers lsm/db/ahead.c 'unit/test_carry:R7b_a_record' <<'X'
+        lsm_carry_covered_to(db, &a->end, a->mark);
+====
+        lsm_carry_covered_to(db, &a->end, lsm_area_mark(&db->carry.area));
+X
+mutant R7b_the_sync_beside_writers lsm/db/ahead.c 'unit/test_carry:R7b_a_sync sim/crash_commit' <<'X'
+    error = db->os->file_sync(file);
+====
+    error = 0;
+X
+mutant R7b_a_sync_beside_writers_that_failed lsm/db/ahead.c 'unit/test_carry:R7b_nor unit/test_ahead_threads' <<'X'
+        db->ahead_failed = a->end.number;
+====
+        rc = LSM_OK;
+X
+mutant no_two_syncs_of_the_log_at_a_time lsm/db/write.c 'unit/test_ahead_threads' <<'X'
+    assert(db->log_busy);
+    lsm_ahead_wait(db);
+====
+    assert(db->log_busy);
+X
+mutant R7b_the_lap_before lsm/db/area.c 'unit/test_area' <<'X'
+        area->old_from = area->from;
+====
+        area->old_from = area->next;
 X
 
 mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'

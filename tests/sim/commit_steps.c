@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lsm/db/db.h"
 #include "tests/sim/commit_parts.h"
 
 static uint64_t draw(struct cm *cm, uint64_t n)
@@ -427,6 +428,17 @@ bool cm_step(struct cm *cm, enum cm_step step)
     return true;
 }
 
+/* The worker is asked for a sync of the log that goes on beside writers: now, or it comes too late. */
+static void sync_ahead(struct cm *cm)
+{
+    for (int file = 0; file < CM_FILES && !cm_is_dead(cm); file++) {
+        struct lsm_db *db = lsm_vtab_store_find(cm_paths[file]);
+
+        if (db && db->ahead_wanted && draw(cm, 3))
+            lsm_ahead_sync(db, 0);
+    }
+}
+
 bool cm_run(struct cm *cm, int steps)
 {
     static const uint8_t chances[CM_STEPS] = {
@@ -445,6 +457,7 @@ bool cm_run(struct cm *cm, int steps)
             at -= chances[step++];
         if (!cm_step(cm, (enum cm_step)step) || cm_is_dead(cm))
             return false;
+        sync_ahead(cm);
     }
     return true;
 }

@@ -47,6 +47,7 @@ static struct disk {
     int link_error;             /* what a link answers; 0: it is made */
     /* Called before every sync of a file; it takes itself off before it does anything. */
     void (*hook)(const char *name);
+    void (*hook_synced)(const char *name);      /* the same when its bytes are on disk, and nobody knows yet */
 } disk;
 
 static inline bool disk_fails(unsigned kind, const char *name)
@@ -220,6 +221,8 @@ static inline int disk_sync(struct lsm_file *file)
             disk.real.file_read(file, disk.files[id].synced, info.size, 0, &got);
             disk.files[id].size = got;
         }
+    if (disk.hook_synced)
+        disk.hook_synced(name);
     return disk.real.file_sync(file);
 }
 

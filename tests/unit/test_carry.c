@@ -375,6 +375,139 @@ TEST(R7b_a_row_goes_only_when_a_sync_covers_its_record)
     store_end(&s);
 }
 
+/* What commits while the worker's sync runs. */
+static struct beside {
+    struct store *s;
+    struct lsm_token token;
+    int rows;
+} beside;
+
+static void commit_beside(const char *name)
+{
+    char key[16];
+
+    if (!strstr(name, ".log"))
+        return;
+    disk.hook = disk.hook_synced = NULL;
+    snprintf(key, sizeof key, "k%03d", beside.rows++);
+    beside.token = carried(beside.s, beside.token, key, &area);
+}
+
+static bool has_rows(struct store *s, int count)
+{
+    char key[16];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "k%03d", i);
+        if (!CHECK(has(s, key)))
+            return false;
+    }
+    return true;
+}
+
+TEST(R7b_a_sync_beside_writers_covers_what_stood_there_when_it_began)
+{
+    struct store s, again;
+    unsigned syncs = 0;
+
+    if (!carry_begin(&s))
+        return;
+    beside = (struct beside){ .s = &s, .token = no_token };
+    while (beside.rows < 120) {
+        unsigned before = disk.log_syncs;
+        char key[16], copy[16];
+
+        snprintf(key, sizeof key, "k%03d", beside.rows++);
+        beside.token = carried(&s, beside.token, key, &area);   /* none has to sync */
+        CHECK_INT(disk.log_syncs, before + (beside.rows == 1 ? 1 : 0));     /* the log itself */
+        if (beside.rows % 2)
+            disk.hook = commit_beside;
+        else
+            disk.hook_synced = commit_beside;
+        before = disk.log_syncs;
+        lsm_db_step(s.db);
+        syncs += disk.log_syncs - before;
+        disk.hook = disk.hook_synced = NULL;
+        if (beside.rows % 4 != 0)
+            continue;
+        snprintf(copy, sizeof copy, "c%03d", beside.rows);
+        disk_power_cut("a", copy);
+        if (!open_with(&again, copy, &beside.token, &area) || !has_rows(&again, beside.rows))
+            return;
+        store_close(&again);
+    }
+    CHECK(syncs > 5 && syncs < 40);
+    CHECK(area.size <= ROOM);
+    store_end(&s);
+}
+
+TEST(R7b_a_record_that_came_while_a_sync_ran_keeps_its_place)
+{
+    struct store s;
+    bool is_carried = true;
+    int late = 0;
+
+    if (!carry_begin(&s))
+        return;
+    beside = (struct beside){ .s = &s, .token = no_token };
+    for (int i = 0; is_carried && i < 100; i++) {
+        struct lsm_token token;
+        struct area before = area;
+        char key[16], copy[16];
+
+        snprintf(key, sizeof key, "k%03d", beside.rows);
+        token = joint_in(&s, beside.token, key, &area, &is_carried);
+        if (is_carried) {
+            beside.token = token;
+            beside.rows++;
+            before = area;
+        }
+        if (late == 0) {
+            unsigned syncs = disk.log_syncs;
+            disk.hook_synced = commit_beside;
+            lsm_db_step(s.db);
+            late = disk.log_syncs > syncs ? beside.rows : 0;
+            disk.hook_synced = NULL;
+            continue;
+        }
+        if (!is_carried)
+            break;
+        snprintf(copy, sizeof copy, "c%03d", beside.rows);
+        disk_power_cut("a", copy);
+        CHECK_INT(count_with(copy, &beside.token, &before), beside.rows);
+    }
+    CHECK(late && !is_carried && beside.rows > late + 4);
+    store_end(&s);
+}
+
+TEST(R7b_nor_after_a_sync_beside_writers_that_failed)
+{
+    struct store s, again;
+    int failed_at = 0;
+
+    if (!carry_begin(&s))
+        return;
+    beside = (struct beside){ .s = &s, .token = no_token };
+    disk_fail(DISK_SYNC, 2, false, ".log");     /* the first makes the log */
+    while (failed_at == 0 || beside.rows < failed_at + 14) {    /* more than the area has room for */
+        char key[16], copy[16];
+
+        snprintf(key, sizeof key, "k%03d", beside.rows++);
+        beside.token = carried(&s, beside.token, key, &area);
+        if (failed_at == 0)
+            lsm_db_step(s.db);
+        if (disk.fail_seen >= 2 && failed_at == 0)
+            failed_at = beside.rows;
+        snprintf(copy, sizeof copy, "c%03d", beside.rows);
+        disk_power_cut("a", copy);
+        if (!CHECK(beside.rows < 60) || !open_with(&again, copy, &beside.token, &area) ||
+            !has_rows(&again, beside.rows))
+            return;
+        store_close(&again);
+    }
+    store_end(&s);
+}
+
 TEST(R7b_not_because_it_was_read_at_open)
 {
     struct store s, again;

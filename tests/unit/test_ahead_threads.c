@@ -1,0 +1,198 @@
+/*
+ * test_ahead_threads.c -- the worker's sync of the log beside writers: they go on while it runs, and a sync of
+ * their own waits for it.
+ */
+#include <pthread.h>
+#include <sched.h>
+
+#include "lsm/db/db.h"
+#include "tests/test.h"
+
+enum { ROOM = 4096 };
+
+static struct lsm_os *base, *os;
+static int (*real_sync)(struct lsm_file *file);
+
+/* The next sync stops here, and fails or not when it goes on. */
+static struct {
+    atomic_bool armed, stands, open;
+    int error;
+    atomic_int calls;
+} gate;
+
+static int gate_sync(struct lsm_file *file)
+{
+    bool armed = true;
+    int error;
+
+    atomic_fetch_add(&gate.calls, 1);
+    if (!atomic_compare_exchange_strong(&gate.armed, &armed, false))
+        return real_sync(file);
+    error = gate.error;
+    atomic_store(&gate.stands, true);
+    while (!atomic_load(&gate.open))
+        sched_yield();
+    return error ? error : real_sync(file);
+}
+
+static int settle(void *ctx, bool suspect)
+{
+    (void)ctx;
+    (void)suspect;
+    return LSM_OK;
+}
+
+static struct lsm_slice text(const char *s)
+{
+    return lsm_slice((const uint8_t *)s, strlen(s));
+}
+
+static struct lsm_db *db;
+static struct lsm_tree *tree;
+static struct lsm_token newest;
+
+static bool store_begin(void)
+{
+    static const struct lsm_host host = { NULL, settle };
+    struct lsm_options o;
+
+    memset(&gate, 0, sizeof gate);
+    memset(&newest, 0, sizeof newest);
+    base = lsm_os_posix_new();
+    os = lsm_os_mem_new(base);
+    real_sync = os->file_sync;
+    os->file_sync = gate_sync;
+    lsm_options_init(&o);
+    o.os = os;
+    o.create_if_missing = true;
+    o.no_worker = true;
+    o.host = &host;
+    return CHECK_OK(lsm_db_open("a", &o, &db)) && CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree));
+}
+
+static void store_end(void)
+{
+    CHECK_OK(lsm_db_close(db));
+    lsm_os_mem_free(os);
+    lsm_os_posix_free(base);
+}
+
+/* One transaction; its prepare's answer. */
+static int commit(const char *key, uint64_t room, bool *is_carried)
+{
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = true, .redo_room = room };
+    struct lsm_token token;
+    struct lsm_redo redo;
+    struct lsm_txn *txn;
+    int rc;
+
+    if (!CHECK_OK(lsm_txn_begin(db, &newest, &txn)))
+        return LSM_MISUSE;
+    CHECK_OK(lsm_txn_put(txn, tree, text(key), text("value")));
+    rc = lsm_txn_prepare(txn, &how, &token);
+    lsm_txn_redo(txn, &redo);
+    *is_carried = redo.bytes.size > 0;
+    if (rc) {
+        lsm_txn_abort(txn);
+        return rc;
+    }
+    lsm_txn_commit(txn, false);
+    newest = token;
+    return rc;
+}
+
+static bool is_wanted(void)
+{
+    bool wanted;
+
+    lsm_db_lock(db);
+    wanted = db->ahead_wanted;
+    lsm_db_unlock(db);
+    return wanted;
+}
+
+static void *work(void *arg)
+{
+    (void)arg;
+    CHECK_OK(lsm_db_step(db));
+    return NULL;
+}
+
+struct writer {
+    int rc;
+    atomic_bool done;
+};
+
+static void *write_synced(void *arg)
+{
+    struct writer *w = arg;
+    bool is_carried;
+
+    w->rc = commit("synced", 0, &is_carried);
+    atomic_store(&w->done, true);
+    return NULL;
+}
+
+/* Fill half of the area, and stop the sync that this asks for. */
+static bool worker_stands(pthread_t *worker, int error)
+{
+    bool is_carried = true;
+    int count = 0;
+
+    while (is_carried && !is_wanted() && count++ < 100)
+        CHECK_OK(commit("half", ROOM, &is_carried));
+    if (!CHECK(is_carried && is_wanted()))
+        return false;
+    gate.error = error;
+    atomic_store(&gate.armed, true);
+    if (!CHECK_INT(pthread_create(worker, NULL, work, NULL), 0))
+        return false;
+    while (!atomic_load(&gate.stands))
+        sched_yield();
+    return true;
+}
+
+TEST(ahead_writers_carry_on_while_the_worker_syncs)
+{
+    pthread_t worker;
+    bool is_carried;
+    int calls;
+
+    if (!store_begin() || !worker_stands(&worker, 0))
+        return;
+    calls = atomic_load(&gate.calls);
+    for (int i = 0; i < 4; i++) {
+        CHECK_OK(commit("meanwhile", ROOM, &is_carried));
+        CHECK(is_carried);
+    }
+    CHECK_INT(atomic_load(&gate.calls), calls);
+    atomic_store(&gate.open, true);
+    pthread_join(worker, NULL);
+    for (int i = 0; i < 6; i++) {       /* in the places that are free now */
+        CHECK_OK(commit("after", ROOM, &is_carried));
+        CHECK(is_carried);
+    }
+    CHECK_INT(atomic_load(&gate.calls), calls);
+    store_end();
+}
+
+TEST(ahead_a_writers_own_sync_waits_and_hears_of_a_failure)
+{
+    struct writer w = { .rc = LSM_OK };
+    pthread_t worker, writer;
+    bool is_carried;
+
+    if (!store_begin() || !worker_stands(&worker, EIO))
+        return;
+    if (!CHECK_INT(pthread_create(&writer, NULL, write_synced, &w), 0))
+        return;
+    for (int i = 0; i < 50 && !atomic_load(&w.done); i++)
+        os->sleep_us(os, 1000);
+    CHECK(!atomic_load(&w.done));
+    atomic_store(&gate.open, true);
+    pthread_join(worker, NULL);
+    pthread_join(writer, NULL);
+    CHECK_RC(w.rc, LSM_FSYNC);
+    CHECK_OK(commit("after", 0, &is_carried));  /* in a fresh log */
+    store_end();
+}
