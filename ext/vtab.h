@@ -173,6 +173,7 @@ int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
 
 /* struct lsm_host's settle: `store` is a struct lsm_vtab_store. */
 int lsm_vtab_settle(void *store, bool suspect);
+void lsm_vtab_write_back(void *store);
 
 /* ---- vtab_error.c -------------------------------------------------------- */
 

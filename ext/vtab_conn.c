@@ -259,7 +259,7 @@ int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8)
 static int open_db(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store, const uint8_t *uuid,
                    bool create, int left_ms, struct lsm_db **db)
 {
-    struct lsm_host host = { store, lsm_vtab_settle };
+    struct lsm_host host = { .ctx = store, .settle = lsm_vtab_settle, .write_back = lsm_vtab_write_back };
     const struct lsm_vtab_machine *machine = lsm_vtab_machine();
     struct lsm_options options;
     struct lsm_vtab_file file;

@@ -28,6 +28,9 @@ struct lsm_vtab_machine {
     int (*file_info)(void *ctx, const char *path, struct lsm_vtab_file *file);
     /* Sync a file or a directory; not through a link. A file that is not there needs none. */
     int (*file_sync)(void *ctx, const char *path, bool is_dir);
+    /* Have what was written to a file go to disk, without waiting: a hint, which neither promises anything nor
+       takes an error from a later sync. NULL: there is no such call. */
+    void (*file_write_back)(void *ctx, const char *path);
     /* Make an empty file with the permissions of `like`, and its owner if we are root. EEXIST: something
        has this name, be it a link. */
     int (*file_create)(void *ctx, const char *path, const struct lsm_vtab_file *like);

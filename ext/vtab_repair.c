@@ -81,7 +81,7 @@ static int settle_nothing(void *ctx, bool suspect)
     return LSM_BUSY;            /* nothing is flushed here */
 }
 
-static const struct lsm_host nobody = { NULL, settle_nothing };
+static const struct lsm_host nobody = { .settle = settle_nothing };
 
 /* A store without a row: what an interrupted lsm_accept('empty') leaves. */
 static bool is_virgin(struct work *w)

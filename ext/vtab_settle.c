@@ -6,6 +6,9 @@
  * disk, and a sync of the -wal lies; then only a complete checkpoint will do, by
  * a connection of our own.
  *
+ * A checkpoint of SQLite's begins with a sync of the -wal, in whose commit it is: what the worker has
+ * asked the kernel to write before then (lsm_vtab_write_back) is not waited for.
+ *
  * Threads: any; uses only the store's path, which does not change.
  */
 #include <string.h>
@@ -82,6 +85,20 @@ static int settle(const struct lsm_vtab_store *store, bool suspect)
     rc = sync_path(directory, true);
     sqlite3_free(directory);
     return rc;
+}
+
+void lsm_vtab_write_back(void *ctx)
+{
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    const struct lsm_vtab_store *store = ctx;
+    char *path;
+
+    if (store->in_memory || !machine->file_write_back)
+        return;
+    path = sqlite3_mprintf("%s-wal", store->db_path);
+    if (path)
+        machine->file_write_back(machine->ctx, path);
+    sqlite3_free(path);
 }
 
 int lsm_vtab_settle(void *ctx, bool suspect)

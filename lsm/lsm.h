@@ -105,6 +105,12 @@ struct lsm_host {
      * sync after one that failed lies.
      */
     int (*settle)(void *ctx, bool suspect);
+    /*
+     * The log went to disk beside writers: a good moment for the host to begin the same with what it
+     * has written, so that its own next sync waits for less. Nothing is promised by it, and no error may
+     * be taken from that sync. NULL: not wanted.
+     */
+    void (*write_back)(void *ctx);
 };
 
 /*

@@ -424,7 +424,7 @@ static inline int host_settle(void *ctx, bool suspect)
     return host.rc;
 }
 
-static const struct lsm_host the_host = { NULL, host_settle };
+static const struct lsm_host the_host = { .settle = host_settle };
 static const struct lsm_token no_token;
 
 struct store {

@@ -42,6 +42,15 @@ static int settle(void *ctx, bool suspect)
     return LSM_OK;
 }
 
+static atomic_int write_backs;
+
+static void write_back(void *ctx)
+{
+    (void)ctx;
+    CHECK(atomic_load(&gate.open));     /* behind our own */
+    atomic_fetch_add(&write_backs, 1);
+}
+
 static struct lsm_slice text(const char *s)
 {
     return lsm_slice((const uint8_t *)s, strlen(s));
@@ -53,11 +62,12 @@ static struct lsm_token newest;
 
 static bool store_begin(void)
 {
-    static const struct lsm_host host = { NULL, settle };
+    static const struct lsm_host host = { .settle = settle, .write_back = write_back };
     struct lsm_options o;
 
     memset(&gate, 0, sizeof gate);
     memset(&newest, 0, sizeof newest);
+    atomic_store(&write_backs, 0);
     base = lsm_os_posix_new();
     os = lsm_os_mem_new(base);
     real_sync = os->file_sync;
@@ -168,6 +178,7 @@ TEST(ahead_writers_carry_on_while_the_worker_syncs)
     CHECK_INT(atomic_load(&gate.calls), calls);
     atomic_store(&gate.open, true);
     pthread_join(worker, NULL);
+    CHECK_INT(atomic_load(&write_backs), 1);
     for (int i = 0; i < 6; i++) {       /* in the places that are free now */
         CHECK_OK(commit("after", ROOM, &is_carried));
         CHECK(is_carried);
@@ -193,6 +204,7 @@ TEST(ahead_a_writers_own_sync_waits_and_hears_of_a_failure)
     pthread_join(worker, NULL);
     pthread_join(writer, NULL);
     CHECK_RC(w.rc, LSM_FSYNC);
+    CHECK_INT(atomic_load(&write_backs), 0);
     CHECK_OK(commit("after", 0, &is_carried));  /* in a fresh log */
     store_end();
 }

@@ -254,7 +254,7 @@ static void *host_writer(void *arg)
 
 static void run(void *(*const fns[])(void *), int count, bool with_host, int ms)
 {
-    static const struct lsm_host host = { NULL, settle };
+    static const struct lsm_host host = { .settle = settle };
     struct lsm_os *base = lsm_os_posix_new(), *os = lsm_os_mem_new(base);
     struct lsm_options o;
     pthread_t threads[10];
@@ -333,7 +333,7 @@ TEST(db_threads_a_host_writes_and_its_readers_read_at_their_token)
 /* A host that is busy with this very writer must not make it wait for the flush that waits for it. */
 TEST(db_threads_no_writer_waits_for_a_host_that_will_not_settle)
 {
-    static const struct lsm_host host = { NULL, settle };
+    static const struct lsm_host host = { .settle = settle };
     struct lsm_os *base = lsm_os_posix_new(), *os = lsm_os_mem_new(base);
     struct lsm_options o;
     uint64_t started;

@@ -43,7 +43,7 @@ TEST(options_that_contradict_each_other_are_refused_with_a_reason)
 {
     const struct lsm_comparator *twice[2] = { &one, &also_one }, *same[2] = { &one, &one };
     const struct lsm_comparator *bad[3] = { &nameless, &idle, NULL };
-    const struct lsm_host no_settle = { NULL, NULL };
+    const struct lsm_host no_settle = { .ctx = NULL };
     struct lsm_options o;
     struct lsm_db *db;
     bool created;

@@ -26,6 +26,23 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
+static struct {
+    int calls;
+    ino_t ino;
+    unsigned flags;
+} ranges;
+
+int sync_file_range(int fd, off_t from, off_t bytes, unsigned flags)
+{
+    struct stat info;
+
+    ranges.calls++;
+    ranges.flags = flags;
+    if (from == 0 && bytes == 0 && fstat(fd, &info) == 0)
+        ranges.ino = info.st_ino;
+    return (int)syscall(SYS_sync_file_range, fd, from, bytes, flags);
+}
+
 static ino_t ino_of(const char *path)
 {
     struct stat info;
@@ -76,4 +93,28 @@ TEST(vtab_machine_tries_an_interrupted_sync_again_and_a_failed_one_never)
     syncs.error = EIO;
     CHECK_INT(sync_path(test_dir(), true), EIO);
     CHECK_INT(syncs.calls, 1);
+}
+
+/* With a flag that waits it would take the error that SQLite's own sync must hear of. */
+TEST(vtab_machine_begins_to_write_a_file_back_and_does_not_wait)
+{
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    char path[200], link[210];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/app.db-wal", test_dir());
+    snprintf(link, sizeof link, "%s/link-wal", test_dir());
+    fd = open(path, O_CREAT | O_WRONLY, 0644);
+    CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+    close(fd);
+    CHECK_INT(symlink(path, link), 0);
+    memset(&ranges, 0, sizeof ranges);
+    machine->file_write_back(machine->ctx, path);
+    CHECK_INT(ranges.calls, 1);
+    CHECK_INT(ranges.ino, ino_of(path));
+    CHECK_INT(ranges.flags, SYNC_FILE_RANGE_WRITE);
+    machine->file_write_back(machine->ctx, link);
+    unlink(path);
+    machine->file_write_back(machine->ctx, path);
+    CHECK_INT(ranges.calls, 1);
 }
