@@ -33,6 +33,7 @@ enum {
 static const uint8_t code_sizes[CODE_BLOB_REST] = { 0, 1, 2, 3, 4, 6, 8, 8, 0, 0 };
 
 #define VARINT_SIZE_MAX 10
+#define FIELDS_KEPT 8
 
 static size_t put_varint(uint8_t *out, uint64_t v)
 {
@@ -192,7 +193,10 @@ static void add_varint(struct lsm_vtab_buf *row, uint64_t v)
 {
     uint8_t bytes[VARINT_SIZE_MAX];
 
-    lsm_vtab_buf_add(row, bytes, put_varint(bytes, v));
+    if (v < 0x80)
+        lsm_vtab_buf_add_byte(row, (uint8_t)v);
+    else
+        lsm_vtab_buf_add(row, bytes, put_varint(bytes, v));
 }
 
 void lsm_vtab_row_buf_init(struct lsm_vtab_buf *buf)
@@ -204,6 +208,7 @@ int lsm_vtab_row_encode(const struct lsm_vtab_schema *schema,
                         const struct lsm_vtab_value *values, struct lsm_vtab_buf *row)
 {
     struct field_list list = { schema, values, 0, 0 };
+    struct field fields[FIELDS_KEPT];           /* made once for header and bodies, if they are few */
     int part;
 
     lsm_vtab_buf_reset(row);
@@ -221,13 +226,15 @@ int lsm_vtab_row_encode(const struct lsm_vtab_schema *schema,
     for (int n = 0; n < list.count; n++) {
         struct field f = list_field(&list, n, &part);
 
+        if (n < FIELDS_KEPT)
+            fields[n] = f;
         if (n == list.count - 1 && f.code >= CODE_BLOB)
             f.code = CODE_BLOB_REST + (f.code & 1);
         add_varint(row, f.code);
     }
     part = -1;
     for (int n = 0; n < list.count; n++) {
-        struct field f = list_field(&list, n, &part);
+        struct field f = list.count <= FIELDS_KEPT ? fields[n] : list_field(&list, n, &part);
 
         if (f.code < CODE_BLOB_REST) {
             uint8_t body[8];

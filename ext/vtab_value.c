@@ -42,12 +42,6 @@ void lsm_vtab_buf_trim(struct lsm_vtab_buf *buf)
         lsm_vtab_buf_clear(buf);
 }
 
-void lsm_vtab_buf_reset(struct lsm_vtab_buf *buf)
-{
-    buf->size = 0;
-    buf->rc = SQLITE_OK;
-}
-
 /* Make room for `more` bytes, which fit under size_max. */
 static bool buf_grow(struct lsm_vtab_buf *buf, size_t more)
 {
@@ -85,17 +79,12 @@ uint8_t *lsm_vtab_buf_reserve(struct lsm_vtab_buf *buf, size_t more)
     return buf_grow(buf, more) ? buf->data + buf->size : NULL;
 }
 
-void lsm_vtab_buf_add(struct lsm_vtab_buf *buf, const void *data, size_t size)
+void lsm_vtab_buf_add_growing(struct lsm_vtab_buf *buf, const void *data, size_t size)
 {
     size_t fits = buf->size_max - buf->size;
 
     if (buf->rc != SQLITE_OK || size == 0)
         return;
-    if (size <= fits && size <= buf->capacity - buf->size) {   /* nearly always */
-        memcpy(buf->data + buf->size, data, size);
-        buf->size += size;
-        return;
-    }
     if (fits > size)
         fits = size;
     if (!buf_grow(buf, fits))
@@ -105,17 +94,6 @@ void lsm_vtab_buf_add(struct lsm_vtab_buf *buf, const void *data, size_t size)
     buf->size += fits;
     if (fits < size)
         buf->rc = SQLITE_TOOBIG;
-}
-
-void lsm_vtab_buf_add_byte(struct lsm_vtab_buf *buf, uint8_t byte)
-{
-    lsm_vtab_buf_add(buf, &byte, 1);
-}
-
-struct lsm_slice lsm_vtab_buf_slice(const struct lsm_vtab_buf *buf)
-{
-    struct lsm_slice s = { buf->data, buf->size };
-    return s;
 }
 
 /* ---- affinity ------------------------------------------------------------- */

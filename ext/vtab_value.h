@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <sqlite3ext.h>
 
@@ -59,12 +60,35 @@ struct lsm_vtab_buf {
 void lsm_vtab_buf_init(struct lsm_vtab_buf *buf, size_t size_max);
 void lsm_vtab_buf_clear(struct lsm_vtab_buf *buf);      /* frees; usable again */
 void lsm_vtab_buf_trim(struct lsm_vtab_buf *buf);       /* frees what a large value took, bytes and all */
-void lsm_vtab_buf_reset(struct lsm_vtab_buf *buf);      /* empty, rc SQLITE_OK, memory kept */
+/* Empty, rc SQLITE_OK, memory kept. */
+static inline void lsm_vtab_buf_reset(struct lsm_vtab_buf *buf)
+{
+    buf->size = 0;
+    buf->rc = SQLITE_OK;
+}
 /* Room for `more` bytes behind size; the place to write them, or NULL with rc latched. */
 uint8_t *lsm_vtab_buf_reserve(struct lsm_vtab_buf *buf, size_t more);
-void lsm_vtab_buf_add(struct lsm_vtab_buf *buf, const void *data, size_t size);
-void lsm_vtab_buf_add_byte(struct lsm_vtab_buf *buf, uint8_t byte);
-struct lsm_slice lsm_vtab_buf_slice(const struct lsm_vtab_buf *buf);
+void lsm_vtab_buf_add_growing(struct lsm_vtab_buf *buf, const void *data, size_t size);    /* the next, slowly */
+static inline void lsm_vtab_buf_add(struct lsm_vtab_buf *buf, const void *data, size_t size)
+{
+    if (size == 0)
+        return;
+    if (buf->rc != SQLITE_OK || size > buf->capacity - buf->size || size > buf->size_max - buf->size) {
+        lsm_vtab_buf_add_growing(buf, data, size);
+        return;
+    }
+    memcpy(buf->data + buf->size, data, size);
+    buf->size += size;
+}
+static inline void lsm_vtab_buf_add_byte(struct lsm_vtab_buf *buf, uint8_t byte)
+{
+    lsm_vtab_buf_add(buf, &byte, 1);
+}
+static inline struct lsm_slice lsm_vtab_buf_slice(const struct lsm_vtab_buf *buf)
+{
+    struct lsm_slice s = { buf->data, buf->size };
+    return s;
+}
 
 /*
  * Take a value as it is. It borrows the bytes of `from`: good until `from`

@@ -28,7 +28,7 @@ void lsm_buf_clear(struct lsm_buf *b)
     lsm_buf_init(b, b->os);
 }
 
-int lsm_buf_reserve(struct lsm_buf *b, size_t more)
+int lsm_buf_grow(struct lsm_buf *b, size_t more)
 {
     size_t cap = b->cap ? b->cap : CAP_MIN;
     uint8_t *data;
@@ -49,19 +49,6 @@ int lsm_buf_reserve(struct lsm_buf *b, size_t more)
     b->data = data;
     b->cap = cap;
     return LSM_OK;
-}
-
-void lsm_buf_append(struct lsm_buf *b, const void *data, size_t size)
-{
-    if (size == 0 || lsm_buf_reserve(b, size) != LSM_OK)
-        return;
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-}
-
-void lsm_buf_append_slice(struct lsm_buf *b, struct lsm_slice s)
-{
-    lsm_buf_append(b, s.data, s.size);
 }
 
 void lsm_buf_put_u8(struct lsm_buf *b, uint8_t v)

@@ -19,9 +19,20 @@ struct lsm_buf {
 void lsm_buf_init(struct lsm_buf *b, struct lsm_os *os);
 void lsm_buf_clear(struct lsm_buf *b);                  /* frees; usable again */
 static inline void lsm_buf_reset(struct lsm_buf *b) { b->size = 0; b->rc = LSM_OK; }
-int lsm_buf_reserve(struct lsm_buf *b, size_t more);    /* room for `more` bytes behind size */
-void lsm_buf_append(struct lsm_buf *b, const void *data, size_t size);
-void lsm_buf_append_slice(struct lsm_buf *b, struct lsm_slice s);
+int lsm_buf_grow(struct lsm_buf *b, size_t more);       /* what follows, when there is no room */
+/* Room for `more` bytes behind size. Nearly always there is: in line, as the next ones. */
+static inline int lsm_buf_reserve(struct lsm_buf *b, size_t more)
+{
+    return b->rc == LSM_OK && more <= b->cap - b->size ? LSM_OK : lsm_buf_grow(b, more);
+}
+static inline void lsm_buf_append(struct lsm_buf *b, const void *data, size_t size)
+{
+    if (size == 0 || lsm_buf_reserve(b, size) != LSM_OK)
+        return;
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+}
+static inline void lsm_buf_append_slice(struct lsm_buf *b, struct lsm_slice s) { lsm_buf_append(b, s.data, s.size); }
 void lsm_buf_put_u8(struct lsm_buf *b, uint8_t v);
 void lsm_buf_put_u16(struct lsm_buf *b, uint16_t v);    /* little-endian, as all of these */
 void lsm_buf_put_u32(struct lsm_buf *b, uint32_t v);

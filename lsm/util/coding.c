@@ -6,7 +6,7 @@
  */
 #include "lsm/util/coding.h"
 
-size_t lsm_varint_put(uint8_t *p, uint64_t v)
+size_t lsm_varint_put_slow(uint8_t *p, uint64_t v)
 {
     size_t n = 0;
 
@@ -16,11 +16,6 @@ size_t lsm_varint_put(uint8_t *p, uint64_t v)
     }
     p[n++] = (uint8_t)v;
     return n;
-}
-
-size_t lsm_varint_size(uint64_t v)
-{
-    return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1;
 }
 
 size_t lsm_varint_get_slow(const uint8_t *p, const uint8_t *end, uint64_t *v)

@@ -26,8 +26,19 @@ static inline uint64_t lsm_get_be64(const uint8_t *p) { uint64_t v; memcpy(&v, p
 #define LSM_VARINT_SIZE_MAX 10
 
 /* Seven bits a byte, low first, high bit: more follows. Returns the bytes written. */
-size_t lsm_varint_put(uint8_t *p, uint64_t v);
-size_t lsm_varint_size(uint64_t v);
+size_t lsm_varint_put_slow(uint8_t *p, uint64_t v);
+static inline size_t lsm_varint_put(uint8_t *p, uint64_t v)
+{
+    if (v < 0x80) {
+        *p = (uint8_t)v;
+        return 1;
+    }
+    return lsm_varint_put_slow(p, v);
+}
+static inline size_t lsm_varint_size(uint64_t v)
+{
+    return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1;
+}
 
 /* Bytes read, or 0: it does not end before `end`, or is not the shortest form of a 64-bit number. */
 size_t lsm_varint_get_slow(const uint8_t *p, const uint8_t *end, uint64_t *v);
