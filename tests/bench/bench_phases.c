@@ -71,49 +71,76 @@ static bool write_rows(struct side *s, enum write_kind kind, uint64_t count, uin
     return ok;
 }
 
-/* Rows in statements of `batch`: "INSERT INTO t VALUES (?, ?), (?, ?) ...", in autocommit or not. */
-static bool insert_many(struct side *s, uint64_t count, uint64_t batch, bool autocommit)
+/* Statements of `batch` rows: "INSERT INTO t VALUES (?, ?), (?, ?) ...", in autocommit or not. */
+struct many {
+    sqlite3_stmt *stmt, *begin, *commit;
+    uint8_t *data;
+    uint64_t batch;
+};
+
+static bool many_begin(struct side *s, struct many *m, uint64_t count, uint64_t batch)
 {
     static const char head[] = "INSERT INTO t VALUES(?, ?)", more[] = ", (?, ?)";
     char *sql = malloc(sizeof head + batch * sizeof more), *end;
-    uint8_t *data = malloc(batch * ROW_BYTES);
-    sqlite3_stmt *stmt = NULL, *begin = NULL, *commit = NULL;
     bool ok;
 
-    if (sql == NULL || data == NULL)
+    *m = (struct many){ .data = malloc(batch * ROW_BYTES), .batch = batch };
+    if (sql == NULL || m->data == NULL)
         bench_die("no memory");
-    count -= count % batch;
     end = stpcpy(sql, head);
     for (uint64_t i = 1; i < batch; i++)
         end = stpcpy(end, more);
-    ok = side_pragma(s, "WAL", "FULL") && side_prepare(s, sql, &stmt) &&
-         side_prepare(s, "BEGIN", &begin) &&
-         side_prepare(s, "COMMIT", &commit);
+    ok = side_pragma(s, "WAL", "FULL") && side_prepare(s, sql, &m->stmt) &&
+         side_prepare(s, "BEGIN", &m->begin) && side_prepare(s, "COMMIT", &m->commit);
+    free(sql);
     if (s->rows + count > s->rows_max)
         ok = side_fail("%s: more rows than were planned", s->name);
     s->index_is_stale = true;
-    side_phase_starts(s);
-    for (uint64_t i = 0; ok && i < count; i++) {
-        uint8_t *key = data + i % batch * ROW_BYTES, *value = key + KEY_SIZE;
-        int at = (int)(i % batch * 2);
+    return ok;
+}
+
+static void many_bind(struct side *s, struct many *m)
+{
+    for (uint64_t i = 0; i < m->batch; i++) {
+        uint8_t *key = m->data + i * ROW_BYTES, *value = key + KEY_SIZE;
+        int at = (int)(2 * i);
         uint64_t row = s->rows++;
 
         s->version[row]++;
         row_key(key, row, s->ordered);
         row_value(value, row, s->version[row]);
-        sqlite3_bind_blob(stmt, at + 1, key, KEY_SIZE, SQLITE_STATIC);
-        sqlite3_bind_blob(stmt, at + 2, value, VALUE_SIZE, SQLITE_STATIC);
+        sqlite3_bind_blob(m->stmt, at + 1, key, KEY_SIZE, SQLITE_STATIC);
+        sqlite3_bind_blob(m->stmt, at + 2, value, VALUE_SIZE, SQLITE_STATIC);
         s->alive++;
-        if (i % batch == batch - 1)
-            ok = autocommit ? side_run(s, stmt)
-                            : side_run(s, begin) && side_run(s, stmt) && side_run(s, commit);
     }
-    sqlite3_finalize(stmt);
-    sqlite3_finalize(begin);
-    sqlite3_finalize(commit);
-    free(data);
-    free(sql);
-    s->phase_ops = count;
+}
+
+static bool many_run(struct side *s, struct many *m, bool autocommit)
+{
+    return autocommit ? side_run(s, m->stmt)
+                      : side_run(s, m->begin) && side_run(s, m->stmt) && side_run(s, m->commit);
+}
+
+static void many_end(struct many *m)
+{
+    sqlite3_finalize(m->stmt);
+    sqlite3_finalize(m->begin);
+    sqlite3_finalize(m->commit);
+    free(m->data);
+}
+
+static bool insert_many(struct side *s, uint64_t count, uint64_t batch, bool autocommit)
+{
+    struct many m;
+    bool ok = many_begin(s, &m, count, batch);
+
+    side_phase_starts(s);
+    for (uint64_t i = 0; ok && i < count / batch; i++) {
+        many_bind(s, &m);
+        ok = many_run(s, &m, autocommit);
+    }
+    many_end(&m);
+    s->phase_ops = count - count % batch;
     return ok;
 }
 
@@ -125,6 +152,45 @@ static bool insert_statements(struct side *s, uint64_t count, uint64_t batch)
 static bool insert_transactions(struct side *s, uint64_t count, uint64_t batch)
 {
     return insert_many(s, count, batch, false);
+}
+
+/*
+ * Both in turns, ROUND_STATEMENTS of each, since the time of a sync is not the same from one second to
+ * the next: the median of the rounds' ratios, time between BEGIN and COMMIT over time of the statement alone.
+ */
+#define ROUND_STATEMENTS 2
+#define ROUNDS_OF_BOTH_MAX 99
+
+static bool insert_in_turns(struct side *s, uint64_t count, uint64_t batch)
+{
+    uint64_t rounds = count / (2 * ROUND_STATEMENTS * batch);
+    double ratio[ROUNDS_OF_BOTH_MAX];
+    struct many m;
+    bool ok = many_begin(s, &m, count, batch);
+
+    rounds = rounds < 1 ? 1 : rounds > ROUNDS_OF_BOTH_MAX ? ROUNDS_OF_BOTH_MAX : rounds;
+    side_phase_starts(s);
+    for (uint64_t r = 0; ok && r < rounds; r++) {
+        uint64_t ns[2] = { 0, 0 };      /* alone, between BEGIN and COMMIT */
+        uint64_t at = r;
+
+        for (int i = 0; ok && i < 2 * ROUND_STATEMENTS; i++) {
+            bool autocommit = ((uint64_t)i + r) % 2 == 0;       /* nobody is always first */
+            uint64_t begin;
+
+            many_bind(s, &m);
+            begin = bench_now_ns();
+            ok = many_run(s, &m, autocommit);
+            ns[!autocommit] += bench_now_ns() - begin;
+        }
+        for (; at > 0 && ratio[at - 1] * (double)ns[0] > (double)ns[1]; at--)
+            ratio[at] = ratio[at - 1];
+        ratio[at] = (double)ns[1] / (double)ns[0];
+    }
+    many_end(&m);
+    s->phase_ops = rounds * 2 * ROUND_STATEMENTS * batch;
+    s->phase_value = rounds % 2 ? ratio[rounds / 2] : (ratio[rounds / 2 - 1] + ratio[rounds / 2]) / 2;
+    return ok;
 }
 
 static bool fill_random(struct side *s, uint64_t count, uint64_t batch)
@@ -633,6 +699,7 @@ static const struct side_phase phases[] = {
     { "insert_delete_full", insert_delete_full },
     { "insert_statements", insert_statements },
     { "insert_transactions", insert_transactions },
+    { "insert_in_turns", insert_in_turns },
     { "wal_normal", wal_normal },
     { "replace", replace_rows },
     { "update", update_rows },
