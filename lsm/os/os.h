@@ -79,6 +79,8 @@ struct lsm_os {
        Another thread may call it, and file_allocate, beside the writer's file_write; not beside
        file_truncate or file_close. NULL: it is of no use here. */
     void (*file_expect)(struct lsm_file *file, uint64_t off, uint64_t end);
+    /* A hint: a sync will follow, these bytes may go to the disk meanwhile. NULL: it is of no use here. */
+    void (*file_push)(struct lsm_file *file, uint64_t off, uint64_t size);
     int (*file_info)(struct lsm_file *file, struct lsm_file_info *info);
     int (*file_rename)(struct lsm_dir *dir, const char *from, const char *to);
     int (*file_remove)(struct lsm_dir *dir, const char *name);

@@ -684,6 +684,16 @@ static int file_allocate(struct lsm_file *file, uint64_t size)
     return rc == ENOSYS ? EOPNOTSUPP : rc;
 }
 
+static void file_push(struct lsm_file *file, uint64_t off, uint64_t size)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    if (off <= INT64_MAX && size <= INT64_MAX - off)
+        sync_file_range(file->fd, (off_t)off, (off_t)size, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)file, (void)off, (void)size;
+#endif
+}
+
 static int file_info(struct lsm_file *file, struct lsm_file_info *info)
 {
     struct stat st;
@@ -775,7 +785,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .dir_give = dir_give,
         .file_open = file_open, .file_close = file_close, .file_read = file_read,
         .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
-        .file_allocate = file_allocate, .file_expect = file_expect,
+        .file_allocate = file_allocate, .file_expect = file_expect, .file_push = file_push,
         .file_info = file_info, .file_rename = file_rename,
         .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,
         .file_lock = file_lock,

@@ -6,6 +6,7 @@
 #include <assert.h>
 
 #define WRITE_SIZE (256u << 10)
+#define PUSH_SIZE (512u << 10)          /* the disk writes them while the next ones are made */
 
 int lsm_outfile_open(struct lsm_outfile *f, struct lsm_os *os, struct lsm_dir *dir,
                      enum lsm_file_kind kind, uint64_t number, uint32_t file_mode)
@@ -14,7 +15,7 @@ int lsm_outfile_open(struct lsm_outfile *f, struct lsm_os *os, struct lsm_dir *d
 
     f->os = os;
     f->dir = dir;
-    f->written = 0;
+    f->written = f->pushed = 0;
     f->is_finished = false;
     f->rc = LSM_OK;
     lsm_filename(f->name, kind, number);
@@ -46,6 +47,10 @@ static void write_out(struct lsm_outfile *f)
         return;
     }
     f->written += f->out.size;
+    if (f->os->file_push && f->written - f->pushed >= PUSH_SIZE) {
+        f->os->file_push(f->file, f->pushed, f->written - f->pushed);
+        f->pushed = f->written;
+    }
     if (f->out.cap > 4 * WRITE_SIZE)
         lsm_buf_clear(&f->out);         /* a large value has passed */
     else

@@ -18,6 +18,7 @@ struct lsm_outfile {
     struct lsm_file *file;
     char name[LSM_FILENAME_SIZE];
     uint64_t written;           /* bytes in the file; `out` comes behind them */
+    uint64_t pushed;            /* of them the kernel was told to write them to the disk */
     struct lsm_buf out;         /* the writer appends here */
     bool is_finished;
     int rc;                     /* latched, with its text */

@@ -203,6 +203,8 @@ TEST(os_posix_reads_what_was_written_and_stops_at_the_end)
     CHECK_INT(info.size, 5);
     CHECK_INT(p.os->file_truncate(file, 50), 0);
     p.os->file_prefetch(file, 0, 50);
+    p.os->file_push(file, 0, 50);
+    p.os->file_push(file, 40, 1 << 20);
     got = (size_t)p.os->file_allocate(file, 1 << 20);
     if (got != EOPNOTSUPP) {
         CHECK_INT(got, 0);
