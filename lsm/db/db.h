@@ -190,6 +190,8 @@ struct lsm_db {
     struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
     bool has_log_before;
     struct lsm_room room;       /* of `log` */
+    struct lsm_log log_next;    /* prepared by the flush (`flushing`), off the slot */
+    atomic_uint_least64_t log_next_number;      /* 0: there is none */
     uint64_t log_fresh;         /* the newest log that was begun fresh: it may be there even if it is not `log` */
     uint64_t void_first, void_last;     /* logs behind a hole that an open found: they hold nothing */
     atomic_bool writing_begun;  /* a new MANIFEST was begun and orphans were swept since the open */
@@ -382,6 +384,10 @@ void lsm_write_trim(struct lsm_db *db);         /* a large record must not hold 
 int lsm_write_sync_before(struct lsm_db *db);
 /* The log before the present one is not needed any more: its rows are in tables. Log slot held. */
 void lsm_write_forget_before(struct lsm_db *db);
+/* The file of the next log, and its name on disk, so that writers wait for less; and what to do if it was not
+   needed. A flush's, no lock held. Without it lsm_write_rotate makes it. */
+void lsm_write_prepare_next(struct lsm_db *db);
+void lsm_write_discard_next(struct lsm_db *db);
 /* Begin the next log behind the present one, which is synced first; without a host that waits until a
    sync is asked for, and by then it may be obsolete. Log slot held. */
 int lsm_write_rotate(struct lsm_db *db);

@@ -424,20 +424,24 @@ static void flush_ends(struct flush *f, int rc)
 int lsm_flush_now(struct lsm_db *db)
 {
     struct flush f = { .db = db };
-    bool uncertain = false;
+    bool uncertain = false, has_rows;
     int rc;
 
     lsm_db_lock(db);
     while (db->flushing)
         db->os->cond_wait(db->changed, db->mutex);
     db->flushing = true;
+    has_rows = db->view->unit_count > 0;
     lsm_db_unlock(db);
 
     /* With a host the log is synced when the next one begins, and writers wait for it: 20 ms and more for 16
        MiB. Most of it can go to disk before, while they go on. */
     lsm_ahead_sync(db, SYNC_AHEAD_MIN);
+    if (has_rows)
+        lsm_write_prepare_next(db);
     lsm_edit_init(&f.edit, db->os);
     rc = seal(&f);
+    lsm_write_discard_next(db);
     lsm_room_make(db);          /* of the log that it began */
     if (rc == LSM_OK) {
         flush_begins(&f);

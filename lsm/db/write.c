@@ -168,6 +168,7 @@ static int collect_log(void *ctx, const char *name)
     uint64_t number;
 
     if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && number >= list->min &&
+        number != atomic_load(&list->db->log_next_number) &&
         (number < list->db->void_first || number > list->db->void_last))
         lsm_buf_put_u64(&list->numbers, number);
     return 0;
@@ -421,12 +422,60 @@ int lsm_write_sync(struct lsm_db *db)
     return rc;
 }
 
+void lsm_write_prepare_next(struct lsm_db *db)
+{
+    uint64_t number;
+
+    if (!atomic_load(&db->writing_begun))
+        return;                 /* orphans come first */
+    number = lsm_db_new_file(db);
+    atomic_store(&db->log_next_number, number);
+    if (lsm_log_prepare(&db->log_next, db->os, db->dir, number, db->file_mode)) {
+        atomic_store(&db->log_next_number, 0);
+        return;                 /* whoever needs it will be told */
+    }
+    if (db->os->dir_sync(db->dir))
+        lsm_write_discard_next(db);
+}
+
+void lsm_write_discard_next(struct lsm_db *db)
+{
+    if (atomic_load(&db->log_next_number) == 0)
+        return;
+    lsm_log_discard(&db->log_next, db->dir);
+    atomic_store(&db->log_next_number, 0);
+}
+
+/* The log behind `end`, its name on disk. */
+static int begin_next(struct lsm_db *db, const struct lsm_log_end *end, bool is_ahead, struct lsm_log *log)
+{
+    bool is_prepared = atomic_load(&db->log_next_number) > db->log.number;
+    int rc, error;
+
+    if (is_prepared) {          /* not before a log that was begun fresh meanwhile */
+        rc = lsm_log_begin(&db->log_next, db->dir, db->uuid, end, is_ahead);
+        *log = db->log_next;
+        atomic_store(&db->log_next_number, 0);
+        return rc;
+    }
+    rc = (is_ahead ? lsm_log_create_ahead : lsm_log_create)(log, db->os, db->dir, db->uuid, lsm_db_new_file(db),
+                                                            end, db->file_mode);
+    if (rc)
+        return rc;
+    error = db->os->dir_sync(db->dir);
+    if (error) {
+        lsm_log_close(log);     /* it stays (I-08), and says where the present one ends: that gets no more */
+        return lsm_fail_os(error, "sync directory", db->path);
+    }
+    return LSM_OK;
+}
+
 int lsm_write_rotate(struct lsm_db *db)
 {
     struct lsm_log log;
     struct lsm_log_end end;
     bool later;
-    int rc = lsm_write_ready(db), error;
+    int rc = lsm_write_ready(db);
 
     lsm_ahead_wait(db);
     later = !db->has_host && !db->has_log_before;
@@ -442,17 +491,10 @@ int lsm_write_rotate(struct lsm_db *db)
     lsm_room_take_back(db);
     later = later && db->log.synced < db->log.size;
     end = lsm_log_end(&db->log);
-    rc = (later ? lsm_log_create_ahead : lsm_log_create)(&log, db->os, db->dir, db->uuid, lsm_db_new_file(db),
-                                                         &end, db->file_mode);
+    rc = begin_next(db, &end, later, &log);
     if (rc) {
-        db->log.failed = true;  /* as below: removing the file may have failed, or a power cut undoes it */
+        db->log.failed = true;  /* the file may be there, also where it was removed: a power cut undoes that */
         return rc;
-    }
-    error = db->os->dir_sync(db->dir);
-    if (error) {
-        lsm_log_close(&log);    /* it stays (I-08), and says where the present one ends: that gets no more */
-        db->log.failed = true;
-        return lsm_fail_os(error, "sync directory", db->path);
     }
     if (later) {
         db->log_before = db->log;

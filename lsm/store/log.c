@@ -58,23 +58,48 @@ static int fail_sync(int error, const char *name)
     return LSM_FSYNC;
 }
 
-static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
-                  uint64_t number, const struct lsm_log_end *prev, bool is_ahead, uint32_t mode)
+int lsm_log_prepare(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, uint64_t number, uint32_t mode)
 {
-    uint8_t header[LSM_LOG_HEADER_SIZE];
     char name[LSM_FILENAME_SIZE];
-    uint64_t salt;
-    int error, rc;
+    int error;
 
-    assert(!prev || prev->number < number);
     *log = (struct lsm_log){ .os = os, .number = number };
     lsm_buf_init(&log->scratch, os);
-    lsm_filename(name, LSM_FILE_LOG, number);
-
-    error = os->random(os, &salt, sizeof(salt));
+    error = os->file_open(dir, lsm_filename(name, LSM_FILE_LOG, number), LSM_OPEN_WRITE | LSM_OPEN_CREATE, mode,
+                          &log->file);
     if (error)
-        return lsm_fail_os(error, "random numbers for", name);
-    lsm_frame_identity_put(header, magic, uuid, number, salt);
+        log->file = NULL;
+    return error ? lsm_fail_os(error, "create", name) : LSM_OK;
+}
+
+void lsm_log_discard(struct lsm_log *log, struct lsm_dir *dir)
+{
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_os *os = log->os;
+
+    lsm_log_drop(log);
+    os->file_remove(dir, lsm_filename(name, LSM_FILE_LOG, log->number));    /* an orphan if this fails: no record
+                                                                               can be in it */
+}
+
+int lsm_log_begin(struct lsm_log *log, struct lsm_dir *dir, const uint8_t uuid[16], const struct lsm_log_end *prev,
+                  bool is_ahead)
+{
+    uint8_t header[LSM_LOG_HEADER_SIZE];
+    struct lsm_os *os = log->os;
+    char name[LSM_FILENAME_SIZE];
+    uint64_t salt;
+    int error, rc = LSM_OK;
+
+    assert(!prev || prev->number < log->number);
+    lsm_filename(name, LSM_FILE_LOG, log->number);
+    error = os->random(os, &salt, sizeof(salt));
+    if (error) {
+        rc = lsm_fail_os(error, "random numbers for", name);
+        lsm_log_discard(log, dir);
+        return rc;
+    }
+    lsm_frame_identity_put(header, magic, uuid, log->number, salt);
     lsm_put_u16(header + COMPAT, is_ahead ? COMPAT_AHEAD : 0);
     lsm_put_u16(header + INCOMPAT, INCOMPAT_BRIEF);
     lsm_put_u64(header + PREV, prev ? prev->number : 0);
@@ -82,12 +107,6 @@ static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, c
     lsm_put_u64(header + PREV + 16, prev ? prev->chain : 0);
     log->base = lsm_frame_header_seal(header, sizeof(header));
 
-    error = os->file_open(dir, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, mode, &log->file);
-    if (error) {
-        log->file = NULL;
-        return lsm_fail_os(error, "create", name);
-    }
-    rc = LSM_OK;
     error = os->file_write(log->file, header, sizeof(header), 0);
     if (error)
         rc = lsm_fail_os(error, "write", name);
@@ -96,8 +115,7 @@ static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, c
     if (rc == LSM_OK && (error = os->file_sync(log->file)))
         rc = fail_sync(error, name);
     if (rc != LSM_OK) {
-        lsm_log_close(log);
-        os->file_remove(dir, name);     /* an orphan if this fails: no record can be in it */
+        lsm_log_discard(log, dir);
         return rc;
     }
     log->size = log->synced = sizeof(header);
@@ -106,6 +124,14 @@ static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, c
     if (is_ahead)
         log->synced = 0;
     return LSM_OK;
+}
+
+static int create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                  uint64_t number, const struct lsm_log_end *prev, bool is_ahead, uint32_t mode)
+{
+    int rc = lsm_log_prepare(log, os, dir, number, mode);
+
+    return rc ? rc : lsm_log_begin(log, dir, uuid, prev, is_ahead);
 }
 
 int lsm_log_create(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir,

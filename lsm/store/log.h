@@ -53,6 +53,13 @@ struct lsm_log {
     struct lsm_buf scratch;
 };
 
+/* The file of a log that is going to be begun: empty, and what a crash leaves of it is read as an empty log. */
+int lsm_log_prepare(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, uint64_t number, uint32_t mode);
+/* Its header, synced. `prev` and `is_ahead` as below. On failure the file is closed and removed, like there. */
+int lsm_log_begin(struct lsm_log *log, struct lsm_dir *dir, const uint8_t uuid[16], const struct lsm_log_end *prev,
+                  bool is_ahead);
+/* One that is not begun: close and remove it. */
+void lsm_log_discard(struct lsm_log *log, struct lsm_dir *dir);
 /* Create N.log (exclusively) with its header, and sync the file; the directory is the caller's,
    before anything in the log is called durable. `prev` may be NULL. On failure there is no file, as
    far as removing it works. */

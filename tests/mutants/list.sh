@@ -98,11 +98,20 @@ X
 mutant directory_sync_of_the_next_log lsm/db/write.c 'unit/test_order unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
     error = db->os->dir_sync(db->dir);
     if (error) {
-        lsm_log_close(&log);    /* it stays
+        lsm_log_close(log);     /* it stays
 ====
     error = 0;
     if (error) {
-        lsm_log_close(&log);    /* it stays
+        lsm_log_close(log);     /* it stays
+X
+mutant directory_sync_of_a_prepared_log lsm/db/write.c 'unit/test_order unit/test_chain sim/crash_engine sim/crash_commit' <<'X'
+    if (db->os->dir_sync(db->dir))
+        lsm_write_discard_next(db);
+====
+X
+mutant a_prepared_log_is_not_one_of_the_logs lsm/db/write.c 'unit/test_room_threads:prepared' <<'X'
+        number != atomic_load(&list->db->log_next_number) &&
+====
 X
 mutant C_05_sync_of_the_log_before lsm/db/write.c 'unit/test_recover' <<'X'
     rc = lsm_log_sync(&db->log_before);

@@ -430,3 +430,22 @@ TEST(log_reserves_no_room_beyond_the_size_that_is_read)
     lsm_log_close(&log);
     fault_end();
 }
+
+TEST(log_that_was_only_prepared_is_empty)
+{
+    struct lsm_log log;
+    struct lsm_log_end end, prev;
+    bool torn;
+
+    fault_begin();
+    CHECK_OK(lsm_log_prepare(&log, fault.os, fault.dir, 4, 0644));
+    lsm_log_close(&log);
+    CHECK_OK(lsm_log_read_prev(fault.os, fault.dir, uuid, 4, &prev, &torn));
+    CHECK(torn && prev.number == 0);
+    CHECK_OK(lsm_log_read(fault.os, fault.dir, uuid, 4, NULL, NULL, &end, &prev, &torn));
+    CHECK_INT(end.size, 0);
+    CHECK_OK(lsm_log_prepare(&log, fault.os, fault.dir, 5, 0644));
+    lsm_log_discard(&log, fault.dir);
+    CHECK_INT(lsm_log_read_prev(fault.os, fault.dir, uuid, 5, &prev, &torn), LSM_NOTFOUND);
+    fault_end();
+}
