@@ -395,7 +395,7 @@ static int check_alone(struct lsm_vtab_table *table, const struct command *comma
 /* Is a value given for this hidden column? UPDATE passes those that it leaves alone as well. */
 static bool is_given(sqlite3_value *value)
 {
-    return !sqlite3_value_nochange(value) && sqlite3_value_type(value) != SQLITE_NULL;
+    return sqlite3_value_type(value) != SQLITE_NULL && !sqlite3_value_nochange(value);
 }
 
 /* A row whose hidden columns are set, which nothing would use. */

@@ -7,24 +7,30 @@
 
 #define LINE_BYTES 64u
 #define LINE_WORDS 8u
+#define WORDS 3u                /* of a key */
 
+/* Where a key's bits stand: a line, and one word of it after the other, found as they are asked for. Mostly the
+   first says no. */
 struct place {
     uint32_t line;
-    uint32_t word[3];
-    uint64_t bits[3];
+    uint64_t rest;
 };
 
 static inline struct place place_of(const struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
 {
     uint64_t h = (hash ^ (uint64_t)tree * UINT64_C(0x9e3779b97f4a7c15)) * UINT64_C(0xd6e8feb86659fd93);
-    struct place p = { .line = (uint32_t)((h >> 32) * f->line_count >> 32) };
 
-    h *= UINT64_C(0x9e3779b97f4a7c15);
-    for (uint32_t i = 0; i < 3; i++, h <<= 15) {
-        p.word[i] = (uint32_t)(h >> 61);
-        p.bits[i] = UINT64_C(1) << (h >> 55 & 63) | UINT64_C(1) << (h >> 49 & 63);
-    }
-    return p;
+    return (struct place){ (uint32_t)((h >> 32) * f->line_count >> 32), h * UINT64_C(0x9e3779b97f4a7c15) };
+}
+
+/* The next of its WORDS words, and the two bits in it. */
+static inline _Atomic uint64_t *next_word(const struct lsm_memfilter *f, struct place *p, uint64_t *bits)
+{
+    uint64_t h = p->rest;
+
+    p->rest <<= 15;
+    *bits = UINT64_C(1) << (h >> 55 & 63) | UINT64_C(1) << (h >> 49 & 63);
+    return &f->words[(size_t)p->line * LINE_WORDS + (h >> 61)];
 }
 
 int lsm_memfilter_init(struct lsm_memfilter *f, struct lsm_os *os, size_t bytes)
@@ -58,10 +64,11 @@ void lsm_memfilter_add(struct lsm_memfilter *f, uint32_t tree, uint64_t hash)
     if (!f->words)
         return;
     p = place_of(f, tree, hash);
-    for (uint32_t i = 0; i < 3; i++) {
-        _Atomic uint64_t *word = &f->words[(size_t)p.line * LINE_WORDS + p.word[i]];
+    for (uint32_t i = 0; i < WORDS; i++) {
+        uint64_t bits;
+        _Atomic uint64_t *word = next_word(f, &p, &bits);
         /* The only writer: no read-modify-write is needed. */
-        atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | p.bits[i],
+        atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | bits,
                               memory_order_relaxed);
     }
 }
@@ -79,10 +86,10 @@ bool lsm_memfilter_may_contain(const struct lsm_memfilter *f, uint32_t tree, uin
     if (!f->words)
         return true;
     p = place_of(f, tree, hash);
-    for (uint32_t i = 0; i < 3; i++) {
-        uint64_t word = atomic_load_explicit(&f->words[(size_t)p.line * LINE_WORDS + p.word[i]],
-                                             memory_order_relaxed);
-        if ((word & p.bits[i]) != p.bits[i])
+    for (uint32_t i = 0; i < WORDS; i++) {
+        uint64_t bits;
+        uint64_t word = atomic_load_explicit(next_word(f, &p, &bits), memory_order_relaxed);
+        if ((word & bits) != bits)
             return false;
     }
     return true;
