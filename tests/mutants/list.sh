@@ -757,3 +757,8 @@ mutant idle_store_is_woken_by_deletes lsm/db/idle.c 'unit/test_idle_threads' <<'
 ====
     return false;
 X
+mutant close_ends_a_compaction lsm/db/compact_job.c 'unit/test_close_threads' <<'X'
+    if (stop)
+        return lsm_fail(LSM_BUSY, "%s: closing", db->path);
+====
+X
