@@ -187,6 +187,8 @@ int lsm_vtab_error_dropped(char **error, const char *table);
 /* Set *error and return `code`. */
 int lsm_vtab_error_set(char **error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Answer an SQL function with `text`, or with the failure. Both are sqlite3_malloc's and go. */
+void lsm_vtab_error_answer(sqlite3_context *context, int rc, char *text, char *error);
 /* Set *error from the connection's last failure and return its extended code. */
 int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what);
 

@@ -342,14 +342,7 @@ static void func_backup_all(sqlite3_context *context, int argc, sqlite3_value **
     if (rc == SQLITE_OK)
         rc = backup_pair(&pair, &error);
     text = rc == SQLITE_OK ? describe(&pair) : NULL;
-    if (rc == SQLITE_OK && text) {
-        sqlite3_result_text(context, text, -1, sqlite3_free);
-    } else {
-        if (error)
-            sqlite3_result_error(context, error, -1);
-        sqlite3_result_error_code(context, rc == SQLITE_OK ? SQLITE_NOMEM : rc);
-    }
-    sqlite3_free(error);
+    lsm_vtab_error_answer(context, rc, text, error);
     sqlite3_free(pair.db_path);
     sqlite3_free(pair.dir_path);
     lsm_vtab_ctx_unref(ctx);

@@ -108,3 +108,17 @@ int lsm_vtab_error_dropped(char **error, const char *table)
     return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "table %s was dropped by another connection: "
                               "roll back and begin anew", table);
 }
+
+void lsm_vtab_error_answer(sqlite3_context *context, int rc, char *text, char *error)
+{
+    if (rc == SQLITE_OK && text) {
+        sqlite3_result_text(context, text, -1, sqlite3_free);
+        text = NULL;
+    } else {
+        if (error)
+            sqlite3_result_error(context, error, -1);
+        sqlite3_result_error_code(context, rc == SQLITE_OK ? SQLITE_NOMEM : rc);
+    }
+    sqlite3_free(text);
+    sqlite3_free(error);
+}

@@ -634,18 +634,6 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
 
 /* ---- the functions ------------------------------------------------------------------- */
 
-static void give(sqlite3_context *context, int rc, char *text, char *error)
-{
-    if (rc == SQLITE_OK && text) {
-        sqlite3_result_text(context, text, -1, sqlite3_free);
-    } else {
-        if (error)
-            sqlite3_result_error(context, error, -1);
-        sqlite3_result_error_code(context, rc == SQLITE_OK ? SQLITE_NOMEM : rc);
-    }
-    sqlite3_free(error);
-}
-
 /* lsm_accept([what [, schema]]) */
 static void func_accept(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -655,7 +643,7 @@ static void func_accept(sqlite3_context *context, int argc, sqlite3_value **argv
     int rc = run_accept(sqlite3_user_data(context), what, schema ? schema : "", &text, &error);
 
     lsm_vtab_conn_rest(sqlite3_user_data(context));
-    give(context, rc, text, error);
+    lsm_vtab_error_answer(context, rc, text, error);
 }
 
 /* lsm_repair([schema]) */
@@ -666,7 +654,7 @@ static void func_repair(sqlite3_context *context, int argc, sqlite3_value **argv
     int rc = run_repair(sqlite3_user_data(context), schema ? schema : "", &text, &error);
 
     lsm_vtab_conn_rest(sqlite3_user_data(context));
-    give(context, rc, text, error);
+    lsm_vtab_error_answer(context, rc, text, error);
 }
 
 /* lsm_check([schema]) */
@@ -676,11 +664,7 @@ static void func_check(sqlite3_context *context, int argc, sqlite3_value **argv)
     char *text = NULL, *error = NULL;
     int rc = run_check(sqlite3_user_data(context), schema ? schema : "", &text, &error);
 
-    if (rc != SQLITE_OK) {
-        sqlite3_free(text);
-        text = NULL;
-    }
-    give(context, rc, text, error);
+    lsm_vtab_error_answer(context, rc, text, error);
 }
 
 int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)

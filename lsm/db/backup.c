@@ -331,9 +331,9 @@ static int copy_adopted(struct copy *c, const struct lsm_record *rec)
 
     for (uint32_t i = 0; i < rec->adopted_count && rc == LSM_OK; i++) {
         struct lsm_table_meta meta;
-        if (!lsm_table_meta_decode(&r, &meta))
-            return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
-        rc = copy_whole(c, LSM_FILE_TABLE, meta.number, meta.size_bytes);
+        rc = lsm_record_next_adopted(&r, &meta);
+        if (rc == LSM_OK)
+            rc = copy_whole(c, LSM_FILE_TABLE, meta.number, meta.size_bytes);
     }
     return rc;
 }

@@ -330,6 +330,9 @@ int lsm_comparator_check(const struct lsm_comparator *cmp);     /* LSM_MISUSE */
 int lsm_tree_check_comparators(const struct lsm_db *db);
 const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ctx: db; mutex held */
 
+/* [begin, end) of a range delete; LSM_DONE: no key is in it. */
+int lsm_tree_check_range(const struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end);
+
 /* ---- recover.c ---- */
 int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted);
 /* Does the version, a unit or a record have this table? Publish mutex and mutex held. */

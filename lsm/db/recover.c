@@ -94,9 +94,9 @@ static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const stru
         return lsm_nomem();
     for (uint32_t i = 0; i < rec->adopted_count; i++) {
         struct lsm_table_meta meta;
-        if (!lsm_table_meta_decode(&r, &meta))
-            return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
-        int rc = lsm_run_new(db->os, &meta, &prep->runs[prep->run_count]);
+        int rc = lsm_record_next_adopted(&r, &meta);
+        if (rc == LSM_OK)
+            rc = lsm_run_new(db->os, &meta, &prep->runs[prep->run_count]);
         if (rc)
             return rc;
         prep->run_count++;

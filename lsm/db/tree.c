@@ -41,6 +41,17 @@ int lsm_comparator_check(const struct lsm_comparator *cmp)
     return LSM_OK;
 }
 
+int lsm_tree_check_range(const struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end)
+{
+    if (!end.data)
+        return lsm_fail(LSM_MISUSE, "delete range: it has no end");
+    if (end.size > LSM_KEY_SIZE_MAX)
+        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", end.size, LSM_KEY_SIZE_MAX);
+    if (begin.size <= LSM_KEY_SIZE_MAX && lsm_key_compare(tree->cmp, begin, end) >= 0)
+        return LSM_DONE;
+    return LSM_OK;
+}
+
 static struct lsm_tree *by_name(struct lsm_db *db, struct lsm_slice name)
 {
     for (uint32_t i = 0; i < db->tree_count; i++)

@@ -311,12 +311,10 @@ int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice 
 int lsm_txn_delete_range(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice begin,
                          struct lsm_slice end)
 {
-    if (!end.data)
-        return lsm_fail(LSM_MISUSE, "delete range: it has no end");
-    if (end.size > LSM_KEY_SIZE_MAX)
-        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", end.size, LSM_KEY_SIZE_MAX);
-    if (begin.size <= LSM_KEY_SIZE_MAX && lsm_key_compare(tree->cmp, begin, end) >= 0)
-        return LSM_OK;
+    int rc = lsm_tree_check_range(tree, begin, end);
+
+    if (rc)
+        return rc == LSM_DONE ? LSM_OK : rc;
     atomic_fetch_add_explicit(&txn->db->counters.range_deletes, 1, memory_order_relaxed);
     return write_one(txn, tree, LSM_KIND_RANGE_DELETE, begin, end);
 }

@@ -87,12 +87,10 @@ int lsm_writes_delete(struct lsm_writes *w, struct lsm_tree *tree, struct lsm_sl
 int lsm_writes_delete_range(struct lsm_writes *w, struct lsm_tree *tree, struct lsm_slice begin,
                             struct lsm_slice end)
 {
-    if (!end.data)
-        return lsm_fail(LSM_MISUSE, "delete range: it has no end");
-    if (end.size > LSM_KEY_SIZE_MAX)
-        return lsm_fail(LSM_TOOBIG, "key of %zu bytes: the limit is %u", end.size, LSM_KEY_SIZE_MAX);
-    if (begin.size <= LSM_KEY_SIZE_MAX && lsm_key_compare(tree->cmp, begin, end) >= 0)
-        return LSM_OK;
+    int rc = lsm_tree_check_range(tree, begin, end);
+
+    if (rc)
+        return rc == LSM_DONE ? LSM_OK : rc;
     return add(w, LSM_KIND_RANGE_DELETE, tree, begin, end);
 }
 

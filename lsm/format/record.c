@@ -283,3 +283,10 @@ bool lsm_op_decode(struct lsm_reader *r, enum lsm_kind *kind, uint32_t *tree, st
         r->bad = true;
     return !r->bad;
 }
+
+int lsm_record_next_adopted(struct lsm_reader *r, struct lsm_table_meta *meta)
+{
+    if (!lsm_table_meta_decode(r, meta))
+        return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
+    return LSM_OK;
+}

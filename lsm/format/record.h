@@ -66,6 +66,8 @@ void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_
 /* Slices point into `bytes`. Checks form, every op and the hash (ABORT has none of its own); false:
    not a record of this store. */
 bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct lsm_record *rec);
+/* The next of rec->adopted, which `r` goes through; *meta's slices point into it. LSM_CORRUPT. */
+int lsm_record_next_adopted(struct lsm_reader *r, struct lsm_table_meta *meta);
 
 void lsm_op_encode(struct lsm_buf *out, enum lsm_kind kind, uint32_t tree, struct lsm_slice key,
                    struct lsm_slice value);
