@@ -81,6 +81,8 @@ struct lsm_os {
     void (*file_expect)(struct lsm_file *file, uint64_t off, uint64_t end);
     /* A hint: a sync will follow, these bytes may go to the disk meanwhile. NULL: it is of no use here. */
     void (*file_push)(struct lsm_file *file, uint64_t off, uint64_t size);
+    /* Where behind `off` something other than zeros may stand: UINT64_MAX: nowhere. NULL: it cannot be told. */
+    uint64_t (*file_next_data)(struct lsm_file *file, uint64_t off);
     int (*file_info)(struct lsm_file *file, struct lsm_file_info *info);
     int (*file_rename)(struct lsm_dir *dir, const char *from, const char *to);
     int (*file_remove)(struct lsm_dir *dir, const char *name);

@@ -550,6 +550,13 @@ static void file_expect(struct lsm_file *file, uint64_t off, uint64_t end)
     atomic_store_explicit(&file->map_is_ahead, true, memory_order_release);
 }
 
+static uint64_t file_next_data(struct lsm_file *file, uint64_t off)
+{
+    off_t data = lseek(file->fd, (off_t)off, SEEK_DATA);    /* nobody uses the descriptor's place */
+
+    return data >= 0 ? (uint64_t)data : errno == ENXIO ? UINT64_MAX : off;
+}
+
 static void file_close(struct lsm_file *file)
 {
     if (!file)
@@ -786,6 +793,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .file_open = file_open, .file_close = file_close, .file_read = file_read,
         .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
         .file_allocate = file_allocate, .file_expect = file_expect, .file_push = file_push,
+        .file_next_data = file_next_data,
         .file_info = file_info, .file_rename = file_rename,
         .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,
         .file_lock = file_lock,

@@ -762,3 +762,9 @@ mutant close_ends_a_compaction lsm/db/compact_job.c 'unit/test_close_threads' <<
         return lsm_fail(LSM_BUSY, "%s: closing", db->path);
 ====
 X
+mutant hole_in_a_log_is_not_read lsm/store/frame.c 'unit/test_log_hole' <<'X'
+    if (data > r->file_size)
+        return r->file_size;
+====
+    return r->file_size;
+X
