@@ -12,6 +12,7 @@
 
 struct answer {
     bool is_prepared;
+    bool is_tried_anew;         /* SQLite compiled it again when it had begun */
     int rc;
     char error[300];
     char *rows;
@@ -199,6 +200,7 @@ static void side_run(struct side *side, const struct diff_step *step)
         bind(db, stmt, step);
         answer->rows = step_rows(stmt, (step->flags & DIFF_ORDERED) != 0);
     }
+    answer->is_tried_anew = stmt && sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_REPREPARE, 0) > 0;
     answer->rc = answer->is_prepared ? sqlite3_finalize(stmt) : sqlite3_extended_errcode(db);
     snprintf(answer->error, sizeof(answer->error), "%s",
              answer->rc == SQLITE_OK ? "" : sqlite3_errmsg(db));
@@ -244,7 +246,9 @@ static bool same(const struct answer *a, const struct answer *b, unsigned flags,
         snprintf(why, size, "autocommit %d, not %d", a->autocommit, b->autocommit);
     else if (a->is_prepared && (flags & DIFF_CHANGES) && a->changes != b->changes)
         snprintf(why, size, "changes %d, not %d (rc %d)", a->changes, b->changes, a->rc);
-    else if (a->is_prepared && (flags & DIFF_CHANGES) && a->total_changes != b->total_changes)
+    /* What a trigger did in the first try is undone, but SQLite goes on counting it. */
+    else if (a->is_prepared && (flags & DIFF_CHANGES) && !a->is_tried_anew &&
+             a->total_changes != b->total_changes)
         snprintf(why, size, "total_changes +%lld, not +%lld (rc %d)", (long long)a->total_changes,
                  (long long)b->total_changes, a->rc);
     else if (a->last_rowid != b->last_rowid)
