@@ -38,6 +38,7 @@ struct maker {
     uint64_t random;
     struct table tables[4];     /* t, u, w and the ordinary o */
     bool is_utf16;
+    int or_depth;               /* conditions of an OR are being made */
     struct diff_step step;      /* being made */
     sqlite3_str *sql;
     const struct table *updated;        /* not to be read: SQLite's one pass sees what it changed */

@@ -169,7 +169,7 @@ void maker_add_condition(struct maker *m, const struct table *t, const char *ali
 
         if (is_turned) {
             maker_add_value(m, true);
-            add(m, " %s %s.%s%s", ops[below(m, 4)], alias, name, maker_some_collation(m));
+            add(m, " %s %s.%s%s", ops[below(m, 4)], alias, name, m->or_depth ? "" : maker_some_collation(m));
             return;
         }
         add(m, "%s%s.%s %s ", below(m, 20) ? "" : "+", alias, name, PICK(m, ops));
@@ -180,7 +180,9 @@ void maker_add_condition(struct maker *m, const struct table *t, const char *ali
         maker_add_value(m, true);
         if (!is_turned)
             add(m, " AS TEXT)");        /* of what equals a REAL which is first is not said */
-        add(m, "%s", maker_some_collation(m));
+        /* a = 'x' COLLATE BINARY OR a = 'y' becomes an IN of the index, with the index's collation: the
+           ordinary table gives rows that it does not give without its index. */
+        add(m, "%s", m->or_depth ? "" : maker_some_collation(m));
     } else if (what < 9) {
         add(m, "%s.%s %sBETWEEN ", alias, name, below(m, 6) ? "" : "NOT ");
         maker_add_value(m, below(m, 9) == 0);
@@ -199,11 +201,13 @@ void maker_add_condition(struct maker *m, const struct table *t, const char *ali
     } else if (what == 15) {
         add(m, "%s.%s %s %s.%s", alias, name, ops[below(m, 9)], alias, maker_any_column(m, t));
     } else if (what < 22) {
+        m->or_depth += what >= 19;
         add(m, "(");
         maker_add_condition(m, t, alias, depth - 1);
         add(m, what < 19 ? " AND " : " OR ");
         maker_add_condition(m, t, alias, depth - 1);
         add(m, ")");
+        m->or_depth -= what >= 19;
     } else if (what == 22) {
         const struct table *s = maker_any_table(m);
 
