@@ -128,6 +128,8 @@ struct lsm_vtab_ctx {
     struct lsm_vtab_created *created;
     struct lsm_vtab_mark *marks;        /* ascending by savepoint */
     int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */
+    struct lsm_cursor *spare_lsm;       /* of a cursor that was closed in it, for the next that is opened */
+    int spare_writes;                   /* since then */
 };
 
 /* The connection's object for module registration: a new one, and what a module's
@@ -366,6 +368,10 @@ bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan
 int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
 int lsm_vtab_cursor_close(sqlite3_vtab_cursor *cursor);
 void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table);
+/* The engine's cursor that the transaction keeps goes. */
+void lsm_vtab_cursor_drop_lsm(struct lsm_vtab_ctx *ctx);
+/* The transaction writes a row: what a spare cursor holds must not stay beside many. */
+void lsm_vtab_cursor_wrote(struct lsm_vtab_ctx *ctx);
 int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *cursor, int plan_number, const char *plan_text,
                            int argc, sqlite3_value **argv);
 int lsm_vtab_cursor_next(sqlite3_vtab_cursor *cursor);

@@ -129,6 +129,36 @@ static bool cursor_is_small(const struct cursor *cursor)
            && cursor->row.scratch_size <= SPARE_BYTES_MAX;
 }
 
+/*
+ * A transaction that looks at the head of its queue again and again finds the engine's
+ * cursor as it left it, with an iterator for each run; making them takes as long as the look.
+ * It holds the memtable that the transaction writes to, and a view: not for long.
+ */
+#define SPARE_WRITES_MAX 16
+
+void lsm_vtab_cursor_drop_lsm(struct lsm_vtab_ctx *ctx)
+{
+    lsm_cursor_close(ctx->spare_lsm);
+    ctx->spare_lsm = NULL;
+}
+
+void lsm_vtab_cursor_wrote(struct lsm_vtab_ctx *ctx)
+{
+    if (ctx->spare_lsm && ++ctx->spare_writes > SPARE_WRITES_MAX)
+        lsm_vtab_cursor_drop_lsm(ctx);
+}
+
+static void put_lsm_away(struct lsm_vtab_ctx *ctx, struct lsm_cursor *lsm)
+{
+    if (ctx->txn == NULL || lsm == NULL) {
+        lsm_cursor_close(lsm);
+        return;
+    }
+    lsm_vtab_cursor_drop_lsm(ctx);
+    ctx->spare_lsm = lsm;
+    ctx->spare_writes = 0;
+}
+
 /* SQLite opens and closes a cursor with each statement: ten allocations of sqlite3_malloc, a sixth
    of a point read. So the last one is kept for the next. */
 int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
@@ -137,8 +167,7 @@ int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
     struct lsm_vtab_table *table = cursor_table(cursor);
 
     lsm_value_release(&cursor->value);
-    if (cursor->lsm)
-        lsm_cursor_close(cursor->lsm);
+    put_lsm_away(table->ctx, cursor->lsm);
     cursor->lsm = NULL;
     if (cursor->holds)
         lsm_vtab_pin_cursor_end(table->ctx);
@@ -538,9 +567,14 @@ static int get_point(struct cursor *cursor, const struct lsm_read *read)
 
 static int open_range(struct cursor *cursor, const struct lsm_read *read)
 {
+    struct lsm_vtab_ctx *ctx = cursor_table(cursor)->ctx;
     struct lsm_tree *tree = cursor_table(cursor)->tree;
     int rc;
 
+    if (cursor->lsm == NULL) {
+        cursor->lsm = ctx->spare_lsm;
+        ctx->spare_lsm = NULL;
+    }
     rc = cursor->lsm ? lsm_cursor_reopen(cursor->lsm, tree, read)
                      : lsm_cursor_open(tree, read, &cursor->lsm);
     if (rc == LSM_OK)

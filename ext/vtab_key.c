@@ -315,13 +315,6 @@ bool lsm_vtab_key_is_faithful(const struct lsm_vtab_key_part *part,
     }
 }
 
-bool lsm_vtab_key_is_always_faithful(const struct lsm_vtab_key_part *part)
-{
-    return part->collation == LSM_VTAB_COLLATION_BINARY
-           && (part->affinity == LSM_VTAB_AFFINITY_TEXT
-               || part->affinity == LSM_VTAB_AFFINITY_REAL);
-}
-
 /* ---- decoding ------------------------------------------------------------- */
 
 /* A reader of one column: bytes are taken through the flip of DESC. */
@@ -451,9 +444,47 @@ static void read_bytes(struct key_reader *r, uint8_t *out, struct lsm_slice *byt
     bytes->size = n;
 }
 
+/* How many bytes stand before the first END or ESCAPE; `size`: there is none. */
+static size_t plain_size(const uint8_t *data, size_t size)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t i = 0;
+
+    for (uint64_t eight; size - i >= sizeof eight; i += sizeof eight) {
+        memcpy(&eight, data + i, sizeof eight);
+        if ((eight - ones * (ESCAPE + 1)) & ~eight & ones << 7)     /* one is that small */
+            break;
+    }
+    while (i < size && data[i] > ESCAPE)
+        i++;
+    return i;
+}
+
+/* The rule: a text or blob that stands in the key as it is. */
+static bool borrow_bytes(struct lsm_slice key, size_t *offset, struct lsm_vtab_value *value)
+{
+    const uint8_t *start = key.data + *offset + 1;
+    uint8_t tag = key.data[*offset];
+    size_t left = key.size - *offset - 1, size;
+
+    if (tag != TAG_TEXT && tag != TAG_BLOB)
+        return false;
+    size = plain_size(start, left);
+    if (size == 0 || size == left || start[size] != END)
+        return false;
+    value->type = tag == TAG_TEXT ? SQLITE_TEXT : SQLITE_BLOB;
+    value->u.bytes.data = start;
+    value->u.bytes.size = size;
+    *offset += size + 2;
+    return true;
+}
+
 int lsm_vtab_key_decode(const struct lsm_vtab_key_part *part, struct lsm_slice key,
                         size_t *offset, uint8_t *scratch, struct lsm_vtab_value *value)
 {
+    if (scratch && !part->desc && *offset < key.size && borrow_bytes(key, offset, value))
+        return SQLITE_OK;
+
     struct key_reader r = { key, *offset, part->desc ? 0xff : 0, false };
     struct lsm_vtab_value v = { .type = SQLITE_NULL };
     bool as_real = part->affinity == LSM_VTAB_AFFINITY_REAL;

@@ -62,7 +62,12 @@ bool lsm_vtab_key_is_faithful(const struct lsm_vtab_key_part *part,
                               const struct lsm_vtab_value *value);
 
 /* True if that holds for whatever the column stores. */
-bool lsm_vtab_key_is_always_faithful(const struct lsm_vtab_key_part *part);
+static inline bool lsm_vtab_key_is_always_faithful(const struct lsm_vtab_key_part *part)
+{
+    return part->collation == LSM_VTAB_COLLATION_BINARY
+           && (part->affinity == LSM_VTAB_AFFINITY_TEXT
+               || part->affinity == LSM_VTAB_AFFINITY_REAL);
+}
 
 /*
  * Decode the column at *offset and move *offset behind it. The value borrows

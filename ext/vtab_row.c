@@ -46,7 +46,7 @@ static size_t put_varint(uint8_t *out, uint64_t v)
 }
 
 /* Bytes of the varint, 0 if it is cut off, too long or not the shortest. */
-static size_t get_varint(struct lsm_slice s, size_t off, uint64_t *v)
+static size_t get_long_varint(struct lsm_slice s, size_t off, uint64_t *v)
 {
     uint64_t out = 0;
 
@@ -62,6 +62,15 @@ static size_t get_varint(struct lsm_slice s, size_t off, uint64_t *v)
         }
     }
     return 0;
+}
+
+static inline size_t get_varint(struct lsm_slice s, size_t off, uint64_t *v)
+{
+    if (off < s.size && s.data[off] < 0x80) {
+        *v = s.data[off];
+        return 1;
+    }
+    return get_long_varint(s, off, v);
 }
 
 static void put_little_endian(uint8_t *out, uint64_t v, size_t size)
@@ -436,11 +445,10 @@ static int grow_scratch(struct lsm_vtab_row *row)
     return SQLITE_OK;
 }
 
-/* Each part once a row: SQLite asks for a column of the key again to check a bound, and again for
-   the result. */
-static int decode_key_column(struct lsm_vtab_row *row, int part, struct lsm_vtab_value *value)
+static __attribute__((noinline)) int decode_key_to(struct lsm_vtab_row *row, int part,
+                                                   struct lsm_vtab_value *value)
 {
-    int rc = row->key_known <= part ? grow_scratch(row) : SQLITE_OK;
+    int rc = grow_scratch(row);
 
     for (; row->key_known <= part && rc == SQLITE_OK; row->key_known += rc == SQLITE_OK)
         rc = lsm_vtab_key_decode(&row->schema->key[row->key_known], row->key, &row->key_off,
@@ -448,6 +456,16 @@ static int decode_key_column(struct lsm_vtab_row *row, int part, struct lsm_vtab
     if (rc == SQLITE_OK)
         *value = row->key_value[part];
     return rc == SQLITE_CORRUPT_VTAB ? corrupt(row, "malformed key") : rc;
+}
+
+/* Each part once a row: SQLite asks for a column of the key again to check a bound, and again for
+   the result. */
+static inline int decode_key_column(struct lsm_vtab_row *row, int part, struct lsm_vtab_value *value)
+{
+    if (row->key_known <= part)
+        return decode_key_to(row, part, value);
+    *value = row->key_value[part];
+    return SQLITE_OK;
 }
 
 int lsm_vtab_row_column(struct lsm_vtab_row *row, int column, struct lsm_vtab_value *value)

@@ -653,6 +653,7 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->has_stand_in = false;
     if (txn == NULL)
         return;
+    lsm_vtab_cursor_drop_lsm(ctx);
     lsm_vtab_redo_end(ctx);
     ctx->txn = NULL;
     ctx->writer = NULL;

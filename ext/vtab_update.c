@@ -624,6 +624,7 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
     if (rc != SQLITE_OK)
         return rc;
     lsm_vtab_txn_touch(table->ctx);
+    lsm_vtab_cursor_wrote(table->ctx);
 
     if (argc == 1) {
         rc = encode_old_key(table, argv[0]);

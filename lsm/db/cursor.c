@@ -1,7 +1,8 @@
 /*
  * cursor.c -- a cursor pins a view, so that files and memtables stay, and reads
  * it as of one sequence. Opened again while the view is the same, it keeps its
- * iterators.
+ * iterators; in a transaction as long as its own rows are in the same memtable, which
+ * the cursor holds, so that no other can come to stand at its place.
  *
  * A move that goes past many rows without finding one looks from time to time
  * whether somebody knows where the next row is (dead.c), and tells what it finds.
@@ -33,7 +34,7 @@ struct lsm_cursor {
     uint64_t dead_epoch;        /* before the view point was taken */
     struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
-    bool own_runs;
+    bool own_runs, own_ranges;          /* it had spilled tables, or range deletes, when `it` was made */
     struct lsm_buf dead_from;   /* where the stretch begins that is being walked; going back, its end */
     struct lsm_dead_edge dead_edge;
     struct lsm_buf dead_key;    /* scratch */
@@ -66,6 +67,21 @@ static bool has_ranges(const struct lsm_view *view, const struct lsm_tree *tree)
            lsm_memtable_range_count(unit->mem, tree->id) > 0;
 }
 
+static bool own_has_ranges(const struct lsm_txn *own)
+{
+    return own->batch.mem && lsm_memtable_has_ranges(own->batch.mem);
+}
+
+/* Do the iterators show this transaction's rows, too? New ones in its memtable and those that are void by
+   now they see; spilled tables and range deletes are added when they are made. */
+static bool is_same_own(const struct lsm_cursor *c, const struct lsm_txn *own)
+{
+    if (!own || !c->has_own)
+        return !own && !c->has_own;
+    return c->own_mem == own->batch.mem && !c->own_runs && !own->run_count && !c->own_ranges &&
+           !own_has_ranges(own);
+}
+
 /*
  * The view holds every version that its reader needs: compaction makes new
  * tables and drops from those, never from the ones that the view pins. So no
@@ -82,7 +98,7 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
 
     c->dead_epoch = lsm_dead_epoch(db);
     lsm_view_point(db, read, &at);
-    same = c->it && c->it->rc == LSM_OK && c->tree == tree && c->view == view && !own && !c->has_own &&
+    same = c->it && c->it->rc == LSM_OK && c->tree == tree && c->view == view && is_same_own(c, own) &&
            c->no_cache == no_cache;
     if (same && c->view->newest && c->view->newest->mem && !c->saw_rows &&
         lsm_memtable_tree_rows(c->view->newest->mem, tree->id))
@@ -93,12 +109,15 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
         same = false;
     if (same) {
         lsm_view_unref(view);
+        lsm_own_dead_unref(c->own_dead.own);
+        c->own_dead.own = NULL;
     } else {
         release(c);
         c->view = view;
         c->tree = tree;
         c->has_own = own != NULL;
         c->own_runs = own && own->run_count;
+        c->own_ranges = own && own_has_ranges(own);
         if (own && own->batch.mem) {
             c->own_mem = own->batch.mem;
             lsm_memtable_ref(c->own_mem);

@@ -698,6 +698,23 @@ mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0'
         rc = SQLITE_OK;
 X
 
+# ---- a cursor that a transaction uses again ----
+
+mutant used_cursor_of_another_memtable lsm/db/cursor.c 'unit/test_cursor_txn' <<'X'
+    return c->own_mem == own->batch.mem && !c->own_runs
+====
+    return !c->own_runs
+X
+mutant used_cursor_without_later_range_deletes lsm/db/cursor.c 'unit/test_cursor_txn' <<'X'
+           !own_has_ranges(own);
+====
+           true;
+X
+mutant used_cursor_without_spilled_tables lsm/db/cursor.c 'unit/test_cursor_txn' <<'X'
+!c->own_runs && !own->run_count &&
+====
+X
+
 # ---- bytes that are hostile ----
 
 mutant lz_match_begins_within_what_was_written lsm/format/lz.c 'unit/test_lz' <<'X'
