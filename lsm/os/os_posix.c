@@ -691,6 +691,8 @@ static int file_allocate(struct lsm_file *file, uint64_t size)
     return rc == ENOSYS ? EOPNOTSUPP : rc;
 }
 
+/* It only begins to write, and does not ask how that went: a failure is kept for the file's next sync, which
+   goes through a descriptor that was open by then. With a flag that waits, it would be told here and not there. */
 static void file_push(struct lsm_file *file, uint64_t off, uint64_t size)
 {
 #ifdef SYNC_FILE_RANGE_WRITE
