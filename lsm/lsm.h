@@ -106,7 +106,7 @@ struct lsm_host {
      */
     int (*settle)(void *ctx, bool suspect);
     /*
-     * The log went to disk beside writers: a good moment for the host to begin the same with what it
+     * The log goes to disk now, beside writers: a good moment for the host to begin the same with what it
      * has written, so that its own next sync waits for less. Nothing is promised by it, and no error may
      * be taken from that sync. NULL: not wanted.
      */

@@ -90,11 +90,11 @@ int lsm_ahead_sync(struct lsm_db *db, uint64_t bytes_min)
 
     if (!begin(db, bytes_min, &a))
         return LSM_DONE;
+    if (db->host.write_back)            /* goes on during the sync: a flush settles the host right behind it */
+        db->host.write_back(db->host.ctx);
     begun = db->os->mono_us(db->os);
     rc = sync_file(db, &a);
     finish(db, &a, rc, db->os->mono_us(db->os) - begun);
-    if (rc == LSM_OK && db->host.write_back)
-        db->host.write_back(db->host.ctx);
     if (rc != LSM_DONE)
         atomic_fetch_add_explicit(&db->counters.log_syncs, 1, memory_order_relaxed);
     return rc == LSM_DONE ? LSM_DONE : LSM_OK;  /* a failure is the log's: writers hear of it */
