@@ -545,7 +545,8 @@ int lsm_cursor_set_bounds(struct lsm_cursor *cursor, struct lsm_slice lower, str
    tree's comparator has no prefix_end. */
 int lsm_cursor_set_prefix(struct lsm_cursor *cursor, struct lsm_slice prefix);
 /* Keep the value of the row that the cursor stands on beyond its next move and its end. Nothing is
-   copied when the cursor came forward. LSM_MISUSE, LSM_NOMEM. */
+   copied when the cursor came forward, and what lsm_cursor_value() has shown of this row is the pinned
+   value's from now on: it goes with that. LSM_MISUSE, LSM_NOMEM. */
 int lsm_cursor_pin(struct lsm_cursor *cursor, struct lsm_value *value);
 bool lsm_cursor_valid(const struct lsm_cursor *cursor);
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *cursor);

@@ -203,6 +203,8 @@ void lsm_cursor_close(struct lsm_cursor *c)
     lsm_mem_free(db->os, c);
     lsm_db_lock(db);
     db->cursor_count--;
+    if (lsm_obsolete_waits(db))         /* it may have been the last that saw a file */
+        lsm_worker_wake(db);
     lsm_db_unlock(db);
 }
 

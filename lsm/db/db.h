@@ -519,6 +519,7 @@ int lsm_snapshot_open_seq(struct lsm_db *db, uint64_t seq, struct lsm_snapshot *
 void lsm_obsolete_file(struct lsm_db *db, uint64_t number, bool is_vlog);
 void lsm_obsolete_run(void *db, const struct lsm_run *run);                     /* told by versions */
 void lsm_obsolete_vlog(void *db, const struct lsm_vlog_meta *meta);
+bool lsm_obsolete_waits(struct lsm_db *db);     /* something is to be unlinked */
 void lsm_obsolete_sweep(struct lsm_db *db);     /* unlink what is obsolete; no lock held */
 
 /* ---- flush_job.c ---- */

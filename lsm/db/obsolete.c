@@ -33,6 +33,16 @@ void lsm_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta)
     lsm_obsolete_file(ctx, meta->number, true);
 }
 
+bool lsm_obsolete_waits(struct lsm_db *db)
+{
+    bool waits;
+
+    db->os->mutex_lock(db->obsolete_mutex);
+    waits = db->obsolete_count > 0;
+    db->os->mutex_unlock(db->obsolete_mutex);
+    return waits;
+}
+
 struct old_files {
     struct lsm_db *db;
     uint64_t log_min, manifest;

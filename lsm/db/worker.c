@@ -33,7 +33,12 @@ static int step(struct lsm_db *db)
     rc = lsm_job_drop(db);
     if (rc == LSM_DONE)
         rc = lsm_job_compact(db);
-    return rc == LSM_DONE ? lsm_job_reclaim(db) : rc;
+    if (rc == LSM_DONE)
+        rc = lsm_job_reclaim(db);
+    /* What a dropped tree leaves, or a cursor that was the last to see a file: no job will do it. */
+    if (rc == LSM_DONE && lsm_obsolete_waits(db))
+        lsm_obsolete_sweep(db);
+    return rc;
 }
 
 static void note_failure(struct lsm_db *db, int rc)

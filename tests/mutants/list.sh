@@ -785,3 +785,13 @@ mutant hole_in_a_log_is_not_read lsm/store/frame.c 'unit/test_log_hole' <<'X'
 ====
     return r->file_size;
 X
+mutant files_without_a_job_are_swept lsm/db/worker.c 'unit/test_idle_threads:files' <<'X'
+    if (rc == LSM_DONE && lsm_obsolete_waits(db))
+====
+    if (0 && lsm_obsolete_waits(db))
+X
+mutant last_cursor_wakes_the_sweep lsm/db/cursor.c 'unit/test_idle_threads:files' <<'X'
+    if (lsm_obsolete_waits(db))         /* it may have been the last that saw a file */
+====
+    if (0)
+X

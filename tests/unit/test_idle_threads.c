@@ -131,3 +131,56 @@ TEST(idle_store_gives_back_after_an_open_what_was_deleted_before)
     CHECK(falls_to("table_bytes", 0));
     end();
 }
+
+static int count_tables(void *ctx, const char *name)
+{
+    *(int *)ctx += strstr(name, ".ldb") != NULL;
+    return 0;
+}
+
+/* Files that nobody unlinks yet though no version has them. */
+static bool tables_go(void)
+{
+    int left = 0;
+
+    for (int ms = 0; ms < WAIT_MS; ms += 20) {
+        struct lsm_dir *dir;
+
+        left = 0;
+        CHECK_INT(os->dir_open(os, "a", false, 0, NULL, &dir), 0);
+        CHECK_INT(os->dir_list(dir, count_tables, &left), 0);
+        os->dir_close(dir);
+        if (left == 0)
+            return true;
+        usleep(20000);
+    }
+    printf("  %d tables stay\n", left);
+    return false;
+}
+
+TEST(idle_store_removes_the_files_of_a_dropped_tree)
+{
+    if (!begin() || !put_all() || !CHECK_OK(lsm_db_compact(db, NULL)))
+        return;
+    CHECK_OK(lsm_tree_drop(db, tree));
+    CHECK(tables_go());
+    end();
+}
+
+TEST(idle_store_removes_files_when_the_last_cursor_that_saw_them_is_closed)
+{
+    struct lsm_cursor *cursor;
+
+    if (!begin() || !put_all() || !CHECK_OK(lsm_db_compact(db, NULL)) ||
+        !CHECK_OK(lsm_cursor_open(tree, NULL, &cursor)))
+        return;
+    CHECK_OK(lsm_cursor_first(cursor));
+    CHECK_OK(lsm_db_delete_range(db, tree, (struct lsm_slice){ (const uint8_t *)"0", 1 },
+                                 (struct lsm_slice){ (const uint8_t *)"9", 1 }, false));
+    CHECK(falls_to("table_bytes", 0));
+    usleep(1500000);            /* the worker rests, most likely */
+    CHECK_OK(lsm_cursor_last(cursor));
+    lsm_cursor_close(cursor);
+    CHECK(tables_go());
+    end();
+}
