@@ -271,6 +271,7 @@ struct lsm_db {
     bool stalling;
     bool drop_blocked;          /* a snapshot keeps tables that lie within a range delete, or much of them */
     bool settle_refused;        /* the host was busy: no writer may wait for a flush */
+    uint32_t compact_turns;     /* jobs since garbage of value logs came first */
     uint32_t compact_wait;      /* callers of lsm_db_compact who want the worker to keep off */
     uint64_t retry_us;          /* not before: maintenance failed */
     bool works_instead;         /* a writer does the work of the worker that there is not */

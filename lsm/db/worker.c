@@ -7,10 +7,24 @@
 #include "lsm/db/job.h"
 
 #define RETRY_US 1000000u               /* after a failure */
+#define TURNS 4u                        /* of that many jobs one may be for value logs */
 
 void lsm_worker_wake(struct lsm_db *db)
 {
     db->os->cond_broadcast(db->work);
+}
+
+/* Writers that do not rest make compactions due for ever: garbage has its turn now and then. */
+static bool is_garbage_first(struct lsm_db *db)
+{
+    bool is_first;
+
+    lsm_db_lock(db);
+    is_first = ++db->compact_turns >= TURNS;
+    if (is_first)
+        db->compact_turns = 0;
+    lsm_db_unlock(db);
+    return is_first;
 }
 
 /* One job. LSM_DONE: nothing to do now. */
@@ -31,6 +45,8 @@ static int step(struct lsm_db *db)
     if (wait)
         return LSM_DONE;
     rc = lsm_job_drop(db);
+    if (rc == LSM_DONE && is_garbage_first(db))
+        rc = lsm_job_reclaim(db);
     if (rc == LSM_DONE)
         rc = lsm_job_compact(db);
     if (rc == LSM_DONE)

@@ -314,6 +314,32 @@ TEST(value_log_below_half_is_rewritten_without_touching_the_tables)
     store_end(&s);
 }
 
+TEST(value_log_of_garbage_is_rewritten_though_compactions_are_due_all_the_time)
+{
+    struct store s;
+    struct lsm_vlog_meta before;
+
+    begin_test(&s, 8);
+    put_range(&s, 0, 60, 5000);
+    CHECK_OK(lsm_db_flush(s.db));
+    before = s.db->view->version->vlogs[0].file->meta;
+    delete_range(&s, 0, 40);
+    atomic_store(&s.db->view->version->vlogs[0].file->is_damaged, true);        /* not yet */
+    CHECK_OK(lsm_db_compact(s.db, NULL));
+    atomic_store(&s.db->view->version->vlogs[0].file->is_damaged, false);
+    CHECK_INT(s.db->view->version->vlogs[0].file->meta.number, before.number);
+    for (int round = 0; round < 8; round++) {
+        while (lsm_version_tree(s.db->view->version, s.tree->id)->level[0].count < 8) {
+            put_range(&s, 60, 100, 20);
+            CHECK_OK(lsm_db_flush(s.db));
+        }
+        CHECK_OK(lsm_db_step(s.db));
+    }
+    CHECK(s.db->view->version->vlogs[0].file->meta.number > before.number);
+    CHECK(agrees(&s, NULL, &oracle) && is_exact(&s, "s", true));
+    store_end(&s);
+}
+
 /* C-26, G-02 */
 TEST(value_readers_keep_the_old_file_until_they_are_gone)
 {
