@@ -648,13 +648,13 @@ struct lsm_tree_stats {
     uint32_t level_count;
     struct lsm_level_stats level[LSM_LEVEL_COUNT_MAX];
     uint64_t entries;           /* estimate: tables and memtables, tombstones subtracted */
-    uint64_t bytes;             /* of its tables on disk */
+    uint64_t bytes;             /* of its tables and value logs on disk */
 };
 int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats);
 
 /*
- * About what lies in [lower, upper) (NULL data: no bound): bytes of its tables on disk, and rows in
- * tables and memory. Old versions count until they are compacted away; what range deletes hide, too.
+ * About what lies in [lower, upper) (NULL data: no bound): bytes on disk of its tables and of the
+ * values that they have in value logs, and rows in tables and memory. Old versions count until they are compacted away; what range deletes hide, too.
  * Reads at most two indexes of a table. An empty range gives zeros.
  */
 struct lsm_approximate {

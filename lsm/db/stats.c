@@ -189,6 +189,9 @@ int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats)
         stats->entries += s->entries;
         tombstones += s->tombstones;
     }
+    for (uint32_t i = 0; i < db->view->version->vlog_count; i++)
+        if (db->view->version->vlogs[i].file->meta.tree == tree->id)
+            stats->bytes += db->view->version->vlogs[i].file->meta.size_bytes;
     unit = db->view->newest;
     for (uint32_t i = 0; i < db->view->unit_count; i++, unit = unit->older)
         if (unit->mem)
@@ -208,6 +211,18 @@ struct span {
     const struct lsm_tree *tree;
     struct lsm_slice lower, upper;
 };
+
+/* Of the values that its rows have in value logs. */
+static uint64_t value_bytes(const struct lsm_table_meta *m)
+{
+    struct lsm_reader r = lsm_reader(m->refs);
+    struct lsm_vlog_ref ref;
+    uint64_t bytes = 0, last = 0;
+
+    while (lsm_vlog_ref_next(&r, &ref, &last))
+        bytes += ref.bytes;
+    return bytes;
+}
 
 static int add_run(const struct span *span, const struct lsm_run *run, struct lsm_approximate *sum)
 {
@@ -235,7 +250,7 @@ static int add_run(const struct span *span, const struct lsm_run *run, struct ls
     }
     if (to <= from)
         return LSM_OK;
-    sum->bytes += to - from;
+    sum->bytes += to - from + (uint64_t)((double)value_bytes(m) * (double)(to - from) / (double)m->size_bytes);
     sum->rows += (uint64_t)((double)rows * (double)(to - from) / (double)m->size_bytes);
     return LSM_OK;
 }
