@@ -173,6 +173,8 @@ struct lsm_options {
                                    that is written before anything refers to it. Sums are always
                                    checked, with or without. */
     bool no_worker;             /* maintenance only where lsm_db_step() is called */
+    bool strict_memory;         /* reads fail (LSM_NOMEM) rather than pass the budget by more than 8 MiB
+                                   with blocks that cursors and pinned values hold; else they are read */
     bool wait_for_token;        /* the host will say with lsm_db_publish() what is committed;
                                    until then nothing above the settled floor is visible */
     uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;

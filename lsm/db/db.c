@@ -9,6 +9,7 @@
 
 #include "lsm/format/filename.h"
 
+#define STRICT_OVERDRAFT (UINT64_C(8) << 20)    /* half of what the budget may be passed by */
 #define MEMORY_DEFAULT (UINT64_C(64) << 20)
 #define MEMORY_MIN (UINT64_C(1) << 20)          /* as in options.c */
 #define OPEN_TABLES_MAX 256u
@@ -437,6 +438,8 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         rc = lsm_cache_new(db->os, db->memory_bytes / 4, &db->cache);
     if (rc)
         return rc;
+    if (o->strict_memory)
+        lsm_cache_set_overdraft(db->cache, STRICT_OVERDRAFT);
     rc = lsm_recover(db, o->create_if_missing && !db->read_only, o->uuid);
     if (rc == LSM_NOTFOUND && o->create_if_missing && !o->read_only)
         rc = lsm_fail(LSM_READONLY, "%s: there is no store in this directory, and none can be made: %s", db->path,

@@ -88,6 +88,7 @@ struct lsm_cache {
     atomic_uint_least64_t cold_count;
     atomic_uint cold_at;                /* the shard that got the last cold entry; a hint */
     atomic_bool over;                   /* used > capacity and all of it pinned */
+    uint64_t overdraft_max;
     struct shard shards[SHARD_COUNT];
 };
 
@@ -268,6 +269,13 @@ static bool is_over(struct lsm_cache *cache)
     return atomic_load(&cache->used) > atomic_load(&cache->capacity);
 }
 
+static bool is_overdrawn(struct lsm_cache *cache)
+{
+    uint64_t used = atomic_load(&cache->used), capacity = atomic_load(&cache->capacity);
+
+    return used > capacity && used - capacity > cache->overdraft_max;
+}
+
 /* Clear `over` unless the capacity is passed again in the same moment. */
 static void settle(struct lsm_cache *cache)
 {
@@ -323,6 +331,7 @@ int lsm_cache_new(struct lsm_os *os, uint64_t capacity_bytes, struct lsm_cache *
     atomic_init(&cache->lost, 0);
     atomic_init(&cache->cold_count, 0);
     atomic_init(&cache->over, false);
+    cache->overdraft_max = UINT64_MAX;
     for (uint32_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *s = &cache->shards[i];
         int error;
@@ -375,6 +384,11 @@ void lsm_cache_set_capacity(struct lsm_cache *cache, uint64_t capacity_bytes)
         evict(cache, 0, 0);
     else
         settle(cache);
+}
+
+void lsm_cache_set_overdraft(struct lsm_cache *cache, uint64_t bytes_max)
+{
+    cache->overdraft_max = bytes_max;
 }
 
 uint64_t lsm_cache_capacity(struct lsm_cache *cache)
@@ -466,6 +480,11 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
         if (cold)
             at = atomic_exchange_explicit(&cache->cold_at, at, memory_order_relaxed);
         evict(cache, at, cold);
+    }
+    if (!other && is_overdrawn(cache)) {
+        lsm_cache_unpin(cache, &e->pub);
+        return lsm_fail(LSM_NOMEM, "the cache is full of blocks that are in use, and strict_memory is set: close "
+                                   "cursors, release values, or raise memory_bytes");
     }
     *entry = &e->pub;
     return LSM_OK;

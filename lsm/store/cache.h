@@ -24,6 +24,9 @@ struct lsm_cache_entry {
 int lsm_cache_new(struct lsm_os *os, uint64_t capacity_bytes, struct lsm_cache **cache);
 void lsm_cache_free(struct lsm_cache *cache);           /* nothing may be pinned */
 void lsm_cache_set_capacity(struct lsm_cache *cache, uint64_t capacity_bytes);
+/* Insert fails with LSM_NOMEM rather than pass the capacity by more than this with what is pinned;
+   UINT64_MAX, as at first: never. Before the first insert. */
+void lsm_cache_set_overdraft(struct lsm_cache *cache, uint64_t bytes_max);
 uint64_t lsm_cache_capacity(struct lsm_cache *cache);
 uint64_t lsm_cache_used(struct lsm_cache *cache);       /* charges of all entries */
 
@@ -37,7 +40,7 @@ enum lsm_cache_place {
 /*
  * Take ownership of `value` (free_value frees it, also on failure) and pin it.
  * If another thread was faster, its entry is pinned and `value` freed. Charged
- * are charge_bytes and the cache's own entry.
+ * are charge_bytes and the cache's own entry. LSM_NOMEM.
  */
 int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void *value,
                      uint64_t charge_bytes, void (*free_value)(void *value),

@@ -157,6 +157,30 @@ TEST(cache_never_holds_more_than_its_capacity_when_nothing_is_pinned)
     place_close(&p);
 }
 
+TEST(cache_that_is_strict_refuses_what_pinned_entries_leave_no_room_for)
+{
+    struct lsm_cache_entry *pins[15], *entry;
+    struct place p;
+
+    place_open(&p, 10);
+    lsm_cache_set_overdraft(p.cache, 5 * p.entry_bytes);
+    for (uint64_t i = 0; i < 15; i++)
+        pins[i] = insert(&p, 7, i, LSM_CACHE_WARM);
+    CHECK_RC(lsm_cache_insert(p.cache, 7, 15, new_value(7, 15), CHARGE, free_value, LSM_CACHE_WARM, &entry), LSM_NOMEM);
+    CHECK(entry == NULL);
+    CHECK(strstr(lsm_error_text(), "strict_memory"));
+    CHECK_INT(freed_count, 1);
+    CHECK_INT(stats_of(&p).entries, 15);
+    CHECK(has(&p, 7, 14) && !has(&p, 7, 15));
+    lsm_cache_unpin(p.cache, pins[3]);
+    entry = insert(&p, 7, 16, LSM_CACHE_WARM);
+    lsm_cache_unpin(p.cache, entry);
+    for (uint64_t i = 0; i < 15; i++)
+        if (i != 3)
+            lsm_cache_unpin(p.cache, pins[i]);
+    place_close(&p);
+}
+
 TEST(cache_pinned_entries_stay_and_may_pass_the_capacity)
 {
     struct lsm_cache_entry *pins[40];

@@ -507,3 +507,48 @@ TEST(cursor_without_a_row_has_nothing_to_pin)
     lsm_cursor_close(c);
     CHECK_OK(lsm_db_close(m.db));
 }
+
+TEST(get_in_a_strict_store_is_refused_when_pinned_values_hold_the_budget)
+{
+    static struct lsm_value kept[30000];
+    struct lsm_os *base = lsm_os_posix_new(), *os = lsm_os_mem_new(base);
+    struct lsm_options o;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+    uint8_t value[900] = { 0 };
+    char key[16];
+    int count = 0, rc = LSM_OK;
+
+    lsm_options_init(&o);
+    o.os = os;
+    o.create_if_missing = true;
+    o.no_worker = true;
+    o.strict_memory = true;
+    o.memory_bytes = 1 << 20;
+    if (!CHECK_OK(lsm_db_open("a", &o, &db)) || !CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree)))
+        return;
+    for (int i = 0; i < 30000; i++) {
+        for (size_t b = 0; b < sizeof value; b++)
+            value[b] = (uint8_t)test_random();
+        snprintf(key, sizeof key, "%08d", i);
+        CHECK_OK(lsm_db_put(db, tree, text(key), (struct lsm_slice){ value, sizeof value }, false));
+        if (i % 500 == 499)
+            CHECK_OK(lsm_db_flush(db));
+    }
+    for (; count < 30000 && rc == LSM_OK; count++) {
+        snprintf(key, sizeof key, "%08d", count);
+        rc = lsm_tree_get(tree, NULL, text(key), &kept[count]);
+    }
+    CHECK_RC(rc, LSM_NOMEM);
+    CHECK(strstr(lsm_error_text(), "strict_memory"));
+    CHECK_OK(lsm_db_property(db, "cache_used", key, sizeof key, NULL));
+    CHECK(atoi(key) < 9 << 20);
+    snprintf(key, sizeof key, "%08d", count);
+    for (int i = 0; i < count; i++)
+        lsm_value_release(&kept[i]);
+    CHECK_OK(lsm_tree_get(tree, NULL, text(key), &kept[0]));
+    lsm_value_release(&kept[0]);
+    CHECK_OK(lsm_db_close(db));
+    lsm_os_mem_free(os);
+    lsm_os_posix_free(base);
+}
