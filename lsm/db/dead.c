@@ -38,8 +38,20 @@ static void list_remove(struct lsm_dead_list *list, uint32_t i)
 {
     struct lsm_dead_stretch gone = list->stretch[i];
 
-    list->stretch[i] = list->stretch[--list->count];
+    list->count--;
+    memmove(&list->stretch[i], &list->stretch[i + 1], (list->count - i) * sizeof gone);
     list->stretch[list->count] = gone;          /* keeps its memory */
+}
+
+static struct lsm_dead_stretch *list_insert(struct lsm_dead_list *list, uint32_t i)
+{
+    struct lsm_dead_stretch fresh = list->stretch[list->count];
+
+    assert(list->count < LSM_DEAD_MAX && i <= list->count);
+    memmove(&list->stretch[i + 1], &list->stretch[i], (list->count - i) * sizeof fresh);
+    list->stretch[i] = fresh;
+    list->count++;
+    return &list->stretch[i];
 }
 
 static struct lsm_dead_list *list_new(struct lsm_os *os, const struct lsm_comparator *cmp)
@@ -86,24 +98,41 @@ static int compare_hi(const struct lsm_dead_list *list, const struct lsm_dead_st
     return lsm_key_compare(list->cmp, key, lsm_buf_slice(&s->hi));
 }
 
+/* How many stretches begin at or before key. */
+static uint32_t count_begun(const struct lsm_dead_list *list, struct lsm_slice key)
+{
+    uint32_t lo = 0, hi = list->count;
+
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+
+        if (compare_lo(list, &list->stretch[mid], key) >= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 static bool list_skip(struct lsm_dead_list *list, uint64_t since_max, bool back, struct lsm_slice key,
                       bool key_at_end, struct lsm_dead_edge *edge)
 {
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct lsm_dead_stretch *s = &list->stretch[i];
-        int lo = key_at_end ? 1 : compare_lo(list, s, key);
+    uint32_t i = key_at_end ? list->count : count_begun(list, key);
+    struct lsm_dead_stretch *s;
+    int hi;
 
-        if (s->since > since_max || (back ? lo <= 0 : lo < 0))
-            continue;
-        int hi = compare_hi(list, s, key, key_at_end);
-        if (back ? hi > 0 : hi >= 0)
-            continue;
-        set(&edge->key, lsm_buf_slice(back ? &s->lo : &s->hi));
-        edge->at_end = !back && s->to_end;
-        s->used = ++list->clock;
-        return edge->key.rc == LSM_OK;
-    }
-    return false;
+    if (i && back && !key_at_end && compare_lo(list, &list->stretch[i - 1], key) == 0)
+        i--;                    /* what is below the key lies in front of it */
+    if (i == 0)
+        return false;
+    s = &list->stretch[i - 1];
+    hi = compare_hi(list, s, key, key_at_end);
+    if (s->since > since_max || (back ? hi > 0 : hi >= 0))
+        return false;
+    set(&edge->key, lsm_buf_slice(back ? &s->lo : &s->hi));
+    edge->at_end = !back && s->to_end;
+    s->used = ++list->clock;
+    return edge->key.rc == LSM_OK;
 }
 
 /* Put [lo, hi) and what it touches into one stretch; the one used longest ago makes room. */
@@ -147,7 +176,9 @@ static void list_add(struct lsm_dead_list *list, struct lsm_slice lo, struct lsm
             to->since = since;
     }
     if (!to) {
-        to = list->count < LSM_DEAD_MAX ? &list->stretch[list->count++] : &list->stretch[oldest];
+        if (list->count == LSM_DEAD_MAX)
+            list_remove(list, oldest);
+        to = list_insert(list, count_begun(list, lo));
         set(&to->lo, lo);
         set(&to->hi, hi);
         to->to_end = to_end;
@@ -161,21 +192,15 @@ static void list_add(struct lsm_dead_list *list, struct lsm_slice lo, struct lsm
 /* A row comes at key: what is before it stays dead, what is behind it is forgotten. */
 static void list_cut(struct lsm_dead_list *list, struct lsm_slice key)
 {
-    for (uint32_t i = 0; i < list->count;) {
-        struct lsm_dead_stretch *s = &list->stretch[i];
-        int lo = compare_lo(list, s, key);
+    uint32_t i = count_begun(list, key);
+    struct lsm_dead_stretch *s = &list->stretch[i ? i - 1 : 0];
 
-        if (lo < 0 || compare_hi(list, s, key, false) >= 0) {
-            i++;
-            continue;
-        }
-        set(&s->hi, key);
-        s->to_end = false;
-        if (lo == 0 || s->hi.rc)
-            list_remove(list, i);
-        else
-            i++;
-    }
+    if (i == 0 || compare_hi(list, s, key, false) >= 0)
+        return;
+    set(&s->hi, key);
+    s->to_end = false;
+    if (compare_lo(list, s, key) == 0 || s->hi.rc)
+        list_remove(list, i - 1);
 }
 
 /* ---- known to everybody ---- */

@@ -16,7 +16,7 @@ struct lsm_db;
 struct lsm_tree;
 struct lsm_txn;
 
-#define LSM_DEAD_MAX 8u         /* stretches remembered of a tree: that many queues in one */
+#define LSM_DEAD_MAX 128u       /* stretches remembered of a tree: that many queues in one */
 
 struct lsm_dead_stretch {       /* [lo, hi) */
     struct lsm_buf lo, hi;
@@ -30,7 +30,7 @@ struct lsm_dead_list {
     const struct lsm_comparator *cmp;
     uint32_t count;
     uint64_t clock;
-    struct lsm_dead_stretch stretch[LSM_DEAD_MAX];
+    struct lsm_dead_stretch stretch[LSM_DEAD_MAX];      /* in order; no two touch */
 };
 
 struct lsm_dead {               /* of a tree, for everybody */

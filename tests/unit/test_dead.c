@@ -207,6 +207,8 @@ TEST(what_a_transaction_deleted_is_not_walked_by_each_one_after_it)
     CHECK(pass_through(5000, 50, true) < 5000 * 20);
 }
 
+#define TENANTS 100
+
 TEST(several_queues_in_one_tree_are_remembered_at_a_time)
 {
     struct queue q;
@@ -214,17 +216,17 @@ TEST(several_queues_in_one_tree_are_remembered_at_a_time)
 
     if (!queue_open(&q))
         return;
-    for (uint64_t tenant = 0; tenant < 6; tenant++)
-        for (uint64_t i = 0; i < 500; i++)
+    for (uint64_t tenant = 0; tenant < TENANTS; tenant++)
+        for (uint64_t i = 0; i < 60; i++)
             put(&q, tenant * 1000 + i);
-    for (uint64_t tenant = 0; tenant < 6; tenant++) {
-        for (uint64_t i = 0; i < 400; i++)
+    for (uint64_t tenant = 0; tenant < TENANTS; tenant++) {
+        for (uint64_t i = 0; i < 50; i++)
             drop(&q, tenant * 1000 + i);
-        CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 400);
+        CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 50);
     }
     before = passed_over(&q);
-    for (uint64_t tenant = 0; tenant < 6; tenant++)
-        CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 400);
+    for (uint64_t tenant = 0; tenant < TENANTS; tenant++)
+        CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 50);
     CHECK_INT(passed_over(&q), before);
     CHECK_OK(lsm_db_close(q.db));
 }
