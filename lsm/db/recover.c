@@ -207,6 +207,14 @@ static int judge_hole(struct lsm_db *db, const struct lsm_buf *logs, size_t *at,
     return LSM_DONE;
 }
 
+static int ends_elsewhere(const struct lsm_log_end *clean_end, uint64_t at)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    return lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, clean_end->number), at,
+                       "the log ends elsewhere than when the store was closed");
+}
+
 static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
 {
     struct lsm_log_end last = { 0, 0, 0 }, end, prev;
@@ -236,6 +244,9 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         }
         if (rc == LSM_OK)
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, db, &end, &prev, &torn);
+        if (rc == LSM_OK && number == clean_end->number &&
+            (end.size != clean_end->size || end.chain != clean_end->chain))
+            rc = ends_elsewhere(clean_end, end.size);
         if (rc == LSM_OK && end.size)
             last = end;
         if (rc == LSM_OK && torn)
@@ -246,14 +257,10 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         i += 8;
     }
     lsm_buf_clear(&logs);
-    if (rc == LSM_OK && clean_end->number && (last.number < clean_end->number ||
-        (last.number == clean_end->number &&
-         (last.size != clean_end->size || last.chain != clean_end->chain)))) {
-        char name[LSM_FILENAME_SIZE];
-        rc = lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, clean_end->number), last.size,
-                         "the log ends elsewhere than when the store was closed");
-    }
+    if (rc == LSM_OK && last.number < clean_end->number)
+        rc = ends_elsewhere(clean_end, last.size);
     db->log_last = last;
+    db->log_closed = *clean_end;
     atomic_store(&db->log_size, last.size);
     return rc;
 }
@@ -398,6 +405,14 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *e)
     if (db->memory_recorded) {
         e->has |= LSM_EDIT_MEMORY;
         e->memory_bytes = db->memory_bytes;
+    }
+    /* It gets no more records, whoever opens the store: the next one goes to a fresh log. Without this, damage in
+       its tail looks like a record that was torn by a crash. */
+    if (!db->has_log && db->log_closed.number) {
+        e->has |= LSM_EDIT_LOG_END;
+        e->log_end_number = db->log_closed.number;
+        e->log_end_size = db->log_closed.size;
+        e->log_end_chain = db->log_closed.chain;
     }
     rc = lsm_tree_to_edit(db, e);
     if (rc == LSM_OK) {

@@ -795,3 +795,13 @@ mutant last_cursor_wakes_the_sweep lsm/db/cursor.c 'unit/test_idle_threads:files
 ====
     if (0)
 X
+mutant new_MANIFEST_says_where_a_closed_log_ends lsm/db/recover.c 'unit/test_recover' <<'X'
+    if (!db->has_log && db->log_closed.number) {
+====
+    if (false) {
+X
+mutant closed_log_behind_which_one_was_begun_ends_where_it_did lsm/db/recover.c 'unit/test_recover' <<'X'
+        if (rc == LSM_OK && number == clean_end->number &&
+====
+        if (false &&
+X

@@ -342,3 +342,127 @@ TEST(a_fresh_log_does_not_leave_out_what_a_failed_sync_lost)
     CHECK_INT(count_alone("a"), 1);
     disk_end();
 }
+
+/* ---- the end that a clean close records ---- */
+
+static void newest_log(const char *path, char name[LSM_FILENAME_SIZE])
+{
+    struct lsm_dir *dir = open_dir(path);
+    uint64_t newest = 0;
+
+    log_count = 0;
+    CHECK_INT(disk.os->dir_list(dir, collect, NULL), 0);
+    for (size_t i = 0; i < log_count; i++)
+        newest = log_seen[i] > newest ? log_seen[i] : newest;
+    disk.os->dir_close(dir);
+    lsm_filename(name, LSM_FILE_LOG, newest);
+}
+
+static void flip(const char *path, const char *name, uint64_t at)
+{
+    struct lsm_dir *dir = open_dir(path);
+    struct lsm_file *file;
+    uint8_t byte;
+    size_t got;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_read(file, &byte, 1, at, &got), 0);
+    byte ^= 16;
+    CHECK_INT(disk.os->file_write(file, &byte, 1, at), 0);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+}
+
+static void check_damage_is_seen(const char *path, const char *log, uint64_t at)
+{
+    struct lsm_options o;
+    struct lsm_db *db;
+
+    flip(path, log, at);
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.no_worker = true;
+    if (!CHECK_RC(lsm_db_open(path, &o, &db), LSM_CORRUPT))
+        lsm_db_close(db);
+    else
+        CHECK(strstr(lsm_error_text(), "ends elsewhere"));
+}
+
+/* It begins a MANIFEST, and no log. */
+static void create_a_tree(const char *path, const char *name)
+{
+    struct lsm_tree *tree;
+    struct store s;
+
+    if (!store_open_as(&s, path, true))
+        return;
+    CHECK_INT(count_at(&s, NULL), 20);
+    CHECK_OK(lsm_tree_create(s.db, text(name), NULL, &tree));
+    CHECK(!s.db->has_log);
+    store_close(&s);
+}
+
+static void kill_at_a_log(const char *name)
+{
+    if (strstr(name, ".log")) {
+        disk.hook = NULL;
+        disk_kill("a", "killed");
+    }
+}
+
+TEST(the_end_of_a_closed_log_stays_known_until_the_next_log)
+{
+    char log[LSM_FILENAME_SIZE], key[8];
+    uint64_t at = 0;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        put(&s, key, false);
+        if (i == 15)
+            at = s.db->log.size - 4;
+    }
+    store_close(&s);
+    newest_log("a", log);
+
+    disk_kill("a", "b");
+    CHECK_INT(count_alone("b"), 20);    /* only reads */
+    check_damage_is_seen("b", log, at);
+    create_a_tree("a", "t1");
+    disk_kill("a", "c");
+    check_damage_is_seen("c", log, at);
+    create_a_tree("a", "t2");
+    CHECK_INT(count_alone("a"), 20);
+    create_a_tree("a", "t3");
+    disk_power_cut("a", "d");
+    check_damage_is_seen("d", log, at);
+
+    /* A fresh log that nobody named: what it copies from is still needed. */
+    if (!store_open_as(&s, "a", true))
+        return;
+    disk.hook = kill_at_a_log;
+    put(&s, "next", true);
+    CHECK(!disk.hook);
+    CHECK(disk_count("killed", ".log") == 2);
+    disk_kill("killed", "e");
+    check_damage_is_seen("e", log, at);
+    create_a_tree("killed", "t4");
+    disk_kill("killed", "f");
+    check_damage_is_seen("f", log, at);
+
+    /* The next log: neither a crash nor a close makes a whole store look damaged. */
+    disk_power_cut("a", "g");
+    CHECK_INT(count_alone("g"), 21);
+    put(&s, "unsynced", false);
+    disk_power_cut("a", "h");
+    CHECK_INT(count_alone("h"), 21);
+    CHECK_OK(lsm_db_flush(s.db));
+    disk_power_cut("a", "i");
+    CHECK_INT(count_alone("i"), 22);
+    store_close(&s);
+    CHECK_INT(count_alone("a"), 22);
+    disk_end();
+}
