@@ -345,6 +345,16 @@ static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
     return LSM_OK;
 }
 
+int lsm_chain_publish_read(struct lsm_db *db, struct lsm_prepared *rec)
+{
+    int rc;
+
+    db->os->mutex_lock(db->publish);
+    rc = publish_read(db, rec);
+    db->os->mutex_unlock(db->publish);
+    return rc;
+}
+
 /* Drop what is published from the array of hidden records. */
 static void forget_published(struct lsm_db *db)
 {

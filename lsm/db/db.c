@@ -101,7 +101,7 @@ bool lsm_db_is_virgin(struct lsm_db *db)
 /* An arena ends at 4 GiB; and so much is read again after a crash. The cache gets what is over. */
 #define MEMTABLE_MAX (UINT64_C(1) << 30)
 
-static void set_budget(struct lsm_db *db, uint64_t bytes)
+void lsm_db_set_budget(struct lsm_db *db, uint64_t bytes)
 {
     db->memory_bytes = bytes < MEMORY_MIN ? MEMORY_MIN : bytes;
     db->memtable_bytes = db->memory_bytes / 3 < MEMTABLE_MAX ? db->memory_bytes / 3 : MEMTABLE_MAX;
@@ -188,7 +188,7 @@ int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes)
         rc = lsm_write_edit(db, &edit, 0);
     lsm_db_lock(db);
     if (rc == LSM_OK) {
-        set_budget(db, memory_bytes);
+        lsm_db_set_budget(db, memory_bytes);
         db->memory_recorded = true;
         lsm_db_memory_changed(db);
     }
@@ -546,7 +546,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
         db->host = *options->host;
     lsm_buf_init(&db->encode, os);
     db->carry.last = &db->carry.taken;
-    set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);
+    lsm_db_set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);
 
     const char *name = path ? path : ":memory:";
     size_t size = strlen(name) + 1;
@@ -568,7 +568,6 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
         }
     }
     if (rc == LSM_OK) {
-        set_budget(db, db->memory_bytes);       /* the MANIFEST may have recorded another */
         lsm_db_lock(db);
         lsm_db_memory_changed(db);
         lsm_db_unlock(db);

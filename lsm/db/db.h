@@ -300,6 +300,7 @@ int lsm_db_usable(const struct lsm_db *db);
 void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text);
 int lsm_db_writable(struct lsm_db *db);         /* LSM_READONLY with the reason */
 uint64_t lsm_db_new_file(struct lsm_db *db);
+void lsm_db_set_budget(struct lsm_db *db, uint64_t bytes);      /* mutex held, or at open */
 void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest does not use; mutex held */
 void lsm_db_trimmed(struct lsm_db *db);         /* free memory went back to the kernel; mutex held */
 
@@ -356,6 +357,8 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token);
 int lsm_chain_publish_newest(struct lsm_db *db, const struct lsm_token *token);
 /* Publish one record; cannot fail. Publish mutex held, mutex not. */
 void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec);
+/* One that was read at open, by itself. Takes publish and mutex. */
+int lsm_chain_publish_read(struct lsm_db *db, struct lsm_prepared *rec);
 /* Room for one more hidden record and one more link, so that later steps cannot fail. Both locks held. */
 int lsm_chain_reserve(struct lsm_db *db);
 void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec);        /* publish held */

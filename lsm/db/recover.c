@@ -143,16 +143,57 @@ int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct
     return rc;
 }
 
+/*
+ * Logs are read once to see what stands in them, and again for the rows. If nothing in them is undecided, no record
+ * has to be kept until all have been read: that would be four times the memtable that they
+ * become, where rows are small.
+ */
+struct reading {
+    struct lsm_db *db;
+    bool is_look;
+    bool is_plain;              /* so far only SOLOs on the root, each once, and none with tables or an ABORT */
+    uint64_t txid;              /* of the record before */
+};
+
+static bool is_plain_next(struct reading *r, const struct lsm_record *rec)
+{
+    bool is_plain = rec->type == LSM_RECORD_SOLO && rec->adopted_count == 0 && rec->id.txid > r->txid &&
+                    lsm_token_equal(&rec->base, &r->db->root);
+
+    r->txid = rec->id.txid;
+    return is_plain;
+}
+
+static int publish_plain(struct lsm_db *db, const struct lsm_record *rec)
+{
+    struct lsm_prepared *prep;
+    int rc = lsm_recover_prepared(db, rec, &prep);
+
+    if (rc == LSM_OK)
+        rc = lsm_chain_publish_read(db, prep);
+    lsm_prepared_free(db->os, prep);
+    return rc;
+}
+
 static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
 {
-    struct lsm_db *db = ctx;
+    struct reading *r = ctx;
+    struct lsm_db *db = r->db;
     struct lsm_record rec;
     struct lsm_prepared *prep, *old;
     int rc;
 
     if (!lsm_record_decode(payload, db->uuid, &rec))
         return lsm_corrupt("log", off, "not a record of this store");
+    if (r->is_look) {
+        r->is_plain = r->is_plain && is_plain_next(r, &rec);
+        return LSM_OK;
+    }
+    if (r->is_plain && !is_plain_next(r, &rec))
+        return lsm_corrupt("log", off, "it changed while it was read");
     lsm_recover_note(db, &rec);
+    if (r->is_plain)
+        return publish_plain(db, &rec);
     old = lsm_chain_hidden(db, &rec.id);
     if (rec.type == LSM_RECORD_ABORT && old)
         old->state = LSM_RECORD_DEAD;
@@ -175,9 +216,10 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
  * a sync, a power cut took the tail of the one before, and they are void. A log that follows on none comes
  * from an open that was cut short: it begins with copies of all that counted. *at: the next one to be read.
  */
-static int judge_hole(struct lsm_db *db, const struct lsm_buf *logs, size_t *at, const struct lsm_log_end *prev,
+static int judge_hole(const struct reading *r, const struct lsm_buf *logs, size_t *at, const struct lsm_log_end *prev,
                       const struct lsm_log_end *last)
 {
+    struct lsm_db *db = r->db;
     uint64_t number = lsm_get_u64(logs->data + *at), newest = number;
     bool relied = last->number != prev->number || last->size >= prev->size, torn;
     struct lsm_log_end before = *prev;
@@ -198,8 +240,9 @@ static int judge_hole(struct lsm_db *db, const struct lsm_buf *logs, size_t *at,
     if (relied)
         return lsm_log_check_prev(number, prev, last);
     *at = i;
-    lsm_db_event(db, LSM_EVENT_INFO, "log %llu follows on records that were never synced and are lost: it is "
-                 "left out, like them", (unsigned long long)number);
+    if (!r->is_look)
+        lsm_db_event(db, LSM_EVENT_INFO, "log %llu follows on records that were never synced and are lost: it is "
+                     "left out, like them", (unsigned long long)number);
     db->void_first = number;
     db->void_last = newest;
     if (atomic_load(&db->next_file) <= newest)
@@ -215,12 +258,16 @@ static int ends_elsewhere(const struct lsm_log_end *clean_end, uint64_t at)
                        "the log ends elsewhere than when the store was closed");
 }
 
-static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
+static int read_logs_once(struct reading *r, const struct lsm_log_end *clean_end)
 {
     struct lsm_log_end last = { 0, 0, 0 }, end, prev;
+    struct lsm_db *db = r->db;
     struct lsm_buf logs;
     bool torn;
-    int rc = lsm_write_logs(db, db->log_number_min, &logs);
+    int rc;
+
+    db->void_first = db->void_last = 0;
+    rc = lsm_write_logs(db, db->log_number_min, &logs);
 
     if (rc)
         return rc;
@@ -237,19 +284,19 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min)
             rc = lsm_log_check_prev(number, &prev, &last);
         if (rc == LSM_CORRUPT && prev.number)
-            rc = judge_hole(db, &logs, &i, &prev, &last);
+            rc = judge_hole(r, &logs, &i, &prev, &last);
         if (rc == LSM_DONE) {
             rc = LSM_OK;
             continue;
         }
         if (rc == LSM_OK)
-            rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, db, &end, &prev, &torn);
+            rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, r, &end, &prev, &torn);
         if (rc == LSM_OK && number == clean_end->number &&
             (end.size != clean_end->size || end.chain != clean_end->chain))
             rc = ends_elsewhere(clean_end, end.size);
         if (rc == LSM_OK && end.size)
             last = end;
-        if (rc == LSM_OK && torn)
+        if (rc == LSM_OK && torn && !r->is_look)
             lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
                          (unsigned long long)number);
         if (atomic_load(&db->next_file) <= number)
@@ -263,6 +310,20 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
     db->log_closed = *clean_end;
     atomic_store(&db->log_size, last.size);
     return rc;
+}
+
+static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
+{
+    struct reading r = { .db = db };
+    int rc = LSM_OK;
+
+    if (!db->wait_for_token) {          /* else only the host knows what is decided */
+        r.is_look = r.is_plain = true;
+        rc = read_logs_once(&r, clean_end);
+        r.is_look = false;
+        r.txid = 0;
+    }
+    return rc ? rc : read_logs_once(&r, clean_end);
 }
 
 /* ---- opening ---- */
@@ -368,6 +429,7 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
     if (rc)
         return rc;
 
+    lsm_db_set_budget(db, db->memory_bytes);    /* the MANIFEST may have recorded another */
     db->seq_alloc = db->seq_flushed = r.seq;
     atomic_store(&db->seq_published, r.seq);
     db->horizon = r.seq;

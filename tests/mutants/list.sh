@@ -805,3 +805,18 @@ mutant closed_log_behind_which_one_was_begun_ends_where_it_did lsm/db/recover.c 
 ====
         if (false &&
 X
+mutant rows_of_a_plain_log_are_not_kept_until_its_end lsm/db/recover.c 'unit/test_recover' <<'X'
+        r.is_look = r.is_plain = true;
+====
+        r.is_look = true;
+X
+mutant log_with_copies_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
+rec->adopted_count == 0 && rec->id.txid > r->txid &&
+====
+rec->adopted_count == 0 &&
+X
+mutant log_with_a_joint_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
+    bool is_plain = rec->type == LSM_RECORD_SOLO && rec->adopted_count == 0
+====
+    bool is_plain = rec->type != LSM_RECORD_ABORT && rec->adopted_count == 0
+X

@@ -466,3 +466,129 @@ TEST(the_end_of_a_closed_log_stays_known_until_the_next_log)
     CHECK_INT(count_alone("a"), 22);
     disk_end();
 }
+
+/* ---- memory of an open behind a crash ---- */
+
+static uint64_t used_max;
+
+static void note_used(struct lsm_os *os)
+{
+    uint64_t used = os->mem_used(os);
+
+    used_max = used > used_max ? used : used_max;
+}
+
+static void *alloc_noted(struct lsm_os *os, size_t size)
+{
+    void *p = disk_alloc(os, size);
+
+    note_used(os);
+    return p;
+}
+
+static void *realloc_noted(struct lsm_os *os, void *old, size_t size)
+{
+    void *p = disk_realloc(os, old, size);
+
+    note_used(os);
+    return p;
+}
+
+TEST(rows_of_a_log_are_in_memory_once_while_it_is_read)
+{
+    enum { COUNT = 8000 };
+    uint64_t before, after;
+    struct store s, again;
+    char key[16];
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "%06d", i);
+        put(&s, key, false);
+    }
+    disk_kill("a", "b");
+    disk.os->mem_alloc = alloc_noted;
+    disk.os->mem_realloc = realloc_noted;
+    before = used_max = disk.os->mem_used(disk.os);
+    if (store_open_as(&again, "b", true)) {
+        after = disk.os->mem_used(disk.os);
+        CHECK(after - before > COUNT * 20);
+        CHECK(used_max - before < after - before + (256 << 10));
+        CHECK_INT(count_at(&again, NULL), COUNT);
+        store_close(&again);
+    }
+    store_close(&s);
+    disk_end();
+}
+
+static void kill_at_the_second_sync_of_a_log(const char *name)
+{
+    if (strstr(name, ".log"))
+        disk.hook = kill_at_a_log;
+}
+
+/* What is not plain is judged when all of it is read: here, copies of what an older log has as well. */
+TEST(rows_that_two_logs_have_are_there_once)
+{
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    for (int i = 0; i < 9; i++)
+        put(&s, i % 2 ? "1" : "2", true);
+    store_close(&s);
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_INT(s.db->seq_alloc, 9);
+    disk.hook = kill_at_the_second_sync_of_a_log;
+    put(&s, "3", true);         /* its log begins with copies, and is then synced */
+    CHECK(!disk.hook);
+    disk_kill("a", "b");
+    store_close(&s);
+    for (int way = 0; way < 2; way++) {
+        if (!store_open_as(&s, way ? "b" : "killed", true))
+            return;
+        CHECK_INT(s.db->seq_alloc, way ? 10 : 9);
+        CHECK_INT(count_at(&s, NULL), way ? 3 : 2);
+        CHECK_OK(lsm_db_check(s.db));
+        store_close(&s);
+    }
+    disk_end();
+}
+
+TEST(a_row_that_was_taken_back_behind_it_does_not_come_back)
+{
+    struct lsm_token token;
+    struct lsm_txn *txn;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    put(&s, "1", true);
+    txn = begin_put(&s, NULL, "2");
+    CHECK_OK(prepare_solo(txn, true, &token));
+    CHECK_OK(lsm_txn_abort(txn));
+    put(&s, "3", true);
+    disk_kill("a", "b");
+    store_close(&s);
+    CHECK_INT(count_alone("a"), 2);
+    CHECK_INT(count_alone("b"), 2);
+    disk_end();
+}
+
+TEST(a_joint_that_nobody_decided_is_not_shown_to_a_reader_without_a_host)
+{
+    struct store s;
+
+    if (!store_begin(&s))
+        return;
+    solo(&s, no_token, "1", true);
+    abandoned(&s, no_token, "2");
+    disk_kill("a", "b");
+    CHECK_INT(count_alone("b"), 1);
+    store_end(&s);
+}
