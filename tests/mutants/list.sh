@@ -140,11 +140,6 @@ mutant a_log_that_is_read_is_not_cut lsm/db/write.c 'unit/test_backup' <<'X'
 ====
     is_read = false;
 X
-mutant maps_that_are_both_in_use_stay lsm/os/os_posix.c 'unit/test_os_posix_threads:beside_the_writer' <<'X'
-    if (atomic_load_explicit(&file->map_is_ahead, memory_order_acquire))
-        return;                 /* both are the writer's */
-====
-X
 mutant only_files_written_in_place_are_mapped lsm/os/os_posix.c 'unit/test_os_posix_map' <<'X'
         (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
 ====
