@@ -566,6 +566,10 @@ int lsm_db_flush(struct lsm_db *db);
 /* Flush, then merge a tree (NULL: all) into its deepest level and drop what no snapshot needs.
    LSM_NOTFOUND: it was dropped. */
 int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree);
+/* The same for the rows of [begin, end) alone, with the tables that they stand in; what overlaps those in
+   turn may come along. No data: no bound. An end at or before `begin` compacts nothing. Value logs that it
+   leaves with garbage are the worker's. */
+int lsm_db_compact_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end);
 /* Without a worker: do one bounded step of maintenance; LSM_DONE when there is none to do. */
 int lsm_db_step(struct lsm_db *db);
 /*

@@ -83,15 +83,9 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     for (size_t i = c->installed; i < c->build.count; i++)
         lsm_edit_add_table(&edit, job->output_level, c->build.metas[i]);
     if (is_last)
-        for (uint32_t i = 0; i < job->upper_count; i++) {
-            const struct lsm_run *run = job->upper[i];
-            uint32_t level = 0;
-            for (uint32_t k = 0; k < LSM_LEVEL_COUNT_MAX; k++)      /* pick_all takes from many levels */
-                for (uint32_t n = 0; n < c->tree->level[k].count; n++)
-                    if (c->tree->level[k].runs[n] == run)
-                        level = k;
-            lsm_edit_remove_table(&edit, level, job->tree, run->meta.number);
-        }
+        for (uint32_t level = 0, at = 0; level < LSM_LEVEL_COUNT_MAX; level++)
+            for (uint32_t i = 0; i < job->upper_of[level]; i++)
+                lsm_edit_remove_table(&edit, level, job->tree, job->upper[at++]->meta.number);
     rc = edit.rc;
     if (rc == LSM_OK) {
         rc = c->install(c->ctx, &edit);
@@ -149,43 +143,75 @@ static int open_run(struct lsm_compact *c, const struct lsm_run *run, struct lsm
     return rc;
 }
 
-static int lower_open(void *ctx, uint32_t i, struct lsm_iter **it)
+/* Runs of one level below 0: a table at a time is open. */
+struct sorted {
+    struct lsm_compact *c;
+    struct lsm_run *const *runs;
+    uint32_t count;
+};
+
+static int sorted_open(void *ctx, uint32_t i, struct lsm_iter **it)
 {
-    struct lsm_compact *c = ctx;
-    return open_run(c, c->job->lower[i], it);
+    struct sorted *s = ctx;
+    return open_run(s->c, s->runs[i], it);
 }
 
-static uint32_t lower_find(void *ctx, struct lsm_slice key)
+static uint32_t sorted_find(void *ctx, struct lsm_slice key)
 {
-    struct lsm_compact *c = ctx;
+    struct sorted *s = ctx;
     uint32_t i = 0;
 
-    while (i < c->job->lower_count &&
-           lsm_key_compare(c->build.table.comparator, c->job->lower[i]->meta.largest, key) < 0)
+    while (i < s->count &&
+           lsm_key_compare(s->c->build.table.comparator, s->runs[i]->meta.largest, key) < 0)
         i++;
     return i;
 }
 
+static void sorted_close(void *ctx)
+{
+    struct sorted *s = ctx;
+    lsm_mem_free(s->c->build.os, s);
+}
+
+static int open_sorted(struct lsm_compact *c, struct lsm_run *const *runs, uint32_t count,
+                       struct lsm_iter **it)
+{
+    struct sorted *s = lsm_mem_alloc(c->build.os, sizeof *s);
+
+    if (!s)
+        return lsm_nomem();
+    *s = (struct sorted){ c, runs, count };
+    struct lsm_level_source source = { s, sorted_open, sorted_find, count, sorted_close, NULL };
+    return lsm_level_iter_new(c->build.os, &source, it);    /* frees s if it fails */
+}
+
+/* From the newest to the oldest: runs of level 0, the levels of the upper side, the lower side. */
 static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
 {
     const struct lsm_job *job = c->job;
     struct lsm_os *os = c->build.os;
-    struct lsm_iter **sources = lsm_mem_alloc(os, (job->upper_count + 1) * sizeof *sources);
+    uint32_t at = job->upper_of[0];
+    struct lsm_iter **sources = lsm_mem_alloc(os, (at + LSM_LEVEL_COUNT_MAX) * sizeof *sources);
     size_t count = 0;
     int rc = LSM_OK;
 
     if (!sources)
         return lsm_nomem();
-    for (uint32_t i = 0; i < job->upper_count && rc == LSM_OK; i++) {
+    for (uint32_t i = 0; i < job->upper_of[0] && rc == LSM_OK; i++) {
         rc = open_run(c, job->upper[i], &sources[count]);
         if (rc == LSM_OK)
             count++;
     }
-    if (rc == LSM_OK && job->lower_count) {
-        struct lsm_level_source source = { c, lower_open, lower_find, job->lower_count, NULL, NULL };
-        rc = lsm_level_iter_new(os, &source, &sources[count]);
+    for (uint32_t level = 1; level < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; level++) {
+        bool is_lower = level == job->output_level;
+        uint32_t n = is_lower ? job->lower_count : job->upper_of[level];
+
+        if (n == 0)
+            continue;
+        rc = open_sorted(c, is_lower ? job->lower : job->upper + at, n, &sources[count]);
         if (rc == LSM_OK)
             count++;
+        at += job->upper_of[level];
     }
     if (rc == LSM_OK)
         rc = lsm_merge_new(os, c->build.table.comparator, sources, count, it);

@@ -8,6 +8,7 @@
 
 #define LEVEL_FIRST 2u          /* of an empty tree's rows: compression begins there */
 #define TOMBSTONES_MIN 128u     /* fewer are not worth a job of their own */
+#define LEVEL0_INPUTS_MAX 256u  /* where descriptors do not set a bound */
 #define IDLE_SHARE 4u           /* of the rows that an idle store rewrites, so much must be tombstones */
 
 void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
@@ -20,6 +21,7 @@ void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
     policy->file_bytes = unit / 2 < (8u << 20) ? unit / 2 : 8u << 20;
     policy->overlap_bytes_max = 10 * policy->file_bytes;
     policy->expand_bytes_max = 25 * policy->file_bytes;
+    policy->level0_inputs_max = LEVEL0_INPUTS_MAX;
 }
 
 void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os)
@@ -147,10 +149,21 @@ static uint64_t bytes_of(struct lsm_run *const *set, uint32_t count)
     return bytes;
 }
 
+/* Only the oldest `max` of a set of level 0 whose overlaps are all in it: what stays is newer than what
+   it overlaps of the rest. */
+static bool keep_oldest(struct lsm_run **set, uint32_t *count, uint32_t max)
+{
+    if (*count <= max)
+        return false;
+    memmove(set, set + (*count - max), max * sizeof *set);
+    *count = max;
+    return true;
+}
+
 /* Level 0: the runs that overlap the oldest one, transitively: a newer row must never sink below an
    older one of the same key. Starting with the oldest keeps the rest correctly above. */
-static bool collect_level0(const struct lsm_level *level, const struct lsm_comparator *cmp,
-                           struct lsm_run **set, uint32_t *count)
+static bool collect_level0(const struct lsm_policy *policy, const struct lsm_level *level,
+                           const struct lsm_comparator *cmp, struct lsm_run **set, uint32_t *count)
 {
     struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
     uint32_t before;
@@ -163,6 +176,7 @@ static bool collect_level0(const struct lsm_level *level, const struct lsm_compa
         if (!collect(level, cmp, lo, hi, set, count))
             return false;
     } while (*count != before);
+    keep_oldest(set, count, policy->level0_inputs_max);
     return true;
 }
 
@@ -220,7 +234,7 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
         return rc;
 
     if (number == 0) {
-        if (!collect_level0(upper, cmp, job->upper, &job->upper_count))
+        if (!collect_level0(policy, upper, cmp, job->upper, &job->upper_count))
             return LSM_DONE;
     } else {
         struct lsm_run *run = choose(upper, cmp, state, number, is_deepest, by_size);
@@ -262,6 +276,7 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
         lsm_mem_free(os, more);
         lsm_mem_free(os, below);
     }
+    job->upper_of[number] = job->upper_count;
 
     lsm_buf_reset(&state->after[number]);
     lsm_buf_append_slice(&state->after[number], hi);
@@ -351,39 +366,95 @@ static bool may_have_garbage(const struct lsm_table_meta *meta)
     return meta->tombstones > 0 || meta->range_deletes > 0 || meta->seq_min != meta->seq_max;
 }
 
-int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct lsm_job *job)
+/* Keys from `begin` up to but not `end` (no data: no bound), and with them all from lo to hi, if there is
+   one: they touch, so that what lies in one or the other lies in one stretch. */
+struct reach {
+    const struct lsm_comparator *cmp;
+    struct lsm_slice begin, end, lo, hi;
+    bool is_asked;              /* begin and end count */
+};
+
+static bool is_in_reach(const struct reach *r, const struct lsm_run *run)
 {
-    uint32_t deepest = deepest_level(tree), target = deepest ? deepest : 1, upper = 0;
+    const struct lsm_table_meta *m = &run->meta;
+
+    if (r->lo.data && touches(run, r->cmp, r->lo, r->hi))
+        return true;
+    return r->is_asked && (!r->begin.data || lsm_key_compare(r->cmp, m->largest, r->begin) >= 0) &&
+           (!r->end.data || lsm_key_compare(r->cmp, m->smallest, r->end) < 0);
+}
+
+/* As collect(). */
+static bool reach_out(const struct reach *r, const struct lsm_level *level, struct lsm_run **set,
+                      uint32_t *count)
+{
+    *count = 0;
+    for (uint32_t i = 0; i < level->count; i++) {
+        if (!is_in_reach(r, level->runs[i]))
+            continue;
+        if (level->runs[i]->in_compaction)
+            return false;
+        set[(*count)++] = level->runs[i];
+    }
+    return true;
+}
+
+/* All that it overlaps in turn; or the oldest of that, and then only what lies below those. */
+static bool reach_level0(struct reach *r, const struct lsm_policy *policy, const struct lsm_level *level,
+                         struct lsm_run **set, uint32_t *count, bool *is_partial)
+{
+    uint32_t before;
+
+    *count = 0;
+    do {
+        before = *count;
+        widen(r->cmp, set, *count, &r->lo, &r->hi);
+        if (!reach_out(r, level, set, count))
+            return false;
+    } while (*count != before);
+    *is_partial = keep_oldest(set, count, policy->level0_inputs_max);
+    if (*is_partial) {
+        r->is_asked = false;
+        r->lo = r->hi = (struct lsm_slice){ NULL, 0 };
+        widen(r->cmp, set, *count, &r->lo, &r->hi);
+    }
+    return true;
+}
+
+int lsm_pick_range(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                   const struct lsm_comparator *cmp, struct lsm_slice begin, struct lsm_slice end,
+                   struct lsm_os *os, struct lsm_job *job)
+{
+    struct reach r = { .cmp = cmp, .begin = begin, .end = end, .is_asked = true };
+    uint32_t deepest = deepest_level(tree), target = deepest ? deepest : 1, cap = 0;
     bool has_garbage = false;
     int rc;
 
     memset(job, 0, sizeof *job);
-    for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
-        for (uint32_t k = 0; k < tree->level[i].count; k++) {
-            if (tree->level[i].runs[k]->in_compaction)
-                return LSM_DONE;
-            if (i < target)
-                upper++;
-            else
-                has_garbage |= may_have_garbage(&tree->level[i].runs[k]->meta);
-        }
-    if (upper == 0 && !has_garbage)
-        return LSM_DONE;
-
     job->tree = tree->tree;
-    job->level = 0;
     job->output_level = target;
-    rc = set_new(os, upper, &job->upper);
+    for (uint32_t i = 0; i < target; i++)
+        cap += tree->level[i].count;
+    rc = set_new(os, cap, &job->upper);
     if (rc == LSM_OK)
         rc = set_new(os, tree->level[target].count, &job->lower);
     if (rc)
         return rc;
-    for (uint32_t i = 0; i < target; i++)
-        for (uint32_t k = 0; k < tree->level[i].count; k++)
-            job->upper[job->upper_count++] = tree->level[i].runs[k];
-    for (uint32_t k = 0; k < tree->level[target].count; k++)
-        job->lower[job->lower_count++] = tree->level[target].runs[k];
-    return LSM_OK;
+    /* Level by level: what is older than a run that sinks, and overlaps it, lies in the levels below. */
+    for (uint32_t i = 0; i < target; i++) {
+        struct lsm_run **set = job->upper + job->upper_count;
+
+        if (i == 0 ? !reach_level0(&r, policy, &tree->level[0], set, &job->upper_of[0], &job->is_partial)
+                   : !reach_out(&r, &tree->level[i], set, &job->upper_of[i]))
+            return LSM_DONE;
+        widen(cmp, set, job->upper_of[i], &r.lo, &r.hi);
+        job->upper_count += job->upper_of[i];
+    }
+    if (!reach_out(&r, &tree->level[target], job->lower, &job->lower_count))
+        return LSM_DONE;
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        has_garbage |= may_have_garbage(&job->lower[i]->meta);
+    return job->upper_count || has_garbage ? LSM_OK : LSM_DONE;
 }
 
 void lsm_job_clear(struct lsm_job *job, struct lsm_os *os)

@@ -22,20 +22,23 @@ struct lsm_policy {
     uint64_t file_bytes;        /* outputs are cut here */
     uint64_t overlap_bytes_max; /* outputs are cut before they overlap more than this of the level below */
     uint64_t expand_bytes_max;  /* inputs are widened while they stay below this */
+    uint32_t level0_inputs_max; /* runs of level 0 in one job, each of which has its table open: the
+                                   oldest; newer ones may always stay above */
 };
 
 /* The policy for a memtable of this size. */
 void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes);
 
-#define LSM_JOB_INPUTS_MAX 4096u
-
 struct lsm_job {
     uint32_t tree, level, output_level;
-    struct lsm_run **upper;     /* of `level`; borrowed from the version */
+    struct lsm_run **upper;     /* by level, from `level` down; borrowed from the version */
     uint32_t upper_count;
+    uint32_t upper_of[LSM_LEVEL_COUNT_MAX];     /* how many of them are of each level: more than one
+                                                   level has some only in lsm_pick_range's jobs */
     struct lsm_run **lower;     /* of output_level */
     uint32_t lower_count;
     bool is_move;               /* nothing overlaps: change the level, touch no byte */
+    bool is_partial;            /* lsm_pick_range's: level 0 has more than the policy admits; pick again */
 };
 
 struct lsm_pick_state {
@@ -59,9 +62,15 @@ double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_ve
 int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
              const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
              struct lsm_job *job);
-/* Everything of the tree into its deepest level. LSM_DONE: it is there already, without tombstones
-   or duplicates to drop. */
-int lsm_pick_all(const struct lsm_tree_version *tree, struct lsm_os *os, struct lsm_job *job);
+/*
+ * What touches the keys from `begin` up to but not `end` (no data: no bound) into the tree's deepest
+ * level: of level 0 with all that overlaps it in turn, of each level below with what touches that. Where
+ * that is more of level 0 than a job may take, the oldest sink first. LSM_DONE: it is there already,
+ * without tombstones or duplicates to drop.
+ */
+int lsm_pick_range(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                   const struct lsm_comparator *cmp, struct lsm_slice begin, struct lsm_slice end,
+                   struct lsm_os *os, struct lsm_job *job);
 void lsm_job_clear(struct lsm_job *job, struct lsm_os *os);
 
 /* The deepest level to which a new run with these bounds can go without passing an older version of

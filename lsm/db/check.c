@@ -355,32 +355,62 @@ static int check_key(struct lsm_db *db, struct run_source *sources, uint32_t cou
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
-static int check_versions(struct lsm_db *db, const struct lsm_tree_version *tv, const struct lsm_comparator *cmp)
+/* Runs and levels side by side. */
+static int compare_sources(struct lsm_db *db, struct run_source *sources, uint32_t count,
+                           const struct lsm_comparator *cmp)
 {
-    uint32_t cap = tv->level[0].count + LSM_LEVEL_COUNT_MAX, count = 0;
-    struct run_source *sources = lsm_mem_zalloc(db->os, cap * sizeof *sources);
     struct lsm_buf key;
     int rc = LSM_OK;
 
-    if (!sources)
-        return lsm_nomem();
     lsm_buf_init(&key, db->os);
-    for (uint32_t i = 0; i < tv->level[0].count; i++)
-        sources[count++] = (struct run_source){ .runs = &tv->level[0].runs[i], .count = 1 };
-    for (uint32_t l = 1; l < LSM_LEVEL_COUNT_MAX; l++)
-        if (tv->level[l].count)
-            sources[count++] = (struct run_source){ .runs = tv->level[l].runs, .count = tv->level[l].count };
     for (uint32_t i = 0; i < count && rc == LSM_OK; i++) {
+        sources[i].at = 0;
         rc = open_next(db, &sources[i], cmp);
         rc = rc == LSM_DONE ? LSM_OK : rc;
     }
     while (rc == LSM_OK && count > 1)
         rc = check_key(db, sources, count, cmp, &key);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         lsm_iter_close(sources[i].it);
+        sources[i].it = NULL;
+    }
     lsm_buf_clear(&key);
-    lsm_mem_free(db->os, sources);
     return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+/* Where there are more sources than tables may be open at once, in groups, each group beside each other
+   one: any two stand side by side once. */
+static int check_versions(struct lsm_db *db, const struct lsm_tree_version *tv, const struct lsm_comparator *cmp)
+{
+    uint32_t cap = tv->level[0].count + LSM_LEVEL_COUNT_MAX, count = 0, open_max, group;
+    struct run_source *sources = lsm_mem_zalloc(db->os, 2 * cap * sizeof *sources), *some = sources + cap;
+    int rc = LSM_OK;
+
+    if (!sources)
+        return lsm_nomem();
+    for (uint32_t i = 0; i < tv->level[0].count; i++)
+        sources[count++] = (struct run_source){ .runs = &tv->level[0].runs[i], .count = 1 };
+    for (uint32_t l = 1; l < LSM_LEVEL_COUNT_MAX; l++)
+        if (tv->level[l].count)
+            sources[count++] = (struct run_source){ .runs = tv->level[l].runs, .count = tv->level[l].count };
+    lsm_db_lock(db);
+    open_max = db->policy.level0_inputs_max;
+    lsm_db_unlock(db);
+    group = count <= open_max ? count : open_max / 2;
+    for (uint32_t a = 0; a < count && rc == LSM_OK; a += group) {
+        uint32_t n = count - a < group ? count - a : group, b = a + group;
+
+        do {
+            uint32_t m = b >= count ? 0 : count - b < group ? count - b : group;
+            memcpy(some, sources + a, n * sizeof *some);
+            if (m)
+                memcpy(some + n, sources + b, m * sizeof *some);
+            rc = compare_sources(db, some, n + m, cmp);
+            b += group;
+        } while (b < count && rc == LSM_OK);
+    }
+    lsm_mem_free(db->os, sources);
+    return rc;
 }
 
 static void check_tree(struct check *c, const struct lsm_tree_version *tv)

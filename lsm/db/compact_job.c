@@ -284,22 +284,38 @@ int lsm_job_drop(struct lsm_db *db)
     return rc;
 }
 
-static int compact_tree(struct lsm_db *db, struct lsm_tree *tree)
+/* The caller has set db->compacting. In as many jobs as the runs take that level 0 has now: what is
+   flushed meanwhile is newer, and may stay. */
+static int compact_tree(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end)
 {
-    struct lsm_version *version = lsm_version_current(db);
-    const struct lsm_tree_version *tv = lsm_version_tree(version, tree->id);
-    struct lsm_job job;
-    int rc = tv ? lsm_pick_all(tv, db->os, &job) : LSM_DONE;
+    uint32_t left = UINT32_MAX;
+    struct lsm_policy policy;
+    bool again = true;
+    int rc = LSM_OK;
 
-    if (rc == LSM_OK) {
-        mark_inputs(db, &job, true);
-        rc = run_job(db, tree, version, &job);
-        mark_inputs(db, &job, false);
+    lsm_db_lock(db);
+    policy = db->policy;
+    lsm_db_unlock(db);
+    while (again && rc == LSM_OK) {
+        struct lsm_version *version = lsm_version_current(db);
+        const struct lsm_tree_version *tv = lsm_version_tree(version, tree->id);
+        struct lsm_job job = { 0 };
+
+        rc = tv ? lsm_pick_range(&policy, tv, tree->cmp, begin, end, db->os, &job) : LSM_DONE;
+        if (tv && left > tv->level[0].count)
+            left = tv->level[0].count;
+        again = job.is_partial && left > job.upper_of[0];
+        left -= job.upper_of[0] < left ? job.upper_of[0] : left;
+        if (rc == LSM_OK) {
+            mark_inputs(db, &job, true);
+            rc = run_job(db, tree, version, &job);
+            mark_inputs(db, &job, false);
+        }
         lsm_job_clear(&job, db->os);
-    } else if (tv) {
-        lsm_job_clear(&job, db->os);
+        lsm_version_unref(version);
+        if (rc == LSM_OK && again)
+            lsm_obsolete_sweep(db);     /* else the store would need room for all of them */
     }
-    lsm_version_unref(version);
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
@@ -325,14 +341,9 @@ int lsm_job_reclaim(struct lsm_db *db)
     return rc;
 }
 
-int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
+/* Keep the worker's jobs off, and wait for the one that runs. */
+static void begin_compact(struct lsm_db *db)
 {
-    int rc = tree ? lsm_tree_check(db, tree) : LSM_OK;
-
-    if (rc == LSM_OK)
-        rc = lsm_db_flush(db);
-    if (rc)
-        return rc;
     lsm_db_lock(db);
     db->compact_wait++;
     while (db->compacting || db->flushing)
@@ -340,6 +351,29 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
     db->compacting = true;
     db->compact_wait--;
     lsm_db_unlock(db);
+}
+
+static void end_compact(struct lsm_db *db, int rc)
+{
+    lsm_db_lock(db);
+    db->compacting = false;
+    db->os->cond_broadcast(db->changed);
+    lsm_worker_wake(db);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_obsolete_sweep(db);
+}
+
+int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
+{
+    const struct lsm_slice all = { NULL, 0 };
+    int rc = tree ? lsm_tree_check(db, tree) : LSM_OK;
+
+    if (rc == LSM_OK)
+        rc = lsm_db_flush(db);
+    if (rc)
+        return rc;
+    begin_compact(db);
     rc = lsm_drop_covered(db);
     rc = rc == LSM_DONE ? LSM_OK : rc;
     for (uint32_t i = 0; rc == LSM_OK; i++) {
@@ -351,7 +385,7 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
         if (!t)
             break;
         if (!atomic_load(&t->dropped))
-            rc = compact_tree(db, t);
+            rc = compact_tree(db, t, all, all);
         if (tree)
             break;
     }
@@ -359,12 +393,25 @@ int lsm_db_compact(struct lsm_db *db, struct lsm_tree *tree)
         rc = lsm_reclaim_one(db);
     if (rc == LSM_DONE)
         rc = LSM_OK;
-    lsm_db_lock(db);
-    db->compacting = false;
-    db->os->cond_broadcast(db->changed);
-    lsm_worker_wake(db);
-    lsm_db_unlock(db);
-    if (rc == LSM_OK)
-        lsm_obsolete_sweep(db);
+    end_compact(db, rc);
+    return rc;
+}
+
+int lsm_db_compact_range(struct lsm_db *db, struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end)
+{
+    int rc = lsm_tree_check(db, tree);
+
+    if (rc)
+        return rc;
+    if (begin.data && end.data && lsm_key_compare(tree->cmp, begin, end) >= 0)
+        return LSM_OK;
+    rc = lsm_db_flush(db);
+    if (rc)
+        return rc;
+    begin_compact(db);
+    rc = lsm_drop_covered(db);
+    if (rc == LSM_OK || rc == LSM_DONE)
+        rc = compact_tree(db, tree, begin, end);
+    end_compact(db, rc);
     return rc;
 }

@@ -98,6 +98,16 @@ bool lsm_db_is_virgin(struct lsm_db *db)
 
 /* ---- memory ---- */
 
+/* A quarter of the descriptors, for each store: the rest is the host's, the program's and for writing. */
+static uint32_t open_tables_max(struct lsm_os *os)
+{
+    uint32_t limit = os->file_limit ? os->file_limit(os) : UINT32_MAX;
+
+    if (limit / 4 >= OPEN_TABLES_MAX)
+        return OPEN_TABLES_MAX;
+    return limit / 4 > 4 ? limit / 4 : 4;
+}
+
 /* An arena ends at 4 GiB; and so much is read again after a crash. The cache gets what is over. */
 #define MEMTABLE_MAX (UINT64_C(1) << 30)
 
@@ -107,6 +117,8 @@ void lsm_db_set_budget(struct lsm_db *db, uint64_t bytes)
     db->memtable_bytes = db->memory_bytes / 3 < MEMTABLE_MAX ? db->memory_bytes / 3 : MEMTABLE_MAX;
     db->batch_bytes = db->memory_bytes / 8 < MEMTABLE_MAX / 2 ? db->memory_bytes / 8 : MEMTABLE_MAX / 2;
     lsm_policy_init(&db->policy, db->memtable_bytes);
+    /* More would leave a store whose level 0 outgrew the descriptors, since it could never shrink. */
+    db->policy.level0_inputs_max = open_tables_max(db->os);
 }
 
 /* What the cache may use so that all of the store's memory stays within `room`. */
@@ -396,16 +408,6 @@ static int check_directory(struct lsm_db *db, bool created)
         return lsm_fail(LSM_CANTOPEN, "%s: everybody may write in the directory, but not in the database "
                                       "(chmod o-w it)", db->path);
     return LSM_OK;
-}
-
-/* A quarter of the descriptors, for each store: the rest is the host's, the program's and for writing. */
-static uint32_t open_tables_max(struct lsm_os *os)
-{
-    uint32_t limit = os->file_limit ? os->file_limit(os) : UINT32_MAX;
-
-    if (limit / 4 >= OPEN_TABLES_MAX)
-        return OPEN_TABLES_MAX;
-    return limit / 4 > 4 ? limit / 4 : 4;
 }
 
 /* One with a dictionary takes 45 KiB; and a descriptor, of which tables get the most. */

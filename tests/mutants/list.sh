@@ -815,3 +815,20 @@ mutant log_with_a_joint_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
 ====
     bool is_plain = rec->type != LSM_RECORD_ABORT && rec->adopted_count == 0
 X
+
+# ---- what one compaction takes ----
+
+mutant no_bound_of_level0_for_the_worker lsm/compaction/pick.c 'unit/test_pick unit/test_compact' <<'X'
+    keep_oldest(set, count, policy->level0_inputs_max);
+    return true;
+====
+    return true;
+X
+mutant the_newest_of_level0_sink_first lsm/compaction/pick.c 'unit/test_pick unit/test_compact' <<'X'
+    memmove(set, set + (*count - max), max * sizeof *set);
+====
+X
+mutant a_range_is_not_widened_by_what_sinks lsm/compaction/pick.c 'unit/test_pick' <<'X'
+        widen(cmp, set, job->upper_of[i], &r.lo, &r.hi);
+====
+X

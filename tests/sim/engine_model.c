@@ -359,7 +359,13 @@ int model_step(struct model *model, enum model_step step)
         break;
     case MODEL_COMPACT: {
         struct model_tree *tree = some_tree(model);
-        rc = lsm_db_compact(model->db, tree ? tree->tree : NULL);
+        char begin[64], end[64];
+        int k = (int)draw(model, MODEL_KEYS);
+        if (tree && draw(model, 2))
+            rc = lsm_db_compact_range(model->db, tree->tree, key_of(k, begin),
+                                      key_of(k + 1 + (int)draw(model, MODEL_KEYS), end));
+        else
+            rc = lsm_db_compact(model->db, tree ? tree->tree : NULL);
         if (rc == LSM_OK)
             set_durable(model);
         break;

@@ -436,7 +436,7 @@ TEST(build_range_deletes_hold_after_each_slice_of_a_compaction)
         .file_bytes = 1, .overlap_bytes_max = 1 << 20, .expand_bytes_max = 1 << 20 };
     struct lsm_run *upper[1], *lower[GROUPS];
     struct lsm_job job = { .tree = 1, .level = 1, .output_level = 2, .upper = upper, .upper_count = 1,
-                           .lower = lower, .lower_count = GROUPS };
+                           .upper_of = { [1] = 1 }, .lower = lower, .lower_count = GROUPS };
     struct lsm_version *next, *pinned;
     struct lsm_edit edit;
     char lo[16], hi[16];

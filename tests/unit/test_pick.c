@@ -17,7 +17,7 @@ static struct lsm_run *slots[LSM_LEVEL_COUNT_MAX][200];
 static char keys[200][2][4];
 static const struct lsm_policy policy = {
     .level0_runs = 4, .level_bytes = 1000, .fan_out = 10, .file_bytes = 100,
-    .overlap_bytes_max = 1000, .expand_bytes_max = 2500
+    .overlap_bytes_max = 1000, .expand_bytes_max = 2500, .level0_inputs_max = 5
 };
 
 static void shape(const char *text)
@@ -61,13 +61,23 @@ static void shape(const char *text)
 
 static char *job_text(int rc, const struct lsm_job *job)
 {
-    static char out[400];
+    static char out[600];
 
     if (rc == LSM_DONE)
         return strcpy(out, "none");
     CHECK_OK(rc);
     CHECK_INT(job->tree, 7);
-    int n = sprintf(out, "%s%u>%u", job->is_move ? "move " : "", job->level, job->output_level);
+    int n = sprintf(out, "%s%u>%u", job->is_move ? "move " : job->is_partial ? "part " : "", job->level,
+                    job->output_level);
+    uint32_t upper = 0;
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)      /* by level, in the level's order */
+        for (uint32_t i = 0; i < job->upper_of[l]; i++, upper++) {
+            bool is_there = false;
+            for (uint32_t k = 0; k < tv.level[l].count; k++)
+                is_there |= tv.level[l].runs[k] == job->upper[upper];
+            CHECK(is_there);
+        }
+    CHECK_INT(upper, job->upper_count);
     for (uint32_t i = 0; i < job->upper_count; i++)
         n += sprintf(out + n, "%c%d", i ? ',' : ' ', (int)job->upper[i]->meta.number);
     for (uint32_t i = 0; i < job->lower_count; i++)
@@ -116,6 +126,10 @@ TEST(pick_level0_takes_the_oldest_and_all_that_overlaps_it_in_turn)
     check_pick("4:0:x-z 3:0:m-p 2:0:f-m 1:0:a-f", "0>2 3,2,1");
     /* A newer run that bridges pulls in what the oldest does not touch itself. */
     check_pick("4:0:a-z 3:0:x-z 2:0:m-n 1:0:b-c 9:1:a-a 8:1:b-d 7:1:y-z", "0>1 4,3,2,1+9,8,7");
+    /* Of more than a job may take, the oldest. */
+    check_pick("7:0:a-z 6:0:a-z 5:0:a-z 4:0:a-z 3:0:a-z 2:0:a-z 1:0:a-z", "0>2 5,4,3,2,1");
+    check_pick("8:0:a-b 7:0:x-z 6:0:a-b 5:0:x-z 4:0:a-b 3:0:a-b 2:0:a-b 1:0:a-b 9:1:a-a 10:1:b-z",
+               "0>1 6,4,3,2,1+9,10");
     /* What does not overlap sinks without being written. */
     check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c", "move 0>2 1");
     check_pick("4:0:x-z 3:0:m-p 2:0:f-h 1:0:a-c 9:1:c-d", "0>1 1+9");
@@ -234,30 +248,79 @@ TEST(pick_takes_level0_early_where_nobody_writes_and_its_tombstones_are_worth_it
     lsm_os_posix_free(os);
 }
 
-static void check_all(const char *form, const char *want)
+/* The keys from lo up to but not hi; empty: no bound. */
+static void check_range(const char *form, const char *lo, const char *hi, const char *want)
 {
+    struct lsm_slice begin = { *lo ? (const uint8_t *)lo : NULL, strlen(lo) };
+    struct lsm_slice end = { *hi ? (const uint8_t *)hi : NULL, strlen(hi) };
     struct lsm_job job;
 
     os = lsm_os_posix_new();
     shape(form);
-    int rc = lsm_pick_all(&tv, os, &job);
-    if (!CHECK_STR(job_text(rc, &job), want))
-        printf("  of %s\n", form);
+    int rc = lsm_pick_range(&policy, &tv, NULL, begin, end, os, &job);
+    const char *text = job_text(rc, &job);
+    if (!CHECK_STR(text, want))
+        printf("  of %s, %s to %s\n", form, lo, hi);
     lsm_job_clear(&job, os);
     CHECK_INT(os->mem_used(os), 0);
     lsm_os_posix_free(os);
 }
 
-TEST(pick_all_brings_everything_into_the_deepest_level)
+TEST(pick_range_without_bounds_brings_everything_into_the_deepest_level)
 {
-    check_all("", "none");
-    check_all("1:0:a-b", "0>1 1");
-    check_all("2:0:a-b 1:0:a-b 3:1:a-c", "0>1 2,1+3");
-    check_all("2:0:a-b 1:1:a-b 3:3:a-c 4:3:d-e", "0>3 2,1+3,4");
-    check_all("3:3:a-c 4:3:d-e", "none");
-    check_all("3:3:a-c 4:3:d-e:100:t", "0>3+3,4");
-    check_all("3:3:a-c 4:3:d-e:100:tb", "none");
-    check_all("1:0:a-b 3:7:a-c", "0>7 1+3");
+    static const char *const cases[][2] = {
+        { "", "none" },
+        { "1:0:a-b", "0>1 1" },
+        { "2:0:a-b 1:0:a-b 3:1:a-c", "0>1 2,1+3" },
+        { "2:0:a-b 1:1:a-b 3:3:a-c 4:3:d-e", "0>3 2,1+3,4" },
+        { "3:3:a-c 4:3:d-e", "none" },
+        { "3:3:a-c 4:3:d-e:100:t", "0>3+3,4" },
+        { "3:3:a-c 4:3:d-e:100:tb", "none" },
+        { "1:0:a-b 3:7:a-c", "0>7 1+3" },
+        /* no more of level 0 than a job may take: the oldest, with what lies below those alone */
+        { "5:0:a-b 4:0:a-b 3:0:a-b 2:0:a-b 1:0:a-b", "0>1 5,4,3,2,1" },
+        { "6:0:a-b 5:0:a-b 4:0:a-b 3:0:a-b 2:0:a-b 1:0:a-b", "part 0>1 5,4,3,2,1" },
+        { "6:0:a-z 5:0:g-h 4:0:a-b 3:0:a-b 2:0:c-d 1:0:a-b 7:1:a-a 8:1:k-l 9:2:a-f 10:2:g-g 11:2:k-z",
+          "part 0>2 5,4,3,2,1,7+9,10" },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_range(cases[i][0], "", "", cases[i][1]);
+}
+
+TEST(pick_range_takes_what_touches_it_level_by_level)
+{
+    static const struct { const char *form, *lo, *hi, *want; } cases[] = {
+        { "", "b", "d", "none" },
+        { "1:0:a-b 2:2:a-z", "c", "d", "none" },
+        { "1:0:a-b 2:2:a-z", "b", "d", "0>2 1+2" },
+        { "1:0:d-e 2:2:a-z", "b", "d", "none" },                /* the end is not in it */
+        { "1:0:d-e 2:2:a-z", "b", "da", "0>2 1+2" },
+        { "1:0:d-e 2:2:a-z", "", "d", "none" },
+        { "1:0:d-e 2:2:a-z", "f", "", "none" },
+        { "1:0:d-e 2:2:a-z", "e", "", "0>2 1+2" },
+        /* one table of many */
+        { "1:1:a-b 2:1:c-d 3:1:e-f 4:2:a-b 5:2:c-d 6:2:e-f", "c", "d", "0>2 2+5" },
+        /* what overlaps it in turn, newer or older, and what that touches below */
+        { "4:0:e-h 3:0:x-z 2:0:c-f 1:0:g-m 5:1:k-n 6:1:o-p 7:2:a-b 8:2:n-n 9:2:p-q", "c", "d",
+          "0>2 4,2,1,5+8" },
+        /* a level widens the ones below it, not the ones above */
+        { "1:0:p-q 2:1:k-n 3:2:a-l 4:2:o-q 5:3:a-a 6:3:q-z", "k", "l", "0>3 2,3+5" },
+        /* only garbage is written anew where nothing sinks, and only there */
+        { "1:2:a-c:100:t 2:2:d-e", "d", "z", "none" },
+        { "1:2:a-c:100:t 2:2:d-e", "c", "d", "0>2+1" },
+        { "1:2:a-c:100:t 2:2:d-e", "c", "z", "0>2+1,2" },
+        /* a gap in a level between is part of the reach */
+        { "1:1:a-b 2:1:y-z 3:2:a-c 4:2:m-n 5:2:x-z", "b", "y", "0>2 1+3,4,5" },
+        { "1:1:a-b 2:1:c-d:100:b 3:2:a-z", "a", "c", "0>2 1+3" },
+        { "1:1:a-b 2:1:c-d:100:b 3:2:a-z", "a", "ca", "none" },
+        /* the oldest first; then the range counts for nothing yet */
+        { "6:0:a-d 5:0:d-e 4:0:d-e 3:0:d-e 2:0:e-f 1:0:e-f 7:1:a-b 8:1:f-f 9:2:a-z", "a", "b",
+          "part 0>2 5,4,3,2,1,8+9" },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_range(cases[i].form, cases[i].lo, cases[i].hi, cases[i].want);
 }
 
 TEST(pick_flush_level_is_as_deep_as_no_older_version_can_be)
@@ -305,57 +368,116 @@ TEST(pick_policy_follows_the_memtable)
     CHECK(p.file_bytes >= 4096 && p.level_bytes > p.file_bytes);
 }
 
-/* Random shapes: whatever is picked, no newer version sinks below an older one, and nothing in the
-   output level is left out that overlaps. */
+/* No newer version sinks below an older one, and nothing in the output level is left out that overlaps. */
+static void check_job(const char *form, const struct lsm_job *job)
+{
+    bool in_job[200] = { false };
+    uint32_t upper = 0;
+
+    for (uint32_t i = 0; i < job->upper_count; i++)
+        in_job[job->upper[i] - runs] = true;
+    for (uint32_t i = 0; i < job->lower_count; i++)
+        in_job[job->lower[i] - runs] = true;
+    CHECK(job->upper_of[0] <= policy.level0_inputs_max);
+    for (uint32_t level = 0; level < job->output_level; level++)
+        for (uint32_t i = 0; i < job->upper_of[level]; i++) {
+            const struct lsm_table_meta *m = &job->upper[upper++]->meta;
+            for (uint32_t l = level; l <= job->output_level; l++)
+                for (uint32_t k = 0; k < tv.level[l].count; k++) {
+                    const struct lsm_run *other = tv.level[l].runs[k];
+                    bool touch = lsm_slice_compare(m->largest, other->meta.smallest) >= 0 &&
+                                 lsm_slice_compare(m->smallest, other->meta.largest) <= 0;
+                    /* newer runs of level 0 may stay above */
+                    bool newer = l == 0 && other->meta.number > m->number;
+                    if (touch && !newer && !CHECK(in_job[other - runs]))
+                        printf("  of %s: %s\n", form, job_text(LSM_OK, job));
+                }
+        }
+    CHECK_INT(upper, job->upper_count);
+    /* Outputs stretch from the first to the last key of all inputs. */
+    for (uint32_t k = 0, inside = 0; k < tv.level[job->output_level].count; k++) {
+        const struct lsm_run *run = tv.level[job->output_level].runs[k];
+        const struct lsm_run *first = job->lower_count ? job->lower[0] : NULL;
+        const struct lsm_run *last = job->lower_count ? job->lower[job->lower_count - 1] : NULL;
+        inside += run == first;
+        if (inside && !CHECK(in_job[run - runs]))
+            printf("  of %s: %s\n", form, job_text(LSM_OK, job));
+        if (run == last)
+            break;
+    }
+    if (job->is_move)
+        CHECK(job->lower_count == 0 && job->upper_count == 1);
+}
+
+/* Three levels with gaps, and as many runs of level 0 as there are asked for, 0 to 9 and more. */
+static void random_form(char *form, int level0)
+{
+    int number = 60;
+
+    *form = 0;
+    for (int i = level0; i > 0; i--) {
+        int lo = (int)test_below(20), hi = lo + (int)test_below(6);
+        sprintf(form + strlen(form), "%d:0:%c-%c ", number--, 'a' + lo, 'a' + hi);
+    }
+    for (int l = 1; l < 4; l++)
+        for (int at = (int)test_below(4); at < 22; at += 1 + (int)test_below(5)) {
+            int hi = at + (int)test_below(4);
+            sprintf(form + strlen(form), "%d:%d:%c-%c:%d:%s ", number--, l, 'a' + at, 'a' + hi,
+                    (int)test_below(900), test_below(8) ? "x" : "d");
+            at = hi;
+        }
+}
+
+/* Random shapes, whatever is picked. */
 TEST(pick_never_lets_a_newer_row_sink_below_an_older_one)
 {
     os = lsm_os_posix_new();
-    for (int round = 0; round < 2000; round++) {
-        char form[1200] = "";
-        int number = 60;
+    for (int round = 0; round < 2000 && !test_state.failures; round++) {
+        char form[1200];
         struct lsm_pick_state state;
         struct lsm_job job;
 
-        for (int i = (int)test_below(7); i > 0; i--) {
-            int lo = (int)test_below(20), hi = lo + (int)test_below(6);
-            sprintf(form + strlen(form), "%d:0:%c-%c ", number--, 'a' + lo, 'a' + hi);
-        }
-        for (int l = 1; l < 4; l++)
-            for (int at = (int)test_below(4); at < 22; at += 1 + (int)test_below(5)) {
-                int hi = at + (int)test_below(4);
-                sprintf(form + strlen(form), "%d:%d:%c-%c:%d:%s ", number--, l, 'a' + at, 'a' + hi,
-                        (int)test_below(900), test_below(8) ? "x" : "d");
-                at = hi;
-            }
+        random_form(form, (int)test_below(round % 2 ? 7 : 20));
         shape(form);
         lsm_pick_state_init(&state, os);
-        int rc = lsm_pick(&policy, &tv, NULL, &state, os, &job);
-        if (rc == LSM_OK) {
-            bool in_job[200] = { false };
-            for (uint32_t i = 0; i < job.upper_count; i++)
-                in_job[job.upper[i] - runs] = true;
-            for (uint32_t i = 0; i < job.lower_count; i++)
-                in_job[job.lower[i] - runs] = true;
-            for (uint32_t i = 0; i < job.upper_count; i++) {
-                const struct lsm_table_meta *m = &job.upper[i]->meta;
-                for (uint32_t l = job.level; l <= job.output_level; l++)
-                    for (uint32_t k = 0; k < tv.level[l].count; k++) {
-                        const struct lsm_run *other = tv.level[l].runs[k];
-                        bool touch = lsm_slice_compare(m->largest, other->meta.smallest) >= 0 &&
-                                     lsm_slice_compare(m->smallest, other->meta.largest) <= 0;
-                        /* newer runs of level 0 may stay above */
-                        bool newer = l == 0 && other->meta.number > m->number;
-                        if (touch && !newer && !CHECK(in_job[other - runs]))
-                            printf("  of %s: %s\n", form, job_text(rc, &job));
-                    }
-            }
-            if (job.is_move)
-                CHECK(job.lower_count == 0 && job.upper_count == 1);
-        }
+        if (lsm_pick(&policy, &tv, NULL, &state, os, &job) == LSM_OK)
+            check_job(form, &job);
         lsm_job_clear(&job, os);
         lsm_pick_state_clear(&state);
-        if (test_state.failures)
-            break;
+    }
+    CHECK_INT(os->mem_used(os), 0);
+    lsm_os_posix_free(os);
+}
+
+/* And job after job ends with the range in the deepest level, and nothing else touched for nothing. */
+TEST(pick_range_never_lets_a_newer_row_sink_below_an_older_one)
+{
+    os = lsm_os_posix_new();
+    for (int round = 0; round < 2000 && !test_state.failures; round++) {
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+        char form[1200];
+        struct lsm_job job;
+        struct lsm_slice begin = { (const uint8_t *)letters + test_below(26), 1 };
+        struct lsm_slice end = { (const uint8_t *)letters + test_below(26), 1 };
+
+        if (lsm_slice_compare(begin, end) >= 0)
+            *(test_below(2) ? &begin : &end) = (struct lsm_slice){ NULL, 0 };
+        random_form(form, (int)test_below(round % 2 ? 7 : 20));
+        shape(form);
+        if (lsm_pick_range(&policy, &tv, NULL, begin, end, os, &job) == LSM_OK) {
+            check_job(form, &job);
+            for (uint32_t l = 0; l < job.output_level && !job.is_partial; l++)
+                for (uint32_t k = 0; k < tv.level[l].count; k++) {
+                    const struct lsm_run *run = tv.level[l].runs[k];
+                    bool is_in = false, asked = (!begin.data || lsm_slice_compare(run->meta.largest, begin) >= 0) &&
+                                                (!end.data || lsm_slice_compare(run->meta.smallest, end) < 0);
+                    for (uint32_t i = 0; i < job.upper_count; i++)
+                        is_in |= job.upper[i] == run;
+                    if (asked && !CHECK(is_in))
+                        printf("  of %s: %s\n", form, job_text(LSM_OK, &job));
+                }
+        }
+        lsm_job_clear(&job, os);
     }
     CHECK_INT(os->mem_used(os), 0);
     lsm_os_posix_free(os);

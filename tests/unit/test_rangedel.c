@@ -287,6 +287,17 @@ static bool transaction(struct world *w, int ops)
     return CHECK_OK(lsm_txn_commit_alone(txn, false));
 }
 
+/* Everything, or what stands between two keys, or from or up to one. */
+static bool compact(struct world *w)
+{
+    struct lsm_slice begin = key_of((int)test_below(KEYS)), end = key_of((int)test_below(KEYS));
+    const struct lsm_slice none = { NULL, 0 };
+
+    if (test_below(3) == 0)
+        return CHECK_OK(lsm_db_compact(w->db, test_below(2) ? w->tree : NULL));
+    return CHECK_OK(lsm_db_compact_range(w->db, w->tree, test_below(4) ? begin : none, test_below(4) ? end : none));
+}
+
 static bool one_step(struct world *w, struct lsm_os *os, bool reopens)
 {
     uint64_t what = test_below(100);
@@ -325,7 +336,7 @@ static bool one_step(struct world *w, struct lsm_os *os, bool reopens)
     if (what < 83)
         return CHECK_OK(lsm_db_flush(w->db));
     if (what < 86)
-        return CHECK_OK(lsm_db_compact(w->db, test_below(2) ? w->tree : NULL));
+        return compact(w);
     if (what < 97) {
         rc = lsm_db_step(w->db);
         return CHECK(rc == LSM_OK || rc == LSM_DONE);
@@ -340,6 +351,13 @@ static bool one_step(struct world *w, struct lsm_os *os, bool reopens)
     return CHECK_OK(lsm_tree_find(w->db, (struct lsm_slice){ (const uint8_t *)"t", 1 }, &w->tree));
 }
 
+/* So few that a job takes four runs of level 0. */
+static uint32_t few_files(struct lsm_os *os)
+{
+    (void)os;
+    return 16;
+}
+
 static void random_store(int rounds, int steps, bool in_reverse)
 {
     static struct world w;
@@ -352,6 +370,8 @@ static void random_store(int rounds, int steps, bool in_reverse)
 
         memset(&w, 0, sizeof w);
         w.d = in_reverse ? -1 : 1;
+        if (round % 2)
+            os->file_limit = few_files;
         lsm_tree_options_init(&options);
         options.block_bytes = 512;
         options.comparator = in_reverse ? &reverse : NULL;

@@ -1,0 +1,235 @@
+/*
+ * test_compact.c -- what a caller asks to be compacted, and level 0 with more runs
+ * than the process has descriptors: it shrinks all the same.
+ */
+#include <errno.h>
+
+#include "lsm/lsm.h"
+#include "lsm/util/slice.h"
+#include "tests/unit/one_tree.h"
+
+/* ---- an os with few descriptors ---- */
+
+enum { DESCRIPTORS = 32 };
+
+static struct few {
+    int open, peak;
+    int (*file_open)(struct lsm_dir *dir, const char *name, int flags, uint32_t mode, struct lsm_file **file);
+    void (*file_close)(struct lsm_file *file);
+} few;
+
+static int few_open(struct lsm_dir *dir, const char *name, int flags, uint32_t mode, struct lsm_file **file)
+{
+    int error = few.open < DESCRIPTORS ? few.file_open(dir, name, flags, mode, file) : EMFILE;
+
+    if (!error && ++few.open > few.peak)
+        few.peak = few.open;
+    return error;
+}
+
+static void few_close(struct lsm_file *file)
+{
+    few.open--;
+    few.file_close(file);
+}
+
+static uint32_t few_limit(struct lsm_os *os)
+{
+    (void)os;
+    return DESCRIPTORS;
+}
+
+static bool few_begin(struct one *o)
+{
+    o->base = lsm_os_posix_new();
+    o->os = lsm_os_mem_new(o->base);
+    few = (struct few){ 0, 0, o->os->file_open, o->os->file_close };
+    o->os->file_open = few_open;
+    o->os->file_close = few_close;
+    o->os->file_limit = few_limit;
+    return CHECK_OK(one_open(o->os, &o->db)) &&
+           CHECK_OK(lsm_tree_create(o->db, lsm_slice_str("t"), NULL, &o->tree));
+}
+
+/* ---- rows, and what they should be ---- */
+
+enum { KEYS = 3000 };
+
+static uint32_t rows[KEYS];             /* the value; 0: none */
+
+static void put(struct one *o, uint32_t key, uint32_t value)
+{
+    if (value)
+        CHECK_OK(lsm_db_put(o->db, o->tree, number(key), number(value), false));
+    else
+        CHECK_OK(lsm_db_delete(o->db, o->tree, number(key), false));
+    rows[key] = value;
+}
+
+/* Runs of level 0 that all overlap, with some of the same keys. */
+static void pile_up(struct one *o, int runs)
+{
+    for (int i = 0; i < runs; i++) {
+        for (uint32_t k = 0; k < 40; k++)
+            put(o, (uint32_t)test_below(KEYS), test_below(5) ? 1 + (uint32_t)test_below(1000000) : 0);
+        put(o, 0, 1 + (uint32_t)i);
+        put(o, KEYS - 1, 1 + (uint32_t)i);
+        CHECK_OK(lsm_db_flush(o->db));
+    }
+}
+
+static bool get_agrees(struct one *o)
+{
+    for (uint32_t i = 0; i < KEYS; i++) {
+        struct lsm_value v;
+        int rc = lsm_tree_get(o->tree, NULL, number(i), &v);
+        bool ok = rows[i] ? rc == LSM_OK && lsm_slice_equal(v.bytes, number(rows[i])) : rc == LSM_NOTFOUND;
+
+        lsm_value_release(&v);
+        if (!CHECK(ok)) {
+            printf("  key %u: %s\n", i, lsm_code_name(rc));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool scan_agrees(struct one *o)
+{
+    struct lsm_cursor *c;
+    uint32_t i = 0;
+    int rc;
+
+    if (!CHECK_OK(lsm_cursor_open(o->tree, NULL, &c)))
+        return false;
+    for (rc = lsm_cursor_first(c); rc == LSM_OK; rc = lsm_cursor_next(c), i++) {
+        while (i < KEYS && !rows[i])
+            i++;
+        if (!CHECK(i < KEYS && lsm_slice_equal(lsm_cursor_key(c), number(i)) &&
+                   lsm_slice_equal(lsm_cursor_value(c), number(rows[i]))))
+            break;
+    }
+    while (i < KEYS && !rows[i])
+        i++;
+    lsm_cursor_close(c);
+    return CHECK_INT(rc, LSM_DONE) && CHECK_INT(i, KEYS);
+}
+
+static uint64_t files_of(struct one *o, uint32_t level)
+{
+    struct lsm_tree_stats stats;
+
+    CHECK_OK(lsm_tree_stats(o->tree, &stats));
+    return level < stats.level_count ? stats.level[level].files : 0;
+}
+
+static uint64_t files_above_deepest(struct one *o)
+{
+    struct lsm_tree_stats stats;
+    uint64_t files = 0, last = 0;
+
+    CHECK_OK(lsm_tree_stats(o->tree, &stats));
+    for (uint32_t i = 0; i < stats.level_count; i++)
+        if (stats.level[i].files) {
+            files += last;
+            last = stats.level[i].files;
+        }
+    return files;
+}
+
+/* ---- more runs than descriptors ---- */
+
+enum how { BY_COMPACT, BY_RANGE, BY_WORKER, HOW_COUNT };
+
+TEST(compact_shrinks_a_level0_of_more_runs_than_there_are_descriptors)
+{
+    for (int how = 0; how < HOW_COUNT; how++)
+        for (int reopens = 0; reopens < 2; reopens++) {
+            struct lsm_slice none = { NULL, 0 };
+            struct one o;
+            int rc = LSM_OK;
+
+            memset(rows, 0, sizeof rows);
+            if (!few_begin(&o))
+                return;
+            pile_up(&o, 3 * DESCRIPTORS);
+            CHECK(files_of(&o, 0) > 2 * DESCRIPTORS);
+            CHECK_OK(lsm_db_check(o.db));
+            if (reopens) {
+                CHECK_OK(lsm_db_close(o.db));
+                CHECK_OK(one_open(o.os, &o.db));
+                CHECK_OK(lsm_tree_find(o.db, lsm_slice_str("t"), &o.tree));
+            }
+            get_agrees(&o);
+            if (how == BY_WORKER) {
+                while (rc == LSM_OK)
+                    rc = lsm_db_step(o.db);
+                CHECK_INT(rc, LSM_DONE);
+                CHECK(files_of(&o, 0) < 4);
+            } else {
+                rc = how == BY_COMPACT ? lsm_db_compact(o.db, o.tree)
+                                       : lsm_db_compact_range(o.db, o.tree, number(KEYS / 2), none);
+                CHECK_OK(rc);
+                CHECK_INT(files_above_deepest(&o), 0);
+            }
+            get_agrees(&o);
+            scan_agrees(&o);
+            CHECK(few.peak <= DESCRIPTORS);
+            one_end(&o);
+            CHECK_INT(few.open, 0);
+        }
+}
+
+/* ---- a range ---- */
+
+TEST(compact_range_brings_its_rows_down_and_leaves_the_rest)
+{
+    struct one o;
+
+    memset(rows, 0, sizeof rows);
+    if (!one_begin(&o))
+        return;
+    /* Three tables in the deepest level, three in level 0 above them, one with the last row of its range. */
+    for (uint32_t part = 0; part < 3; part++) {
+        for (uint32_t k = 0; k < 900; k++)
+            put(&o, part * 1000 + k, k + 1);
+        CHECK_OK(lsm_db_flush(o.db));
+    }
+    CHECK_INT(files_above_deepest(&o), 0);
+    for (uint32_t part = 0; part < 3; part++) {
+        for (uint32_t k = 0; k < 900; k += 3)
+            put(&o, part * 1000 + k, k % 2 ? k + 7 : 0);
+        CHECK_OK(lsm_db_flush(o.db));
+    }
+    CHECK_INT(files_of(&o, 0), 3);
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(950), number(1000)));    /* nothing stands there */
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(1000), number(1000)));
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(2000), number(1000)));
+    CHECK_INT(files_of(&o, 0), 3);
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(1200), number(1201)));
+    CHECK_INT(files_of(&o, 0), 2);
+    get_agrees(&o);
+    /* It flushes what is in memory. */
+    put(&o, 1500, 77);
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(1500), number(2000)));
+    CHECK_INT(files_of(&o, 0), 2);
+    get_agrees(&o);
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, number(2897), (struct lsm_slice){ NULL, 0 }));
+    CHECK_INT(files_of(&o, 0), 1);
+    CHECK_OK(lsm_db_compact_range(o.db, o.tree, (struct lsm_slice){ NULL, 0 }, number(1)));
+    CHECK_INT(files_above_deepest(&o), 0);
+    get_agrees(&o);
+    scan_agrees(&o);
+    one_end(&o);
+}
+
+TEST(compact_range_of_a_dropped_tree_is_told)
+{
+    struct one o;
+
+    if (!one_begin(&o))
+        return;
+    CHECK_OK(lsm_tree_drop(o.db, o.tree));
+    CHECK_RC(lsm_db_compact_range(o.db, o.tree, number(0), number(9)), LSM_NOTFOUND);
+    one_end(&o);
+}
