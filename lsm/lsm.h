@@ -325,7 +325,9 @@ void lsm_ingest_abort(struct lsm_ingest *ingest);
 
 /* A position to which the transaction can go back. Positions grow; cheap. */
 uint64_t lsm_txn_mark(const struct lsm_txn *txn);
-/* Tell that no position in (mark, now] will be asked for: allows larger spills. Optional. */
+/* Tell that no position in (mark, now] will be asked for. Optional; but each stretch between two positions
+   that may be asked for becomes a table of its own when the transaction outgrows its memory, and its cursors
+   have all of them open. */
 void lsm_txn_release_mark(struct lsm_txn *txn, uint64_t mark);
 /* Undo all writes after the mark; a prepared state is cancelled. Cannot fail. */
 void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark);

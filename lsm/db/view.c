@@ -313,6 +313,22 @@ static int add_level(struct sources *s, struct lsm_db *db, struct lsm_tree *tree
     return rc ? rc : take(s, newer);
 }
 
+/* Runs that overlap are open all at once, while there are more of them than descriptors. */
+static int say_why(struct lsm_db *db, size_t open, int rc)
+{
+    char why[LSM_ERROR_TEXT_SIZE];
+    bool are_many;
+
+    lsm_db_lock(db);
+    are_many = open >= db->policy.level0_inputs_max;
+    lsm_db_unlock(db);
+    if (rc != LSM_CANTOPEN || !are_many)
+        return rc;
+    lsm_error_save(why, sizeof why);
+    return lsm_fail(rc, "%s, with %zu tables that overlap open for one cursor: compact first, or give the process "
+                    "more descriptors (ulimit -n)", why, open);
+}
+
 int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
                   const struct lsm_txn *own, bool no_cache, struct lsm_iter **it,
                   struct lsm_cover **cover)
@@ -340,6 +356,8 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
     for (uint32_t i = 1; tv && i < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; i++)
         if (tv->level[i].count)
             rc = add_level(&s, db, tree, &tv->level[i], no_cache);
+    if (rc)
+        rc = say_why(db, s.count, rc);
     if (rc == LSM_OK)
         rc = lsm_merge_new(db->os, tree->cmp, s.list, s.count, it);
     else

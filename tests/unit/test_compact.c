@@ -146,6 +146,7 @@ TEST(compact_shrinks_a_level0_of_more_runs_than_there_are_descriptors)
     for (int how = 0; how < HOW_COUNT; how++)
         for (int reopens = 0; reopens < 2; reopens++) {
             struct lsm_slice none = { NULL, 0 };
+            struct lsm_cursor *c;
             struct one o;
             int rc = LSM_OK;
 
@@ -161,6 +162,8 @@ TEST(compact_shrinks_a_level0_of_more_runs_than_there_are_descriptors)
                 CHECK_OK(lsm_tree_find(o.db, lsm_slice_str("t"), &o.tree));
             }
             get_agrees(&o);
+            CHECK_RC(lsm_cursor_open(o.tree, NULL, &c), LSM_CANTOPEN);
+            CHECK(strstr(lsm_error_text(), "compact first") != NULL);
             if (how == BY_WORKER) {
                 while (rc == LSM_OK)
                     rc = lsm_db_step(o.db);
