@@ -591,12 +591,12 @@ X
 
 # ---- carried records ----
 
-mutant R7a_not_behind_a_bare_record lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
+mutant R7a_not_behind_a_bare_record lsm/db/carry.c 'unit/test_carry unit/test_carry_taken sim/crash_commit' <<'X'
     if (db->carry.bare || rec->adopted_count
 ====
     if (rec->adopted_count
 X
-mutant R7a_not_what_adopts_tables lsm/db/carry.c 'unit/test_carry unit/test_order sim/crash_commit' <<'X'
+mutant R7a_not_what_adopts_tables lsm/db/carry.c 'unit/test_carry unit/test_carry_taken unit/test_order sim/crash_commit' <<'X'
     if (db->carry.bare || rec->adopted_count
 ====
     if (db->carry.bare
@@ -634,7 +634,7 @@ mutant R7b_the_lap_before lsm/db/area.c 'unit/test_area' <<'X'
         area->old_from = area->next;
 X
 
-mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_commit' <<'X'
+mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry unit/test_carry_taken sim/crash_commit' <<'X'
     rc = lsm_write_edit(db, &edit, 0);
     lsm_edit_clear(&edit);
     if (rc == LSM_OK) {
@@ -648,17 +648,17 @@ mutant R7a_the_flag_before_the_first lsm/db/carry.c 'unit/test_carry sim/crash_c
         db->carry.flag = true;
 X
 
-mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry sim/crash_pair' <<'X'
+mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry_taken sim/crash_pair' <<'X'
     if (!lsm_chain_has(db, token) && !flag)
 ====
     if (0)
 X
-mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry' <<'X'
+mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry_taken' <<'X'
         if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
 ====
         if (0 && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
 X
-mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry' <<'X'
+mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry_taken' <<'X'
     if (lsm_token_equal(base, &root))
         return true;
 ====
@@ -673,7 +673,7 @@ mutant R12_a_repair_follows_the_token lsm/db/repair_read.c 'sim/crash_commit:C_0
 ====
         if (1 || (!is_whole
 X
-mutant R15_a_repair_takes_what_the_host_carries lsm/db/repair_read.c 'unit/test_carry' <<'X'
+mutant R15_a_repair_takes_what_the_host_carries lsm/db/repair_read.c 'unit/test_carry_taken' <<'X'
         rc = keep_carried(r);
 ====
         rc = LSM_OK;
