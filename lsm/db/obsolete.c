@@ -81,6 +81,10 @@ void lsm_obsolete_sweep(struct lsm_db *db)
     struct old_files old = { .db = db };
     char name[LSM_FILENAME_SIZE];
 
+    /* Prevents: removing what an edit removed that was read at open and is in no page on disk, since its sync
+       failed in the life before. The first write begins a MANIFEST that is. */
+    if (!atomic_load(&db->writing_begun))
+        return;
     for (;;) {
         struct lsm_obsolete o = { 0, false };
         db->os->mutex_lock(db->obsolete_mutex);

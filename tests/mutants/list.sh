@@ -832,3 +832,8 @@ mutant a_range_is_not_widened_by_what_sinks lsm/compaction/pick.c 'unit/test_pic
         widen(cmp, set, job->upper_of[i], &r.lo, &r.hi);
 ====
 X
+mutant no_sweep_before_the_first_write lsm/db/obsolete.c 'sim/sweep_engine:each_sync' <<'X'
+    if (!atomic_load(&db->writing_begun))
+        return;
+====
+X
