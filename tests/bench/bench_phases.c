@@ -160,14 +160,16 @@ static bool insert_transactions(struct side *s, uint64_t count, uint64_t batch)
  */
 #define ROUND_STATEMENTS 2
 #define ROUNDS_OF_BOTH_MAX 99
+#define ROWS_IN_TURNS 1000
 
 static bool insert_in_turns(struct side *s, uint64_t count, uint64_t batch)
 {
-    uint64_t rounds = count / (2 * ROUND_STATEMENTS * batch);
+    uint64_t rounds = count / (2 * ROUND_STATEMENTS * ROWS_IN_TURNS);
     double ratio[ROUNDS_OF_BOTH_MAX];
     struct many m;
-    bool ok = many_begin(s, &m, count, batch);
+    bool ok = many_begin(s, &m, count, ROWS_IN_TURNS);
 
+    (void)batch;
     rounds = rounds < 1 ? 1 : rounds > ROUNDS_OF_BOTH_MAX ? ROUNDS_OF_BOTH_MAX : rounds;
     side_phase_starts(s);
     for (uint64_t r = 0; ok && r < rounds; r++) {
@@ -188,7 +190,7 @@ static bool insert_in_turns(struct side *s, uint64_t count, uint64_t batch)
         ratio[at] = (double)ns[1] / (double)ns[0];
     }
     many_end(&m);
-    s->phase_ops = rounds * 2 * ROUND_STATEMENTS * batch;
+    s->phase_ops = rounds * 2 * ROUND_STATEMENTS * ROWS_IN_TURNS;
     s->phase_value = rounds % 2 ? ratio[rounds / 2] : (ratio[rounds / 2 - 1] + ratio[rounds / 2]) / 2;
     return ok;
 }

@@ -73,7 +73,7 @@ TEST(cursor_used_again_in_a_transaction_shows_what_a_new_one_shows)
     if (!one_begin(&o))
         return;
     CHECK_OK(lsm_cursor_open(o.tree, NULL, &used));
-    for (int step = 0; step < (test_long() ? 60000 : 12000) && test_state.failures == 0; step++) {
+    for (int step = 0; step < (test_long() ? 60000 : 5000) && test_state.failures == 0; step++) {
         uint32_t what = (uint32_t)test_below(100);
         struct lsm_read read = { .txn = txn };
 

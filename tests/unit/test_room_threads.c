@@ -8,7 +8,11 @@
 #include "tests/test.h"
 
 #define WRITERS 2u
-#define ROWS 30000u             /* of each */
+#ifdef __SANITIZE_THREAD__              /* 3 minutes otherwise */
+#define ROWS 10000u             /* of each */
+#else
+#define ROWS 30000u
+#endif
 
 static struct lsm_os *os, real;
 static struct lsm_db *db;
