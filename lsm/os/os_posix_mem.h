@@ -23,7 +23,7 @@
 
 #define LSM_POSIX_MEM_CLASSES 72u       /* sizes of slots: 48 up to 8 KiB, 24 above */
 #define LSM_POSIX_SPARE_KINDS 4u
-#define LSM_POSIX_SPARE_MAX 24u
+#define LSM_POSIX_SPARE_MAX 8u
 
 struct lsm_posix_mem {
     _Atomic uint64_t used;              /* bytes given out, with heads and up to the slot's size */
