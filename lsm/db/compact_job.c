@@ -360,7 +360,8 @@ static void end_compact(struct lsm_db *db, int rc)
     db->os->cond_broadcast(db->changed);
     lsm_worker_wake(db);
     lsm_db_unlock(db);
-    if (rc == LSM_OK)
+    /* What a life before left goes with the first write, of which there may have been none. */
+    if (rc == LSM_OK && (!lsm_obsolete_waits(db) || lsm_write_begin(db) == LSM_OK))
         lsm_obsolete_sweep(db);
 }
 
