@@ -361,7 +361,7 @@ static void end_compact(struct lsm_db *db, int rc)
     lsm_worker_wake(db);
     lsm_db_unlock(db);
     /* What a life before left goes with the first write, of which there may have been none. */
-    if (rc == LSM_OK && (!lsm_obsolete_waits(db) || lsm_write_begin(db) == LSM_OK))
+    if (rc == LSM_OK && (!atomic_load(&db->obsolete_fresh) || lsm_write_begin(db) == LSM_OK))
         lsm_obsolete_sweep(db);
 }
 

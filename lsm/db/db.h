@@ -289,6 +289,7 @@ struct lsm_db {
         bool is_vlog;           /* else a table */
     } *obsolete;
     uint32_t obsolete_count, obsolete_cap;
+    atomic_bool obsolete_fresh; /* a sweep could find what the last one did not: asked without the mutex */
 };
 
 /* ---- db.c ---- */
@@ -524,7 +525,7 @@ int lsm_snapshot_open_seq(struct lsm_db *db, uint64_t seq, struct lsm_snapshot *
 void lsm_obsolete_file(struct lsm_db *db, uint64_t number, bool is_vlog);
 void lsm_obsolete_run(void *db, const struct lsm_run *run);                     /* told by versions */
 void lsm_obsolete_vlog(void *db, const struct lsm_vlog_meta *meta);
-bool lsm_obsolete_waits(struct lsm_db *db);     /* something is to be unlinked */
+bool lsm_obsolete_waits(const struct lsm_db *db);       /* is a sweep worth it? Any lock, or none */
 void lsm_obsolete_sweep(struct lsm_db *db);     /* unlink what is obsolete; no lock held */
 
 /* ---- flush_job.c ---- */

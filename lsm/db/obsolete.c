@@ -20,6 +20,7 @@ void lsm_obsolete_file(struct lsm_db *db, uint64_t number, bool is_vlog)
     /* No memory: the file stays until the next open sweeps it. */
     if (db->obsolete_count < db->obsolete_cap)
         db->obsolete[db->obsolete_count++] = (struct lsm_obsolete){ number, is_vlog };
+    atomic_store(&db->obsolete_fresh, true);
     db->os->mutex_unlock(db->obsolete_mutex);
 }
 
@@ -33,14 +34,11 @@ void lsm_obsolete_vlog(void *ctx, const struct lsm_vlog_meta *meta)
     lsm_obsolete_file(ctx, meta->number, true);
 }
 
-bool lsm_obsolete_waits(struct lsm_db *db)
+/* Every close of a cursor asks. Before the first write a sweep removes nothing, and what the replay of the
+   MANIFEST found would wake the worker with each of them. */
+bool lsm_obsolete_waits(const struct lsm_db *db)
 {
-    bool waits;
-
-    db->os->mutex_lock(db->obsolete_mutex);
-    waits = db->obsolete_count > 0;
-    db->os->mutex_unlock(db->obsolete_mutex);
-    return waits;
+    return atomic_load(&db->obsolete_fresh) && atomic_load(&db->writing_begun);
 }
 
 struct old_files {
@@ -85,6 +83,8 @@ void lsm_obsolete_sweep(struct lsm_db *db)
        failed in the life before. The first write begins a MANIFEST that is. */
     if (!atomic_load(&db->writing_begun))
         return;
+    /* First: what becomes obsolete from here on, or free of its last reader, is for the next sweep. */
+    atomic_store(&db->obsolete_fresh, false);
     for (;;) {
         struct lsm_obsolete o = { 0, false };
         db->os->mutex_lock(db->obsolete_mutex);

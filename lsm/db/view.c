@@ -34,6 +34,7 @@ void lsm_unit_unref(struct lsm_unit *unit)
             db->with_runs = unit->next;
         if (unit->next)
             unit->next->prev = unit->prev;
+        atomic_store(&db->obsolete_fresh, true);        /* it may have kept files that are obsolete */
         db->os->mutex_unlock(db->obsolete_mutex);
     }
     lsm_memtable_unref(unit->mem);

@@ -837,3 +837,16 @@ mutant no_sweep_before_the_first_write lsm/db/obsolete.c 'sim/sweep_engine:each_
         return;
 ====
 X
+mutant the_last_reader_of_a_unit_wakes_nobody lsm/db/view.c 'unit/test_obsolete' <<'X'
+        atomic_store(&db->obsolete_fresh, true);        /* it may have kept files that are obsolete */
+====
+X
+mutant a_cursor_wakes_the_worker_before_the_first_write lsm/db/obsolete.c 'unit/test_obsolete' <<'X'
+    return atomic_load(&db->obsolete_fresh) && atomic_load(&db->writing_begun);
+====
+    return atomic_load(&db->obsolete_fresh);
+X
+mutant a_sweep_leaves_its_flag lsm/db/obsolete.c 'unit/test_obsolete' <<'X'
+    atomic_store(&db->obsolete_fresh, false);
+====
+X
