@@ -204,7 +204,7 @@ mutant directory_sync_of_a_creation_that_failed lsm/db/db.c 'unit/test_order' <<
 ====
     os->file_remove(dir, "CURRENT");
 X
-mutant directory_sync_of_a_rewritten_value_log lsm/db/reclaim.c 'unit/test_value sim/crash_engine' <<'X'
+mutant directory_sync_of_a_rewritten_value_log lsm/db/reclaim.c 'unit/test_value_damage sim/crash_engine' <<'X'
     int error = db->os->dir_sync(db->dir), rc;
 ====
     int error = 0, rc;

@@ -7,6 +7,7 @@
 
 #include "ext/lsmvtab.h"
 #include "tests/sim/commit_parts.h"
+#include "tests/stat.h"
 
 const char *const cm_schemas[CM_FILES] = { "main", "aux" };
 const char *const cm_paths[CM_FILES] = { "/db/app.db", "/db/aux.db" };
@@ -105,13 +106,8 @@ static int file_sync(void *ctx, const char *path, bool is_dir)
 uint64_t cm_stat_of(int file, const char *name)
 {
     struct lsm_db *db = lsm_vtab_store_find(cm_paths[file]);
-    struct lsm_stat stats[64];
-    size_t count = db ? lsm_db_stats(db, stats, 64) : 0;
 
-    for (size_t i = 0; i < count && i < 64; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    return 0;
+    return db ? stat_of(db, name) : 0;
 }
 
 /* ---- connections -------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  *
  * The numbers of states are printed. TEST_TIER=long: more seeds, more choices.
  */
+#include "tests/stat.h"
 #include "tests/test.h"
 
 #include "tests/sim/engine_model.h"
@@ -308,17 +309,6 @@ static int count_files(struct sim_disk *disk)
     return dir ? (int)sim_inode(disk, dir)->entries.count : 0;
 }
 
-static int count_tables(struct lsm_db *db)
-{
-    struct lsm_stat stats[96];
-    size_t count = lsm_db_stats(db, stats, 96);
-
-    for (size_t i = 0; i < count && i < 96; i++)
-        if (strcmp(stats[i].name, "tables") == 0)
-            return (int)stats[i].value;
-    abort();
-}
-
 /* What a crash left over goes with the next process's first flush. */
 TEST(C_15_a_hundred_crashes_in_turn_leave_no_heap_of_files)
 {
@@ -335,8 +325,8 @@ TEST(C_15_a_hundred_crashes_in_turn_leave_no_heap_of_files)
             rc = model_extra(db, i * 10 + k);
             if (rc == LSM_OK && k == 3) {
                 rc = lsm_db_flush(db);
-                if (count_files(sim->disk) - count_tables(db) > most)
-                    most = count_files(sim->disk) - count_tables(db);
+                if (count_files(sim->disk) - (int)stat_of(db, "tables") > most)
+                    most = count_files(sim->disk) - (int)stat_of(db, "tables");
             }
         }
         if (rc == LSM_OK && i % 4 == 0)

@@ -12,6 +12,7 @@
 #define TESTS_UNIT_DISK_H
 
 #include "lsm/os/os.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 #define DISK_FILES 4000
@@ -624,18 +625,6 @@ static inline struct lsm_token solo(struct store *s, struct lsm_token base, cons
     CHECK_OK(prepare_solo(txn, sync, &token));
     lsm_txn_commit(txn, true);
     return token;
-}
-
-static inline uint64_t stat_of(struct store *s, const char *name)
-{
-    struct lsm_stat stats[64];
-    size_t n = lsm_db_stats(s->db, stats, 64);
-
-    for (size_t i = 0; i < n && i < 64; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    CHECK(false);
-    return 0;
 }
 
 #endif

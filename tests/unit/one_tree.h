@@ -6,6 +6,7 @@
 #define TESTS_UNIT_ONE_TREE_H
 
 #include "lsm/os/os.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 struct one {
@@ -40,18 +41,6 @@ static inline void one_end(struct one *o)
     CHECK_OK(lsm_db_close(o->db));
     lsm_os_mem_free(o->os);
     lsm_os_posix_free(o->base);
-}
-
-static inline uint64_t one_stat(const struct one *o, const char *name)
-{
-    struct lsm_stat stats[128];
-    size_t count = lsm_db_stats(o->db, stats, 128);
-
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    printf("  no statistic %s\n", name);
-    exit(1);
 }
 
 /* Four of them are there at a time. */

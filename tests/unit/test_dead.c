@@ -3,6 +3,7 @@
  * what is known of it never hides a row.
  */
 #include "lsm/db/db.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 struct queue {
@@ -74,17 +75,6 @@ static uint64_t head(struct queue *q, const struct lsm_read *read, uint64_t from
     return id;
 }
 
-static uint64_t passed_over(struct queue *q)
-{
-    struct lsm_stat stats[128];
-    size_t n = lsm_db_stats(q->db, stats, 128);
-
-    for (size_t i = 0; i < n && i < 128; i++)
-        if (strcmp(stats[i].name, "rows_passed_over") == 0)
-            return stats[i].value;
-    return UINT64_MAX;
-}
-
 TEST(head_of_a_queue_is_found_without_walking_all_that_was_deleted)
 {
     struct queue q;
@@ -101,8 +91,8 @@ TEST(head_of_a_queue_is_found_without_walking_all_that_was_deleted)
             CHECK_OK(lsm_db_flush(q.db));
     }
     /* Without memory of it: two rows each for half of `ops` on average, millions. */
-    printf("  %llu rows passed over\n", (unsigned long long)passed_over(&q));
-    CHECK(passed_over(&q) < ops * 200);
+    printf("  %llu rows passed over\n", (unsigned long long)stat_of(q.db, "rows_passed_over"));
+    CHECK(stat_of(q.db, "rows_passed_over") < ops * 200);
     CHECK_OK(lsm_db_close(q.db));
 }
 
@@ -189,7 +179,7 @@ static uint64_t pass_through(uint64_t ops, uint64_t batch, bool back)
         if (i == ops / 2)
             CHECK_OK(lsm_db_flush(q.db));
     }
-    passed = passed_over(&q);
+    passed = stat_of(q.db, "rows_passed_over");
     printf("  %llu rows passed over\n", (unsigned long long)passed);
     CHECK_OK(lsm_db_close(q.db));
     return passed;
@@ -224,10 +214,10 @@ TEST(several_queues_in_one_tree_are_remembered_at_a_time)
             drop(&q, tenant * 1000 + i);
         CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 50);
     }
-    before = passed_over(&q);
+    before = stat_of(q.db, "rows_passed_over");
     for (uint64_t tenant = 0; tenant < TENANTS; tenant++)
         CHECK_INT(head(&q, NULL, tenant * 1000), tenant * 1000 + 50);
-    CHECK_INT(passed_over(&q), before);
+    CHECK_INT(stat_of(q.db, "rows_passed_over"), before);
     CHECK_OK(lsm_db_close(q.db));
 }
 
@@ -240,10 +230,10 @@ TEST(empty_queue_is_not_walked_again)
         return;
     drop_below(&q, 1000);
     CHECK_INT(head(&q, NULL, 0), UINT64_MAX);
-    before = passed_over(&q);
+    before = stat_of(q.db, "rows_passed_over");
     CHECK_INT(head(&q, NULL, 0), UINT64_MAX);
     CHECK_INT(head(&q, NULL, 2000), UINT64_MAX);
-    CHECK_INT(passed_over(&q), before);
+    CHECK_INT(stat_of(q.db, "rows_passed_over"), before);
     put(&q, 1500);
     CHECK_INT(head(&q, NULL, 0), 1500);
     CHECK_OK(lsm_db_close(q.db));

@@ -37,18 +37,6 @@ static struct lsm_db *open_seen(const char *path, struct lsm_tree **tree)
     return db;
 }
 
-static uint64_t figure(struct lsm_db *db, const char *name)
-{
-    struct lsm_stat stats[200];
-    size_t n = lsm_db_stats(db, stats, 200);
-
-    for (size_t i = 0; i < n && i < 200; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    CHECK(!"a statistic of that name");
-    return 0;
-}
-
 static void put_rows(struct lsm_db *db, struct lsm_tree *tree, int count)
 {
     static uint8_t value[200];
@@ -130,29 +118,29 @@ TEST(stats_count_bytes_by_cause_and_what_they_amount_to)
     db = open_seen("a", &tree);
     put_rows(db, tree, 800);
     user = 800 * 206;
-    CHECK_INT(figure(db, "user_bytes_written"), user);
+    CHECK_INT(stat_of(db, "user_bytes_written"), user);
     CHECK_OK(lsm_db_flush(db));
-    CHECK_INT(figure(db, "space_amplification"), 100);
+    CHECK_INT(stat_of(db, "space_amplification"), 100);
     put_rows(db, tree, 400);
     CHECK_OK(lsm_db_flush(db));
-    CHECK_INT(figure(db, "space_amplification"), 150);
+    CHECK_INT(stat_of(db, "space_amplification"), 150);
     CHECK_OK(lsm_db_compact(db, tree));
-    CHECK_INT(figure(db, "space_amplification"), 100);
+    CHECK_INT(stat_of(db, "space_amplification"), 100);
     user += 400 * 206;
-    written = figure(db, "log_bytes_written") + figure(db, "flush_bytes_written") +
-              figure(db, "spill_bytes_written") + figure(db, "compact_bytes_written");
-    CHECK(figure(db, "flush_bytes_written") > 0 && figure(db, "compact_bytes_written") > 0);
-    CHECK_INT(figure(db, "write_amplification"), (written * 200 / user + 1) / 2);
+    written = stat_of(db, "log_bytes_written") + stat_of(db, "flush_bytes_written") +
+              stat_of(db, "spill_bytes_written") + stat_of(db, "compact_bytes_written");
+    CHECK(stat_of(db, "flush_bytes_written") > 0 && stat_of(db, "compact_bytes_written") > 0);
+    CHECK_INT(stat_of(db, "write_amplification"), (written * 200 / user + 1) / 2);
     for (int i = 0; i < 640; i++) {
         char key[16];
         snprintf(key, sizeof key, "%06d%s", i, i % 2 ? "" : "x");
         CHECK_INT(lsm_tree_get(tree, NULL, text(key), &value), i % 2 ? LSM_OK : LSM_NOTFOUND);
         lsm_value_release(&value);
     }
-    CHECK_INT(figure(db, "read_amplification"), 100);
-    CHECK_INT(figure(db, "filter_denied") + figure(db, "filter_wrong"), 320);
-    CHECK(figure(db, "filter_wrong") < 32);
-    CHECK(figure(db, "block_reads") > 0 && figure(db, "block_bytes_read") > 0);
+    CHECK_INT(stat_of(db, "read_amplification"), 100);
+    CHECK_INT(stat_of(db, "filter_denied") + stat_of(db, "filter_wrong"), 320);
+    CHECK(stat_of(db, "filter_wrong") < 32);
+    CHECK(stat_of(db, "block_reads") > 0 && stat_of(db, "block_bytes_read") > 0);
     CHECK_OK(lsm_db_close(db));
     disk_end();
 }
@@ -178,7 +166,7 @@ TEST(stats_have_latencies_of_what_was_done_and_none_of_what_was_not)
         uint64_t want = strcmp(l[i].name, "get") == 0 ? 10 : strcmp(l[i].name, "commit") == 0 ? 200
                         : strcmp(l[i].name, "flush") == 0 ? 1 : 0;
         if (strcmp(l[i].name, "sync") == 0)
-            CHECK_INT(l[i].count, figure(db, "log_syncs"));
+            CHECK_INT(l[i].count, stat_of(db, "log_syncs"));
         else
             CHECK_INT(l[i].count, want);
         CHECK(l[i].p50_us <= l[i].p99_us && l[i].p99_us <= l[i].p999_us && l[i].p999_us <= l[i].max_us);

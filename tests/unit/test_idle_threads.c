@@ -3,6 +3,7 @@
  * its space back, whichever way it was deleted, and nothing else is done.
  */
 #include "lsm/os/os.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 #define ROWS 5000
@@ -11,17 +12,6 @@
 static struct lsm_os *base, *os;
 static struct lsm_db *db;
 static struct lsm_tree *tree;
-
-static uint64_t figure(const char *name)
-{
-    struct lsm_stat stats[200];
-    size_t n = lsm_db_stats(db, stats, 200);
-
-    for (size_t i = 0; i < n && i < 200; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    return UINT64_MAX;
-}
 
 static struct lsm_slice key(int i)
 {
@@ -67,11 +57,11 @@ static void end(void)
 static bool falls_to(const char *name, uint64_t most)
 {
     for (int ms = 0; ms < WAIT_MS; ms += 20) {
-        if (figure(name) <= most)
+        if (stat_of(db, name) <= most)
             return true;
         usleep(20000);
     }
-    printf("  %s stays at %" PRIu64 "\n", name, figure(name));
+    printf("  %s stays at %" PRIu64 "\n", name, stat_of(db, name));
     return false;
 }
 
@@ -79,7 +69,7 @@ TEST(idle_store_gives_back_the_space_of_rows_that_were_deleted_one_by_one)
 {
     if (!begin() || !put_all() || !CHECK_OK(lsm_db_compact(db, NULL)))
         return;
-    CHECK(figure("table_bytes") > 10000);
+    CHECK(stat_of(db, "table_bytes") > 10000);
     for (int i = 0; i < ROWS; i++)
         CHECK_OK(lsm_db_delete(db, tree, key(i), false));
     CHECK(falls_to("table_bytes", 0));
@@ -90,7 +80,7 @@ TEST(idle_store_gives_back_the_space_of_a_deleted_range)
 {
     if (!begin() || !put_all() || !CHECK_OK(lsm_db_compact(db, NULL)))
         return;
-    CHECK(figure("table_bytes") > 10000);
+    CHECK(stat_of(db, "table_bytes") > 10000);
     CHECK_OK(lsm_db_delete_range(db, tree, (struct lsm_slice){ (const uint8_t *)"0", 1 },
                                  (struct lsm_slice){ (const uint8_t *)"9", 1 }, false));
     CHECK(falls_to("table_bytes", 0));
@@ -105,7 +95,7 @@ TEST(idle_store_gives_back_space_again_and_again)
     for (int round = 0; round < 3; round++) {
         if (!put_all() || !CHECK_OK(lsm_db_flush(db)))
             return;
-        CHECK(figure("table_bytes") > 10000);
+        CHECK(stat_of(db, "table_bytes") > 10000);
         usleep(1500000);        /* it rests, most likely */
         for (int i = 0; i < ROWS; i++)
             CHECK_OK(lsm_db_delete(db, tree, key(i), false));

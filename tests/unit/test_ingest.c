@@ -81,12 +81,12 @@ TEST(ingested_rows_are_written_once_and_lie_deep)
     CHECK_INT(stats.level[0].files + stats.level[1].files, 0);
     CHECK(stats.level[2].files > 5);
     CHECK_INT(stats.entries, 20000);
-    CHECK_INT(one_stat(&o, "rows_ingested"), 20000);
-    CHECK_INT(one_stat(&o, "flush_bytes_written"), 0);
+    CHECK_INT(stat_of(o.db, "rows_ingested"), 20000);
+    CHECK_INT(stat_of(o.db, "flush_bytes_written"), 0);
     while (lsm_db_step(o.db) == LSM_OK)
         ;
-    CHECK_INT(one_stat(&o, "compact_bytes_written"), 0);
-    CHECK(one_stat(&o, "log_bytes_written") < 20000);
+    CHECK_INT(stat_of(o.db, "compact_bytes_written"), 0);
+    CHECK(stat_of(o.db, "log_bytes_written") < 20000);
     CHECK_INT(count_rows(&o, NULL), 20000);
     CHECK(has_value(&o, NULL, 12345, 0));
     one_end(&o);
@@ -226,7 +226,7 @@ TEST(approximate_sizes_are_near)
     CHECK_OK(lsm_tree_approximate(o.tree, number(15000), number(5000), &none));
     CHECK_OK(lsm_tree_approximate(o.tree, number(777), number(877), &few));
     CHECK_INT(all.rows, 20000);
-    CHECK_INT(all.bytes, one_stat(&o, "table_bytes"));
+    CHECK_INT(all.bytes, stat_of(o.db, "table_bytes"));
     CHECK(half.rows > 9500 && half.rows < 10500);
     CHECK(half.bytes > all.bytes * 9 / 20 && half.bytes < all.bytes * 11 / 20);
     CHECK(few.rows < 200 && few.bytes < 40000);

@@ -89,7 +89,7 @@ TEST(C_13_I_13_files_that_could_not_be_removed_go_with_the_first_write_after_the
         return;
     CHECK(disk_count("b", ".ldb") > left);
     CHECK_OK(put_all(&s, 100, 101));
-    CHECK_INT(disk_count("b", ".ldb"), (int)stat_of(&s, "tables"));
+    CHECK_INT(disk_count("b", ".ldb"), (int)stat_of(s.db, "tables"));
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_OK(put_all(&s, 0, 50));
     CHECK_OK(lsm_db_compact(s.db, NULL));
@@ -140,7 +140,7 @@ TEST(M_06_without_a_thread_the_writers_do_the_maintenance)
     o.memory_bytes = 1 << 20;
     if (CHECK_OK(lsm_db_open("a", &o, &s.db)) && CHECK_OK(lsm_tree_create(s.db, text("t"), NULL, &s.tree))) {
         CHECK_OK(put_all(&s, 0, 1500));
-        CHECK(stat_of(&s, "flushes") > 1);
+        CHECK(stat_of(s.db, "flushes") > 1);
         CHECK_INT(count_at(&s, NULL), 1500);
         store_close(&s);
     }

@@ -457,23 +457,23 @@ TEST(deleted_range_gives_its_space_back_without_new_writes_and_without_reading)
     fill(&o, 0, 40000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     work(&o);
-    before = one_stat(&o, "table_bytes");
+    before = stat_of(o.db, "table_bytes");
     CHECK(before > 10 << 20);
-    read = one_stat(&o, "compact_bytes_read");
-    written = one_stat(&o, "compact_bytes_written") + one_stat(&o, "flush_bytes_written");
+    read = stat_of(o.db, "compact_bytes_read");
+    written = stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written");
 
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(500), number(39500), false));
     CHECK_INT(count_rows(&o, NULL), 1000);
     work(&o);
     CHECK_INT(count_rows(&o, NULL), 1000);
-    CHECK(one_stat(&o, "tables_dropped") > 50);
+    CHECK(stat_of(o.db, "tables_dropped") > 50);
     printf("  %u of %u KiB left, %u KiB read, %u KiB written\n",
-           (unsigned)(one_stat(&o, "table_bytes") >> 10), (unsigned)(before >> 10),
-           (unsigned)((one_stat(&o, "compact_bytes_read") - read) >> 10),
-           (unsigned)((one_stat(&o, "compact_bytes_written") + one_stat(&o, "flush_bytes_written") -
+           (unsigned)(stat_of(o.db, "table_bytes") >> 10), (unsigned)(before >> 10),
+           (unsigned)((stat_of(o.db, "compact_bytes_read") - read) >> 10),
+           (unsigned)((stat_of(o.db, "compact_bytes_written") + stat_of(o.db, "flush_bytes_written") -
                        written) >> 10));
-    CHECK(one_stat(&o, "table_bytes") < before / 20);
-    CHECK(one_stat(&o, "compact_bytes_read") - read < before / 20);
+    CHECK(stat_of(o.db, "table_bytes") < before / 20);
+    CHECK(stat_of(o.db, "compact_bytes_read") - read < before / 20);
     one_end(&o);
 }
 
@@ -487,20 +487,20 @@ TEST(deleted_part_of_a_table_gives_its_space_back_too)
         return;
     fill(&o, 0, 300);
     CHECK_OK(lsm_db_compact(o.db, NULL));
-    CHECK_INT(one_stat(&o, "tables"), 1);
-    before = one_stat(&o, "table_bytes");
+    CHECK_INT(stat_of(o.db, "tables"), 1);
+    before = stat_of(o.db, "table_bytes");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(290), false));
     work(&o);
-    CHECK(one_stat(&o, "table_bytes") < before / 5);
-    CHECK_INT(one_stat(&o, "tables_dropped"), 0);
+    CHECK(stat_of(o.db, "table_bytes") < before / 5);
+    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
     CHECK_INT(count_rows(&o, NULL), 20);
     /* And what is not worth it stays as it is. */
     fill(&o, 1000, 1300);
     CHECK_OK(lsm_db_compact(o.db, NULL));
-    before = one_stat(&o, "compact_bytes_written");
+    before = stat_of(o.db, "compact_bytes_written");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1010), number(1020), false));
     work(&o);
-    CHECK_INT(one_stat(&o, "compact_bytes_written"), before);
+    CHECK_INT(stat_of(o.db, "compact_bytes_written"), before);
     CHECK_INT(count_rows(&o, NULL), 310);
     one_end(&o);
 }
@@ -516,17 +516,17 @@ TEST(snapshot_keeps_what_is_deleted_and_its_end_gives_it_back)
     fill(&o, 0, 20000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     CHECK_OK(lsm_snapshot_open(o.db, &snapshot));
-    before = one_stat(&o, "table_bytes");
+    before = stat_of(o.db, "table_bytes");
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(100), number(19900), false));
     CHECK_OK(lsm_snapshot_open(o.db, &later));  /* sees the delete: is in nobody's way */
     work(&o);
-    CHECK_INT(one_stat(&o, "tables_dropped"), 0);
+    CHECK_INT(stat_of(o.db, "tables_dropped"), 0);
     CHECK_INT(count_rows(&o, snapshot), 20000);
     CHECK_INT(count_rows(&o, later), 200);
     CHECK_INT(count_rows(&o, NULL), 200);
     lsm_snapshot_close(snapshot);
     work(&o);
-    CHECK(one_stat(&o, "table_bytes") < before / 10);
+    CHECK(stat_of(o.db, "table_bytes") < before / 10);
     CHECK_INT(count_rows(&o, later), 200);
     lsm_snapshot_close(later);
     one_end(&o);
@@ -540,12 +540,12 @@ TEST(delete_that_nothing_older_lies_below_leaves_no_table)
         return;
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(1), number(9), false));
     work(&o);
-    CHECK_INT(one_stat(&o, "tables"), 0);
+    CHECK_INT(stat_of(o.db, "tables"), 0);
     fill(&o, 0, 5000);
     CHECK_OK(lsm_db_compact(o.db, NULL));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(0), number(5000), false));
     work(&o);
-    CHECK_INT(one_stat(&o, "tables"), 0);
+    CHECK_INT(stat_of(o.db, "tables"), 0);
     CHECK_INT(count_rows(&o, NULL), 0);
     one_end(&o);
 }
@@ -564,15 +564,15 @@ TEST(reading_past_a_deleted_range_costs_a_seek_and_not_a_walk)
     CHECK_OK(lsm_snapshot_open(o.db, &keep));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(10), number(29990), false));
     work(&o);                                   /* the snapshot keeps the rows */
-    misses = one_stat(&o, "cache_misses");
+    misses = stat_of(o.db, "cache_misses");
     CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
     CHECK_OK(lsm_cursor_seek(c, number(10)));
     CHECK(same(lsm_cursor_key(c), number(29990)));
     CHECK_OK(lsm_cursor_prev(c));
     CHECK(same(lsm_cursor_key(c), number(9)));
     lsm_cursor_close(c);
-    CHECK_INT(one_stat(&o, "rows_passed_over"), 0);
-    CHECK(one_stat(&o, "cache_misses") - misses < 20);
+    CHECK_INT(stat_of(o.db, "rows_passed_over"), 0);
+    CHECK(stat_of(o.db, "cache_misses") - misses < 20);
     lsm_snapshot_close(keep);
     one_end(&o);
 }
@@ -636,7 +636,7 @@ TEST(delete_range_without_an_end_or_with_nothing_in_it_is_told)
              LSM_TOOBIG);
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(5), number(5), false));
     CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(9), number(2), false));
-    CHECK_INT(one_stat(&o, "range_deletes"), 0);
+    CHECK_INT(stat_of(o.db, "range_deletes"), 0);
     CHECK_INT(count_rows(&o, NULL), 10);
     one_end(&o);
 }

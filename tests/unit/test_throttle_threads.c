@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "lsm/os/os.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 static struct lsm_os *base, *os;
@@ -44,17 +45,6 @@ static void note(void *ctx, const struct lsm_event *event)
         atomic_fetch_add(&ends, 1);
         atomic_fetch_add(&waited_us, event->duration_us);
     }
-}
-
-static uint64_t figure(const char *name)
-{
-    struct lsm_stat stats[200];
-    size_t n = lsm_db_stats(db, stats, 200);
-
-    for (size_t i = 0; i < n && i < 200; i++)
-        if (strcmp(stats[i].name, name) == 0)
-            return stats[i].value;
-    return UINT64_MAX;
 }
 
 static void *write_fast(void *arg)
@@ -100,20 +90,20 @@ TEST(throttle_writers_pay_in_small_coins_and_are_told_when_it_is_over)
         pthread_create(&threads[i], NULL, write_fast, (void *)i);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    uint64_t stall_us = figure("stall_us");
+    uint64_t stall_us = stat_of(db, "stall_us");
     printf("  stalled %.0f ms in %d spells, longest wait %.1f ms, %d of 8000 puts over 200 ms\n",
-           (double)stall_us / 1000, atomic_load(&begins), (double)figure("stall_max_us") / 1000,
+           (double)stall_us / 1000, atomic_load(&begins), (double)stat_of(db, "stall_max_us") / 1000,
            (int)atomic_load(&over));
     CHECK(stall_us > 0 && atomic_load(&begins) > 0);
     CHECK(atomic_load(&over) < 80);     /* on a busy machine, too */
     CHECK(atomic_load(&sleeps) > 10 && atomic_load(&longest_sleep) <= 20000);
-    CHECK(figure("memtable_bytes") <= (4u << 20) / 3 * 2 + (512u << 10));     /* with the room in two chunks */
+    CHECK(stat_of(db, "memtable_bytes") <= (4u << 20) / 3 * 2 + (512u << 10));     /* with the room in two chunks */
     CHECK_OK(lsm_db_flush(db));
-    while (figure("tables") > 8 && lsm_db_compact(db, NULL) != LSM_OK) { }
+    while (stat_of(db, "tables") > 8 && lsm_db_compact(db, NULL) != LSM_OK) { }
     CHECK_OK(lsm_db_put(db, tree, (struct lsm_slice){ (const uint8_t *)"z", 1 },
                         (struct lsm_slice){ (const uint8_t *)"", 0 }, false));
     CHECK_INT(atomic_load(&begins), atomic_load(&ends));
-    CHECK(atomic_load(&waited_us) <= figure("stall_us"));
+    CHECK(atomic_load(&waited_us) <= stat_of(db, "stall_us"));
     CHECK_OK(lsm_db_close(db));
     *os = real;
     lsm_os_mem_free(os);

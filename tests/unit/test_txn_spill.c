@@ -118,7 +118,7 @@ TEST(txn_spilled_rows_go_with_a_rollback_and_with_an_abort)
     CHECK_OK(lsm_txn_abort(txn));
     CHECK_INT(disk_count("a", ".ldb"), tables);
     CHECK_INT(count_at(&s, NULL), 160);
-    CHECK_INT(stat_of(&s, "batch_bytes"), 0);
+    CHECK_INT(stat_of(s.db, "batch_bytes"), 0);
     /* A solo that is taken back leaves no tables either. */
     txn = begin(&s, &k);
     put_many(txn, s.tree, 600, 800);
@@ -256,7 +256,7 @@ TEST(txn_memory_is_given_back_to_the_last_byte)
             lsm_txn_rollback_to(txn, mark);
         if (i % 4 == 1)
             lsm_txn_discard_tree(txn, s.tree);
-        CHECK(stat_of(&s, "batch_bytes") < 1 << 20);
+        CHECK(stat_of(s.db, "batch_bytes") < 1 << 20);
         if (i % 2) {
             CHECK_OK(prepare_joint(txn, &k));
             put_many(txn, s.tree, 0, 30);
@@ -265,7 +265,7 @@ TEST(txn_memory_is_given_back_to_the_last_byte)
         } else {
             lsm_txn_abort(txn);
         }
-        CHECK_INT(stat_of(&s, "batch_bytes"), 0);
+        CHECK_INT(stat_of(s.db, "batch_bytes"), 0);
     }
     store_end(&s);
 }

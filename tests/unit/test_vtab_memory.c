@@ -11,6 +11,7 @@
 
 #include "ext/lsmvtab.h"
 #include "lsm/util/slice.h"
+#include "tests/stat.h"
 #include "tests/test.h"
 
 #define MIB (1024.0 * 1024.0)
@@ -288,7 +289,6 @@ TEST(memory_is_shared_by_all_transactions)
     enum { TXNS = 200, ROWS = 200 };
     struct lsm_options options;
     struct lsm_txn *txn[TXNS];
-    struct lsm_stat stats[64];
     struct lsm_tree *tree;
     struct lsm_db *db;
     char key[40];
@@ -307,10 +307,8 @@ TEST(memory_is_shared_by_all_transactions)
             int n = snprintf(key, sizeof key, "%d-%d", i, row);
             CHECK_OK(lsm_txn_put(txn[i], tree, lsm_slice(key, (size_t)n), lsm_slice(value, sizeof value)));
             if (i == 0 && row % 16 == 0) {
-                size_t count = lsm_db_stats(db, stats, 64);
-                for (size_t k = 0; k < count && k < 64; k++)
-                    if (strcmp(stats[k].name, "batch_bytes") == 0 && stats[k].value > peak)
-                        peak = stats[k].value;
+                uint64_t held = stat_of(db, "batch_bytes");
+                peak = held > peak ? held : peak;
             }
         }
     for (int i = 0; i < TXNS; i++)
