@@ -15,9 +15,10 @@ struct output {
     uint64_t grand_bytes;       /* of the runs that the file overlaps so far */
 };
 
-static int output_open(struct lsm_build *b, struct output *out)
+static int output_open(struct lsm_build *b, struct output *out, struct lsm_slice first)
 {
     out->number = b->new_file(b->ctx);
+    out->grand_at = b->grand && first.data ? lsm_level_find(b->grand, b->table.comparator, first) : 0;
     out->grand_bytes = 0;
     return lsm_table_writer_open(b->os, b->dir, b->uuid, out->number, b->tree, &b->table, b->compressor,
                                  b->file_mode, &out->writer);
@@ -264,7 +265,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
             }
         }
         if (!out.writer) {
-            rc = output_open(b, &out);
+            rc = output_open(b, &out, it->key);
             if (rc)
                 break;
         }
@@ -281,7 +282,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
     if (rc == LSM_OK)
         rc = it->rc;
     if (rc == LSM_OK && !out.writer && spans_left(&spans))
-        rc = output_open(b, &out);
+        rc = output_open(b, &out, end);
     if (out.writer) {
         if (rc == LSM_OK)
             rc = spans_write(&spans, b, out.writer, NULL);

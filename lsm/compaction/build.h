@@ -30,7 +30,7 @@ struct lsm_build {
     /* Range deletes among the rows, fragmented with `snapshots` as limits; NULL: none. */
     const struct lsm_ranges *ranges;
     uint64_t file_bytes;                /* cut here; 0: one file */
-    const struct lsm_level *grand;      /* below the output level, for cutting; or NULL */
+    const struct lsm_level *grand;      /* below the output level, for cutting; or NULL. file_done may change it */
     uint64_t grand_bytes_max;
     void *ctx;
     uint64_t (*new_file)(void *ctx);    /* a number that sweep leaves alone until the job ends */

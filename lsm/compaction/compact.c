@@ -47,7 +47,56 @@ static int take_a_break(void *ctx)
     return c->pause ? c->pause(c->ctx) : LSM_OK;
 }
 
-/* Install what is complete: outputs so far, and the lower runs that end before `next`. */
+/* The levels below the output are those of c->tree, of which each version has its own. */
+static void look_below(struct lsm_compact *c)
+{
+    uint32_t grand = c->job->output_level + 1;
+
+    memset(c->deeper_at, 0, sizeof c->deeper_at);
+    c->build.grand = grand < LSM_LEVEL_COUNT_MAX ? &c->tree->level[grand] : NULL;
+}
+
+/* ---- slices ---- */
+
+/* Does the run end before `next`, and so do its range deletes, which would be missing behind the last
+   output? */
+static bool is_used_up(const struct lsm_compact *c, const struct lsm_run *run, struct lsm_slice next)
+{
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+
+    return lsm_key_compare(cmp, run->meta.largest, next) < 0 &&
+           (run->meta.range_deletes == 0 ||
+            lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) <= 0);
+}
+
+static void remove_run(struct lsm_compact *c, struct lsm_edit *edit, uint32_t level, struct lsm_run **place)
+{
+    lsm_edit_remove_table(edit, level, c->job->tree, (*place)->meta.number);
+    lsm_buf_append(&c->going, &place, sizeof place);
+}
+
+/* From the oldest to the newest: none goes that touches an older one that stays. All that stays goes on
+   at or behind `next`, so it touches what reaches to where it begins. */
+static void remove_upper(struct lsm_compact *c, struct lsm_edit *edit, struct lsm_slice next, bool is_last)
+{
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+    const struct lsm_job *job = c->job;
+    uint32_t at = job->upper_count;
+
+    for (uint32_t level = LSM_LEVEL_COUNT_MAX; level-- > 0;)
+        for (uint32_t i = 0; i < job->upper_of[level]; i++) {
+            struct lsm_run *run = job->upper[--at];
+
+            if (!run)
+                continue;
+            if (is_last || is_used_up(c, run, next))
+                remove_run(c, edit, level, &job->upper[at]);
+            else if (lsm_key_compare(cmp, run->meta.smallest, next) < 0)
+                next = run->meta.smallest;
+        }
+}
+
+/* Install what is complete: outputs so far, without the inputs that are used up when `next` follows. */
 static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
 {
     const struct lsm_comparator *cmp = c->build.table.comparator;
@@ -57,16 +106,9 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     int rc;
 
     lsm_edit_init(&edit, c->build.os);
-    for (; lower_done < job->lower_count; lower_done++) {
-        const struct lsm_run *run = job->lower[lower_done];
-        /* Behind the last output its range deletes would be missing. */
-        if (!is_last && run->meta.range_deletes &&
-            lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) > 0)
-            break;
-        if (!is_last && lsm_key_compare(cmp, run->meta.largest, next) >= 0)
-            break;
-        lsm_edit_remove_table(&edit, job->output_level, job->tree, run->meta.number);
-    }
+    lsm_buf_reset(&c->going);
+    for (; lower_done < job->lower_count && (is_last || is_used_up(c, job->lower[lower_done], next)); lower_done++)
+        remove_run(c, &edit, job->output_level, &job->lower[lower_done]);
     /* A lower run that is only half used up overlaps outputs that begin inside it: wait for its end. */
     if (!is_last && lower_done < job->lower_count &&
         lsm_key_compare(cmp, job->lower[lower_done]->meta.smallest, next) < 0) {
@@ -82,11 +124,8 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
         lsm_edit_add_vlog(&edit, &c->build.values.metas[i]);
     for (size_t i = c->installed; i < c->build.count; i++)
         lsm_edit_add_table(&edit, job->output_level, c->build.metas[i]);
-    if (is_last)
-        for (uint32_t level = 0, at = 0; level < LSM_LEVEL_COUNT_MAX; level++)
-            for (uint32_t i = 0; i < job->upper_of[level]; i++)
-                lsm_edit_remove_table(&edit, level, job->tree, job->upper[at++]->meta.number);
-    rc = edit.rc;
+    remove_upper(c, &edit, next, is_last);
+    rc = edit.rc ? edit.rc : c->going.rc;
     if (rc == LSM_OK) {
         rc = c->install(c->ctx, &edit);
         c->uncertain = rc != LSM_OK && rc != LSM_NOTFOUND;
@@ -96,6 +135,9 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
         c->build.values.installed = c->build.values.count;
         c->lower_done = lower_done;
         c->slice_bytes_done = c->build.bytes_written;
+        for (size_t i = 0; i < c->going.size / sizeof(struct lsm_run **); i++)
+            *((struct lsm_run ***)(void *)c->going.data)[i] = NULL;
+        look_below(c);
     }
     lsm_edit_clear(&edit);
     return rc;
@@ -112,6 +154,8 @@ static bool cut(void *ctx, struct lsm_slice key)
     struct lsm_compact *c = ctx;
     bool passed = false;
 
+    if (c->lower_at < c->lower_done)
+        c->lower_at = c->lower_done;
     for (; c->lower_at < c->job->lower_count &&
            lsm_key_compare(c->build.table.comparator, c->job->lower[c->lower_at]->meta.largest, key) < 0;
          c->lower_at++)
@@ -129,7 +173,6 @@ static int file_done(void *ctx, struct lsm_slice next)
 }
 
 /* ---- inputs ---- */
-
 
 static int open_run(struct lsm_compact *c, const struct lsm_run *run, struct lsm_iter **it)
 {
@@ -161,8 +204,8 @@ static uint32_t sorted_find(void *ctx, struct lsm_slice key)
     struct sorted *s = ctx;
     uint32_t i = 0;
 
-    while (i < s->count &&
-           lsm_key_compare(s->c->build.table.comparator, s->runs[i]->meta.largest, key) < 0)
+    while (i < s->count && (!s->runs[i] ||      /* installed over */
+                            lsm_key_compare(s->c->build.table.comparator, s->runs[i]->meta.largest, key) < 0))
         i++;
     return i;
 }
@@ -286,6 +329,7 @@ static int plan_values(struct lsm_compact *c)
     struct lsm_values *values = &c->build.values;
     int rc = LSM_OK;
 
+    lsm_buf_init(&c->going, c->build.os);
     lsm_buf_init(&c->rewrite, c->build.os);
     lsm_buf_init(&c->scratch, c->build.os);
     lsm_buf_init(&c->value, c->build.os);
@@ -317,7 +361,6 @@ int lsm_compact_run(struct lsm_compact *c)
     c->lower_done = 0;
     c->slice_bytes_done = 0;
     c->lower_at = 0;
-    memset(c->deeper_at, 0, sizeof c->deeper_at);
     b->ctx = c;
     b->new_file = new_file;
     b->pause = take_a_break;
@@ -327,8 +370,7 @@ int lsm_compact_run(struct lsm_compact *c)
     b->cut = cut;
     b->file_done = file_done;
     b->file_bytes = c->policy->file_bytes;
-    b->grand = c->job->output_level + 1 < LSM_LEVEL_COUNT_MAX ? &c->tree->level[c->job->output_level + 1]
-                                                             : NULL;
+    look_below(c);
     b->grand_bytes_max = c->policy->overlap_bytes_max;
     rc = plan_values(c);
     if (rc == LSM_OK)
@@ -346,6 +388,7 @@ int lsm_compact_run(struct lsm_compact *c)
         }
     }
     lsm_build_clear(b);
+    lsm_buf_clear(&c->going);
     lsm_buf_clear(&c->rewrite);
     lsm_buf_clear(&c->scratch);
     lsm_buf_clear(&c->value);

@@ -2,13 +2,23 @@
  * compact.h -- run one job: merge its inputs into the output level.
  *
  * The result is installed in slices: after a bounded amount of output, the runs
- * of the lower side that are used up are replaced by what was written so far.
- * The upper side stays until the end. In between, rows stand in both levels
- * with the same content, which every reader treats as an older version; so a
- * job can be cut short by a crash, a full disk or close, keeps what it
- * installed, and never needs twice the store. A lower run's range deletes go on
- * in an output behind its last row, so such a run is used up only when an output
- * has passed its end.
+ * that are used up are replaced by what was written so far, and whoever installs
+ * lets go of their files. So a job can be cut short by a crash, a full disk or
+ * close, keeps what it installed, and needs the room of a slice and of those
+ * inputs that reach over all keys (level 0's, as a rule), not twice the store.
+ *
+ *     level 0    [a                             z]    stays until the end
+ *     level 1    [a  d][e     h][i     m][n     z]    goes with what lies under it
+ *     level 2    [a b][c  f][g  k][l  p][q  t][u z]
+ *     output     [a     f][g  k]| next row: l         gone: a-b, c-f, g-k; a-d, e-h
+ *
+ * Of an upper run that stays, rows stand in both levels with the same content,
+ * which every reader treats as an older version. So a run goes only when all
+ * older inputs that it touches go with it: else an older version would be the
+ * newest one again, or a range delete would hide rows that are newer, since the
+ * output with them lies below it. A run's range deletes go on in an output
+ * behind its last row, so a run with some is used up only when an output has
+ * passed its end.
  */
 #ifndef LSM_COMPACTION_COMPACT_H
 #define LSM_COMPACTION_COMPACT_H
@@ -21,19 +31,20 @@
 struct lsm_compact {
     struct lsm_build build;             /* filled by the caller but ranges, grand, is_bottom, file_done,
                                            ctx's use */
-    const struct lsm_job *job;
-    const struct lsm_tree_version *tree;
+    struct lsm_job *job;                /* a run that was installed over is NULL in it from then on */
+    const struct lsm_tree_version *tree;        /* that the job is of; install may set a newer one */
     const struct lsm_policy *policy;
     struct lsm_tables *tables;
-    struct lsm_vlogs *vlogs;            /* and the version that the job is of: to read values that are */
-    const struct lsm_version *version;  /* written anew (rewrite.h). Both may be NULL: none are */
+    struct lsm_vlogs *vlogs;            /* and the version of `tree`: to read values that are written anew */
+    const struct lsm_version *version;  /* (rewrite.h). Both may be NULL: none are */
     uint64_t slice_bytes;               /* install after this much output */
     void *ctx;
     uint64_t (*new_file)(void *ctx);
     int (*pause)(void *ctx);
     /* Sync the directory, make the edit durable and current. Called at least once, the last time when
        the job is done. A failure ends the job; what was installed before stays. LSM_NOTFOUND: the tree
-       is gone, and nothing of this edit is on disk. */
+       is gone, and nothing of this edit is on disk. After a success it may give version and tree the
+       newest ones: the runs that the edit removed, which may be gone with the old ones, are not used again. */
     int (*install)(void *ctx, struct lsm_edit *edit);
 
     /* ---- private to compact.c ---- */
@@ -42,6 +53,7 @@ struct lsm_compact {
     size_t installed;                   /* metas of the build that are installed */
     bool uncertain;                     /* install was begun and failed: its edit may be on disk */
     uint32_t lower_done;                /* runs of the lower side that are removed */
+    struct lsm_buf going;               /* struct lsm_run **: places in the job, of the slice that is installed */
     uint64_t slice_bytes_done;
     uint32_t lower_at;                  /* first run of the lower side that does not end before the output */
     uint32_t deeper_at[LSM_LEVEL_COUNT_MAX];

@@ -8,11 +8,14 @@
 #include "lsm/compaction/compact.h"
 #include "lsm/compaction/flush.h"
 
-#define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store */
+#define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store; */
+#define SLICE_SHARE 8u                  /* or as much of what is asked for, when all of it may be at stake */
 
 struct job_run {
     struct lsm_db *db;
     struct lsm_tree *tree;
+    struct lsm_version *version;        /* a reference: it has all inputs that are not installed over */
+    struct lsm_compact *compact;        /* NULL in a move */
 };
 
 static uint64_t job_new_file(void *ctx)
@@ -46,6 +49,23 @@ static int compact_pause(void *ctx)
     return LSM_OK;
 }
 
+/* Let go of the files that an install was the end of. A tree that is dropped meanwhile is in no newer
+   version: the job, which will hear of it, still needs the one that it has. */
+static void let_go(struct job_run *run)
+{
+    struct lsm_version *old = run->version, *version = lsm_version_current(run->db);
+    const struct lsm_tree_version *tree = lsm_version_tree(version, run->tree->id);
+
+    if (!tree) {
+        lsm_version_unref(version);
+        return;
+    }
+    run->compact->version = run->version = version;
+    run->compact->tree = tree;
+    lsm_version_unref(old);
+    lsm_obsolete_sweep(run->db);
+}
+
 static int compact_install(void *ctx, struct lsm_edit *edit)
 {
     struct job_run *run = ctx;
@@ -64,6 +84,8 @@ static int compact_install(void *ctx, struct lsm_edit *edit)
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
+    if (rc == LSM_OK && run->compact)
+        let_go(run);
     return rc;
 }
 
@@ -87,13 +109,16 @@ static int run_move(struct job_run *run, const struct lsm_job *job)
     return rc;
 }
 
+/* Those that are not installed over. */
 static void mark_inputs(struct lsm_db *db, const struct lsm_job *job, bool busy)
 {
     lsm_db_lock(db);
     for (uint32_t i = 0; i < job->upper_count; i++)
-        job->upper[i]->in_compaction = busy;
+        if (job->upper[i])
+            job->upper[i]->in_compaction = busy;
     for (uint32_t i = 0; i < job->lower_count; i++)
-        job->lower[i]->in_compaction = busy;
+        if (job->lower[i])
+            job->lower[i]->in_compaction = busy;
     lsm_db_unlock(db);
 }
 
@@ -108,23 +133,23 @@ static uint64_t job_bytes(const struct lsm_job *job)
     return bytes;
 }
 
-static void job_begins(struct lsm_db *db, const struct lsm_job *job)
+static void job_begins(struct lsm_db *db, const struct lsm_job *job, uint64_t bytes)
 {
     struct lsm_event event = { .what = LSM_EVENT_COMPACTION_BEGIN, .tree = job->tree, .level = job->level,
-                               .output_level = job->output_level, .bytes_in = job_bytes(job),
+                               .output_level = job->output_level, .bytes_in = bytes,
                                .tables_in = (uint64_t)job->upper_count + job->lower_count };
 
     lsm_db_tell(db, &event, "compaction of tree %u level %u begins: %llu bytes", job->tree, job->level,
                 (unsigned long long)event.bytes_in);
 }
 
-static void job_ends(struct lsm_db *db, const struct lsm_job *job, const struct lsm_build *b, uint64_t started,
-                     int rc)
+static void job_ends(struct lsm_db *db, const struct lsm_job *job, uint64_t bytes, const struct lsm_build *b,
+                     uint64_t started, int rc)
 {
     struct lsm_event event = { .what = LSM_EVENT_COMPACTION_END, .code = rc, .tree = job->tree,
                                .level = job->level, .output_level = job->output_level,
                                .tables_in = (uint64_t)job->upper_count + job->lower_count,
-                               .bytes_in = job_bytes(job), .tables_out = b->count_all,
+                               .bytes_in = bytes, .tables_out = b->count_all,
                                .bytes_out = b->bytes_written, .rows_in = b->rows_read,
                                .rows_out = b->rows_written,
                                .duration_us = db->os->mono_us(db->os) - started };
@@ -145,55 +170,71 @@ static void job_ends(struct lsm_db *db, const struct lsm_job *job, const struct 
         lsm_fail(rc, "%s", why);
 }
 
-/* Run a job of this version. The caller has set db->compacting. */
-static int run_job(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_version *version,
-                   const struct lsm_job *job)
+static uint64_t slice_of(const struct lsm_policy *policy, uint64_t job_bytes)
 {
-    struct job_run run = { db, tree };
+    uint64_t most = SLICE_FILES * policy->file_bytes, share = job_bytes / SLICE_SHARE;
+
+    return share > most ? most : share < policy->file_bytes ? policy->file_bytes : share;
+}
+
+/* `is_asked`: by a user, for much at a time. */
+static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
+{
+    struct lsm_db *db = run->db;
+    struct lsm_tree *tree = run->tree;
     struct lsm_policy policy;
     struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables,
-                              .vlogs = db->vlogs, .version = version,
-                             .ctx = &run, .new_file = job_new_file, .pause = compact_pause,
+                             .tree = lsm_version_tree(run->version, tree->id),
+                             .vlogs = db->vlogs, .version = run->version,
+                             .ctx = run, .new_file = job_new_file, .pause = compact_pause,
                              .install = compact_install };
     struct lsm_compressor *compressor;
-    uint64_t *snapshots, started = db->os->mono_us(db->os);
+    uint64_t *snapshots, started = db->os->mono_us(db->os), bytes = job_bytes(job);
     size_t snapshot_count;
     int rc;
 
-    rc = lsm_write_begin(db);   /* the sweep of orphans comes before the first new table */
-    if (rc)
-        return rc;
-    if (job->is_move) {
-        rc = run_move(&run, job);
-        return rc == LSM_NOTFOUND ? LSM_OK : rc;
-    }
-    job_begins(db, job);
+    job_begins(db, job, bytes);
     lsm_db_lock(db);
     rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
     policy = db->policy;
-    c.slice_bytes = SLICE_FILES * policy.file_bytes;
+    c.slice_bytes = slice_of(&policy, is_asked ? bytes : UINT64_MAX);
     lsm_db_unlock(db);
     if (rc)
         return rc;
     rc = lsm_compressor_take(db->compressors, &compressor);
     if (rc == LSM_OK) {
-        c.tree = lsm_version_tree(version, tree->id);
+        run->compact = &c;
         lsm_job_build_init(db, &c.build, tree, compressor, snapshots, snapshot_count);
         lsm_table_options_at(&c.build.table, job->output_level, tree->compression);
         rc = lsm_compact_run(&c);
+        run->compact = NULL;
         lsm_compressor_put(db->compressors, compressor);
     }
     lsm_mem_free(db->os, snapshots);
     atomic_fetch_add_explicit(&db->counters.compact_bytes_written,
                               c.build.bytes_written + c.build.values.bytes_written, memory_order_relaxed);
-    job_ends(db, job, &c.build, started, rc);
-    if (rc == LSM_NOTFOUND)
-        return LSM_OK;          /* the tree was dropped meanwhile */
+    job_ends(db, job, bytes, &c.build, started, rc);
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&db->counters.compact_bytes_read, job_bytes(job), memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.compact_bytes_read, bytes, memory_order_relaxed);
     }
     return rc;
+}
+
+/* Run a job of this version, of which it takes the caller's reference. The caller has set db->compacting. */
+static int run_job(struct lsm_db *db, struct lsm_tree *tree, struct lsm_version *version, struct lsm_job *job,
+                   bool is_asked)
+{
+    struct job_run run = { db, tree, version, NULL };
+    int rc;
+
+    mark_inputs(db, job, true);
+    rc = lsm_write_begin(db);   /* the sweep of orphans comes before the first new table */
+    if (rc == LSM_OK)
+        rc = job->is_move ? run_move(&run, job) : merge(&run, job, is_asked);
+    mark_inputs(db, job, false);
+    lsm_version_unref(run.version);
+    return rc == LSM_NOTFOUND ? LSM_OK : rc;    /* the tree was dropped meanwhile */
 }
 
 /* The most urgent tree's next job. LSM_DONE: none. */
@@ -245,10 +286,10 @@ int lsm_job_compact(struct lsm_db *db)
     if (tree)
         db->compacting = true;
     lsm_db_unlock(db);
-    if (tree) {
-        mark_inputs(db, &job, true);
-        rc = run_job(db, tree, version, &job);
-        mark_inputs(db, &job, false);
+    if (!tree) {
+        lsm_version_unref(version);
+    } else {
+        rc = run_job(db, tree, version, &job, false);
         lsm_job_clear(&job, db->os);
         lsm_db_lock(db);
         db->compacting = false;
@@ -256,7 +297,6 @@ int lsm_job_compact(struct lsm_db *db)
         db->os->cond_broadcast(db->changed);
         lsm_db_unlock(db);
     }
-    lsm_version_unref(version);
     if (tree && rc == LSM_OK)
         lsm_obsolete_sweep(db);
     return rc;
@@ -306,15 +346,11 @@ static int compact_tree(struct lsm_db *db, struct lsm_tree *tree, struct lsm_sli
             left = tv->level[0].count;
         again = job.is_partial && left > job.upper_of[0];
         left -= job.upper_of[0] < left ? job.upper_of[0] : left;
-        if (rc == LSM_OK) {
-            mark_inputs(db, &job, true);
-            rc = run_job(db, tree, version, &job);
-            mark_inputs(db, &job, false);
-        }
+        if (rc == LSM_OK)
+            rc = run_job(db, tree, version, &job, true);
+        else
+            lsm_version_unref(version);
         lsm_job_clear(&job, db->os);
-        lsm_version_unref(version);
-        if (rc == LSM_OK && again)
-            lsm_obsolete_sweep(db);     /* else the store would need room for all of them */
     }
     return rc == LSM_DONE ? LSM_OK : rc;
 }

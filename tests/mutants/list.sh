@@ -832,6 +832,16 @@ mutant a_range_is_not_widened_by_what_sinks lsm/compaction/pick.c 'unit/test_pic
         widen(cmp, set, job->upper_of[i], &r.lo, &r.hi);
 ====
 X
+mutant inputs_stay_until_the_end_of_a_compaction lsm/db/compact_job.c 'unit/test_compact_room' <<'X'
+    if (rc == LSM_OK && run->compact)
+        let_go(run);
+====
+X
+mutant a_newer_input_goes_before_an_older_one lsm/compaction/compact.c 'unit/test_compact_room sim/crash_compact' <<'X'
+                next = run->meta.smallest;
+====
+                continue;
+X
 mutant no_sweep_before_the_first_write lsm/db/obsolete.c 'sim/sweep_engine:each_sync' <<'X'
     if (!atomic_load(&db->writing_begun))
         return;
