@@ -330,6 +330,7 @@ static void db_free(struct lsm_db *db)
     for (uint32_t i = 0; i < db->tree_count; i++)
         lsm_tree_free(db->trees[i]);
     lsm_mem_free(os, db->trees);
+    lsm_mem_free(os, db->tree_slots);
     lsm_mem_free(os, db->comparators);
     lsm_mem_free(os, db->counters.latency);
     lsm_mem_free(os, db->obsolete);

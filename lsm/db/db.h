@@ -221,6 +221,10 @@ struct lsm_db {
     struct lsm_memtable *spare; /* an empty one for the next small transaction, or NULL */
     struct lsm_tree **trees;    /* by order of creation; never shrinks */
     uint32_t tree_count, tree_cap;
+    /* By name, for those that live: a hash table of places in `trees`, one more; 0: free. Of a name, the
+       newest tree; what was dropped stands there until its name is used again. */
+    uint32_t *tree_slots;
+    uint32_t tree_slot_count, tree_slots_used;  /* count: a power of two, or 0 */
     struct lsm_snapshot *oldest_snapshot, *newest_snapshot;
     uint64_t horizon;           /* a new snapshot below it may miss versions */
     atomic_uint_least64_t seq_published;

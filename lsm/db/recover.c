@@ -15,21 +15,57 @@
 struct replay {
     struct lsm_db *db;
     struct lsm_version *version;
+    struct lsm_edit trees;              /* created, but not yet in `version` */
     uint64_t seq;
     struct lsm_log_end clean_end;       /* number 0: not closed cleanly */
 };
+
+static int apply_to_version(struct replay *r, const struct lsm_edit *e)
+{
+    struct lsm_version *next;
+    int rc = lsm_version_apply(r->version, e, &next);
+
+    if (rc)
+        return rc;
+    lsm_version_unref(r->version);
+    r->version = next;
+    return LSM_OK;
+}
+
+/* A version is made for many trees at once: each one copies the list of all, and there is an edit for each
+   tree that was created. */
+static int apply_trees(struct replay *r)
+{
+    int rc = r->trees.rc;
+
+    if (rc || lsm_edit_tree_count(&r->trees) == 0)
+        return rc;
+    rc = apply_to_version(r, &r->trees);
+    lsm_edit_clear(&r->trees);
+    lsm_edit_init(&r->trees, r->db->os);
+    return rc;
+}
+
+static bool has_only_trees(const struct lsm_edit *e)
+{
+    return lsm_edit_tree_count(e) > 0 && lsm_edit_dropped_count(e) == 0 && lsm_edit_added_count(e) == 0 &&
+           lsm_edit_removed_count(e) == 0 && lsm_edit_vlog_count(e) == 0;
+}
 
 static int apply_edit(void *ctx, const struct lsm_edit *e)
 {
     struct replay *r = ctx;
     struct lsm_db *db = r->db;
-    struct lsm_version *next;
-    int rc = LSM_OK;
+    bool later = has_only_trees(e);
+    int rc = later ? LSM_OK : apply_trees(r);
 
-    for (size_t i = 0; i < lsm_edit_tree_count(e) && rc == LSM_OK; i++)
+    for (size_t i = 0; i < lsm_edit_tree_count(e) && rc == LSM_OK; i++) {
         rc = lsm_tree_restore(db, &lsm_edit_trees(e)[i]);
-    if (rc == LSM_OK)
-        rc = lsm_version_apply(r->version, e, &next);
+        if (later)
+            lsm_edit_add_tree(&r->trees, &(struct lsm_edit_tree){ .id = lsm_edit_trees(e)[i].id });
+    }
+    if (rc == LSM_OK && !later)
+        rc = apply_to_version(r, e);
     if (rc == LSM_CORRUPT) {    /* tables in an order that is not known look so */
         char why[LSM_ERROR_TEXT_SIZE];
         lsm_error_save(why, sizeof why);
@@ -39,8 +75,6 @@ static int apply_edit(void *ctx, const struct lsm_edit *e)
     }
     if (rc)
         return rc;
-    lsm_version_unref(r->version);
-    r->version = next;
     for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
         struct lsm_tree *tree = lsm_tree_by_id(db, lsm_edit_dropped(e)[i]);
         if (tree)
@@ -400,7 +434,11 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
     r.version->obsolete_vlog = lsm_obsolete_vlog;
     atomic_store(&db->next_file, 1);
     db->next_tree = 1;
+    lsm_edit_init(&r.trees, db->os);
     rc = lsm_manifest_open(&db->manifest, db->os, db->dir, db->read_only, apply_edit, &r);
+    if (rc == LSM_OK)
+        rc = apply_trees(&r);
+    lsm_edit_clear(&r.trees);
     if (rc == LSM_NOTFOUND) {
         if (!create) {
             lsm_version_unref(r.version);

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "lsm/compaction/flush.h"
+#include "lsm/util/hash.h"
 
 void lsm_tree_options_init(struct lsm_tree_options *options)
 {
@@ -52,13 +53,43 @@ int lsm_tree_check_range(const struct lsm_tree *tree, struct lsm_slice begin, st
     return LSM_OK;
 }
 
+/* Its slot, or the free one where it would stand. There is always a free one. */
+static uint32_t *slot_of(const struct lsm_db *db, struct lsm_slice name)
+{
+    uint32_t mask = db->tree_slot_count - 1, i = (uint32_t)lsm_hash64(name.data, name.size, 0) & mask;
+
+    while (db->tree_slots[i] &&
+           !lsm_slice_equal(lsm_buf_slice(&db->trees[db->tree_slots[i] - 1]->name), name))
+        i = (i + 1) & mask;
+    return &db->tree_slots[i];
+}
+
 static struct lsm_tree *by_name(struct lsm_db *db, struct lsm_slice name)
 {
-    for (uint32_t i = 0; i < db->tree_count; i++)
-        if (!atomic_load(&db->trees[i]->dropped) &&
-            lsm_slice_equal(lsm_buf_slice(&db->trees[i]->name), name))
-            return db->trees[i];
-    return NULL;
+    uint32_t at = db->tree_slot_count ? *slot_of(db, name) : 0;
+
+    return at && !atomic_load(&db->trees[at - 1]->dropped) ? db->trees[at - 1] : NULL;
+}
+
+/* Room for one more name, and half of the slots free. */
+static int reserve_slot(struct lsm_db *db)
+{
+    uint32_t count = db->tree_slot_count ? db->tree_slot_count : 16, *old = db->tree_slots,
+             old_count = db->tree_slot_count;
+
+    if (db->tree_slots_used < old_count / 2)
+        return LSM_OK;
+    count *= old_count ? 2 : 1;
+    uint32_t *slots = lsm_mem_zalloc(db->os, count * sizeof *slots);
+    if (!slots)
+        return lsm_nomem();
+    db->tree_slots = slots;
+    db->tree_slot_count = count;
+    for (uint32_t i = 0; i < old_count; i++)
+        if (old[i])
+            *slot_of(db, lsm_buf_slice(&db->trees[old[i] - 1]->name)) = old[i];
+    lsm_mem_free(db->os, old);
+    return LSM_OK;
 }
 
 void lsm_tree_free(struct lsm_tree *tree)
@@ -85,6 +116,9 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
         db->trees = more;
         db->tree_cap = cap;
     }
+    int rc = reserve_slot(db);
+    if (rc)
+        return rc;
     tree = lsm_mem_zalloc(db->os, sizeof *tree);
     if (!tree)
         return lsm_nomem();
@@ -108,7 +142,10 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
         lsm_tree_free(tree);
         return LSM_NOMEM;
     }
+    uint32_t *slot = slot_of(db, t->name);
+    db->tree_slots_used += *slot == 0;
     db->trees[db->tree_count++] = tree;
+    *slot = db->tree_count;
     if (out)
         *out = tree;
     return LSM_OK;

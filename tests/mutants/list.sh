@@ -860,3 +860,18 @@ mutant a_sweep_leaves_its_flag lsm/db/obsolete.c 'unit/test_obsolete' <<'X'
     atomic_store(&db->obsolete_fresh, false);
 ====
 X
+mutant a_version_for_each_tree_that_was_created lsm/db/recover.c 'unit/test_tree:proportion' <<'X'
+    bool later = has_only_trees(e);
+====
+    bool later = false;
+X
+mutant trees_that_were_created_come_after_their_tables lsm/db/recover.c 'unit/test_tree:among_many' <<'X'
+    int rc = later ? LSM_OK : apply_trees(r);
+====
+    int rc = LSM_OK;
+X
+mutant a_dropped_tree_keeps_its_name lsm/db/tree.c 'unit/test_tree:among_many' <<'X'
+    return at && !atomic_load(&db->trees[at - 1]->dropped) ? db->trees[at - 1] : NULL;
+====
+    return at ? db->trees[at - 1] : NULL;
+X

@@ -364,3 +364,101 @@ TEST(tree_compresses_each_level_as_it_was_told_also_after_reopening)
     }
     disk_end();
 }
+
+/* ---- many trees ---- */
+
+static struct lsm_slice name_of(int n)
+{
+    static char name[16];
+
+    snprintf(name, sizeof name, "tree %d", n);
+    return text(name);
+}
+
+/* Every third is dropped, every sixth made again, in this life or the next. */
+TEST(tree_names_are_found_among_many_whatever_was_dropped)
+{
+    enum { COUNT = 600 };
+    struct store s;
+    struct lsm_tree *tree, *first[COUNT];
+    int count = 0;
+
+    disk_and_host_begin();
+    store_open_as(&s, "s", true);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK_OK(lsm_tree_create(s.db, name_of(i), NULL, &first[i]));
+        if (i % 100 == 50) {    /* an edit with tables between those that create */
+            CHECK_OK(lsm_db_put(s.db, first[i], text("key"), text("value"), false));
+            CHECK_OK(lsm_db_flush(s.db));
+        }
+    }
+    for (int i = 0; i < COUNT; i += 3) {
+        CHECK_OK(lsm_tree_drop(s.db, first[i]));
+        CHECK_INT(lsm_tree_find(s.db, name_of(i), &tree), LSM_NOTFOUND);
+        CHECK(lsm_tree_was_dropped(s.db, name_of(i)));
+    }
+    for (int i = 0; i < COUNT; i += 12)
+        CHECK_OK(lsm_tree_create(s.db, name_of(i), NULL, &tree));
+    for (int life = 0; life < 3; life++) {
+        for (int i = 0; i < COUNT; i++) {
+            bool there = i % 3 || i % 12 == 0 || (life && i % 6 == 0);
+            if (!CHECK_INT(lsm_tree_find(s.db, name_of(i), &tree), there ? LSM_OK : LSM_NOTFOUND))
+                printf("  tree %d in life %d\n", i, life);
+            if (there && life == 0 && i % 3)
+                CHECK(tree == first[i]);
+            CHECK_INT(lsm_tree_create(s.db, name_of(i), NULL, &tree) == LSM_EXISTS, there);
+            if (!there && !(life == 0 && i % 6 == 0))
+                CHECK_OK(lsm_tree_drop(s.db, tree));
+        }
+        for (int i = 50; i < COUNT; i += 100)
+            if (i % 3) {
+                struct lsm_value v;
+                CHECK_OK(lsm_tree_find(s.db, name_of(i), &tree));
+                CHECK_OK(lsm_tree_get(tree, NULL, text("key"), &v));
+                lsm_value_release(&v);
+            }
+        store_close(&s);
+        store_open_as(&s, "s", true);
+    }
+    for (int i = 0; i < COUNT; i++)
+        count += lsm_tree_find(s.db, name_of(i), &tree) == LSM_OK;
+    CHECK_INT(count, COUNT / 3 * 2 + COUNT / 6);
+    CHECK_OK(lsm_db_check(s.db));
+    store_end(&s);
+}
+
+static size_t allocated;
+static void *(*real_alloc)(struct lsm_os *os, size_t size);
+
+static void *counted_alloc(struct lsm_os *os, size_t size)
+{
+    allocated += size;
+    return real_alloc(os, size);
+}
+
+/* There is an edit for each tree that was created, and a version has a list of all. */
+TEST(tree_by_tree_an_open_takes_in_proportion_to_their_number)
+{
+    size_t bytes[2];
+
+    disk_and_host_begin();
+    for (int i = 0; i < 2; i++) {
+        struct lsm_tree *tree;
+        struct store s;
+
+        store_open_as(&s, i ? "b" : "a", true);
+        for (int n = 0; n < 500 << i; n++)
+            CHECK_OK(lsm_tree_create(s.db, name_of(n), NULL, &tree));
+        store_close(&s);
+        real_alloc = disk.os->mem_alloc;
+        disk.os->mem_alloc = counted_alloc;
+        allocated = 0;
+        store_open_as(&s, i ? "b" : "a", true);
+        bytes[i] = allocated;
+        disk.os->mem_alloc = real_alloc;
+        store_close(&s);
+    }
+    printf("  %zu and %zu KiB for 500 and 1,000 trees\n", bytes[0] >> 10, bytes[1] >> 10);
+    CHECK(bytes[1] < bytes[0] * 5 / 2);
+    disk_end();
+}
