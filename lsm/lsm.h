@@ -210,15 +210,19 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 
 /*
  * Close: stops the worker, syncs the log, releases the lock. Snapshots and
- * cursors must be closed first and transactions ended (LSM_MISUSE, and the
- * store stays open). After any other failure it is closed, and transactions that
+ * cursors must be closed first, values released and transactions ended (LSM_MISUSE,
+ * and the store stays open). After any other failure it is closed, and transactions that
  * were committed without a sync may be missing when it is opened again. NULL is
  * fine.
  */
 int lsm_db_close(struct lsm_db *db);
 
-/* Remove the store in `path`: only files that a store makes. Others stay, and
-   with them the directory (LSM_EXISTS names the first). LSM_BUSY: it is open. */
+/*
+ * Remove the store in `path`, also a damaged one: only files of this engine, which say so themselves,
+ * and of one store. Others stay, and with them the directory (LSM_EXISTS names the first). Of the
+ * options os and uuid count. LSM_NOTFOUND: no file in it is a store's, whatever its name; LSM_MISMATCH:
+ * it is another store's (options->uuid): both remove nothing. LSM_BUSY: it is open.
+ */
 int lsm_db_destroy(const char *path, const struct lsm_options *options);
 
 void lsm_db_uuid(const struct lsm_db *db, uint8_t uuid[16]);
@@ -503,7 +507,7 @@ struct lsm_read {
    released. Release it before the store is closed; it holds memory of the budget. Any thread may. */
 struct lsm_value {
     struct lsm_slice bytes;
-    void *pin[4];               /* the engine's */
+    void *pin[5];               /* the engine's */
 };
 
 /* LSM_NOTFOUND leaves *value empty. `read` may be NULL. */

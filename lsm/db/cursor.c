@@ -693,11 +693,12 @@ int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
     if (c->has_value) {      /* read anew if it is asked for again */
         lsm_value_give(value, bytes, c->db->vlogs, &c->value_buf);
         c->has_value = false;
-        return LSM_OK;
-    }
-    if (bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
+    } else if (bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
         lsm_value_set(value, bytes, &pin);
-        return LSM_OK;
+    } else {
+        rc = lsm_value_copy(c->db->os, value, bytes);
     }
-    return lsm_value_copy(c->db->os, value, bytes);
+    if (rc == LSM_OK)
+        lsm_value_is_pinned(value, c->db);
+    return rc;
 }

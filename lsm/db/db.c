@@ -210,108 +210,6 @@ int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes)
     return rc;
 }
 
-/* ---- LOCK ---- */
-
-static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
-{
-    char owner[160] = { 0 };
-    size_t got = 0;
-
-    db->os->file_read(file, owner, sizeof owner - 1, 0, &got);
-    for (size_t i = 0; i < got; i++)
-        if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
-            owner[i] = i + 1 == got ? 0 : ' ';
-    return lsm_fail(LSM_BUSY, "%s: another process has the store open%s%s%s", db->path,
-                    got ? " (" : "", owner, got ? ")" : "");
-}
-
-static int is_of_store(void *ctx, const char *name)
-{
-    enum lsm_file_kind kind;
-    uint64_t number;
-
-    (void)ctx;
-    return lsm_filename_parse(name, &kind, &number);
-}
-
-/* Who only reads keeps writers out, and other readers not: the writer's files come and go. Without a
-   LOCK nobody has written since it was copied. */
-static int share_lock(struct lsm_db *db)
-{
-    struct lsm_os *os = db->os;
-    struct lsm_file *file;
-    int error = os->file_open(db->dir, "LOCK", LSM_OPEN_READ, 0, &file), rc;
-
-    if (error == ENOENT)
-        return LSM_OK;
-    if (error)
-        return lsm_fail_os(error, "open LOCK in", db->path);
-    error = os->file_lock(file);
-    if (error) {
-        rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
-        os->file_close(file);
-        return rc;
-    }
-    db->lock_file = file;
-    return LSM_OK;
-}
-
-/* A directory without a store gets no LOCK, unless one is made there. */
-static int take_lock(struct lsm_db *db, bool create)
-{
-    struct lsm_os *os = db->os;
-    struct lsm_file_info info;
-    struct lsm_file *file;
-    int error;
-
-again:
-    if (db->read_only)
-        return share_lock(db);
-    error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
-    if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
-        return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
-    db->lock_created = error == ENOENT;
-    if (error == ENOENT)
-        error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
-    if (error == EROFS || error == EACCES || error == EPERM) {
-        db->read_only = true;   /* but another may write all the same */
-        db->read_only_why = "the directory cannot be written to";
-        return share_lock(db);
-    }
-    if (error)
-        return lsm_fail_os(error, "open LOCK in", db->path);
-    error = os->file_lock(file);
-    if (error) {
-        int rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
-        os->file_close(file);
-        return rc;
-    }
-    /* Somebody may have removed it between our open and our lock: then it excludes nobody. */
-    if (os->file_info(file, &info) == 0 && info.nlink == 0) {
-        os->file_close(file);
-        goto again;
-    }
-    db->lock_file = file;
-    return LSM_OK;
-}
-
-/* Whose it is, for people only: the lock itself is the kernel's. Not before the store is known to be
-   the one that was meant: nothing is written in another's. */
-static void sign_lock(struct lsm_db *db)
-{
-    struct lsm_os *os = db->os;
-    char text[160], since[LSM_TIME_TEXT_SIZE];
-    int n;
-
-    if (!db->lock_file || db->read_only)
-        return;
-    lsm_time_text(os->wall_us(os), since);
-    n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",
-                 (unsigned long long)os->process_id(os), since);
-    if (n > 0 && os->file_truncate(db->lock_file, 0) == 0)
-        os->file_write(db->lock_file, text, (size_t)n, 0);
-}
-
 /* ---- open ---- */
 
 static void db_free(struct lsm_db *db)
@@ -434,7 +332,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
     }
     rc = check_directory(db, *created);
     if (rc == LSM_OK)
-        rc = take_lock(db, o->create_if_missing);
+        rc = lsm_lock_take(db, o->create_if_missing);
     if (rc == LSM_OK)
         rc = lsm_compressor_pool_new(db->os, &db->compressors);
     if (rc == LSM_OK)
@@ -448,7 +346,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         rc = lsm_fail(LSM_READONLY, "%s: there is no store in this directory, and none can be made: %s", db->path,
                       db->read_only_why);
     if (rc == LSM_OK)
-        sign_lock(db);
+        lsm_lock_sign(db);
     else if (rc == LSM_MISMATCH && db->lock_created)
         db->os->file_remove(db->dir, "LOCK");
     if (rc == LSM_OK && !*created && o->error_if_exists && !db->writing_begun)
@@ -652,9 +550,10 @@ int lsm_db_close(struct lsm_db *db)
     if (db->os->fork_generation(db->os) != db->fork_generation)
         return LSM_OK;          /* not ours: its memory goes with the child, its files are the parent's */
     lsm_db_lock(db);
-    if (db->txn_count || db->cursor_count || db->writes_count || db->oldest_snapshot || db->backups) {
-        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors, %u batches%s%s are still open", db->path,
-                          db->txn_count, db->cursor_count, db->writes_count,
+    uint64_t values = lsm_values_held(db);
+    if (db->txn_count || db->cursor_count || db->writes_count || values || db->oldest_snapshot || db->backups) {
+        int rc = lsm_fail(LSM_MISUSE, "%s: %u transactions, %u cursors, %u batches, %llu values%s%s are still open",
+                          db->path, db->txn_count, db->cursor_count, db->writes_count, (unsigned long long)values,
                           db->oldest_snapshot ? ", snapshots" : "", db->backups ? " and a backup" : "");
         lsm_db_unlock(db);
         return rc;
@@ -672,67 +571,6 @@ int lsm_db_close(struct lsm_db *db)
         lsm_error_save(why, sizeof why);
     db_free(db);
     return rc ? lsm_fail(rc, "%s", why) : LSM_OK;
-}
-
-/* ---- destroy ---- */
-
-struct destroy {
-    struct lsm_buf names;
-    char foreign[104];
-};
-
-static int destroy_name(void *ctx, const char *name)
-{
-    struct destroy *d = ctx;
-    enum lsm_file_kind kind;
-    uint64_t number;
-
-    if (lsm_filename_parse(name, &kind, &number)) {
-        char fixed[LSM_FILENAME_SIZE] = { 0 };
-        memcpy(fixed, name, strlen(name));
-        if (kind != LSM_FILE_LOCK)
-            lsm_buf_append(&d->names, fixed, sizeof fixed);
-    } else if (!d->foreign[0]) {
-        snprintf(d->foreign, sizeof d->foreign, "%.100s", name);
-    }
-    return 0;
-}
-
-int lsm_db_destroy(const char *path, const struct lsm_options *options)
-{
-    struct lsm_os *os = options && options->os ? options->os : lsm_os_posix_new();
-    struct lsm_db db = { .os = os, .path = (char *)path, .file_mode = 0644 };
-    struct destroy d = { .foreign = "" };
-    bool created;
-    int error, rc;
-
-    if (!os)
-        return lsm_nomem();
-    error = os->dir_open(os, path, false, 0, &created, &db.dir);
-    rc = error ? lsm_fail_os(error, "open directory", path) : take_lock(&db, true);
-    if (rc == LSM_OK) {
-        lsm_buf_init(&d.names, os);
-        error = os->dir_list(db.dir, destroy_name, &d);
-        /* CURRENT first: without it the rest is not a store. */
-        os->file_remove(db.dir, "CURRENT");
-        for (size_t i = 0; !error && i + LSM_FILENAME_SIZE <= d.names.size; i += LSM_FILENAME_SIZE)
-            os->file_remove(db.dir, (const char *)d.names.data + i);
-        os->file_remove(db.dir, "LOCK");
-        lsm_buf_clear(&d.names);
-        os->dir_sync(db.dir);
-        if (d.foreign[0])
-            rc = lsm_fail(LSM_EXISTS, "%s: kept, because it holds \"%s\", which is not of a store", path,
-                          d.foreign);
-        else if (error || (error = os->dir_remove(os, path)))
-            rc = lsm_fail_os(error, "remove", path);
-    }
-    if (db.lock_file)
-        os->file_close(db.lock_file);
-    if (db.dir)
-        os->dir_close(db.dir);
-    if (!options || !options->os)
-        lsm_os_posix_free(os);
-    return rc;
 }
 
 const char *lsm_db_state(struct lsm_db *db, const char **why)

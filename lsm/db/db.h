@@ -137,6 +137,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
     atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
+    atomic_uint_least64_t values_pinned, values_released;   /* with get_hits: which are still held */
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
@@ -308,6 +309,13 @@ uint64_t lsm_db_new_file(struct lsm_db *db);
 void lsm_db_set_budget(struct lsm_db *db, uint64_t bytes);      /* mutex held, or at open */
 void lsm_db_memory_changed(struct lsm_db *db);  /* give the cache what the rest does not use; mutex held */
 void lsm_db_trimmed(struct lsm_db *db);         /* free memory went back to the kernel; mutex held */
+
+/* ---- lock.c ---- */
+/* A directory without a store gets no LOCK unless `create`. May make the store read-only. LSM_BUSY. */
+int lsm_lock_take(struct lsm_db *db, bool create);
+/* Write in it whose it is. Not before the store is known to be the one that was meant: nothing is
+   written in another's. */
+void lsm_lock_sign(struct lsm_db *db);
 
 /* ---- options.c ---- */
 int lsm_options_check(const char *path, const struct lsm_options *options);    /* LSM_MISUSE */
@@ -497,6 +505,8 @@ void lsm_value_set(struct lsm_value *value, struct lsm_slice bytes, const struct
 /* `bytes` lie in `buf`, which becomes the value's; it is empty afterwards. */
 void lsm_value_give(struct lsm_value *value, struct lsm_slice bytes, struct lsm_vlogs *vlogs, struct lsm_buf *buf);
 int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice bytes);
+void lsm_value_is_pinned(struct lsm_value *value, struct lsm_db *db);  /* it is the user's from now on */
+uint64_t lsm_values_held(const struct lsm_db *db);      /* by users */
 
 /* ---- reclaim.c ---- */
 /* Rewrite the value log with the most garbage. LSM_DONE: none is due. The caller has set db->compacting. */

@@ -198,8 +198,9 @@ static int search_view(struct search *s, const struct lsm_view *view)
 }
 
 /* What keeps a value's bytes: a block (entry, cache), a memtable, memory of their own (cache is the
-   os then, and there is no entry), or a buffer for values (entry: its bytes, cache: how many). */
-enum { PIN_ENTRY, PIN_CACHE, PIN_MEMTABLE, PIN_VLOGS };
+   os then, and there is no entry), or a buffer for values (entry: its bytes, cache: how many). The store is
+   told when it goes. */
+enum { PIN_ENTRY, PIN_CACHE, PIN_MEMTABLE, PIN_VLOGS, PIN_DB };
 
 void lsm_value_give(struct lsm_value *value, struct lsm_slice bytes, struct lsm_vlogs *vlogs, struct lsm_buf *buf)
 {
@@ -247,17 +248,20 @@ static int get_one(struct search *s, const struct lsm_view *view, const struct l
     }
     if (rc)
         return rc;
-    atomic_fetch_add_explicit(&s->db->counters.get_hits, 1, memory_order_relaxed);
     value->bytes = s->value;
-    if (lsm_tag_kind(s->tag) == LSM_KIND_VLOG)
-        return fetch_value(s, view, value);
-    if (s->mem) {
+    if (lsm_tag_kind(s->tag) == LSM_KIND_VLOG) {
+        rc = fetch_value(s, view, value);
+        if (rc)
+            return rc;
+    } else if (s->mem) {
         lsm_memtable_ref(s->mem);
         value->pin[PIN_MEMTABLE] = s->mem;
     } else {
         value->pin[PIN_ENTRY] = s->pin.entry;
         value->pin[PIN_CACHE] = s->pin.cache;
     }
+    value->pin[PIN_DB] = s->db;
+    atomic_fetch_add_explicit(&s->db->counters.get_hits, 1, memory_order_relaxed);
     return LSM_OK;
 }
 
@@ -410,8 +414,22 @@ int lsm_value_copy(struct lsm_os *os, struct lsm_value *value, struct lsm_slice 
     return LSM_OK;
 }
 
+void lsm_value_is_pinned(struct lsm_value *value, struct lsm_db *db)
+{
+    value->pin[PIN_DB] = db;
+    atomic_fetch_add_explicit(&db->counters.values_pinned, 1, memory_order_relaxed);
+}
+
+uint64_t lsm_values_held(const struct lsm_db *db)
+{
+    return atomic_load(&db->counters.get_hits) + atomic_load(&db->counters.values_pinned) -
+           atomic_load(&db->counters.values_released);
+}
+
 void lsm_value_release(struct lsm_value *value)
 {
+    struct lsm_db *db = value->pin[PIN_DB];
+
     if (value->pin[PIN_MEMTABLE]) {
         lsm_memtable_unref(value->pin[PIN_MEMTABLE]);
     } else if (value->pin[PIN_VLOGS]) {
@@ -426,5 +444,8 @@ void lsm_value_release(struct lsm_value *value)
     } else if (value->pin[PIN_CACHE]) {
         lsm_mem_free(value->pin[PIN_CACHE], (void *)value->bytes.data);
     }
+    /* Last: with it the store may be closed. */
+    if (db)
+        atomic_fetch_add_explicit(&db->counters.values_released, 1, memory_order_release);
     memset(value, 0, sizeof *value);
 }

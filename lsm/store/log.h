@@ -27,6 +27,7 @@
 
 #include "lsm/store/frame.h"
 
+#define LSM_LOG_MAGIC "LSMLOG\r\n"
 #define LSM_LOG_HEADER_SIZE 80u
 #define LSM_LOG_PAYLOAD_MAX LSM_FRAME_PAYLOAD_MAX
 

@@ -31,7 +31,6 @@
 
 _Static_assert(HEADER_SIZE == LSM_FRAME_IDENTITY_SIZE + 8, "no fields of its own");
 
-static const char magic[8] = { 'L', 'S', 'M', 'M', 'A', 'N', '\r', '\n' };
 
 static void check_manifest(const struct lsm_manifest *m)
 {
@@ -206,7 +205,7 @@ int lsm_manifest_create(struct lsm_manifest *m, struct lsm_os *os, struct lsm_di
     error = os->random(os, &salt, sizeof(salt));
     if (error)
         return lsm_fail_os(error, "random numbers for", name);
-    lsm_frame_identity_put(header, magic, uuid, number, salt);
+    lsm_frame_identity_put(header, LSM_MANIFEST_MAGIC, uuid, number, salt);
     new.base = new.chain = lsm_frame_header_seal(header, sizeof(header));
     rc = encode_frame(os, snapshot, sizeof(header), new.base, sizeof(header), &new.chain, &bytes);
     if (rc != LSM_OK)
@@ -339,7 +338,7 @@ static int read_manifest(struct lsm_manifest *m, struct lsm_os *os, struct lsm_d
         *unfinished = rc == LSM_CORRUPT;
     }
     if (rc == LSM_OK)
-        rc = lsm_frame_header_check(header, magic, number, 0, write, name);
+        rc = lsm_frame_header_check(header, LSM_MANIFEST_MAGIC, number, 0, write, name);
     if (rc == LSM_OK)
         memcpy(m->uuid, lsm_frame_header_uuid(header), sizeof(m->uuid));
 

@@ -28,6 +28,7 @@
 #include "lsm/store/frame.h"
 #include "lsm/version/edit.h"
 
+#define LSM_MANIFEST_MAGIC "LSMMAN\r\n"
 #define LSM_MANIFEST_HEADER_SIZE 56u
 
 struct lsm_manifest {

@@ -875,3 +875,40 @@ mutant a_dropped_tree_keeps_its_name lsm/db/tree.c 'unit/test_tree:among_many' <
 ====
     return at ? db->trees[at - 1] : NULL;
 X
+mutant close_does_not_look_for_values lsm/db/db.c 'unit/test_get:held' <<'X'
+    uint64_t values = lsm_values_held(db);
+====
+    uint64_t values = 0;
+X
+
+# ---- a store that is destroyed ----
+
+mutant destroy_believes_names lsm/db/destroy.c 'unit/test_destroy' <<'X'
+        e->is_ours = got == sizeof head && memcmp(head, magic_of[e->kind], 8) == 0;
+====
+        e->is_ours = true;
+X
+mutant destroy_asks_for_no_uuid lsm/db/destroy.c 'unit/test_destroy' <<'X'
+    if (wanted && memcmp(best->uuid, wanted, 16) != 0)
+====
+    if (0)
+X
+mutant destroy_takes_files_of_another_store lsm/db/destroy.c 'unit/test_destroy' <<'X'
+        return e->is_blank || (e->is_ours && memcmp(e->uuid, uuid, 16) == 0);
+====
+        return e->is_blank || e->is_ours;
+X
+mutant destroy_makes_a_LOCK_before_it_knows lsm/db/destroy.c 'unit/test_destroy' <<'X'
+    rc = error ? lsm_fail_os(error, "open directory", path) : look(&d, path, wanted, uuid);
+====
+    rc = error ? lsm_fail_os(error, "open directory", path) : LSM_OK;
+X
+mutant directory_sync_of_a_store_that_is_destroyed lsm/db/destroy.c 'unit/test_destroy' <<'X'
+    if (rc == LSM_OK && (error = d->os->dir_sync(d->dir)))
+        rc = lsm_fail_os(error, "sync directory", path);
+    if (rc)
+        return rc;
+====
+    if (rc)
+        return rc;
+X

@@ -493,6 +493,49 @@ TEST(cursor_pinned_values_stay_whatever_happens_to_the_store)
     CHECK_OK(lsm_db_close(m.db));
 }
 
+/* One of each kind of place: memory of the store's own, a memtable, a block, a value log; by each way to it. */
+TEST(value_that_is_held_keeps_its_store_open)
+{
+    static char large[5000];
+    struct lsm_slice keys[3] = { text("inline"), text("large"), text("none") };
+    struct lsm_value value[6], many[3];
+    struct lsm_cursor *c;
+    struct store s;
+    int codes[3];
+
+    memset(large, 'x', sizeof large - 1);
+    disk_and_host_begin();
+    store_open_as(&s, "s", true);
+    CHECK_OK(lsm_db_put(s.db, s.tree, keys[0], text("value"), false));
+    CHECK_OK(lsm_db_put(s.db, s.tree, keys[1], text(large), false));
+    CHECK_OK(lsm_tree_get(s.tree, NULL, keys[0], &value[0]));           /* of the memtable */
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_OK(lsm_tree_get(s.tree, NULL, keys[0], &value[1]));           /* a block */
+    CHECK_OK(lsm_tree_get(s.tree, NULL, keys[1], &value[2]));           /* a value log */
+    CHECK_OK(lsm_cursor_open(s.tree, NULL, &c));
+    CHECK_OK(lsm_cursor_last(c));
+    CHECK_OK(lsm_cursor_pin(c, &value[3]));
+    CHECK_OK(lsm_cursor_prev(c));
+    CHECK_OK(lsm_cursor_pin(c, &value[4]));     /* copied */
+    CHECK_OK(lsm_cursor_first(c));
+    CHECK_OK(lsm_cursor_pin(c, &value[5]));
+    lsm_cursor_close(c);
+    CHECK_OK(lsm_tree_get_many(s.tree, NULL, keys, 3, many, codes));
+    for (int i = 0; i < 3; i++)
+        lsm_value_release(&many[i]);
+    for (int i = 0; i < 6; i++) {
+        char held[20];
+        CHECK_RC(lsm_db_close(s.db), LSM_MISUSE);
+        snprintf(held, sizeof held, "%d values", 6 - i);
+        CHECK(strstr(lsm_error_text(), held));
+        CHECK(has(&s, "inline"));               /* it stayed open, and what is looked at is not held */
+        lsm_value_release(&value[i]);
+        lsm_value_release(&value[i]);           /* again: fine */
+    }
+    store_close(&s);
+    disk_end();
+}
+
 TEST(cursor_without_a_row_has_nothing_to_pin)
 {
     struct lsm_cursor *c;

@@ -1,0 +1,107 @@
+/*
+ * lock.c -- LOCK: one process writes in a directory. The lock itself is the kernel's; what stands in the file
+ * is for people.
+ */
+#include "lsm/db/db.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "lsm/format/filename.h"
+
+static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
+{
+    char owner[160] = { 0 };
+    size_t got = 0;
+
+    db->os->file_read(file, owner, sizeof owner - 1, 0, &got);
+    for (size_t i = 0; i < got; i++)
+        if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
+            owner[i] = i + 1 == got ? 0 : ' ';
+    return lsm_fail(LSM_BUSY, "%s: another process has the store open%s%s%s", db->path,
+                    got ? " (" : "", owner, got ? ")" : "");
+}
+
+static int is_of_store(void *ctx, const char *name)
+{
+    enum lsm_file_kind kind;
+    uint64_t number;
+
+    (void)ctx;
+    return lsm_filename_parse(name, &kind, &number);
+}
+
+/* Who only reads keeps writers out, and other readers not: the writer's files come and go. Without a
+   LOCK nobody has written since it was copied. */
+static int share_lock(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+    struct lsm_file *file;
+    int error = os->file_open(db->dir, "LOCK", LSM_OPEN_READ, 0, &file), rc;
+
+    if (error == ENOENT)
+        return LSM_OK;
+    if (error)
+        return lsm_fail_os(error, "open LOCK in", db->path);
+    error = os->file_lock(file);
+    if (error) {
+        rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        os->file_close(file);
+        return rc;
+    }
+    db->lock_file = file;
+    return LSM_OK;
+}
+
+int lsm_lock_take(struct lsm_db *db, bool create)
+{
+    struct lsm_os *os = db->os;
+    struct lsm_file_info info;
+    struct lsm_file *file;
+    int error;
+
+again:
+    if (db->read_only)
+        return share_lock(db);
+    error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
+    if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
+    db->lock_created = error == ENOENT;
+    if (error == ENOENT)
+        error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);
+    if (error == EROFS || error == EACCES || error == EPERM) {
+        db->read_only = true;   /* but another may write all the same */
+        db->read_only_why = "the directory cannot be written to";
+        return share_lock(db);
+    }
+    if (error)
+        return lsm_fail_os(error, "open LOCK in", db->path);
+    error = os->file_lock(file);
+    if (error) {
+        int rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        os->file_close(file);
+        return rc;
+    }
+    /* Somebody may have removed it between our open and our lock: then it excludes nobody. */
+    if (os->file_info(file, &info) == 0 && info.nlink == 0) {
+        os->file_close(file);
+        goto again;
+    }
+    db->lock_file = file;
+    return LSM_OK;
+}
+
+void lsm_lock_sign(struct lsm_db *db)
+{
+    struct lsm_os *os = db->os;
+    char text[160], since[LSM_TIME_TEXT_SIZE];
+    int n;
+
+    if (!db->lock_file || db->read_only)
+        return;
+    lsm_time_text(os->wall_us(os), since);
+    n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",
+                 (unsigned long long)os->process_id(os), since);
+    if (n > 0 && os->file_truncate(db->lock_file, 0) == 0)
+        os->file_write(db->lock_file, text, (size_t)n, 0);
+}
