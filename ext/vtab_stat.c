@@ -26,7 +26,8 @@ static const struct stat_module stats_module = {
 static const struct stat_module levels_module = {
     "lsm_levels",
     "CREATE TABLE x(level INTEGER, files INTEGER, bytes INTEGER, raw_bytes INTEGER, "
-    "entries INTEGER, tombstones INTEGER, score REAL, \"table\" HIDDEN)", 7, true
+    "entries INTEGER, tombstones INTEGER, score REAL, runs INTEGER, range_deletes INTEGER, jobs INTEGER, "
+    "bytes_read INTEGER, bytes_written INTEGER, \"table\" HIDDEN)", 12, true
 };
 
 struct stat_vtab {
@@ -338,7 +339,12 @@ static void level_column(const struct stat_cursor *cursor, sqlite3_context *cont
     case 3: sqlite3_result_int64(context, (sqlite3_int64)level->raw_bytes); break;
     case 4: sqlite3_result_int64(context, (sqlite3_int64)level->entries); break;
     case 5: sqlite3_result_int64(context, (sqlite3_int64)level->tombstones); break;
-    default: sqlite3_result_double(context, level->score); break;
+    case 6: sqlite3_result_double(context, level->score); break;
+    case 7: sqlite3_result_int64(context, (sqlite3_int64)level->runs); break;
+    case 8: sqlite3_result_int64(context, (sqlite3_int64)level->range_deletes); break;
+    case 9: sqlite3_result_int64(context, (sqlite3_int64)level->jobs); break;
+    case 10: sqlite3_result_int64(context, (sqlite3_int64)level->bytes_read); break;
+    default: sqlite3_result_int64(context, (sqlite3_int64)level->bytes_written); break;
     }
 }
 

@@ -654,6 +654,11 @@ int lsm_db_repair(const char *from, const char *to, const struct lsm_options *op
 struct lsm_level_stats {
     uint64_t files, bytes, raw_bytes, entries, tombstones;
     double score;               /* 1 and more: due for compaction */
+    uint64_t runs;              /* a read of one key asks so many at most: each file of level 0, and one deeper */
+    uint64_t range_deletes;     /* stretches */
+    /* Flushes and compactions into this level since the store was opened: how many, what compactions read, in
+       this level and above, and what all of them wrote, tables and value logs. */
+    uint64_t jobs, bytes_read, bytes_written;
 };
 
 struct lsm_tree_stats {
@@ -663,6 +668,8 @@ struct lsm_tree_stats {
     uint64_t bytes;             /* of its tables and value logs on disk */
 };
 int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats);
+/* Of all trees together: sums, but the highest score and the most runs of one tree. */
+int lsm_db_levels(struct lsm_db *db, struct lsm_tree_stats *stats);
 
 /*
  * About what lies in [lower, upper) (NULL data: no bound): bytes on disk of its tables and of the
@@ -684,19 +691,27 @@ struct lsm_stat {
 /* Fill at most `count`; returns how many there are. */
 size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count);
 /*
- * How long operations took, since the store was opened. Of gets and seeks one in 32
- * is timed. Quantiles are upper bounds of the buckets that they fall in, at most a
+ * How long operations took, since the store was opened. Of gets, seeks, puts into transactions and
+ * prepares one in 32 is timed, and of a cursor's steps one in 64, so that no hot call reads the clock
+ * each time; the others always. Quantiles are upper bounds of the buckets that they fall in, at most a
  * quarter too large.
  */
 struct lsm_latency {
-    const char *name;           /* "get", "seek", "commit", "sync", "flush", "compaction", "stall" */
+    const char *name;           /* "get", "seek", "commit", "sync", "flush", "compaction", "stall", "put",
+                                   "next" (and prev), "prepare" (a host's half of a commit) */
     uint64_t count;             /* that were timed */
     uint64_t total_us, p50_us, p99_us, p999_us, max_us;
 };
 /* Fill at most `count`; returns how many there are. */
 size_t lsm_db_latencies(struct lsm_db *db, struct lsm_latency *latencies, size_t count);
+/* Its histogram: so many took up to so long, and longer than the bucket before. Those that are not
+   empty, ascending. Fill at most `count`; returns how many there are, 0 also for another name. */
+struct lsm_bucket {
+    uint64_t up_to_us, count;
+};
+size_t lsm_db_histogram(struct lsm_db *db, const char *name, struct lsm_bucket *buckets, size_t count);
 /* A statistic by its name ("puts", "get_p99_us"), or a text: "stats" (all of them, one a line),
-   "levels" (of every tree), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
+   "levels" (of every tree), "histograms" (name, up to how many us, count), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
    size that it takes. LSM_NOTFOUND: no such property. */
 int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size, size_t *needed);
 /* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why (text valid until the next call on this thread). */

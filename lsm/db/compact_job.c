@@ -217,6 +217,8 @@ static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.compact_bytes_read, bytes, memory_order_relaxed);
+        lsm_level_worked(run->tree, job->output_level, bytes,
+                         c.build.bytes_written + c.build.values.bytes_written);
     }
     return rc;
 }

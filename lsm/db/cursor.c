@@ -25,6 +25,7 @@ struct lsm_cursor {
     bool has_lower, has_upper;
     uint64_t upper_prefix;
     bool valid;
+    uint32_t steps;             /* next and prev */
     int rc;                     /* a value could not be read: the cursor stands still */
     bool is_backward;
     bool has_value;             /* `value` is the row's, which stands in a value log */
@@ -191,6 +192,7 @@ void lsm_cursor_close(struct lsm_cursor *c)
     if (!c)
         return;
     struct lsm_db *db = c->db;
+    atomic_fetch_add_explicit(&db->counters.nexts, c->steps % LSM_LATENCY_NEXT_SAMPLE, memory_order_relaxed);
     release(c);
     lsm_visible_clear(&c->visible);
     lsm_buf_clear(&c->lower);
@@ -606,10 +608,8 @@ int lsm_cursor_last(struct lsm_cursor *c)
     return stand(c, false);
 }
 
-int lsm_cursor_next(struct lsm_cursor *c)
+static inline int step(struct lsm_cursor *c)
 {
-    if (!c->valid)
-        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
     c->visible.pause_after = DEAD_ROWS_LOOK;
     lsm_visible_next(&c->visible);
     if (c->visible.paused)
@@ -617,15 +617,39 @@ int lsm_cursor_next(struct lsm_cursor *c)
     return stand(c, true);
 }
 
-int lsm_cursor_prev(struct lsm_cursor *c)
+static inline int step_back(struct lsm_cursor *c)
 {
-    if (!c->valid)
-        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
     c->visible.pause_after = c->tree->cmp ? 0 : DEAD_ROWS_LOOK;
     lsm_visible_prev(&c->visible);
     if (c->visible.paused)
         finish_backward(c, false, false, false);
     return stand(c, false);
+}
+
+/* Out of line, with the steps in line below: the clock costs no more than a test in 63 of 64 steps. */
+static __attribute__((noinline)) int timed_step(struct lsm_cursor *c, bool back)
+{
+    struct lsm_db *db = c->db;
+    uint64_t begun = db->os->mono_us(db->os);
+    int rc = back ? step_back(c) : step(c);
+
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_NEXT], db->os->mono_us(db->os) - begun);
+    atomic_fetch_add_explicit(&db->counters.nexts, LSM_LATENCY_NEXT_SAMPLE, memory_order_relaxed);
+    return rc;
+}
+
+int lsm_cursor_next(struct lsm_cursor *c)
+{
+    if (!c->valid)
+        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+    return ++c->steps % LSM_LATENCY_NEXT_SAMPLE ? step(c) : timed_step(c, false);
+}
+
+int lsm_cursor_prev(struct lsm_cursor *c)
+{
+    if (!c->valid)
+        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+    return ++c->steps % LSM_LATENCY_NEXT_SAMPLE ? step_back(c) : timed_step(c, true);
 }
 
 bool lsm_cursor_valid(const struct lsm_cursor *c)

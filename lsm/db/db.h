@@ -90,6 +90,9 @@ struct lsm_tree {
     atomic_bool dropped;
     struct lsm_pick_state pick; /* worker only */
     struct lsm_dead dead;
+    struct lsm_level_work {     /* into this level, since the store was opened; relaxed */
+        atomic_uint_least64_t jobs, bytes_read, bytes_written;
+    } work[LSM_LEVEL_COUNT_MAX];
 };
 
 enum lsm_record_state { LSM_RECORD_HIDDEN, LSM_RECORD_PUBLISHED, LSM_RECORD_DEAD };
@@ -126,10 +129,12 @@ enum lsm_health { LSM_HEALTHY, LSM_DEGRADED, LSM_HEALTH_READ_ONLY, LSM_HEALTH_CO
 
 enum lsm_latency_of {           /* names: stats.c */
     LSM_LATENCY_GET, LSM_LATENCY_SEEK, LSM_LATENCY_COMMIT, LSM_LATENCY_SYNC, LSM_LATENCY_FLUSH,
-    LSM_LATENCY_COMPACTION, LSM_LATENCY_STALL, LSM_LATENCY_COUNT
+    LSM_LATENCY_COMPACTION, LSM_LATENCY_STALL, LSM_LATENCY_PUT, LSM_LATENCY_NEXT, LSM_LATENCY_PREPARE,
+    LSM_LATENCY_COUNT
 };
 
-#define LSM_LATENCY_SAMPLE 32u  /* of gets and seeks one in so many is timed */
+#define LSM_LATENCY_SAMPLE 32u  /* of gets, seeks, puts and prepares one in so many is timed */
+#define LSM_LATENCY_NEXT_SAMPLE 64u     /* of a cursor's steps: a power of two */
 
 struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
@@ -137,6 +142,7 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
     atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
         compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
+    atomic_uint_least64_t nexts, prepares;
     atomic_uint_least64_t values_pinned, values_released;   /* with get_hits: which are still held */
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
@@ -316,6 +322,10 @@ int lsm_lock_take(struct lsm_db *db, bool create);
 /* Write in it whose it is. Not before the store is known to be the one that was meant: nothing is
    written in another's. */
 void lsm_lock_sign(struct lsm_db *db);
+
+/* ---- stats.c ---- */
+/* A flush or compaction into this level is done. */
+void lsm_level_worked(struct lsm_tree *tree, uint32_t level, uint64_t bytes_read, uint64_t bytes_written);
 
 /* ---- options.c ---- */
 int lsm_options_check(const char *path, const struct lsm_options *options);    /* LSM_MISUSE */

@@ -120,10 +120,14 @@ static int flush_tree(struct flush *f, struct lsm_tree *tree, uint32_t from, uin
         if (bytes < SEPARATE_BYTES_MIN)
             b->values.bytes_min = 0;    /* a compaction will do it: not a file for a few values */
         b->ranges = ranges;
+        size_t added = lsm_edit_added_count(&f->edit);
         rc = lsm_flush_tree(b, it, tv ? tv : &empty, &f->policy, level_max, tree->compression, &f->edit);
         b->ranges = NULL;
         atomic_fetch_add_explicit(&db->counters.flush_bytes, b->bytes_written + b->values.bytes_written,
                                   memory_order_relaxed);
+        if (added < lsm_edit_added_count(&f->edit))
+            lsm_level_worked(tree, lsm_edit_added(&f->edit)[added].level, 0,
+                             b->bytes_written + b->values.bytes_written);
     }
     lsm_ranges_free(ranges);
     lsm_iter_close(it);

@@ -8,6 +8,7 @@
 #include "lsm/db/db.h"
 
 #define STATS_MAX 160u
+#define NAMES_MAX 16u                   /* of latencies */
 
 struct text {
     char *to;
@@ -41,9 +42,22 @@ static void put_levels(struct lsm_db *db, struct text *t)
             continue;
         for (uint32_t l = 0; l < s.level_count; l++)
             put(t, "%.*s level %u: %" PRIu64 " tables, %" PRIu64 " bytes, %" PRIu64 " rows, %" PRIu64
-                " of them tombstones, score %.2f\n", (int)tree->name.size, (const char *)tree->name.data, l,
+                " of them tombstones, score %.2f; %" PRIu64 " jobs read %" PRIu64 " and wrote %" PRIu64 " bytes\n", (int)tree->name.size, (const char *)tree->name.data, l,
                 s.level[l].files, s.level[l].bytes, s.level[l].entries, s.level[l].tombstones,
-                s.level[l].score);
+                s.level[l].score, s.level[l].jobs, s.level[l].bytes_read, s.level[l].bytes_written);
+    }
+}
+
+static void put_histograms(struct lsm_db *db, struct text *t)
+{
+    struct lsm_bucket buckets[LSM_HISTOGRAM_BUCKETS];
+    struct lsm_latency names[NAMES_MAX];
+    size_t count = lsm_db_latencies(db, names, NAMES_MAX);
+
+    for (size_t i = 0; i < count && i < NAMES_MAX; i++) {
+        size_t n = lsm_db_histogram(db, names[i].name, buckets, LSM_HISTOGRAM_BUCKETS);
+        for (size_t b = 0; b < n; b++)
+            put(t, "%s %" PRIu64 " %" PRIu64 "\n", names[i].name, buckets[b].up_to_us, buckets[b].count);
     }
 }
 
@@ -76,6 +90,8 @@ int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size
         put_stat(db, &t, NULL);
     } else if (strcmp(name, "levels") == 0) {
         put_levels(db, &t);
+    } else if (strcmp(name, "histograms") == 0) {
+        put_histograms(db, &t);
     } else if (strcmp(name, "state") == 0) {
         const char *why, *state = lsm_db_state(db, &why);
         put(&t, "%s%s%s", state, why[0] ? ": " : "", why);

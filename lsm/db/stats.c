@@ -4,14 +4,15 @@
 #include "lsm/db/db.h"
 
 static const char *const latency_name[LSM_LATENCY_COUNT] = {
-    "get", "seek", "commit", "sync", "flush", "compaction", "stall"
+    "get", "seek", "commit", "sync", "flush", "compaction", "stall", "put", "next", "prepare"
 };
 
 /* What lsm_db_stats says of each. */
-static const char *const latency_stat[LSM_LATENCY_COUNT][4] = {
-#define LATENCY(name) { name "_p50_us", name "_p99_us", name "_p999_us", name "_max_us" }
+static const char *const latency_stat[LSM_LATENCY_COUNT][6] = {
+#define LATENCY(name)                                                          \
+    { name "_p50_us", name "_p99_us", name "_p999_us", name "_max_us", name "_timed", name "_total_us" }
     LATENCY("get"), LATENCY("seek"), LATENCY("commit"), LATENCY("sync"), LATENCY("flush"),
-    LATENCY("compaction"), LATENCY("stall")
+    LATENCY("compaction"), LATENCY("stall"), LATENCY("put"), LATENCY("next"), LATENCY("prepare")
 #undef LATENCY
 };
 
@@ -25,6 +26,20 @@ size_t lsm_db_latencies(struct lsm_db *db, struct lsm_latency *latencies, size_t
         };
     }
     return LSM_LATENCY_COUNT;
+}
+
+size_t lsm_db_histogram(struct lsm_db *db, const char *name, struct lsm_bucket *buckets, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < LSM_LATENCY_COUNT; i++)
+        for (uint32_t b = 0; strcmp(latency_name[i], name) == 0 && b < LSM_HISTOGRAM_BUCKETS; b++) {
+            uint64_t found = atomic_load_explicit(&db->counters.latency[i].bucket[b], memory_order_relaxed);
+
+            if (found && n++ < count)
+                buckets[n - 1] = (struct lsm_bucket){ lsm_histogram_bucket_end(b), found };
+        }
+    return n;
 }
 
 /* 100 * a / b; 0 where nothing was done. */
@@ -146,6 +161,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
         STAT(latency_stat[i][1], latency[i].p99_us, "us");
         STAT(latency_stat[i][2], latency[i].p999_us, "us");
         STAT(latency_stat[i][3], latency[i].max_us, "us");
+        STAT(latency_stat[i][4], latency[i].count, "count");
+        STAT(latency_stat[i][5], latency[i].total_us, "us");
     }
     STAT("value_logs", vlog_count, "count");
     STAT("value_log_bytes", vlog_bytes, "bytes");
@@ -154,6 +171,9 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("value_logs_rewritten", COUNTER(vlog_rewrites), "count");
     STAT("value_bytes_rewritten", COUNTER(vlog_bytes_rewritten), "bytes");
     STAT("value_log_memory", lsm_vlogs_memory(db->vlogs), "bytes");
+    STAT("nexts", COUNTER(nexts), "count");
+    STAT("prepares", COUNTER(prepares), "count");
+    STAT("values_held", lsm_values_held(db), "count");
 #undef STAT
 #undef COUNTER
     return n;
@@ -181,13 +201,22 @@ int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats)
             s->raw_bytes += m->raw_bytes;
             s->entries += m->entries;
             s->tombstones += m->tombstones;
+            s->range_deletes += m->range_deletes;
         }
+        s->runs = l == 0 ? s->files : s->files > 0;
         s->score = lsm_level_score(&db->policy, tv, l);
         if (s->files)
             stats->level_count = l + 1;
         stats->bytes += s->bytes;
         stats->entries += s->entries;
         tombstones += s->tombstones;
+    }
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+        stats->level[l].jobs = atomic_load_explicit(&tree->work[l].jobs, memory_order_relaxed);
+        stats->level[l].bytes_read = atomic_load_explicit(&tree->work[l].bytes_read, memory_order_relaxed);
+        stats->level[l].bytes_written = atomic_load_explicit(&tree->work[l].bytes_written, memory_order_relaxed);
+        if (stats->level[l].jobs && stats->level_count <= l)
+            stats->level_count = l + 1;
     }
     for (uint32_t i = 0; i < db->view->version->vlog_count; i++)
         if (db->view->version->vlogs[i].file->meta.tree == tree->id)
@@ -200,6 +229,56 @@ int lsm_tree_stats(struct lsm_tree *tree, struct lsm_tree_stats *stats)
     /* A tombstone and what it hides. */
     stats->entries = stats->entries > 2 * tombstones ? stats->entries - 2 * tombstones : 0;
     return LSM_OK;
+}
+
+void lsm_level_worked(struct lsm_tree *tree, uint32_t level, uint64_t bytes_read, uint64_t bytes_written)
+{
+    struct lsm_level_work *w = &tree->work[level];
+
+    atomic_fetch_add_explicit(&w->jobs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->bytes_read, bytes_read, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->bytes_written, bytes_written, memory_order_relaxed);
+}
+
+static void add_level(struct lsm_level_stats *to, const struct lsm_level_stats *s)
+{
+    to->files += s->files;
+    to->bytes += s->bytes;
+    to->raw_bytes += s->raw_bytes;
+    to->entries += s->entries;
+    to->tombstones += s->tombstones;
+    to->score = s->score > to->score ? s->score : to->score;
+    to->runs = s->runs > to->runs ? s->runs : to->runs;
+    to->range_deletes += s->range_deletes;
+    to->jobs += s->jobs;
+    to->bytes_read += s->bytes_read;
+    to->bytes_written += s->bytes_written;
+}
+
+int lsm_db_levels(struct lsm_db *db, struct lsm_tree_stats *stats)
+{
+    int rc = lsm_db_usable(db);
+
+    memset(stats, 0, sizeof *stats);
+    for (uint32_t i = 0; rc == LSM_OK; i++) {
+        struct lsm_tree_stats one;
+        struct lsm_tree *tree;
+
+        lsm_db_lock(db);
+        tree = i < db->tree_count ? db->trees[i] : NULL;
+        lsm_db_unlock(db);
+        if (!tree)
+            break;
+        rc = lsm_tree_stats(tree, &one);
+        if (atomic_load(&tree->dropped))
+            one.bytes = one.entries = 0;        /* what was written for it was written all the same */
+        stats->level_count = one.level_count > stats->level_count ? one.level_count : stats->level_count;
+        stats->entries += one.entries;
+        stats->bytes += one.bytes;
+        for (uint32_t l = 0; l < one.level_count; l++)
+            add_level(&stats->level[l], &one.level[l]);
+    }
+    return rc;
 }
 
 /* ---- a range of keys ---- */

@@ -257,8 +257,16 @@ static int write_one(struct lsm_txn *txn, struct lsm_tree *tree, enum lsm_kind k
 
 int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key, struct lsm_slice value)
 {
-    atomic_fetch_add_explicit(&txn->db->counters.puts, 1, memory_order_relaxed);
-    return write_one(txn, tree, LSM_KIND_PUT, key, value);
+    struct lsm_db *db = txn->db;
+    uint64_t n = atomic_fetch_add_explicit(&db->counters.puts, 1, memory_order_relaxed), begun;
+    int rc;
+
+    if (n % LSM_LATENCY_SAMPLE)
+        return write_one(txn, tree, LSM_KIND_PUT, key, value);
+    begun = db->os->mono_us(db->os);
+    rc = write_one(txn, tree, LSM_KIND_PUT, key, value);
+    lsm_histogram_add(&db->counters.latency[LSM_LATENCY_PUT], db->os->mono_us(db->os) - begun);
+    return rc;
 }
 
 /* Nothing of the key, of whatever age, is in sight. LSM_EXISTS: that cannot be told so cheaply. */
@@ -572,6 +580,8 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
         return lsm_fail(LSM_MISUSE, "%s: nobody could decide a joint transaction without a host", db->path);
     if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared && !even_empty)
         return LSM_OK;
+    bool timed = atomic_fetch_add_explicit(&db->counters.prepares, 1, memory_order_relaxed) % LSM_LATENCY_SAMPLE == 0;
+    uint64_t begun = timed ? db->os->mono_us(db->os) : 0;
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     lsm_db_unlock(db);
@@ -579,6 +589,8 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);
+    if (timed)
+        lsm_histogram_add(&db->counters.latency[LSM_LATENCY_PREPARE], db->os->mono_us(db->os) - begun);
     return rc;
 }
 

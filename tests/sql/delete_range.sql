@@ -36,6 +36,8 @@ INSERT INTO kv(kv) VALUES('delete-all');
 INSERT INTO kv(kv) VALUES('compact');
 SELECT count(*) FROM kv;
 SELECT sum(files) FROM lsm_levels('kv');
+SELECT sum(jobs) > 0, sum(bytes_written) > 0, sum(runs), sum(range_deletes) FROM lsm_levels('kv');
+SELECT name FROM lsm_stats('kv') WHERE name IN ('put_timed', 'next_total_us', 'values_held');
 SELECT value > 3 FROM lsm_stats('kv') WHERE name = 'range_deletes';
 -- What is refused.
 INSERT INTO kv(kv) VALUES('delete-range');

@@ -149,6 +149,7 @@ TEST(stats_have_latencies_of_what_was_done_and_none_of_what_was_not)
 {
     struct lsm_latency l[16];
     struct lsm_value value;
+    struct lsm_cursor *c;
     struct lsm_tree *tree;
     struct lsm_db *db;
 
@@ -160,17 +161,93 @@ TEST(stats_have_latencies_of_what_was_done_and_none_of_what_was_not)
         CHECK_OK(lsm_tree_get(tree, NULL, text("000001"), &value));
         lsm_value_release(&value);
     }
+    CHECK_OK(lsm_cursor_open(tree, NULL, &c));
+    CHECK_OK(lsm_cursor_first(c));
+    for (int i = 0; i < 99; i++)
+        CHECK_OK(lsm_cursor_next(c));
+    for (int i = 0; i < 99; i++)
+        CHECK_OK(lsm_cursor_prev(c));
+    lsm_cursor_close(c);
+    CHECK_INT(stat_of(db, "nexts"), 198);
+    CHECK_INT(lsm_db_histogram(db, "colour", NULL, 0), 0);
     size_t n = lsm_db_latencies(db, l, 16);
     CHECK(n == lsm_db_latencies(db, NULL, 0) && n <= 16);
     for (size_t i = 0; i < n; i++) {
         uint64_t want = strcmp(l[i].name, "get") == 0 ? 10 : strcmp(l[i].name, "commit") == 0 ? 200
-                        : strcmp(l[i].name, "flush") == 0 ? 1 : 0;
+                        : strcmp(l[i].name, "flush") == 0 ? 1 : strcmp(l[i].name, "put") == 0 ? 7
+                        : strcmp(l[i].name, "next") == 0 ? 3 : 0;
+        struct lsm_bucket bucket[200];
+        size_t buckets = lsm_db_histogram(db, l[i].name, bucket, 200);
+        uint64_t sum = 0;
+        for (size_t b = 0; b < buckets; b++) {
+            sum += bucket[b].count;
+            CHECK(bucket[b].count > 0 && (b == 0 || bucket[b].up_to_us > bucket[b - 1].up_to_us));
+        }
+        CHECK_INT(sum, l[i].count);
+        CHECK(buckets == 0 || bucket[buckets - 1].up_to_us >= l[i].max_us);
         if (strcmp(l[i].name, "sync") == 0)
             CHECK_INT(l[i].count, stat_of(db, "log_syncs"));
         else
             CHECK_INT(l[i].count, want);
         CHECK(l[i].p50_us <= l[i].p99_us && l[i].p99_us <= l[i].p999_us && l[i].p999_us <= l[i].max_us);
     }
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
+/* What went into each level, by whom, and for all trees together. */
+TEST(stats_of_levels_say_what_was_read_and_written_for_them)
+{
+    struct lsm_tree_stats stats, all;
+    struct lsm_tree *tree, *other;
+    struct lsm_db *db;
+    uint64_t flushed = 0, read = 0, written = 0;
+
+    disk_begin();
+    db = open_seen("a", &tree);
+    put_rows(db, tree, 400);
+    CHECK_OK(lsm_db_flush(db));                 /* as deep as it goes */
+    CHECK_OK(lsm_tree_stats(tree, &stats));
+    uint32_t deep = stats.level_count - 1;
+    CHECK(deep > 0);
+    CHECK_INT(stats.level[deep].jobs, 1);
+    CHECK_INT(stats.level[deep].runs, 1);
+    CHECK_INT(stats.level[deep].bytes_read, 0);
+    CHECK_INT(stats.level[deep].bytes_written, stat_of(db, "flush_bytes_written"));
+    for (int i = 0; i < 3; i++) {
+        put_rows(db, tree, 100);
+        CHECK_OK(lsm_db_delete_range(db, tree, text("0001"), text("0002"), false));
+        CHECK_OK(lsm_db_flush(db));
+    }
+    CHECK_OK(lsm_tree_stats(tree, &stats));
+    CHECK_INT(stats.level[0].files, 3);
+    CHECK_INT(stats.level[0].runs, 3);
+    CHECK_INT(stats.level[0].range_deletes, 3);
+    CHECK_INT(stats.level[0].jobs, 3);
+    CHECK_OK(lsm_db_compact(db, tree));
+    CHECK_OK(lsm_tree_create(db, text("other"), NULL, &other));
+    put_rows(db, other, 200);
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_tree_stats(tree, &stats));
+    CHECK_INT(stats.level[deep].jobs, 2);
+    CHECK_INT(stats.level[deep].bytes_read, stat_of(db, "compact_bytes_read"));
+    CHECK_OK(lsm_db_levels(db, &all));
+    CHECK_INT(all.level[deep].jobs, 3);
+    CHECK_INT(all.level[deep].files, 2);
+    CHECK_INT(all.level[deep].runs, 1);
+    CHECK_INT(all.bytes, stat_of(db, "table_bytes"));
+    for (int l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+        read += all.level[l].bytes_read;
+        written += all.level[l].bytes_written;
+    }
+    flushed = stat_of(db, "flush_bytes_written");
+    CHECK_INT(read, stat_of(db, "compact_bytes_read"));
+    CHECK_INT(written, flushed + stat_of(db, "compact_bytes_written"));
+    /* A tree that is dropped takes its files along, not what was written for it. */
+    CHECK_OK(lsm_tree_drop(db, other));
+    CHECK_OK(lsm_db_levels(db, &all));
+    CHECK_INT(all.level[deep].jobs, 3);
+    CHECK_INT(all.level[deep].files, 1);
     CHECK_OK(lsm_db_close(db));
     disk_end();
 }
@@ -196,6 +273,8 @@ TEST(property_says_as_text_what_the_statistics_say)
     CHECK_OK(lsm_db_property(db, "stats", text_of, sizeof text_of, &needed));
     CHECK_INT(needed, strlen(text_of) + 1);
     CHECK(strstr(text_of, "puts 100 count\n") && strstr(text_of, "stall_max_us "));
+    CHECK_OK(lsm_db_property(db, "histograms", text_of, sizeof text_of, NULL));
+    CHECK(strncmp(text_of, "commit ", 7) == 0 && strstr(text_of, "\nput ") && strstr(text_of, "\nflush "));
     CHECK_OK(lsm_db_property(db, "stats", small, sizeof small, &again));
     CHECK_INT(strlen(small), 7);
     CHECK(again + 64 > needed);
