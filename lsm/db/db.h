@@ -88,6 +88,7 @@ struct lsm_tree {
     const struct lsm_comparator *cmp;
     struct lsm_buf cmp_name;    /* empty: bytes */
     atomic_bool dropped;
+    bool is_recorded;           /* an edit that the MANIFEST has makes it; log slot */
     struct lsm_pick_state pick; /* worker only */
     struct lsm_dead dead;
     struct lsm_level_work {     /* into this level, since the store was opened; relaxed */

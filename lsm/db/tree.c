@@ -159,6 +159,8 @@ int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t)
     for (size_t i = 0; i < db->comparator_count && rc == LSM_OK && t->comparator.size; i++)
         if (lsm_slice_equal(lsm_slice_str(db->comparators[i]->name), t->comparator))
             tree->cmp = db->comparators[i];
+    if (rc == LSM_OK)
+        tree->is_recorded = true;
     return rc;
 }
 
@@ -191,7 +193,8 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
 {
     for (uint32_t i = 0; i < db->tree_count; i++) {
         const struct lsm_tree *tree = db->trees[i];
-        if (atomic_load(&tree->dropped))
+        /* One that is being created comes with its own edit, behind this one. */
+        if (atomic_load(&tree->dropped) || !tree->is_recorded)
             continue;
         struct lsm_edit_tree t = {
             tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
@@ -290,6 +293,8 @@ int lsm_tree_create(struct lsm_db *db, struct lsm_slice name, const struct lsm_t
         if (rc) {
             atomic_store(&(*tree)->dropped, true);      /* its id is burnt */
             *tree = NULL;
+        } else {
+            (*tree)->is_recorded = true;
         }
     }
     lsm_edit_clear(&edit);

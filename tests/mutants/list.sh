@@ -912,3 +912,10 @@ mutant directory_sync_of_a_store_that_is_destroyed lsm/db/destroy.c 'unit/test_d
     if (rc)
         return rc;
 X
+mutant a_tree_that_is_being_created_is_in_the_snapshot lsm/db/tree.c 'unit/test_tree' <<'X'
+        if (atomic_load(&tree->dropped) || !tree->is_recorded)
+            continue;
+====
+        if (atomic_load(&tree->dropped))
+            continue;
+X

@@ -462,3 +462,24 @@ TEST(tree_by_tree_an_open_takes_in_proportion_to_their_number)
     CHECK(bytes[1] < bytes[0] * 5 / 2);
     disk_end();
 }
+
+/* A MANIFEST that is begun for a new tree's edit must not hold the tree already: its id would come twice, and no
+   open takes that. */
+TEST(tree_created_while_a_new_MANIFEST_begins_is_there_once)
+{
+    struct lsm_tree *tree;
+    struct store s;
+
+    if (!store_begin(&s))
+        return;
+    disk_fail(DISK_WRITE, 1, false, "MANIFEST");        /* the next edit begins a new one */
+    CHECK_RC(lsm_tree_create(s.db, text("one"), NULL, &tree), LSM_IOERR);
+    CHECK_OK(lsm_tree_create(s.db, text("two"), NULL, &tree));
+    disk_heal();
+    store_close(&s);
+    if (!store_open(&s, "a"))
+        return;
+    CHECK_OK(lsm_tree_find(s.db, text("two"), &tree));
+    CHECK_OK(lsm_db_check(s.db));
+    store_end(&s);
+}
