@@ -37,7 +37,8 @@ struct lsm_compressor {
 
 struct lsm_dict {
     struct lsm_os *os;
-    ZSTD_CDict *writer;         /* one of the two */
+    const ZSTD_CDict *writer;   /* one of the two; this one lies in */
+    void *room;
     ZSTD_DDict *reader;
 };
 
@@ -269,12 +270,17 @@ static int dict_made(struct lsm_dict **dict)
 
 int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, int level, struct lsm_dict **dict)
 {
+    ZSTD_compressionParameters params = ZSTD_getCParams(level, 0, bytes.size);
+    size_t size = ZSTD_estimateCDictSize_advanced(bytes.size, params, ZSTD_dlm_byCopy);
     int rc = dict_new(os, bytes, dict);
 
     if (rc)
         return rc;
-    (*dict)->writer = ZSTD_createCDict_advanced(bytes.data, bytes.size, ZSTD_dlm_byCopy, ZSTD_dct_rawContent,
-                                                ZSTD_getCParams(level, 0, bytes.size), seam_memory(os));
+    /* In memory of ours: ZSTD_createCDict_advanced (1.5.4) follows a null pointer where its own gives none. */
+    (*dict)->room = lsm_mem_alloc(os, size);
+    if ((*dict)->room)
+        (*dict)->writer = ZSTD_initStaticCDict((*dict)->room, size, bytes.data, bytes.size, ZSTD_dlm_byCopy,
+                                               ZSTD_dct_rawContent, params);
     return dict_made(dict);
 }
 
@@ -293,7 +299,7 @@ void lsm_dict_free(struct lsm_dict *dict)
 {
     if (!dict)
         return;
-    ZSTD_freeCDict(dict->writer);
+    lsm_mem_free(dict->os, dict->room);
     ZSTD_freeDDict(dict->reader);
     lsm_mem_free(dict->os, dict);
 }

@@ -196,6 +196,33 @@ TEST(compressor_survives_no_memory_at_every_request)
     CHECK(done);
 }
 
+TEST(dictionaries_survive_no_memory_at_every_request)
+{
+    static uint8_t bytes[8192];
+    struct format_os f;
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i >> 3);
+    format_os_init(&f);
+    for (int is_reader = 0; is_reader < 2; is_reader++) {
+        int rc = LSM_NOMEM;
+
+        for (int n = 1; n < 20 && rc != LSM_OK; n++) {
+            struct lsm_dict *dict;
+
+            f.fail_at = n;
+            rc = is_reader ? lsm_dict_new_reader(&f.os, lsm_slice(bytes, sizeof bytes), &dict)
+                           : lsm_dict_new_writer(&f.os, lsm_slice(bytes, sizeof bytes), 1, &dict);
+            f.fail_at = 0;
+            CHECK(rc == LSM_OK || (rc == LSM_NOMEM && n < 10 && !dict));
+            CHECK(rc != LSM_OK || lsm_dict_memory(dict) > sizeof bytes);
+            lsm_dict_free(dict);
+            CHECK_INT(f.used, 0);
+        }
+        CHECK_OK(rc);
+    }
+}
+
 TEST(compressor_pool_gives_back_what_it_got_and_keeps_few)
 {
     struct lsm_compressor *c[40], *again;
