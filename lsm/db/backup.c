@@ -331,9 +331,15 @@ static int copy_adopted(struct copy *c, const struct lsm_record *rec)
 
     for (uint32_t i = 0; i < rec->adopted_count && rc == LSM_OK; i++) {
         struct lsm_table_meta meta;
-        rc = lsm_record_next_adopted(&r, &meta);
+        uint32_t vlog_count = 0;
+        rc = lsm_record_next_adopted(&r, rec, &meta, &vlog_count);
         if (rc == LSM_OK)
             rc = copy_whole(c, LSM_FILE_TABLE, meta.number, meta.size_bytes);
+        for (; vlog_count && rc == LSM_OK; vlog_count--) {
+            struct lsm_vlog_meta vlog;
+            lsm_vlog_meta_decode(&r, &vlog);    /* decoding the record has seen that it is there */
+            rc = copy_whole(c, LSM_FILE_VLOG, vlog.number, vlog.size_bytes);
+        }
     }
     return rc;
 }

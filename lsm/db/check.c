@@ -224,6 +224,7 @@ static struct lsm_tree *tree_of(struct lsm_db *db, uint32_t id)
 /* Every value that the table's rows refer to. */
 static void check_values(struct check *c, const struct lsm_table_meta *meta, struct lsm_table *table)
 {
+    const struct lsm_value_source from = { .view = c->view };
     struct lsm_buf scratch, out;
     struct lsm_slice value;
     struct lsm_iter *it;
@@ -239,7 +240,7 @@ static void check_values(struct check *c, const struct lsm_table_meta *meta, str
     lsm_buf_init(&out, c->db->os);
     for (lsm_iter_first(it); it->valid; lsm_iter_next(it))
         if (lsm_tag_kind(it->tag) == LSM_KIND_VLOG)
-            note(c, lsm_value_read(c->db, c->view->version, it->value, &scratch, &out, &value));
+            note(c, lsm_value_read(c->db, &from, it->value, &scratch, &out, &value));
     note(c, it->rc);
     lsm_iter_close(it);
     lsm_buf_clear(&scratch);
@@ -267,10 +268,10 @@ static void check_run(struct check *c, const struct lsm_run *run)
 
 /* ---- value logs ---- */
 
-static int check_vlog(struct lsm_db *db, const struct lsm_version_vlog *v)
+static int check_vlog(struct lsm_db *db, const struct lsm_vlog_meta *meta)
 {
     struct lsm_vlog *vlog;
-    int rc = lsm_vlogs_get(db->vlogs, &v->file->meta, &vlog);
+    int rc = lsm_vlogs_get(db->vlogs, meta, &vlog);
 
     if (rc == LSM_OK) {
         rc = lsm_vlog_check(vlog);
@@ -525,13 +526,16 @@ int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, c
     for (uint32_t i = 0; i < c.view->unit_count; i++, unit = unit->older) {
         if (unit->mem && unit != c.active)      /* a memtable that grows is not walked */
             note(&c, lsm_memtable_check(unit->mem));
-        for (uint32_t k = 0; k < unit->run_count; k++)
+        for (uint32_t k = 0; k < unit->run_count; k++) {
             check_run(&c, unit->runs[k]);
+            for (uint32_t n = 0; n < unit->runs[k]->vlog_count; n++)
+                note(&c, check_vlog(db, &unit->runs[k]->vlogs[n]));
+        }
     }
     for (uint32_t t = 0; t < c.view->version->tree_count; t++)
         check_tree(&c, c.view->version->trees[t]);
     for (uint32_t i = 0; i < c.view->version->vlog_count; i++)
-        note(&c, check_vlog(db, &c.view->version->vlogs[i]));
+        note(&c, check_vlog(db, &c.view->version->vlogs[i].file->meta));
     lsm_view_unref(c.view);
     return c.first;
 }

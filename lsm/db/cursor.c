@@ -32,6 +32,8 @@ struct lsm_cursor {
     struct lsm_slice value;
     struct lsm_buf scratch, value_buf;
     struct lsm_value_streams streams;
+    struct lsm_vlog **own_vlogs;        /* of its transaction's private tables, which may be given up */
+    uint32_t own_vlog_count;
     uint64_t dead_epoch;        /* before the view point was taken */
     struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
@@ -57,6 +59,7 @@ static void release(struct lsm_cursor *c)
     c->own_mem = NULL;
     lsm_own_dead_unref(c->own_dead.own);
     c->own_dead.own = NULL;
+    lsm_value_let_go(c->db, &c->own_vlogs, &c->own_vlog_count);
     c->valid = false;
 }
 
@@ -128,8 +131,11 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
                       lsm_memtable_tree_rows(view->newest->mem, tree->id) > 0;
         c->saw_ranges = has_ranges(view, tree);
         rc = lsm_view_iter(db, view, tree, own, no_cache, &c->it, &c->cover);
-        if (rc) {
+        if (rc)
             c->it = NULL;
+        if (rc == LSM_OK && c->own_runs)
+            rc = lsm_value_hold(own, &c->own_vlogs, &c->own_vlog_count);
+        if (rc) {
             release(c);
             return rc;
         }
@@ -666,6 +672,8 @@ struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
 
 static __attribute__((noinline)) int read_value_log(struct lsm_cursor *c, struct lsm_slice *value)
 {
+    const struct lsm_value_source from = { .view = c->view, .held = c->own_vlogs,
+                                           .held_count = c->own_vlog_count };
     const struct lsm_visible *v = &c->visible;
     int rc;
 
@@ -678,9 +686,9 @@ static __attribute__((noinline)) int read_value_log(struct lsm_cursor *c, struct
         if (c->scratch.cap > VALUE_KEEP)
             lsm_buf_clear(&c->scratch);
         rc = c->is_backward
-                 ? lsm_value_read(c->db, c->view->version, v->value, &c->scratch, &c->value_buf, &c->value)
-                 : lsm_value_read_next(c->db, c->view->version, v->value, &c->streams, &c->scratch,
-                                       &c->value_buf, &c->value);
+                 ? lsm_value_read(c->db, &from, v->value, &c->scratch, &c->value_buf, &c->value)
+                 : lsm_value_read_next(c->db, &from, v->value, &c->streams, &c->scratch, &c->value_buf,
+                                       &c->value);
         c->rc = rc;
         c->has_value = rc == LSM_OK;
     }

@@ -478,7 +478,7 @@ struct lsm_txn {
 };
 /* The batch had `before` bytes: what it has no more is not counted any longer. */
 void lsm_txn_forget_memory(struct lsm_txn *txn, uint64_t before);
-/* A private table that nothing refers to: its file too. */
+/* A private table that nothing refers to: its file too, and those of its value logs. */
 void lsm_txn_remove_run(struct lsm_db *db, struct lsm_run *run);
 
 /* ---- spill.c ---- */
@@ -524,9 +524,14 @@ uint64_t lsm_values_held(const struct lsm_db *db);      /* by users */
 int lsm_reclaim_one(struct lsm_db *db);
 
 /* ---- value.c: values in value logs ---- */
-/* The value of a row of kind VLOG, whose bytes are a handle. `version` is of the view that the row came
-   from. *value points into `out`. */
-int lsm_value_read(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+struct lsm_value_source {       /* where the row came from */
+    const struct lsm_view *view;
+    const struct lsm_txn *own;  /* its transaction's own rows, too; or NULL */
+    struct lsm_vlog *const *held;       /* or these, for who reads on when the transaction has given them up */
+    uint32_t held_count;
+};
+/* The value of a row of kind VLOG, whose bytes are a handle. *value points into `out`. */
+int lsm_value_read(struct lsm_db *db, const struct lsm_value_source *from, struct lsm_slice bytes,
                    struct lsm_buf *scratch, struct lsm_buf *out, struct lsm_slice *value);
 #define LSM_VALUE_STREAMS 8
 struct lsm_value_streams {      /* where a scan is in the logs that it reads; zeroed at first */
@@ -536,9 +541,12 @@ struct lsm_value_streams {      /* where a scan is in the logs that it reads; ze
     uint64_t clock;
 };
 /* The same for a scan: what comes next in the log is prefetched. */
-int lsm_value_read_next(struct lsm_db *db, const struct lsm_version *version, struct lsm_slice bytes,
+int lsm_value_read_next(struct lsm_db *db, const struct lsm_value_source *from, struct lsm_slice bytes,
                         struct lsm_value_streams *streams, struct lsm_buf *scratch,
                         struct lsm_buf *out, struct lsm_slice *value);
+/* Open the value logs of a transaction's private tables, and keep them open until let go: *held is an array. */
+int lsm_value_hold(const struct lsm_txn *own, struct lsm_vlog ***held, uint32_t *count);
+void lsm_value_let_go(struct lsm_db *db, struct lsm_vlog ***held, uint32_t *count);
 
 /* ---- snapshot.c ---- */
 /* All that must stay visible, ascending, in memory of its own; raises the horizon. Mutex held. */

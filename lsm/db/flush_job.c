@@ -186,7 +186,7 @@ static uint32_t adopt_level(const struct flush *f, const struct lsm_tree *tree, 
     return level;
 }
 
-/* Private tables become level-0 tables as they are, or deeper ones. */
+/* Private tables become level-0 tables as they are, or deeper ones; their value logs come with them. */
 static void adopt(struct flush *f, const struct lsm_unit *unit, uint32_t level_max)
 {
     for (uint32_t i = unit->run_count; i-- > 0;) {
@@ -195,8 +195,11 @@ static void adopt(struct flush *f, const struct lsm_unit *unit, uint32_t level_m
         lsm_db_lock(f->db);
         tree = lsm_tree_by_id(f->db, m->tree);
         lsm_db_unlock(f->db);
-        if (tree && !atomic_load(&tree->dropped))
-            lsm_edit_add_table(&f->edit, adopt_level(f, tree, unit->runs[i], level_max), m);
+        if (!tree || atomic_load(&tree->dropped))
+            continue;
+        lsm_edit_add_table(&f->edit, adopt_level(f, tree, unit->runs[i], level_max), m);
+        for (uint32_t k = 0; k < unit->runs[i]->vlog_count; k++)
+            lsm_edit_add_vlog(&f->edit, &unit->runs[i]->vlogs[k]);
     }
 }
 

@@ -212,15 +212,17 @@ void lsm_value_give(struct lsm_value *value, struct lsm_slice bytes, struct lsm_
 }
 
 /* What was found is a handle: its value, in memory of its own. */
-static int fetch_value(struct search *s, const struct lsm_view *view, struct lsm_value *value)
+static int fetch_value(struct search *s, const struct lsm_view *view, const struct lsm_txn *own,
+                       struct lsm_value *value)
 {
+    const struct lsm_value_source from = { .view = view, .own = own };
     struct lsm_vlogs *vlogs = s->db->vlogs;
     struct lsm_buf scratch, out;
     int rc;
 
     lsm_vlogs_take_buf(vlogs, &out);
     lsm_vlogs_take_buf(vlogs, &scratch);
-    rc = lsm_value_read(s->db, view->version, s->value, &scratch, &out, &value->bytes);
+    rc = lsm_value_read(s->db, &from, s->value, &scratch, &out, &value->bytes);
     lsm_vlogs_give_buf(vlogs, &scratch);
     lsm_table_unpin(&s->pin);
     if (rc) {
@@ -250,7 +252,7 @@ static int get_one(struct search *s, const struct lsm_view *view, const struct l
         return rc;
     value->bytes = s->value;
     if (lsm_tag_kind(s->tag) == LSM_KIND_VLOG) {
-        rc = fetch_value(s, view, value);
+        rc = fetch_value(s, view, own, value);
         if (rc)
             return rc;
     } else if (s->mem) {

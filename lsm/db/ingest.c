@@ -2,12 +2,13 @@
  * ingest.c -- sorted input becomes tables at once: it passes neither the log nor
  * a memtable. The tables are private ones of a transaction (db/txn.c), so that
  * its commit adopts them with one record, and they lie as deep as nothing older
- * overlaps them (db/flush_job.c, adopt).
+ * overlaps them (db/flush_job.c, adopt). Long values go to value logs, each of which
+ * holds those of many tables: all of them come with the last table.
  *
  * All rows have one op number, which is fixed when the ingest begins: what the
  * transaction wrote before is spilled then, what it writes later is newer.
  */
-#include "lsm/db/db.h"
+#include "lsm/db/job.h"
 
 #include <assert.h>
 
@@ -21,11 +22,12 @@ struct lsm_ingest {
     uint64_t op;                /* of every row */
     uint64_t rows;
     uint64_t file_bytes;
-    struct lsm_compressor *compressor;
+    struct lsm_build build;     /* for its value logs, and the compressor */
     struct lsm_table_writer *writer;    /* NULL: the next row begins a file */
     struct lsm_buf last;        /* key of the last row */
     struct lsm_run **runs;      /* files that are complete */
     uint32_t run_count, run_cap;
+    int rc;                     /* a row is missing: what the finish answers, too */
 };
 
 static void remove_file(struct lsm_db *db, uint64_t number)
@@ -39,13 +41,16 @@ static void ingest_free(struct lsm_ingest *ingest, bool keep)
 {
     struct lsm_db *db = ingest->txn->db;
 
+    if (!keep)
+        lsm_values_remove(&ingest->build);
+    lsm_build_clear(&ingest->build);
     lsm_table_writer_close(ingest->writer);
     for (uint32_t i = 0; i < ingest->run_count && !keep; i++) {
         remove_file(db, ingest->runs[i]->meta.number);
         lsm_run_unref(ingest->runs[i]);
     }
-    if (ingest->compressor)
-        lsm_compressor_put(db->compressors, ingest->compressor);
+    if (ingest->build.compressor)
+        lsm_compressor_put(db->compressors, ingest->build.compressor);
     lsm_buf_clear(&ingest->last);
     lsm_mem_free(db->os, ingest->runs);
     lsm_mem_free(db->os, ingest);
@@ -80,9 +85,10 @@ int lsm_ingest_begin(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_inge
     lsm_db_lock(db);
     ingest->file_bytes = db->policy.file_bytes;
     lsm_db_unlock(db);
-    rc = lsm_compressor_take(db->compressors, &ingest->compressor);
+    lsm_job_build_init(db, &ingest->build, tree, NULL, NULL, 0);
+    rc = lsm_compressor_take(db->compressors, &ingest->build.compressor);
     if (rc) {
-        ingest->compressor = NULL;
+        ingest->build.compressor = NULL;
         ingest_free(ingest, false);
         return rc;
     }
@@ -100,7 +106,7 @@ static int open_file(struct lsm_ingest *ingest)
 
     lsm_table_options_at(&options, LSM_LEVEL_COUNT_MAX - 2, tree->compression);
     return lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree->id, &options,
-                                 ingest->compressor, db->file_mode, &ingest->writer);
+                                 ingest->build.compressor, db->file_mode, &ingest->writer);
 }
 
 static int finish_file(struct lsm_ingest *ingest)
@@ -138,6 +144,7 @@ static int finish_file(struct lsm_ingest *ingest)
 int lsm_ingest_add(struct lsm_ingest *ingest, struct lsm_slice key, struct lsm_slice value)
 {
     struct lsm_db *db = ingest->txn->db;
+    uint64_t tag = lsm_tag(ingest->op, LSM_KIND_PUT);
     int rc = LSM_OK;
 
     if (key.size > LSM_KEY_SIZE_MAX)
@@ -152,13 +159,16 @@ int lsm_ingest_add(struct lsm_ingest *ingest, struct lsm_slice key, struct lsm_s
         rc = finish_file(ingest);
     if (rc == LSM_OK && !ingest->writer)
         rc = open_file(ingest);
-    if (rc)
+    if (rc == LSM_OK) {
+        lsm_buf_reset(&ingest->last);
+        lsm_buf_append_slice(&ingest->last, key);
+        rc = ingest->last.rc ? lsm_nomem() : lsm_values_put(&ingest->build, &tag, &value);
+    }
+    if (rc) {
+        ingest->rc = rc;
         return rc;
-    lsm_buf_reset(&ingest->last);
-    lsm_buf_append_slice(&ingest->last, key);
-    if (ingest->last.rc)
-        return lsm_nomem();
-    lsm_table_writer_add(ingest->writer, key, lsm_tag(ingest->op, LSM_KIND_PUT), value);
+    }
+    lsm_table_writer_add(ingest->writer, key, tag, value);
     ingest->rows++;
     return LSM_OK;              /* the writer keeps its failure until the file is finished */
 }
@@ -167,12 +177,19 @@ int lsm_ingest_finish(struct lsm_ingest *ingest)
 {
     struct lsm_txn *txn = ingest->txn;
     struct lsm_db *db = txn->db;
+    const struct lsm_values *values = &ingest->build.values;
     int rc = LSM_OK, error;
 
-    if (txn->batch.op_next != ingest->op)
+    if (ingest->rc)
+        rc = lsm_fail(ingest->rc, "%s: ingest: a row could not be added", db->path);
+    if (rc == LSM_OK && txn->batch.op_next != ingest->op)
         rc = lsm_fail(LSM_MISUSE, "%s: ingest: the transaction was written to before it was finished", db->path);
+    if (rc == LSM_OK)
+        rc = lsm_values_finish(&ingest->build);
     if (rc == LSM_OK && ingest->writer)
         rc = finish_file(ingest);
+    if (rc == LSM_OK && ingest->run_count)
+        rc = lsm_run_set_vlogs(ingest->runs[ingest->run_count - 1], values->metas, values->count);
     if (rc == LSM_OK && ingest->run_count) {
         error = db->os->dir_sync(db->dir);
         if (error)

@@ -1,6 +1,7 @@
 /*
  * job.h -- the jobs of the background: flush_job.c, compact_job.c, and what they have
- * in common, job.c. Which one runs next is worker.c's. Nobody else includes this.
+ * in common, job.c. Which one runs next is worker.c's. Of the others only those who make
+ * tables include this: spill.c and ingest.c.
  */
 #ifndef LSM_DB_JOB_H
 #define LSM_DB_JOB_H

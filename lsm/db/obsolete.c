@@ -63,13 +63,16 @@ static int collect_old(void *ctx, const char *name)
     return 0;
 }
 
-/* A reader of a unit opens its tables when it needs them. Obsolete mutex held. */
-static bool unit_has(const struct lsm_db *db, uint64_t number)
+/* A reader of a unit opens its tables and value logs when it needs them. Obsolete mutex held. */
+static bool unit_has(const struct lsm_db *db, const struct lsm_obsolete *o)
 {
-    for (const struct lsm_unit *unit = db->with_runs; unit; unit = unit->next)
-        for (uint32_t i = 0; i < unit->run_count; i++)
-            if (unit->runs[i]->meta.number == number)
+    for (const struct lsm_unit *unit = db->with_runs; unit; unit = unit->next) {
+        if (o->is_vlog && lsm_runs_vlog(unit->runs, unit->run_count, o->number))    /* a first file */
+            return true;
+        for (uint32_t i = 0; i < unit->run_count && !o->is_vlog; i++)
+            if (unit->runs[i]->meta.number == o->number)
                 return true;
+    }
     return false;
 }
 
@@ -89,7 +92,7 @@ void lsm_obsolete_sweep(struct lsm_db *db)
         struct lsm_obsolete o = { 0, false };
         db->os->mutex_lock(db->obsolete_mutex);
         for (uint32_t i = db->obsolete_count; i-- > 0 && !o.number;)
-            if (db->obsolete[i].is_vlog || !unit_has(db, db->obsolete[i].number)) {
+            if (!unit_has(db, &db->obsolete[i])) {
                 o = db->obsolete[i];
                 db->obsolete[i] = db->obsolete[--db->obsolete_count];
             }

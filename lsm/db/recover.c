@@ -115,6 +115,35 @@ static void newer_token(struct lsm_token *to, const struct lsm_token *from)
         *to = *from;
 }
 
+static void number_is_taken(struct lsm_db *db, uint64_t number)
+{
+    if (atomic_load(&db->next_file) <= number)
+        atomic_store(&db->next_file, number + 1);
+}
+
+/* The value logs that come with an adopted table; decoding the record has seen that they are there. */
+static int read_vlogs(struct lsm_db *db, struct lsm_reader *r, uint32_t count, struct lsm_run *run)
+{
+    struct lsm_vlog_meta *metas;
+    int rc = LSM_OK;
+
+    if (count == 0)
+        return LSM_OK;
+    metas = lsm_mem_alloc(db->os, count * sizeof *metas);
+    if (!metas)
+        return lsm_nomem();
+    for (uint32_t i = 0; i < count && rc == LSM_OK; i++) {
+        if (!lsm_vlog_meta_decode(r, &metas[i]) || metas[i].tree != run->meta.tree)
+            rc = lsm_corrupt("log", 0, "an adopted table brings a value log that cannot be its own");
+        else
+            number_is_taken(db, metas[i].number);
+    }
+    if (rc == LSM_OK)
+        rc = lsm_run_set_vlogs(run, metas, count);
+    lsm_mem_free(db->os, metas);
+    return rc;
+}
+
 static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const struct lsm_record *rec)
 {
     struct lsm_reader r = lsm_reader(rec->adopted);
@@ -128,14 +157,17 @@ static int read_adopted(struct lsm_db *db, struct lsm_prepared *prep, const stru
         return lsm_nomem();
     for (uint32_t i = 0; i < rec->adopted_count; i++) {
         struct lsm_table_meta meta;
-        int rc = lsm_record_next_adopted(&r, &meta);
+        uint32_t vlog_count;
+        int rc = lsm_record_next_adopted(&r, rec, &meta, &vlog_count);
         if (rc == LSM_OK)
             rc = lsm_run_new(db->os, &meta, &prep->runs[prep->run_count]);
         if (rc)
             return rc;
         prep->run_count++;
-        if (atomic_load(&db->next_file) <= meta.number)
-            atomic_store(&db->next_file, meta.number + 1);
+        number_is_taken(db, meta.number);
+        rc = read_vlogs(db, &r, vlog_count, prep->runs[prep->run_count - 1]);
+        if (rc)
+            return rc;
     }
     return LSM_OK;
 }
@@ -550,12 +582,24 @@ bool lsm_recover_needs_table(const struct lsm_db *db, uint64_t number)
     return false;
 }
 
+static bool runs_need_vlog(struct lsm_run *const *runs, uint32_t count, uint64_t number)
+{
+    return lsm_runs_vlog(runs, count, number) != NULL;  /* a first file: the number is the id */
+}
+
 bool lsm_recover_needs_vlog(const struct lsm_db *db, uint64_t number)
 {
     const struct lsm_version *v = db->view->version;
+    const struct lsm_unit *unit = db->view->newest;
 
     for (uint32_t i = 0; i < v->vlog_count; i++)
         if (v->vlogs[i].file->meta.number == number)
+            return true;
+    for (uint32_t i = 0; i < db->record_count; i++)
+        if (runs_need_vlog(db->records[i]->runs, db->records[i]->run_count, number))
+            return true;
+    for (uint32_t i = 0; i < db->view->unit_count; i++, unit = unit->older)
+        if (runs_need_vlog(unit->runs, unit->run_count, number))
             return true;
     return false;
 }

@@ -122,7 +122,7 @@ static bool is_adopted(const struct repair *p, uint64_t number)
         r = lsm_reader(rec.adopted);
         for (uint32_t k = 0; k < rec.adopted_count; k++) {
             struct lsm_table_meta meta;
-            if (lsm_record_next_adopted(&r, &meta))
+            if (lsm_record_next_adopted(&r, &rec, &meta, NULL))
                 break;
             if (meta.number == number)
                 return true;
@@ -250,7 +250,7 @@ static int adopt(struct repair *p, const struct lsm_record *rec, uint64_t base)
 
     for (uint32_t i = 0; i < rec->adopted_count && rc == LSM_OK; i++) {
         struct lsm_table_meta meta;
-        rc = lsm_record_next_adopted(&r, &meta);
+        rc = lsm_record_next_adopted(&r, rec, &meta, NULL);
         if (rc)
             return rc;
         meta.seq_add = base;

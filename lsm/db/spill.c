@@ -1,14 +1,18 @@
 /*
  * spill.c -- private writes that pass their share of the memory: one sorted private
  * table per tree and per stretch between marks, so that going back to a mark only
- * ever drops whole tables. The commit adopts them.
+ * ever drops whole tables. The commit adopts them. Long values go to value logs at once, which
+ * come and go with their table: they are written once, and never move again.
  */
-#include "lsm/db/db.h"
+#include "lsm/db/job.h"
 
 #include <assert.h>
 
 #include "lsm/format/filename.h"
 #include "lsm/store/table_writer.h"
+
+#define SEPARATE_BYTES_MIN (UINT64_C(8) << 10)  /* a stretch of less makes no value logs: not a file for a few
+                                                   values, and marks may be many */
 
 /* Rows of one tree with op numbers in [from, to): what a private table gets. */
 struct stretch {
@@ -55,9 +59,10 @@ static bool is_deleted(const struct lsm_ranges *ranges, const struct lsm_tree *t
 }
 
 static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compressor *compressor,
-                         uint64_t from, uint64_t to)
+                         uint64_t from, uint64_t to, bool separate)
 {
     struct lsm_db *db = txn->db;
+    struct lsm_build build = { 0 };     /* for its value logs */
     struct lsm_table_writer *w = NULL;
     struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = 10, .codec = LSM_CODEC_NONE };
     struct lsm_table_meta meta;
@@ -75,6 +80,9 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     options.is_private = true;
     options.block_bytes = tree->block_bytes;
     options.filter_bits = tree->filter_bits;
+    lsm_job_build_init(db, &build, tree, compressor, NULL, 0);
+    if (!separate)
+        build.values.bytes_min = 0;
     rc = spill_ranges(txn, tree, from, to, &ranges);
     if (rc)
         return rc;
@@ -90,16 +98,23 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
         lsm_table_writer_add_range(w, ranges->range[i].lo, ranges->range[i].hi,
                                    ranges->seqs + ranges->range[i].seq_at, ranges->range[i].seq_count);
     for (lsm_iter_first(s.it); s.it->valid && rc == LSM_OK; lsm_iter_next(s.it)) {
-        if (!stretch_has(&s) || is_deleted(ranges, tree, s.it->key, s.it->tag))
+        uint64_t tag = s.it->tag;
+        struct lsm_slice value = s.it->value;
+
+        if (!stretch_has(&s) || is_deleted(ranges, tree, s.it->key, tag))
             continue;
         if (!w)
             rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
                                        compressor, db->file_mode, &w);
         if (rc == LSM_OK)
-            lsm_table_writer_add(w, s.it->key, s.it->tag, s.it->value);
+            rc = lsm_values_put(&build, &tag, &value);
+        if (rc == LSM_OK)
+            lsm_table_writer_add(w, s.it->key, tag, value);
     }
     if (rc == LSM_OK)
         rc = s.it->rc;
+    if (rc == LSM_OK)
+        rc = lsm_values_finish(&build);
     if (rc == LSM_OK && w)
         rc = lsm_table_writer_finish(w, &meta);
     if (rc == LSM_OK && w) {
@@ -109,17 +124,24 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
             lsm_tables_forget(db->tables, meta.number); /* opened without what comes next */
         }
         meta.seq_add = LSM_SEQ_OWN;     /* seen as its own rows until it is published */
-        atomic_fetch_add_explicit(&db->counters.spill_bytes, meta.size_bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.spill_bytes, meta.size_bytes + build.values.bytes_written,
+                                  memory_order_relaxed);
         if (rc == LSM_OK)
             rc = lsm_run_new(db->os, &meta, &run);
+        if (rc == LSM_OK)
+            rc = lsm_run_set_vlogs(run, build.values.metas, build.values.count);
         if (rc == LSM_OK) {
             txn->run_op_min[txn->run_count] = from;
             txn->runs[txn->run_count++] = run;
         } else {
             char name[LSM_FILENAME_SIZE];
+            lsm_run_unref(run);
             db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, meta.number));
         }
     }
+    if (rc)
+        lsm_values_remove(&build);
+    lsm_build_clear(&build);
     lsm_table_writer_close(w);
     lsm_iter_close(s.it);
     lsm_ranges_free(ranges);
@@ -169,7 +191,7 @@ int lsm_txn_spill(struct lsm_txn *txn)
     struct lsm_db *db = txn->db;
     struct lsm_compressor *compressor;
     uint32_t *trees, tree_count, first_run = txn->run_count;
-    uint64_t before = lsm_batch_bytes(&txn->batch), from = txn->batch.op_first;
+    uint64_t before = lsm_batch_bytes(&txn->batch), from = txn->batch.op_first, stretches = 1;
     int rc, error;
 
     if (!txn->batch.mem)
@@ -193,13 +215,16 @@ int lsm_txn_spill(struct lsm_txn *txn)
         lsm_mem_free(db->os, trees);
         return rc;
     }
+    for (uint32_t m = 0; m < txn->mark_count; m++)
+        stretches += txn->marks[m] > from;
     for (uint32_t m = 0; m <= txn->mark_count && rc == LSM_OK; m++) {
         uint64_t to = m < txn->mark_count ? txn->marks[m] : txn->batch.op_next;
         if (to <= from)
             continue;
         rc = reserve_runs(txn, tree_count);
         for (uint32_t t = 0; t < tree_count && rc == LSM_OK; t++)
-            rc = spill_stretch(txn, trees[t], compressor, from, to);
+            rc = spill_stretch(txn, trees[t], compressor, from, to,
+                               txn->batch.live_bytes / stretches >= SEPARATE_BYTES_MIN);
         from = to;
     }
     lsm_compressor_put(db->compressors, compressor);

@@ -98,6 +98,10 @@ void lsm_txn_remove_run(struct lsm_db *db, struct lsm_run *run)
 
     lsm_tables_forget(db->tables, run->meta.number);
     db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, run->meta.number));
+    for (uint32_t i = 0; i < run->vlog_count; i++) {
+        lsm_vlogs_forget(db->vlogs, run->vlogs[i].number);
+        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_VLOG, run->vlogs[i].number));
+    }
     lsm_run_unref(run);
 }
 
@@ -358,6 +362,10 @@ struct lsm_prepared *lsm_txn_prepared_new(struct lsm_txn *txn)
         }
         rec->runs[rec->run_count]->goes_deep = txn->runs[i]->goes_deep;
         rec->run_count++;
+        if (lsm_run_set_vlogs(rec->runs[rec->run_count - 1], txn->runs[i]->vlogs, txn->runs[i]->vlog_count)) {
+            lsm_prepared_free(db->os, rec);
+            return NULL;
+        }
     }
     if (txn->batch.mem && txn->batch.live_count) {
         rec->mem = txn->batch.mem;
@@ -377,7 +385,10 @@ void lsm_txn_encode(struct lsm_txn *txn, const struct lsm_prepared *prep, struct
                     struct lsm_record *rec)
 {
     for (uint32_t i = 0; i < prep->run_count; i++)
-        lsm_table_meta_encode(adopted, &prep->runs[i]->meta);
+        rec->adopts_vlogs |= prep->runs[i]->vlog_count > 0;
+    for (uint32_t i = 0; i < prep->run_count; i++)
+        lsm_record_put_adopted(adopted, rec, &prep->runs[i]->meta, prep->runs[i]->vlogs,
+                               prep->runs[i]->vlog_count);
     if (prep->mem) {
         rec->op_count = (uint32_t)txn->batch.live_count;
         rec->put_ops = put_ops;         /* straight into the record: they may be large */

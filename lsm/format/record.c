@@ -118,11 +118,13 @@ void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_
 
     assert(rec->type >= LSM_RECORD_SOLO && rec->type <= LSM_RECORD_ABORT);
     assert(rec->op_first > 0 || rec->adopted_count == 0);
+    if (rec->adopts_vlogs)
+        assert(rec->adopted_count > 0);
     if (rec->type == LSM_RECORD_ABORT)
         assert(rec->op_count == 0 && rec->adopted_count == 0);
 
     lsm_buf_put_u8(out, rec->type);
-    lsm_buf_put_u8(out, (uint8_t)flags);
+    lsm_buf_put_u8(out, (uint8_t)(flags | (rec->adopts_vlogs ? LSM_RECORD_VLOGS : 0)));
     lsm_buf_put_u16(out, 0);
     lsm_buf_put_u32(out, rec->op_count);
     put_token(out, &rec->id);
@@ -144,6 +146,25 @@ void lsm_record_encode(struct lsm_buf *out, struct lsm_record *rec, const uint8_
     }
 }
 
+/* One adopted table and its value logs. No more of them than bytes: a count takes nothing by itself. */
+static bool read_adopted_one(struct lsm_reader *r, const struct lsm_record *rec, struct lsm_table_meta *meta,
+                             uint32_t *vlog_count)
+{
+    lsm_table_meta_decode(r, meta);
+    *vlog_count = rec->adopts_vlogs ? lsm_read_varint32(r) : 0;
+    if (*vlog_count > lsm_reader_left(r))
+        r->bad = true;
+    return !r->bad;
+}
+
+static void skip_vlogs(struct lsm_reader *r, uint32_t count)
+{
+    struct lsm_vlog_meta meta;
+
+    for (uint32_t i = 0; i < count && !r->bad; i++)
+        lsm_vlog_meta_decode(r, &meta);
+}
+
 /* The adopted tables, as bytes. Their rows have the numbers below op_first. */
 static void read_adopted(struct lsm_reader *r, struct lsm_record *rec)
 {
@@ -154,9 +175,11 @@ static void read_adopted(struct lsm_reader *r, struct lsm_record *rec)
     start = r->p;
     for (uint32_t i = 0; i < rec->adopted_count && !r->bad; i++) {
         struct lsm_table_meta meta;
+        uint32_t vlog_count;
 
-        if (lsm_table_meta_decode(r, &meta) && meta.seq_max > op_max)
+        if (read_adopted_one(r, rec, &meta, &vlog_count) && meta.seq_max > op_max)
             op_max = meta.seq_max;
+        skip_vlogs(r, vlog_count);
     }
     rec->adopted = lsm_slice(start, (size_t)(r->p - start));
     rec->op_first = lsm_read_varint(r);
@@ -202,6 +225,7 @@ bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct ls
         return decode_brief(bytes, uuid, rec);
     *rec = (struct lsm_record){ .type = lsm_read_u8(&r) };
     flags = lsm_read_u8(&r);
+    rec->adopts_vlogs = flags & LSM_RECORD_VLOGS;
     zero = lsm_read_u16(&r);
     rec->op_count = lsm_read_u32(&r);
     rec->id = read_token(&r);
@@ -210,7 +234,7 @@ bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct ls
         rec->base = read_token(&r);
     rec->decided = flags & LSM_RECORD_DECIDED_BASE ? rec->base : read_token(&r);
     rec->floor = flags & LSM_RECORD_FLOOR_DECIDED ? rec->decided : read_token(&r);
-    if (r.bad || flags != token_flags(rec) || zero != 0)
+    if (r.bad || (flags & ~LSM_RECORD_VLOGS) != token_flags(rec) || zero != 0)
         return false;
 
     switch (rec->type) {
@@ -229,6 +253,8 @@ bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct ls
     read_adopted(&r, rec);
     read_ops(&r, rec);
     if (rec->type == LSM_RECORD_ABORT && (rec->op_count != 0 || rec->adopted_count != 0))
+        return false;
+    if (rec->adopts_vlogs && rec->adopted_count == 0)
         return false;
     return !r.bad;
 }
@@ -284,9 +310,28 @@ bool lsm_op_decode(struct lsm_reader *r, enum lsm_kind *kind, uint32_t *tree, st
     return !r->bad;
 }
 
-int lsm_record_next_adopted(struct lsm_reader *r, struct lsm_table_meta *meta)
+void lsm_record_put_adopted(struct lsm_buf *out, const struct lsm_record *rec, const struct lsm_table_meta *meta,
+                            const struct lsm_vlog_meta *vlogs, uint32_t vlog_count)
 {
-    if (!lsm_table_meta_decode(r, meta))
+    assert(rec->adopts_vlogs || vlog_count == 0);
+    lsm_table_meta_encode(out, meta);
+    if (rec->adopts_vlogs)
+        lsm_buf_put_varint(out, vlog_count);
+    for (uint32_t i = 0; i < vlog_count; i++)
+        lsm_vlog_meta_encode(out, &vlogs[i]);
+}
+
+int lsm_record_next_adopted(struct lsm_reader *r, const struct lsm_record *rec, struct lsm_table_meta *meta,
+                            uint32_t *vlog_count)
+{
+    uint32_t count;
+    bool ok = read_adopted_one(r, rec, meta, &count);
+
+    if (vlog_count)
+        *vlog_count = count;
+    else
+        skip_vlogs(r, count);
+    if (!ok || r->bad)
         return lsm_corrupt("log", 0, "malformed adopted table in a record whose sum is right");
     return LSM_OK;
 }

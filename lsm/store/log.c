@@ -26,6 +26,7 @@
 enum { COMPAT = 8, INCOMPAT = 12, PREV = LSM_FRAME_IDENTITY_SIZE };       /* offsets in the header */
 #define COMPAT_AHEAD 1u
 #define INCOMPAT_BRIEF 1u               /* records may be brief (format/record.h) */
+#define INCOMPAT_VLOGS 2u               /* they may bring value logs, which an older sweep would remove */
 _Static_assert(PREV + 24 + 8 == LSM_LOG_HEADER_SIZE, "the header is packed");
 
 static void check_log(const struct lsm_log *log)
@@ -99,7 +100,7 @@ int lsm_log_begin(struct lsm_log *log, struct lsm_dir *dir, const uint8_t uuid[1
     }
     lsm_frame_identity_put(header, LSM_LOG_MAGIC, uuid, log->number, salt);
     lsm_put_u16(header + COMPAT, is_ahead ? COMPAT_AHEAD : 0);
-    lsm_put_u16(header + INCOMPAT, INCOMPAT_BRIEF);
+    lsm_put_u16(header + INCOMPAT, INCOMPAT_BRIEF | INCOMPAT_VLOGS);
     lsm_put_u64(header + PREV, prev ? prev->number : 0);
     lsm_put_u64(header + PREV + 8, prev ? prev->size : 0);
     lsm_put_u64(header + PREV + 16, prev ? prev->chain : 0);
@@ -416,7 +417,7 @@ static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_di
         rc = lsm_frame_read_header(r, header, sizeof(header));
     if (rc != LSM_OK)
         return rc;
-    rc = lsm_frame_header_check(header, LSM_LOG_MAGIC, number, INCOMPAT_BRIEF, false, name);
+    rc = lsm_frame_header_check(header, LSM_LOG_MAGIC, number, INCOMPAT_BRIEF | INCOMPAT_VLOGS, false, name);
     /* A size may reach the disk before the bytes, and then a file system that reuses blocks shows what
        another log left there. With nothing behind the header no record is lost. */
     if (rc == LSM_CORRUPT && r->file_size <= LSM_LOG_HEADER_SIZE)

@@ -11,7 +11,7 @@
  * a later one was written, and is bad now, is LSM_CORRUPT: frame.h says how the
  * two are told apart.
  *
- * Bit 0 of incompat: records may be brief (format/record.h).
+ * Of incompat, bit 0: records may be brief; bit 1: they may bring value logs (format/record.h).
  *
  * prev_* say where the log before this one ended when this one was begun. A log that
  * ends elsewhere than its successor says, or is missing, is a hole (LSM_CORRUPT), not

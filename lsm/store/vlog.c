@@ -388,6 +388,16 @@ int lsm_vlogs_get(struct lsm_vlogs *vs, const struct lsm_vlog_meta *meta, struct
     return LSM_OK;
 }
 
+void lsm_vlog_ref(struct lsm_vlog *v)
+{
+    atomic_fetch_add(&v->refs, 1);
+}
+
+uint64_t lsm_vlog_id(const struct lsm_vlog *v)
+{
+    return v->meta.id;
+}
+
 void lsm_vlog_unref(struct lsm_vlog *v)
 {
     if (v && atomic_fetch_sub(&v->refs, 1) == 1)

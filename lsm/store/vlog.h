@@ -26,7 +26,9 @@ void lsm_vlogs_free(struct lsm_vlogs *vlogs);           /* nothing may be in use
 /* The log of `meta`, opened if need be. LSM_CORRUPT: missing, of another size, store, log or tree,
    damaged. The caller unrefs it. */
 int lsm_vlogs_get(struct lsm_vlogs *vlogs, const struct lsm_vlog_meta *meta, struct lsm_vlog **vlog);
+void lsm_vlog_ref(struct lsm_vlog *vlog);
 void lsm_vlog_unref(struct lsm_vlog *vlog);             /* NULL is fine */
+uint64_t lsm_vlog_id(const struct lsm_vlog *vlog);
 /* What the file itself says, checked as by get; created_us is 0. LSM_CORRUPT, LSM_FORMAT as there. For a
    repair. */
 int lsm_vlogs_identify(struct lsm_vlogs *vlogs, uint64_t number, struct lsm_vlog_meta *meta);

@@ -58,6 +58,7 @@ static void run_unref(struct lsm_run *run, const struct lsm_version *told_by)
         return;
     if (told_by && told_by->obsolete)
         told_by->obsolete(told_by->ctx, run);
+    lsm_mem_free(run->os, run->vlogs);
     lsm_mem_free(run->os, run);
 }
 
@@ -409,6 +410,30 @@ int lsm_run_new(struct lsm_os *os, const struct lsm_table_meta *meta, struct lsm
 {
     *run = run_new(os, meta);
     return *run ? LSM_OK : lsm_nomem();
+}
+
+int lsm_run_set_vlogs(struct lsm_run *run, const struct lsm_vlog_meta *vlogs, size_t count)
+{
+    assert(!run->vlogs);
+    if (count == 0)
+        return LSM_OK;
+    if (count > UINT32_MAX)
+        return misfit(run->meta.number, "it has more than 2^32 value logs");
+    run->vlogs = lsm_mem_alloc(run->os, count * sizeof(*vlogs));
+    if (!run->vlogs)
+        return lsm_nomem();
+    memcpy(run->vlogs, vlogs, count * sizeof(*vlogs));
+    run->vlog_count = (uint32_t)count;
+    return LSM_OK;
+}
+
+const struct lsm_vlog_meta *lsm_runs_vlog(struct lsm_run *const *runs, uint32_t count, uint64_t id)
+{
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = 0; k < runs[i]->vlog_count; k++)
+            if (runs[i]->vlogs[k].id == id)
+                return &runs[i]->vlogs[k];
+    return NULL;
 }
 
 void lsm_run_ref(struct lsm_run *run)

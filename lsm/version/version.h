@@ -28,6 +28,10 @@ struct lsm_run {
     atomic_bool is_applied;             /* what lies within them was dropped */
     atomic_bool sinks;                  /* what overlaps them is worth rewriting: due whatever its size */
     atomic_uint_least64_t blocked_by;   /* the snapshot that keeps what lies within them + 1; 0: none */
+    /* Of a private table: value logs that come and go with it, and that the MANIFEST does not know yet. What
+       else the transaction has may refer to them, too. */
+    struct lsm_vlog_meta *vlogs;
+    uint32_t vlog_count;
     struct lsm_os *os;
 };
 
@@ -48,6 +52,10 @@ struct lsm_version_vlog {
 
 /* A run of its own, with one reference: a private table before the MANIFEST knows it. */
 int lsm_run_new(struct lsm_os *os, const struct lsm_table_meta *meta, struct lsm_run **run);
+/* Its value logs, copied; it has none yet. */
+int lsm_run_set_vlogs(struct lsm_run *run, const struct lsm_vlog_meta *vlogs, size_t count);
+/* NULL: none of these runs brings a log of this id. */
+const struct lsm_vlog_meta *lsm_runs_vlog(struct lsm_run *const *runs, uint32_t count, uint64_t id);
 void lsm_run_ref(struct lsm_run *run);
 void lsm_run_unref(struct lsm_run *run);                /* any thread; NULL is fine */
 

@@ -74,4 +74,10 @@ COMMIT;
 BEGIN;
 DELETE FROM people;
 ROLLBACK;
+-- More than its share of the memory: private tables, whose value logs nothing but the record knows.
+@STEP memory=1048576 longer@
+BEGIN;
+UPDATE longer SET v = v || v WHERE id > 10;
+INSERT INTO plain VALUES(20, 'with long values');
+COMMIT;
 INSERT INTO anything VALUES('last', 'in the log');

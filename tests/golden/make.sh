@@ -29,6 +29,7 @@ trap 'rm -rf "$work"' EXIT
 as_lsm() {
     sed -E -e 's/^@TABLE ([a-z]+)\((.*); (.*)\)@$/CREATE VIRTUAL TABLE \1 USING lsm(\2, \3);/' \
         -e 's/^@TABLE ([a-z]+)\((.*)\)@$/CREATE VIRTUAL TABLE \1 USING lsm(\2);/' \
+        -e "s/^@STEP ([a-z]+)=([0-9]+) ([a-z]+)@\$/INSERT INTO \3(\3, _arg) VALUES('\1', \2);/" \
         -e "s/^@STEP ([a-z]+) ([a-z]+)@\$/INSERT INTO \2(\2) VALUES('\1');/" "$1"
 }
 as_ordinary() {

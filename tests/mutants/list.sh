@@ -919,3 +919,49 @@ mutant a_tree_that_is_being_created_is_in_the_snapshot lsm/db/tree.c 'unit/test_
         if (atomic_load(&tree->dropped))
             continue;
 X
+
+# ---- value logs of private tables ----
+
+mutant value_logs_of_records_are_orphans lsm/db/recover.c 'unit/test_private_values sim/crash_engine:large' <<'X'
+        if (runs_need_vlog(db->records[i]->runs, db->records[i]->run_count, number))
+            return true;
+====
+X
+mutant value_logs_of_units_are_orphans lsm/db/recover.c 'unit/test_private_values sim/crash_engine:large' <<'X'
+        if (runs_need_vlog(unit->runs, unit->run_count, number))
+            return true;
+====
+X
+mutant value_logs_of_units_go_with_the_version lsm/db/obsolete.c 'unit/test_private_values' <<'X'
+        if (o->is_vlog && lsm_runs_vlog(unit->runs, unit->run_count, o->number))    /* a first file */
+            return true;
+====
+X
+mutant flush_adopts_no_value_logs lsm/db/flush_job.c 'unit/test_private_values sim/crash_engine:large' <<'X'
+            lsm_edit_add_vlog(&f->edit, &unit->runs[i]->vlogs[k]);
+====
+            (void)k;
+X
+mutant backup_without_the_value_logs_of_a_record lsm/db/backup.c 'unit/test_private_values' <<'X'
+            rc = copy_whole(c, LSM_FILE_VLOG, vlog.number, vlog.size_bytes);
+====
+X
+mutant cursor_holds_no_private_value_logs lsm/db/cursor.c 'unit/test_private_values' <<'X'
+            rc = lsm_value_hold(own, &c->own_vlogs, &c->own_vlog_count);
+====
+            rc = LSM_OK;
+X
+mutant private_value_log_is_not_checked lsm/db/check.c 'unit/test_private_values' <<'X'
+                note(&c, check_vlog(db, &unit->runs[k]->vlogs[n]));
+====
+                (void)n;
+X
+mutant aborted_value_logs_stay lsm/db/txn.c 'unit/test_private_values' <<'X'
+        db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_VLOG, run->vlogs[i].number));
+====
+X
+mutant an_ingest_that_missed_a_row_is_finished lsm/db/ingest.c 'sim/sweep_engine:large' <<'X'
+    if (ingest->rc)
+====
+    if (false)
+X

@@ -215,6 +215,33 @@ TEST(any_crash_leaves_a_prefix)
     printf("  %" PRIu64 " distinct states\n", total);
 }
 
+/* What a transaction brings in private tables, and the value logs that come with them. */
+TEST(any_crash_around_large_transactions_leaves_a_prefix)
+{
+    static const enum model_step steps[] = {
+        MODEL_CREATE, MODEL_CREATE, MODEL_TXN, MODEL_LARGE, MODEL_TXN, MODEL_FLUSH, MODEL_LARGE, MODEL_REOPEN,
+        MODEL_TXN_SYNC, MODEL_FLUSH, MODEL_LARGE, MODEL_WORK, MODEL_COMPACT, MODEL_WORK,
+    };
+    static struct model model;
+
+    total = total2 = 0;
+    for (uint64_t seed = 3000; seed < (test_long() ? 3010 : 3002); seed++) {
+        struct sim *sim = sim_new(seed);
+
+        sim_watch(sim);
+        model_init(&model, sim, seed);
+        CHECK_OK(model_open(&model));
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+            CHECK_OK(model_step(&model, steps[i]));
+        if (!CHECK(model_is_exact(&model)) || !CHECK_OK(model_close(&model)) ||
+            !crash_all(&model, SIM_M(0) | SIM_M(1) | SIM_M(3) | SIM_M(9), test_long() ? 4 : 16))
+            printf("  seed %" PRIu64 ": %s\n", seed, model.failed);
+        CHECK(model_clear(&model));
+        CHECK(sim_free(sim));
+    }
+    printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
+}
+
 /* C-14 */
 TEST(a_crash_during_recovery_leaves_the_same)
 {

@@ -219,12 +219,53 @@ static int ingest(struct model *model, struct lsm_txn *txn, struct model_tree *t
     return rc;
 }
 
+/* So many long values that the transaction spills. */
+static int put_large(struct model *model, struct lsm_txn *txn, struct model_tree *tree, int n)
+{
+    char key[64], value[VALUE_SIZE_MAX];
+    int rc = LSM_OK;
+
+    for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
+        while (value_of(++model->values, value).size < 3000)
+            ;
+        rc = lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(model->values, value));
+        if (rc == LSM_OK)
+            rows_add(&tree->rows[k], n, model->values);
+    }
+    return rc;
+}
+
+/* Two spills, one of which is taken back, and an ingest; each in any tree. */
+static int write_large(struct model *model, struct lsm_txn *txn, int n)
+{
+    struct model_tree *tree = some_tree(model), *other = some_tree(model), *third = some_tree(model);
+    char key[64], value[VALUE_SIZE_MAX];
+    uint64_t mark;
+    int rc;
+
+    if (!tree || !other || !third)
+        return LSM_OK;
+    rc = put_large(model, txn, tree, n);
+    mark = lsm_txn_mark(txn);
+    for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
+        uint32_t v = model->values - (uint32_t)k;
+        while (value_of(v, value).size < 3000)
+            v--;
+        rc = lsm_txn_put(txn, other->tree, key_of(k, key), value_of(v, value));
+    }
+    if (rc == LSM_OK)
+        lsm_txn_rollback_to(txn, mark);
+    return rc == LSM_OK ? ingest(model, txn, third, n) : rc;
+}
+
 /* Write rows as transaction n; some are taken back again. */
-static int write_rows(struct model *model, struct lsm_txn *txn, int n)
+static int write_rows(struct model *model, struct lsm_txn *txn, int n, bool large)
 {
     char key[64], value[VALUE_SIZE_MAX];
     int rc = put_number(txn, model->meta, "n", n);
 
+    if (rc == LSM_OK && large)
+        rc = write_large(model, txn, n);
     for (uint64_t i = draw(model, 12); i > 0 && rc == LSM_OK; i--) {
         struct model_tree *tree = some_tree(model);
         int k = (int)draw(model, MODEL_KEYS), also = (int)draw(model, MODEL_KEYS);
@@ -266,6 +307,7 @@ static bool is_read_only(struct model *model)
 static int step_txn(struct model *model, enum model_step step)
 {
     struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = true, .settle = true };
+    bool is_synced = step == MODEL_TXN_SYNC || step == MODEL_LARGE;
     struct lsm_txn *txn = NULL;
     struct lsm_token token;
     int n = model->attempts + 1, aborted = LSM_OK, rc;
@@ -275,7 +317,7 @@ static int step_txn(struct model *model, enum model_step step)
     if (rc != LSM_OK)
         return rc;
     model->attempts = n;
-    rc = write_rows(model, txn, n);
+    rc = write_rows(model, txn, n, step == MODEL_LARGE);
     sim_mark(model->sim, SIM_MARK_BEGUN, n);
     if (rc == LSM_OK && step == MODEL_ABORT_PREPARED)
         rc = lsm_txn_prepare(txn, &how, &token);
@@ -283,14 +325,14 @@ static int step_txn(struct model *model, enum model_step step)
         aborted = lsm_txn_abort(txn);
         model->dead[n] = true;
     } else {
-        rc = lsm_txn_commit_alone(txn, step == MODEL_TXN_SYNC);
+        rc = lsm_txn_commit_alone(txn, is_synced);
         model->dead[n] = rc != LSM_OK;
     }
     model->read_only = is_read_only(model);
     if (!model->dead[n]) {
         model->txns = n;
         sim_mark(model->sim, SIM_MARK_ACKED, n);
-        if (step == MODEL_TXN_SYNC)
+        if (is_synced)
             set_durable(model);
     } else if (model->read_only) {
         model->maybe = n;
@@ -349,7 +391,7 @@ int model_step(struct model *model, enum model_step step)
     int rc = LSM_OK;
 
     switch (step) {
-    case MODEL_TXN: case MODEL_TXN_SYNC: case MODEL_ABORT: case MODEL_ABORT_PREPARED:
+    case MODEL_TXN: case MODEL_TXN_SYNC: case MODEL_ABORT: case MODEL_ABORT_PREPARED: case MODEL_LARGE:
         rc = step_txn(model, step);
         break;
     case MODEL_FLUSH:
@@ -390,7 +432,7 @@ int model_step(struct model *model, enum model_step step)
 
 int model_run(struct model *model, int steps)
 {
-    static const uint8_t weights[MODEL_STEPS] = { 10, 10, 1, 2, 4, 2, 4, 3, 1, 2 };
+    static const uint8_t weights[MODEL_STEPS] = { 10, 10, 1, 2, 4, 2, 4, 3, 1, 2, 1 };
     int rc = LSM_OK, sum = 0;
 
     for (int i = 0; i < MODEL_STEPS; i++)

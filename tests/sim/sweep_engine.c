@@ -18,6 +18,7 @@ struct fault {
     bool memory;
     uint64_t at;
     bool sticky;
+    bool large;                 /* of the script with large transactions */
 };
 
 static uint64_t points, fired, errors, read_onlys;
@@ -83,16 +84,23 @@ static bool survives(struct model *model, int how)
     return found >= 0;
 }
 
-static const enum model_step script[] = {
+static const enum model_step usual_script[] = {
     MODEL_CREATE, MODEL_TXN_SYNC, MODEL_TXN, MODEL_CREATE, MODEL_FLUSH, MODEL_TXN_SYNC,
     MODEL_ABORT_PREPARED, MODEL_TXN, MODEL_FLUSH, MODEL_COMPACT, MODEL_WORK, MODEL_REOPEN,
     MODEL_TXN_SYNC, MODEL_DROP, MODEL_TXN, MODEL_WORK, MODEL_TXN_SYNC,
+};
+
+static const enum model_step large_script[] = {
+    MODEL_CREATE, MODEL_LARGE, MODEL_CREATE, MODEL_TXN, MODEL_LARGE, MODEL_FLUSH, MODEL_LARGE, MODEL_REOPEN,
+    MODEL_TXN_SYNC, MODEL_FLUSH, MODEL_WORK,
 };
 
 /* One run. False: nothing failed in it, the sweep is over. */
 static bool run_point(const struct fault *fault)
 {
     static struct model model;
+    const enum model_step *script = fault->large ? large_script : usual_script;
+    size_t script_size = fault->large ? sizeof large_script : sizeof usual_script;
     struct sim *sim = sim_new(4000);
     const char *what = "";
     int rc, at_step = -1;
@@ -103,7 +111,7 @@ static bool run_point(const struct fault *fault)
     arm(sim, fault, true);
     rc = model_open(&model);
     ok = is_fair(rc, fault);
-    for (size_t i = 0; i < sizeof script / sizeof *script && ok; i++) {
+    for (size_t i = 0; i < script_size / sizeof *script && ok; i++) {
         if (!model.db) {                /* could not be opened: try again */
             rc = model_open(&model);
             ok = is_fair(rc, fault);
@@ -246,4 +254,18 @@ TEST(each_allocation_fails_once)
 TEST(each_allocation_fails_for_ever)
 {
     sweep((struct fault){ .memory = true, .sticky = true });
+}
+
+/* Private tables and their value logs: made, adopted by a record, read at open, adopted by a flush. */
+TEST(each_call_of_a_large_transaction_fails)
+{
+    for (int sticky = 0; sticky <= 1; sticky++)
+        sweep((struct fault){ .large = true, .sticky = sticky,
+                              .disk = { .kinds = ALL_CALLS, .error = EIO, .partial = 1 } });
+}
+
+TEST(each_allocation_of_a_large_transaction_fails)
+{
+    for (int sticky = 0; sticky <= 1; sticky++)
+        sweep((struct fault){ .large = true, .sticky = sticky, .memory = true });
 }

@@ -459,3 +459,83 @@ TEST(record_encode_latches_no_memory)
     CHECK(done);
     sample_clear(&s);
 }
+
+/* Tables with 0, 1 and 2 value logs. */
+static void sample_with_vlogs(struct sample *s)
+{
+    sample_init(s, LSM_RECORD_SOLO, true);
+    lsm_buf_reset(&s->adopted);
+    lsm_buf_reset(&s->out);
+    s->rec.adopts_vlogs = true;
+    for (uint64_t i = 0; i < 3; i++) {
+        struct lsm_table_meta meta = {
+            .number = 10 + i, .tree = 1, .entries = 100, .seq_min = i * 100 + 1, .seq_max = i * 100 + 100,
+            .smallest = lsm_slice_str("a"), .largest = lsm_slice_str("b"),
+        };
+        struct lsm_vlog_meta vlogs[2];
+        for (uint64_t k = 0; k < 2; k++)
+            vlogs[k] = (struct lsm_vlog_meta){ .id = 20 + 2 * i + k, .number = 20 + 2 * i + k, .tree = 1,
+                                               .size_bytes = 1000, .value_count = 3, .value_bytes = 900, .end = 964 };
+        lsm_record_put_adopted(&s->adopted, &s->rec, &meta, vlogs, (uint32_t)i);
+    }
+    s->rec.adopted = lsm_buf_slice(&s->adopted);
+    lsm_record_encode(&s->out, &s->rec, uuid);
+    CHECK_OK(s->out.rc);
+}
+
+TEST(record_brings_value_logs_with_its_adopted_tables)
+{
+    struct lsm_record got;
+    struct lsm_table_meta meta;
+    struct lsm_vlog_meta vlog;
+    struct lsm_reader r;
+    struct sample s;
+    uint32_t count;
+
+    sample_with_vlogs(&s);
+    CHECK(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+    CHECK(got.adopts_vlogs && same(&got, &s.rec));
+    for (int pass = 0; pass < 2; pass++) {      /* read, or passed over */
+        r = lsm_reader(got.adopted);
+        for (uint32_t i = 0; i < 3; i++) {
+            count = i;
+            CHECK_OK(lsm_record_next_adopted(&r, &got, &meta, pass ? NULL : &count));
+            CHECK_INT(meta.number, 10 + i);
+            CHECK_INT(count, i);
+            for (uint32_t k = 0; k < count && !pass; k++)
+                CHECK(lsm_vlog_meta_decode(&r, &vlog) && vlog.id == 20 + 2 * i + k && vlog.end == 964);
+        }
+        CHECK_INT(lsm_reader_left(&r), 0);
+    }
+    sample_clear(&s);
+}
+
+TEST(record_whose_value_logs_are_not_well_formed_is_none)
+{
+    struct lsm_record got;
+    struct sample s;
+
+    for (size_t i = 0; i < 3; i++) {
+        sample_with_vlogs(&s);
+        if (i == 0)                             /* the flag alone */
+            s.out.data[1] &= (uint8_t)~LSM_RECORD_VLOGS;
+        for (size_t at = 113; i == 1 && at < 113 + s.adopted.size; at++) {      /* no byte crashes it */
+            uint8_t was = s.out.data[at];
+            s.out.data[at] = 0xff;
+            rehash(s.out.data, s.out.size);
+            if (lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got))
+                CHECK_INT(got.adopted_count, 3);
+            s.out.data[at] = was;
+        }
+        if (i == 2)                             /* without tables */
+            s.out.data[112] = 0;
+        rehash(s.out.data, s.out.size);
+        CHECK_INT(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got), i == 1);
+        sample_clear(&s);
+    }
+    sample_init(&s, LSM_RECORD_SOLO, false);    /* it adopts nothing */
+    s.out.data[1] |= LSM_RECORD_VLOGS;
+    rehash(s.out.data, s.out.size);
+    CHECK(!lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got));
+    sample_clear(&s);
+}
