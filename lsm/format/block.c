@@ -480,6 +480,7 @@ static int make_whole(struct lsm_block **block, const char *file, uint64_t off)
     if (!b->row_size)
         whole->off[b->count] = (uint32_t)size;
     whole->prefix = whole->rows = data;
+    whole->prefix_head = 0;
     lsm_block_free(b);
     *block = whole;
     return LSM_OK;
@@ -553,6 +554,7 @@ int lsm_block_new(struct lsm_os *os, struct lsm_slice payload, const struct lsm_
         return lsm_nomem();
     memcpy(data, payload.data, payload.size);
     b->prefix = data + HEADER_SIZE;
+    b->prefix_head = lsm_slice_prefix(lsm_slice(b->prefix, b->prefix_size));
     b->rows = data + rows_off;
 
     if (b->row_size)
@@ -681,6 +683,23 @@ static uint32_t seek_with(const struct lsm_block *block, const struct lsm_compar
     return lo;
 }
 
+int lsm_block_compare_prefix(const struct lsm_block *block, struct lsm_slice key)
+{
+    uint32_t size = block->prefix_size;
+    size_t common = key.size < size ? key.size : size;
+    int c;
+
+    if (size == 0)
+        return 0;
+    if (size <= 8 && key.size >= 8) {
+        uint64_t head = lsm_get_be64(key.data) & UINT64_MAX << (64 - 8 * size);
+
+        return (head > block->prefix_head) - (head < block->prefix_head);
+    }
+    c = common ? memcmp(key.data, block->prefix, common) : 0;
+    return c ? c : -(key.size < size);
+}
+
 uint32_t lsm_block_seek(const struct lsm_block *block, const struct lsm_comparator *cmp,
                         struct lsm_slice key, uint64_t tag)
 {
@@ -691,13 +710,10 @@ uint32_t lsm_block_seek(const struct lsm_block *block, const struct lsm_comparat
         return seek_with(block, cmp, key, tag);
 
     if (skip) {
-        size_t common = key.size < skip ? key.size : skip;
-        int c = common ? memcmp(key.data, block->prefix, common) : 0;
+        int c = lsm_block_compare_prefix(block, key);
 
         if (c)
             return c < 0 ? 0 : block->count;
-        if (key.size < skip)
-            return 0;
     }
 
     x = prefix_behind(key, skip);

@@ -75,6 +75,7 @@ struct lsm_block {
     uint32_t size, count;
     const uint8_t *prefix;
     uint32_t prefix_size;       /* 0 with a comparator: then suffixes are whole keys */
+    uint64_t prefix_head;       /* its first eight bytes, or all and zeros: that far a search needs no more memory */
     uint32_t tag_size;          /* in a row; 0: every row has `tag` */
     uint64_t tag;
     uint64_t *key_prefix;       /* first eight bytes of each suffix */
@@ -96,6 +97,8 @@ uint32_t lsm_block_seek(const struct lsm_block *block, const struct lsm_comparat
 /* Row i of a against row j of b, where they stand: < 0, 0, > 0. */
 int lsm_block_compare(const struct lsm_comparator *cmp, const struct lsm_block *a, uint32_t i,
                       const struct lsm_block *b, uint32_t j);
+/* How the key's beginning and the common prefix compare: < 0, 0, > 0; a key that is part of it is less. */
+int lsm_block_compare_prefix(const struct lsm_block *block, struct lsm_slice key);
 /* Row i: the suffix (prefix it with block->prefix for the key), tag and value. */
 static inline void lsm_block_row(const struct lsm_block *block, uint32_t i, struct lsm_slice *suffix,
                                  uint64_t *tag, struct lsm_slice *value)

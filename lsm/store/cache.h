@@ -7,7 +7,7 @@
  * Replacement is a clock with two queues: a cold block goes first, and is warm once it
  * was read again.
  *
- * Threads: any. Sharded; a hit takes one short lock of its shard.
+ * Threads: any. Sharded; a hit takes no lock and writes to its own entry only.
  */
 #ifndef LSM_STORE_CACHE_H
 #define LSM_STORE_CACHE_H

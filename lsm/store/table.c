@@ -515,7 +515,7 @@ static bool row_is_key(const struct lsm_table *t, const struct lsm_block *block,
         return lsm_key_compare(t->cmp, key, suffix) == 0;
     return key.size == prefix_size + suffix.size &&
            (suffix.size == 0 || memcmp(key.data + prefix_size, suffix.data, suffix.size) == 0) &&
-           (prefix_size == 0 || memcmp(key.data, block->prefix, prefix_size) == 0);
+           lsm_block_compare_prefix(block, key) == 0;
 }
 
 /* What is not in memory is read here, out of the way of a get that hits. */
@@ -574,7 +574,7 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
         return LSM_NOTFOUND;
     part = &t->parts[p];
     if (part->filter_size && lsm_filter_is_possible(t->cmp) && !filter_passes(t, part, hash, no_cache)) {
-        atomic_fetch_add_explicit(&t->tables->filter_denied, 1, memory_order_relaxed);
+        lsm_tables_count_denied(t->tables, 1);
         return LSM_NOTFOUND;
     }
 
