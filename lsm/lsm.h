@@ -130,6 +130,20 @@ struct lsm_comparator {
     /* The first key after all that begin with `prefix`, for lsm_cursor_set_prefix(): write at most
        LSM_KEY_SIZE_MAX bytes and return how many; SIZE_MAX: there is none. NULL: no prefixes. */
     size_t (*prefix_end)(void *ctx, struct lsm_slice prefix, uint8_t *end);
+    /* Of `hash`, 1 .. LSM_NAME_SIZE_MAX bytes; recorded in a tree that is made with it, and checked when the tree is
+       opened, as `name` is: a hash that changes needs another name, or filters would deny keys that are
+       there. NULL: it has none, and a hash that changes needs another comparator. */
+    const char *hash_name;
+    /*
+     * For the indexes of tables, which get smaller. separator: a key at or after `a` and before `b`, where a < b;
+     * successor: one at or after `key`. Each writes fewer bytes than the first one has to `out` and returns
+     * how many; SIZE_MAX: there is no such key. It need not have been put, but compare must take it. An
+     * answer that is no such key is not used, so an error here costs room and no row. NULL: indexes have
+     * real keys. Tables that were written with them need a version that knows them (LSM_FORMAT in older ones),
+     * but neither of the two to be read.
+     */
+    size_t (*separator)(void *ctx, struct lsm_slice a, struct lsm_slice b, uint8_t *out);
+    size_t (*successor)(void *ctx, struct lsm_slice key, uint8_t *out);
 };
 
 enum lsm_event_kind {
@@ -265,6 +279,11 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
    LSM_MISMATCH names both. */
 int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
                   struct lsm_tree **tree);
+
+/* Its name, as long as the store is open; and the options as they are recorded: no 0 stands for a default
+   but in level_compression. */
+struct lsm_slice lsm_tree_name(const struct lsm_tree *tree);
+void lsm_tree_options_get(const struct lsm_tree *tree, struct lsm_tree_options *options);
 
 /* Drop a tree and give its space back when no reader needs it. Durable when it returns. */
 int lsm_tree_drop(struct lsm_db *db, struct lsm_tree *tree);

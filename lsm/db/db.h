@@ -87,6 +87,7 @@ struct lsm_tree {
     uint32_t value_log_bytes;   /* values from this size on go to value logs; 0: none */
     const struct lsm_comparator *cmp;
     struct lsm_buf cmp_name;    /* empty: bytes */
+    struct lsm_buf hash_name;   /* of its hash, as recorded; empty: it had none, or it has no name */
     atomic_bool dropped;
     bool is_recorded;           /* an edit that the MANIFEST has makes it; log slot */
     struct lsm_pick_state pick; /* worker only */

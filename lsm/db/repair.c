@@ -443,12 +443,14 @@ static int build_trees(struct repair *p)
         return lsm_nomem();
     p->build_count = count;
     for (size_t i = 0; i < count && rc == LSM_OK; i++) {
+        const struct lsm_comparator *cmp = lsm_repair_comparator(&p->r, &trees[i]);
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
                                    trees[i].filter_bits, trees[i].level, lsm_buf_slice(&trees[i].comparator), { 0 },
-                                   trees[i].value_log_bytes };
+                                   trees[i].value_log_bytes,
+                                   lsm_slice_str(cmp && cmp->hash && cmp->hash_name ? cmp->hash_name : "") };
         if (trees[i].dropped)
             continue;
-        if (trees[i].comparator.size && !lsm_repair_comparator(&p->r, &trees[i])) {
+        if (trees[i].comparator.size && !cmp) {
             lsm_repair_say(&p->r, "tree \"%.*s\" is ordered by comparator \"%.*s\", which was not given "
                            "(lsm_options.comparators): lost", (int)trees[i].name.size,
                            (const char *)trees[i].name.data, (int)trees[i].comparator.size,

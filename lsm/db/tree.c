@@ -39,7 +39,21 @@ int lsm_comparator_check(const struct lsm_comparator *cmp)
     if (!cmp || !cmp->compare || !cmp->name || !cmp->name[0] || strlen(cmp->name) > LSM_NAME_SIZE_MAX)
         return lsm_fail(LSM_MISUSE, "a comparator needs a compare function and a name of 1 to %u bytes",
                         LSM_NAME_SIZE_MAX);
+    if (cmp->hash_name && (!cmp->hash || !cmp->hash_name[0] || strlen(cmp->hash_name) > LSM_NAME_SIZE_MAX))
+        return lsm_fail(LSM_MISUSE, "comparator \"%.100s\": a hash_name has 1 to %u bytes and is that of a hash",
+                        cmp->name, LSM_NAME_SIZE_MAX);
     return LSM_OK;
+}
+
+static struct lsm_slice hash_name_of(const struct lsm_comparator *cmp)
+{
+    return lsm_slice_str(cmp && cmp->hash && cmp->hash_name ? cmp->hash_name : "");
+}
+
+/* Without a hash the tree is read without its filters. */
+static bool hash_fits(const struct lsm_tree *tree, const struct lsm_comparator *cmp)
+{
+    return !cmp || !cmp->hash || lsm_slice_equal(lsm_buf_slice(&tree->hash_name), hash_name_of(cmp));
 }
 
 int lsm_tree_check_range(const struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end)
@@ -96,6 +110,7 @@ void lsm_tree_free(struct lsm_tree *tree)
 {
     lsm_buf_clear(&tree->name);
     lsm_buf_clear(&tree->cmp_name);
+    lsm_buf_clear(&tree->hash_name);
     lsm_pick_state_clear(&tree->pick);
     lsm_dead_clear(tree);
     lsm_mem_free(tree->db->os, tree);
@@ -137,8 +152,10 @@ static int add_tree(struct lsm_db *db, const struct lsm_edit_tree *t, struct lsm
     tree->value_log_bytes = t->value_log_bytes;
     lsm_buf_init(&tree->cmp_name, db->os);
     lsm_buf_append_slice(&tree->cmp_name, t->comparator);
+    lsm_buf_init(&tree->hash_name, db->os);
+    lsm_buf_append_slice(&tree->hash_name, t->hash_name);
     atomic_init(&tree->dropped, false);
-    if (tree->name.rc || tree->cmp_name.rc) {
+    if (tree->name.rc || tree->cmp_name.rc || tree->hash_name.rc) {
         lsm_tree_free(tree);
         return LSM_NOMEM;
     }
@@ -173,13 +190,26 @@ static const char *shown(struct lsm_slice name, char text[LSM_NAME_SIZE_MAX + 1]
     return text;
 }
 
+static int refuse_hash(const struct lsm_db *db, const struct lsm_tree *tree, const struct lsm_comparator *cmp)
+{
+    char name[LSM_NAME_SIZE_MAX + 1], hash[LSM_NAME_SIZE_MAX + 1];
+
+    return lsm_fail(LSM_MISMATCH, "%.100s: tree \"%.100s\" was made with the hash \"%.100s\", not with \"%.100s\" "
+                    "(lsm_comparator.hash_name)", db->path, shown(lsm_buf_slice(&tree->name), name),
+                    shown(lsm_buf_slice(&tree->hash_name), hash), cmp->hash_name ? cmp->hash_name : "");
+}
+
 int lsm_tree_check_comparators(const struct lsm_db *db)
 {
     char name[LSM_NAME_SIZE_MAX + 1], comparator[LSM_NAME_SIZE_MAX + 1];
 
     for (uint32_t i = 0; i < db->tree_count; i++) {
         const struct lsm_tree *tree = db->trees[i];
-        if (tree->cmp || tree->cmp_name.size == 0 || atomic_load(&tree->dropped))
+        if (atomic_load(&tree->dropped) || tree->cmp_name.size == 0)
+            continue;
+        if (tree->cmp && !hash_fits(tree, tree->cmp))
+            return refuse_hash(db, tree, tree->cmp);
+        if (tree->cmp)
             continue;
         return lsm_fail(LSM_MISMATCH, "%.100s: tree \"%.100s\" is ordered by comparator \"%.100s\", which was "
                         "not given (lsm_options.comparators)", db->path,
@@ -198,7 +228,8 @@ int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit)
             continue;
         struct lsm_edit_tree t = {
             tree->id, lsm_buf_slice(&tree->name), tree->block_bytes, tree->filter_bits,
-            tree->compression_level, lsm_buf_slice(&tree->cmp_name), { 0 }, tree->value_log_bytes
+            tree->compression_level, lsm_buf_slice(&tree->cmp_name), { 0 }, tree->value_log_bytes,
+            lsm_buf_slice(&tree->hash_name)
         };
         memcpy(t.level_compression, tree->level_compression, sizeof t.level_compression);
         lsm_edit_add_tree(edit, &t);
@@ -241,6 +272,7 @@ static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tre
         if (lsm_comparator_check(o->comparator))
             return LSM_MISUSE;
         t->comparator = lsm_slice_str(o->comparator->name);
+        t->hash_name = hash_name_of(o->comparator);
         if (!o->comparator->hash && o->filter_bits && o->filter_bits != LSM_FILTER_NONE)
             return lsm_fail(LSM_MISUSE, "filters for comparator \"%.100s\" need its hash function",
                             o->comparator->name);
@@ -319,6 +351,22 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
     return LSM_OK;
 }
 
+struct lsm_slice lsm_tree_name(const struct lsm_tree *tree)
+{
+    return lsm_buf_slice(&tree->name);
+}
+
+/* What options_to_edit() would record again. */
+void lsm_tree_options_get(const struct lsm_tree *tree, struct lsm_tree_options *options)
+{
+    *options = (struct lsm_tree_options){
+        .block_bytes = tree->block_bytes, .filter_bits = tree->filter_bits ? tree->filter_bits : LSM_FILTER_NONE,
+        .compression_level = tree->compression_level, .comparator = tree->cmp,
+        .value_log_bytes = tree->value_log_bytes ? tree->value_log_bytes : LSM_VALUE_LOG_NONE
+    };
+    memcpy(options->level_compression, tree->level_compression, sizeof options->level_compression);
+}
+
 int lsm_tree_check(const struct lsm_db *db, const struct lsm_tree *tree)
 {
     if (tree->db != db)         /* its number is another tree's here */
@@ -345,6 +393,10 @@ int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tre
         rc = lsm_fail(LSM_MISMATCH, "%.100s: the tree is ordered by %.100s, not by %.100s", db->path,
                       (*tree)->cmp ? shown(lsm_buf_slice(&(*tree)->cmp_name), own) : "its bytes",
                       cmp ? cmp->name : "its bytes");
+        *tree = NULL;
+    }
+    if (rc == LSM_OK && !hash_fits(*tree, cmp)) {
+        rc = refuse_hash(db, *tree, cmp);
         *tree = NULL;
     }
     return rc;

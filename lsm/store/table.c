@@ -5,7 +5,7 @@
  *
  * What a block says is checked once, when it is read from the file: its sum
  * and place (seal.c), its inside (block.c), and here that it ends with the key
- * its index names and begins behind the block before it. So the rows of a table
+ * its index names (with separators: not behind it) and begins behind the one before that. So the rows of a table
  * are in order by construction, also for a reader that comes from the cache,
  * and no later step checks anything.
  *
@@ -139,15 +139,16 @@ int lsm_table_row_key(const struct lsm_block *block, uint32_t i, struct lsm_buf 
     return buf->rc;
 }
 
-/* `block` must end with row `at` of `above` and begin behind row `before` of `above_before`
-   (NULL: there is nothing before it). */
+/* `block` must end with row `at` of `above`, or where that is a separator before it, and begin behind row `before` of
+   `above_before` (NULL: there is nothing before it). */
 static int check_place(const struct lsm_table *t, uint64_t off, const struct lsm_block *block,
                        const struct lsm_block *above, uint32_t at,
                        const struct lsm_block *above_before, uint32_t before)
 {
     if (block->count == 0)
         return lsm_table_corrupt(t, off, "a block has no rows");
-    if (lsm_block_compare(t->cmp, block, block->count - 1, above, at) != 0)
+    int c = lsm_block_compare(t->cmp, block, block->count - 1, above, at);
+    if (c > 0 || (c < 0 && (above == t->top || !t->has_separators)))
         return lsm_table_corrupt(t, off, "a block does not end with the key that its index names");
     if (above_before && lsm_block_compare(t->cmp, above_before, before, block, 0) >= 0)
         return lsm_table_corrupt(t, off, "a block begins before the end of the block before it");
@@ -599,9 +600,9 @@ int lsm_table_get(struct lsm_table *t, struct lsm_slice key, uint64_t hash, uint
 
     block = entry->value;
     i = lsm_block_seek(block, t->cmp, key, from);
-    if (i == block->count) {
+    if (i == block->count) {    /* between the last key and its separator, or no order at all */
         lsm_cache_unpin(cache, entry);
-        return lsm_table_corrupt(t, 0, unstable_order);
+        return t->has_separators ? LSM_NOTFOUND : lsm_table_corrupt(t, 0, unstable_order);
     }
     lsm_block_row(block, i, &suffix, tag, value);
     if (!row_is_key(t, block, suffix, key)) {

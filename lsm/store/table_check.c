@@ -192,29 +192,35 @@ static int add_ranges(struct check *c, struct lsm_buf *first, struct lsm_buf *la
     return first->rc ? first->rc : last->rc;
 }
 
-/* The keys of the first and last row; empty slices in an empty table. */
-static int end_keys(struct check *c, struct lsm_buf *first, struct lsm_buf *last)
+static int end_key(struct check *c, bool is_last, struct lsm_buf *to)
 {
     struct lsm_table *t = c->table;
+    uint32_t p = is_last ? t->top->count - 1 : 0;
     struct lsm_table_index *index;
     struct lsm_block *block;
     struct lsm_slice key;
     uint64_t tag;
-    int rc;
+    int rc = lsm_table_read_index(t, p, &c->scratch, &index);
 
-    if (t->top->count == 0)
-        return LSM_OK;
-    rc = lsm_table_row_key(t->top, t->top->count - 1, last, &key, &tag);
-    if (rc == LSM_OK)
-        rc = lsm_table_read_index(t, 0, &c->scratch, &index);
     if (rc)
         return rc;
-    rc = lsm_table_read_data(t, 0, index, 0, &c->scratch, &block);
+    rc = lsm_table_read_data(t, p, index, is_last ? index->block->count - 1 : 0, &c->scratch, &block);
     if (rc == LSM_OK)
-        rc = lsm_table_row_key(block, 0, first, &key, &tag);
+        rc = lsm_table_row_key(block, is_last ? block->count - 1 : 0, to, &key, &tag);
     lsm_block_free(block);
     lsm_table_index_free(index);
     return rc;
+}
+
+/* The keys of the first and last row; empty slices in an empty table. */
+static int end_keys(struct check *c, struct lsm_buf *first, struct lsm_buf *last)
+{
+    int rc;
+
+    if (c->table->top->count == 0)
+        return LSM_OK;
+    rc = end_key(c, false, first);
+    return rc ? rc : end_key(c, true, last);
 }
 
 /* The meta's sequences have seq_add in them; those of an empty table say nothing. */

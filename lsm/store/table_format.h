@@ -10,7 +10,8 @@
 #define LSM_TABLE_MAGIC "LSMTAB\r\n"
 #define LSM_TABLE_FOOTER_MAGIC "LSMTABF\n"
 #define LSM_TABLE_INCOMPAT_LZ 1u          /* data blocks may be compressed with lz */
-#define LSM_TABLE_INCOMPAT_KNOWN LSM_TABLE_INCOMPAT_LZ
+#define LSM_TABLE_INCOMPAT_SEPARATORS 2u  /* a key of an index is at or after its block's last one */
+#define LSM_TABLE_INCOMPAT_KNOWN (LSM_TABLE_INCOMPAT_LZ | LSM_TABLE_INCOMPAT_SEPARATORS)
 #define LSM_TABLE_HEADER_SIZE 56u
 #define LSM_TABLE_FOOTER_SIZE (36u + LSM_TABLE_HEADER_SIZE)
 

@@ -305,9 +305,14 @@ static void seek_raw(struct table_iter *it, struct lsm_slice key, uint64_t tag)
     if (!open_block(it, handle, 0))
         return;
     it->row = lsm_block_seek(it->block, t->cmp, key, tag);
-    if (it->row == it->block->count)
+    if (it->row < it->block->count) {
+        show(it);
+    } else if (t->has_separators) {     /* it is between the last key and its separator */
+        next_block(it);
+    } else {
         it->row--;
-    show(it);
+        show(it);
+    }
 }
 
 static void iter_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)

@@ -73,6 +73,7 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
     if (memcmp(head + 8, again + 8, LSM_TABLE_HEADER_SIZE - 16) != 0)
         return lsm_table_corrupt(t, footer_off, "header and footer do not agree");
 
+    t->has_separators = lsm_get_u16(head + 12) & LSM_TABLE_INCOMPAT_SEPARATORS;
     lsm_table_footer_decode(foot, f);
     end = footer_off;
     if (f->top_size <= LSM_SEAL_TRAILER_SIZE || f->top_size > end - LSM_TABLE_HEADER_SIZE ||

@@ -66,6 +66,7 @@ struct lsm_table {
     uint64_t seed;                      /* of the places */
     uint64_t memory;
     struct lsm_table_footer footer;
+    bool has_separators;                /* keys of indexes may be behind the last keys of their blocks */
     struct lsm_block *top;
     struct lsm_ranges *ranges;          /* NULL: none */
     struct lsm_table_part *parts;       /* top->count */

@@ -64,6 +64,7 @@ struct lsm_table_writer {
     uint64_t partition_raw, raw;
     struct lsm_buf first_key, last_key;
     uint64_t last_tag;
+    struct lsm_buf index_key;           /* what stands for last_key in the indexes */
 
     struct lsm_buf ranges;              /* encoded */
     struct lsm_buf range_first, range_end;      /* of the first, of the last */
@@ -104,7 +105,10 @@ static bool may_choose(const struct lsm_table_writer *w)
 
 static uint32_t incompat(const struct lsm_table_writer *w)
 {
-    return w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0;
+    const struct lsm_comparator *cmp = w->options.comparator;
+
+    return (w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0) |
+           (cmp && (cmp->separator || cmp->successor) ? LSM_TABLE_INCOMPAT_SEPARATORS : 0);
 }
 
 /* The size of `payload` compressed so, or the greatest number: it does not fit, or there is no memory. */
@@ -198,17 +202,41 @@ static void index_row(struct lsm_table_writer *w, struct lsm_block_builder *b,
         lsm_buf_put_varint(&w->value, numbers[i]);
     fail(w, w->value.rc);
     if (w->f.rc == LSM_OK)
-        lsm_block_builder_add(b, lsm_buf_slice(&w->last_key), w->last_tag,
+        lsm_block_builder_add(b, lsm_buf_slice(&w->index_key), w->last_tag,
                               lsm_buf_slice(&w->value));
     fail(w, b->rc);
 }
 
-static void finish_block(struct lsm_table_writer *w)
+/*
+ * The last row's key, or a shorter one of the comparator's before `next` (NULL: no row follows). What it answers is
+ * believed only where it is between the two, and not equal to either: rows of one key may stand in both blocks.
+ */
+static void set_index_key(struct lsm_table_writer *w, const struct lsm_slice *next)
+{
+    const struct lsm_comparator *cmp = w->options.comparator;
+    struct lsm_slice last = lsm_buf_slice(&w->last_key), key;
+    size_t size = SIZE_MAX;
+
+    lsm_buf_reset(&w->index_key);
+    if (cmp && last.size && (next ? cmp->separator != NULL : cmp->successor != NULL) &&
+        lsm_buf_reserve(&w->index_key, last.size) == LSM_OK)
+        size = next ? cmp->separator(cmp->ctx, last, *next, w->index_key.data)
+                    : cmp->successor(cmp->ctx, last, w->index_key.data);
+    key = lsm_slice(w->index_key.data, size);
+    if (size >= last.size || lsm_key_compare(cmp, last, key) >= 0 || (next && lsm_key_compare(cmp, key, *next) >= 0))
+        lsm_buf_append_slice(&w->index_key, last);
+    else
+        w->index_key.size = size;
+    fail(w, w->index_key.rc);
+}
+
+static void finish_block(struct lsm_table_writer *w, const struct lsm_slice *next)
 {
     uint64_t off, size;
 
     if (w->f.rc || w->block.entries == 0)
         return;
+    set_index_key(w, next);
     put_block(w, &w->data, LSM_BLOCK_DATA, &off, &size);
     if (w->partition_blocks == 0)
         w->partition_off = off;
@@ -219,12 +247,12 @@ static void finish_block(struct lsm_table_writer *w)
     w->partition_blocks++;
 }
 
-static void finish_partition(struct lsm_table_writer *w)
+static void finish_partition(struct lsm_table_writer *w, const struct lsm_slice *next)
 {
     uint64_t off, size, filter_off = 0, filter_size = 0;
     const struct run *run = &w->partition;
 
-    finish_block(w);
+    finish_block(w, next);
     if (w->f.rc || w->partition_blocks == 0)
         return;
     if (w->hashes.size) {
@@ -277,6 +305,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     lsm_buf_init(&w->hashes, os);
     lsm_buf_init(&w->first_key, os);
     lsm_buf_init(&w->last_key, os);
+    lsm_buf_init(&w->index_key, os);
     lsm_buf_init(&w->ranges, os);
     lsm_buf_init(&w->range_first, os);
     lsm_buf_init(&w->range_end, os);
@@ -357,9 +386,9 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
         return;
     }
     if (w->block.entries && lsm_block_builder_size(&w->data) + size > w->options.block_bytes) {
-        finish_block(w);
+        finish_block(w, &key);
         if (w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX)
-            finish_partition(w);
+            finish_partition(w, &key);
         if (w->f.rc)
             return;
     }
@@ -497,7 +526,7 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
 
     assert(!w->f.is_finished);
     memset(meta, 0, sizeof *meta);
-    finish_partition(w);
+    finish_partition(w, NULL);
 
     meta->number = w->number;
     meta->tree = w->tree;
@@ -544,6 +573,7 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
     lsm_buf_clear(&w->hashes);
     lsm_buf_clear(&w->first_key);
     lsm_buf_clear(&w->last_key);
+    lsm_buf_clear(&w->index_key);
     lsm_buf_clear(&w->ranges);
     lsm_buf_clear(&w->range_first);
     lsm_buf_clear(&w->range_end);

@@ -6,11 +6,13 @@
  *     header    := magic[8] "LSMTAB\r\n"  compat:u16 ro_compat:u16 incompat:u16 zero:u16
  *                  uuid[16]  number:u64  tree:u32  zero:u32  sum:u64            = 56 bytes, unsealed
  *                  incompat bit 0: data blocks may be compressed with lz (lz.h)
+ *                  bit 1: keys of indexes may be separators of the tree's comparator
  *     every block is sealed (seal.h)
- *     index     := a block (block.h) whose keys are the data blocks' last user keys (tag of that row),
+ *     index     := a block (block.h) whose keys are the data blocks' last user keys (tag of that row), or with
+ *                  bit 1 keys behind them and before the next block's first
  *                  values := off:varint size:varint tombstones:varint seq_max:varint
  *                  (off: from the partition's first block, so that a copied index is still right)
- *     top_index := a block whose keys are the partitions' last keys,
+ *     top_index := a block whose keys are the last ones of the partitions' indexes,
  *                  values := index off,size  filter off,size (size 0: none)  blocks:varint entries:varint
  *                            tombstones:varint seq_min:varint seq_max:varint
  *     range_delete := stretches of range deletes (format/ranges.h), within smallest and largest

@@ -11,6 +11,8 @@
  *     17 drop   := id
  *     18 add    := level table_meta
  *     19 remove := level tree number
+ *     20 vlog   := vlog_meta
+ *     21 hash   := id name:bytes         the filters' hash, of the tree right before it
  *     24 .. 31  kept for value logs
  *    127 empty   nothing: an edit of zero bytes could not be framed
  *
@@ -27,7 +29,7 @@
 enum {
     TAG_NEXT_FILE = 1, TAG_NEXT_TREE, TAG_LOG, TAG_SEQ, TAG_ROOT, TAG_DECIDED, TAG_FLOOR, TAG_TXID,
     TAG_MEMORY, TAG_CARRIED, TAG_LOG_END,
-    TAG_TREE = 16, TAG_DROP, TAG_ADD, TAG_REMOVE, TAG_VLOG,
+    TAG_TREE = 16, TAG_DROP, TAG_ADD, TAG_REMOVE, TAG_VLOG, TAG_HASH,
     TAG_EMPTY = 127,
     TAG_SKIP_MIN = 128
 };
@@ -72,6 +74,7 @@ void lsm_edit_add_tree(struct lsm_edit *e, const struct lsm_edit_tree *tree)
 {
     assert(tree->name.size <= LSM_NAME_SIZE_MAX);
     assert(tree->comparator.size <= LSM_NAME_SIZE_MAX);
+    assert(tree->hash_name.size <= LSM_NAME_SIZE_MAX);
     append(e, &e->trees, tree, sizeof(*tree));
 }
 
@@ -194,6 +197,11 @@ void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out)
             for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
                 lsm_buf_put_u32(&field, (uint32_t)trees[i].level_compression[l]);
         put_field(out, TAG_TREE, &field);
+        if (trees[i].hash_name.size) {
+            lsm_buf_put_varint(&field, trees[i].id);
+            lsm_buf_put_bytes(&field, trees[i].hash_name);
+            put_field(out, TAG_HASH, &field);
+        }
     }
     for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
         lsm_buf_put_varint(&field, dropped[i]);
@@ -292,6 +300,23 @@ static const char *read_tree(struct lsm_edit *e, struct lsm_reader *r)
     return NULL;
 }
 
+static const char *read_hash(struct lsm_edit *e, struct lsm_reader *r)
+{
+    uint32_t id = lsm_read_varint32(r);
+    struct lsm_slice name = lsm_read_bytes(r);
+    size_t count = lsm_edit_tree_count(e);
+    struct lsm_edit_tree *tree = count ? (struct lsm_edit_tree *)(void *)e->trees.data + count - 1 : NULL;
+
+    if (r->bad)
+        return NULL;
+    if (!tree || tree->id != id || tree->hash_name.size)
+        return "a hash of no tree";
+    if (name.size == 0 || name.size > LSM_NAME_SIZE_MAX)
+        return "a name is too long, or empty";
+    tree->hash_name = name;
+    return NULL;
+}
+
 static const char *read_table(struct lsm_edit *e, unsigned tag, struct lsm_reader *r)
 {
     uint32_t level = lsm_read_varint32(r);
@@ -336,6 +361,8 @@ int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file
             why = read_once(e, (unsigned)tag, &field);
         else if (tag == TAG_TREE)
             why = read_tree(e, &field);
+        else if (tag == TAG_HASH)
+            why = read_hash(e, &field);
         else if (tag == TAG_DROP) {
             uint32_t id = lsm_read_varint32(&field);
 

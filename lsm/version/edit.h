@@ -26,6 +26,7 @@ struct lsm_edit_tree {          /* a tree that is created, or (in a snapshot) ex
     /* By level, as in lsm_tree_options; all 0: not written. */
     int32_t level_compression[LSM_LEVEL_COUNT_MAX];
     uint32_t value_log_bytes;           /* values from this size on stand in value logs */
+    struct lsm_slice hash_name;         /* of the comparator's hash; empty: not written */
 };
 
 enum lsm_edit_has {

@@ -728,9 +728,9 @@ mutant lz_literals_are_there lsm/format/lz.c 'unit/test_lz' <<'X'
         if (s->literals > room)
 X
 mutant lz_is_said_in_the_header lsm/store/table_writer.c 'unit/test_table_damage' <<'X'
-    return w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0;
+    return (w->options.codec == LSM_CODEC_LZ || may_choose(w) ? LSM_TABLE_INCOMPAT_LZ : 0) |
 ====
-    return 0;
+    return
 X
 
 # ---- what SQLite is told ----
@@ -879,6 +879,34 @@ mutant close_does_not_look_for_values lsm/db/db.c 'unit/test_get:held' <<'X'
     uint64_t values = lsm_values_held(db);
 ====
     uint64_t values = 0;
+X
+
+# ---- what a comparator says ----
+
+mutant a_hash_of_another_name_is_taken lsm/db/tree.c 'unit/test_tree:hash' <<'X'
+        if (tree->cmp && !hash_fits(tree, tree->cmp))
+            return refuse_hash(db, tree, tree->cmp);
+====
+X
+mutant a_separator_is_believed_below lsm/store/table_writer.c 'unit/test_table_separators' <<'X'
+    if (size >= last.size || lsm_key_compare(cmp, last, key) >= 0 || (next && lsm_key_compare(cmp, key, *next) >= 0))
+====
+    if (size >= last.size || (next && lsm_key_compare(cmp, key, *next) >= 0))
+X
+mutant a_separator_is_believed_above lsm/store/table_writer.c 'unit/test_table_separators' <<'X'
+    if (size >= last.size || lsm_key_compare(cmp, last, key) >= 0 || (next && lsm_key_compare(cmp, key, *next) >= 0))
+====
+    if (size >= last.size || lsm_key_compare(cmp, last, key) >= 0)
+X
+mutant a_seek_behind_the_last_key_stays_in_its_block lsm/store/table_iter.c 'unit/test_table_separators' <<'X'
+    } else if (t->has_separators) {     /* it is between the last key and its separator */
+====
+    } else if (0) {
+X
+mutant a_table_with_separators_says_nothing_of_them lsm/store/table_writer.c 'unit/test_table_separators' <<'X'
+           (cmp && (cmp->separator || cmp->successor) ? LSM_TABLE_INCOMPAT_SEPARATORS : 0);
+====
+           0;
 X
 
 # ---- a store that is destroyed ----

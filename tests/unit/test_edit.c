@@ -67,6 +67,7 @@ static void random_edit(struct lsm_edit *e)
             .block_bytes = (uint32_t)test_random(), .filter_bits = LSM_FILTER_NONE,
             .compression_level = test_below(2) ? LSM_COMPRESSION_NONE : -5,
             .comparator = lsm_slice(key_bytes, test_below(17)),
+            .hash_name = lsm_slice(key_bytes, test_below(2) ? test_below(17) : 0),
         };
 
         for (int l = 0; l < LSM_LEVEL_COUNT_MAX && n % 2; l++)
@@ -126,6 +127,7 @@ static void check_equal(const struct lsm_edit *a, const struct lsm_edit *b)
             CHECK_MEM(x->level_compression, y->level_compression, sizeof x->level_compression);
             CHECK(lsm_slice_equal(x->name, y->name));
             CHECK(lsm_slice_equal(x->comparator, y->comparator));
+            CHECK(lsm_slice_equal(x->hash_name, y->hash_name));
         }
     }
     if (CHECK_INT(lsm_edit_dropped_count(a), lsm_edit_dropped_count(b))) {

@@ -44,7 +44,7 @@ static size_t caseless_prefix_end(void *ctx, struct lsm_slice prefix, uint8_t *e
 }
 
 static const struct lsm_comparator caseless_order = {
-    "caseless", NULL, caseless, caseless_hash, caseless_prefix_end
+    .name = "caseless", .compare = caseless, .hash = caseless_hash, .prefix_end = caseless_prefix_end
 };
 
 static int backward(void *ctx, struct lsm_slice a, struct lsm_slice b)

@@ -365,6 +365,164 @@ TEST(tree_compresses_each_level_as_it_was_told_also_after_reopening)
     disk_end();
 }
 
+/* ---- what is recorded ---- */
+
+TEST(tree_tells_its_name_and_the_options_that_are_recorded)
+{
+    struct lsm_tree_options o[3], seen;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+
+    disk_begin();
+    for (int i = 0; i < 3; i++)
+        lsm_tree_options_init(&o[i]);
+    o[1] = (struct lsm_tree_options){ 1024, LSM_FILTER_NONE, LSM_COMPRESSION_NONE, { 0, 0, 5 }, &number, LSM_VALUE_LOG_NONE };
+    o[2] = (struct lsm_tree_options){ 65536, 20, 9, { 0 }, &hashed, 4000 };
+    for (int life = 0; life < 2; life++) {
+        db = open_with("s", 3, LSM_OK);
+        for (int i = 0; i < 3; i++) {
+            CHECK_OK(lsm_tree_open(db, text(&"one\0two\0six"[4 * i]), &o[i], &tree));
+            CHECK_INT(lsm_tree_name(tree).size, 3);
+            CHECK(memcmp(lsm_tree_name(tree).data, &"one\0two\0six"[4 * i], 3) == 0);
+            lsm_tree_options_get(tree, &seen);
+            if (i == 0) {
+                CHECK_INT(seen.block_bytes, 4096);
+                CHECK_INT(seen.filter_bits, 10);
+                CHECK_INT(seen.compression_level, 1);
+                CHECK_INT(seen.value_log_bytes, 1024);
+                CHECK(!seen.comparator);
+            } else {
+                CHECK(seen.block_bytes == o[i].block_bytes && seen.filter_bits == o[i].filter_bits &&
+                      seen.compression_level == o[i].compression_level && seen.comparator == o[i].comparator &&
+                      seen.value_log_bytes == o[i].value_log_bytes);
+            }
+            CHECK(memcmp(seen.level_compression, o[i].level_compression, sizeof seen.level_compression) == 0);
+            /* They make such a tree again. */
+            char name[8] = { 'c', (char)('0' + i), (char)('0' + life), 0 };
+            CHECK_OK(lsm_tree_create(db, text(name), &seen, &tree));
+            struct lsm_tree_options again;
+            lsm_tree_options_get(tree, &again);
+            CHECK(memcmp(&again, &seen, sizeof seen) == 0);
+        }
+        CHECK_OK(lsm_db_close(db));
+    }
+    disk_end();
+}
+
+/* ---- the name of a hash ---- */
+
+static uint64_t other_hash(void *ctx, struct lsm_slice key)
+{
+    return ~number_hash(ctx, key);
+}
+
+/* `code`: of the open; else the tree's. */
+static struct lsm_tree *open_hashed(struct lsm_db **db, const struct lsm_comparator *cmp, int code)
+{
+    struct lsm_tree_options to;
+    struct lsm_options o;
+    struct lsm_tree *tree = NULL;
+
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.no_worker = o.create_if_missing = true;
+    o.comparators = &cmp;
+    o.comparator_count = 1;
+    lsm_tree_options_init(&to);
+    to.comparator = cmp;
+    if (CHECK_RC(lsm_db_open("s", &o, db), code) && *db)
+        CHECK_OK(lsm_tree_open(*db, text("t"), &to, &tree));
+    return tree;
+}
+
+static void check_all_found(struct lsm_tree *tree)
+{
+    struct lsm_value value;
+    char key[16];
+
+    for (int i = 0; i < 200; i++) {
+        CHECK_OK(lsm_tree_get(tree, NULL, key_of(i, key), &value));
+        lsm_value_release(&value);
+    }
+}
+
+TEST(tree_with_a_named_hash_is_refused_with_another_and_read_without)
+{
+    struct lsm_comparator cmp = { .name = "hashed", .compare = by_number, .hash = number_hash, .hash_name = "a" };
+    struct lsm_tree_options to;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+    char key[16];
+
+    disk_begin();
+    tree = open_hashed(&db, &cmp, LSM_OK);
+    for (int i = 0; i < 200; i++)
+        CHECK_OK(lsm_db_put(db, tree, key_of(i, key), text("value"), false));
+    CHECK_OK(lsm_db_flush(db));
+    /* While it is open, too. */
+    struct lsm_comparator other = cmp;
+    other.hash = other_hash;
+    other.hash_name = "b";
+    lsm_tree_options_init(&to);
+    to.comparator = &other;
+    CHECK_RC(lsm_tree_open(db, text("t"), &to, &tree), LSM_MISMATCH);
+    CHECK(!tree && strstr(lsm_error_text(), "\"a\"") && strstr(lsm_error_text(), "\"b\""));
+    CHECK_OK(lsm_db_close(db));
+
+    open_hashed(&db, &other, LSM_MISMATCH);
+    CHECK(strstr(lsm_error_text(), "\"a\"") && strstr(lsm_error_text(), "\"b\""));
+    other.hash_name = NULL;
+    open_hashed(&db, &other, LSM_MISMATCH);
+    /* Without a hash: no filters are asked, and what is written has none. */
+    other.hash = NULL;
+    tree = open_hashed(&db, &other, LSM_OK);
+    check_all_found(tree);
+    CHECK_OK(lsm_db_put(db, tree, key_of(7, key), text("value"), false));
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_db_close(db));
+    tree = open_hashed(&db, &cmp, LSM_OK);
+    check_all_found(tree);
+    CHECK_OK(lsm_db_check(db));
+    CHECK_OK(lsm_db_compact(db, NULL));
+    CHECK_OK(lsm_db_close(db));
+    /* A repair makes the filters anew, with what it is given. */
+    const struct lsm_comparator *given = &other;
+    struct lsm_options o;
+    other.hash = other_hash;
+    other.hash_name = "b";
+    lsm_options_init(&o);
+    o.os = disk.os;
+    o.comparators = &given;
+    o.comparator_count = 1;
+    CHECK_OK(lsm_db_repair("s", "r", &o, NULL, NULL));
+    CHECK_OK(lsm_db_open("r", &o, &db));
+    CHECK_OK(lsm_tree_find(db, text("t"), &tree));
+    check_all_found(tree);
+    CHECK_OK(lsm_db_check(db));
+    CHECK_OK(lsm_db_close(db));
+    given = &cmp;
+    CHECK_RC(lsm_db_open("r", &o, &db), LSM_MISMATCH);
+    disk_end();
+}
+
+TEST(tree_without_a_named_hash_takes_none_later)
+{
+    struct lsm_comparator cmp = { .name = "hashed", .compare = by_number, .hash = number_hash };
+    struct lsm_db *db;
+
+    disk_begin();
+    open_hashed(&db, &cmp, LSM_OK);
+    CHECK_OK(lsm_db_close(db));
+    cmp.hash_name = "a";
+    open_hashed(&db, &cmp, LSM_MISMATCH);
+    cmp.hash_name = "";
+    open_hashed(&db, &cmp, LSM_MISUSE);
+    cmp.hash_name = "a";
+    cmp.hash = NULL;
+    open_hashed(&db, &cmp, LSM_MISUSE);
+    disk_end();
+}
+
 /* ---- many trees ---- */
 
 static struct lsm_slice name_of(int n)
