@@ -8,7 +8,6 @@
 #include "lsm/db/db.h"
 
 #define STATS_MAX 160u
-#define NAMES_MAX 16u                   /* of latencies */
 
 struct text {
     char *to;
@@ -50,15 +49,15 @@ static void put_levels(struct lsm_db *db, struct text *t)
 
 static void put_histograms(struct lsm_db *db, struct text *t)
 {
-    struct lsm_bucket buckets[LSM_HISTOGRAM_BUCKETS];
-    struct lsm_latency names[NAMES_MAX];
-    size_t count = lsm_db_latencies(db, names, NAMES_MAX);
+    struct lsm_latency names[LSM_LATENCY_COUNT];
 
-    for (size_t i = 0; i < count && i < NAMES_MAX; i++) {
-        size_t n = lsm_db_histogram(db, names[i].name, buckets, LSM_HISTOGRAM_BUCKETS);
-        for (size_t b = 0; b < n; b++)
-            put(t, "%s %" PRIu64 " %" PRIu64 "\n", names[i].name, buckets[b].up_to_us, buckets[b].count);
-    }
+    lsm_db_latencies(db, names, LSM_LATENCY_COUNT);
+    for (size_t i = 0; i < LSM_LATENCY_COUNT; i++)
+        for (uint32_t b = 0; b < LSM_HISTOGRAM_BUCKETS; b++) {
+            uint64_t count = atomic_load_explicit(&db->counters.latency[i].bucket[b], memory_order_relaxed);
+            if (count)
+                put(t, "%s %" PRIu64 " %" PRIu64 "\n", names[i].name, lsm_histogram_bucket_end(b), count);
+        }
 }
 
 static bool put_stat(struct lsm_db *db, struct text *t, const char *name)
