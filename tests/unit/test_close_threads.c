@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "lsm/os/os.h"
+#include "tests/noise.h"
 #include "tests/test.h"
 
 #define JOB_BYTES (8u << 20)            /* a compaction of so many is worth interrupting */
@@ -64,8 +65,7 @@ TEST(close_leaves_a_compaction_unfinished_and_nothing_is_lost)
         return;
     while (!atomic_load(&in_job) && rows < 500000) {
         int n = snprintf(key, sizeof key, "%08x", rows++ * 2654435761u);
-        for (size_t b = 0; b < sizeof value; b++)
-            value[b] = (uint8_t)((seed = seed * 1103515245 + 12345) >> 16);
+        fill_with_noise(value, sizeof value, &seed);
         if (!CHECK_OK(lsm_db_put(db, tree, (struct lsm_slice){ (uint8_t *)key, (size_t)n },
                                  (struct lsm_slice){ value, sizeof value }, false)))
             break;

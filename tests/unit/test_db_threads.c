@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "lsm/os/os.h"
+#include "tests/noise.h"
 #include "tests/test.h"
 
 #define KEYS 40
@@ -394,8 +395,7 @@ TEST(db_threads_when_the_work_is_done_the_cache_gets_what_it_held)
         for (uint32_t end = row + 70000; row < end; row++) {
             int n = snprintf(key, sizeof key, "%08x", row * 2654435761u);
 
-            for (size_t b = 0; b < sizeof value; b++)
-                value[b] = (uint8_t)((seed = seed * 1103515245 + 12345) >> 16);
+            fill_with_noise(value, sizeof value, &seed);
             if (!CHECK_OK(lsm_db_put(x.db, x.tree, (struct lsm_slice){ (uint8_t *)key, (size_t)n },
                                      (struct lsm_slice){ value, sizeof value }, false)))
                 return;

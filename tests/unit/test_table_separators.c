@@ -2,8 +2,8 @@
  * test_table_separators.c -- indexes with keys that a comparator made: whatever it answers, what is read is what was
  * written, also between a block's last key and the key that stands for it.
  */
-#include "lsm/util/slice.h"
 #include "tests/unit/disk.h"
+#include "tests/unit/orders.h"
 
 #define ROWS 1500
 #define KEY_MAX 100
@@ -12,27 +12,6 @@ enum answer { HONEST, NONE, BELOW, THE_NEXT, BEHIND, EMPTY, NOISE, ANSWERS };
 
 static enum answer answer;
 static atomic_int asked;
-
-static int compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
-{
-    size_t n = a.size < b.size ? a.size : b.size;
-    int c = n ? memcmp(a.data, b.data, n) : 0;
-
-    (void)ctx;
-    return c ? c : a.size < b.size ? -1 : a.size > b.size;
-}
-
-/* All that begins as `a` does up to a byte that can be one greater. */
-static size_t above(struct lsm_slice a, size_t from, uint8_t *out)
-{
-    for (size_t i = from; i + 1 < a.size; i++)
-        if (a.data[i] < 0xff) {
-            memcpy(out, a.data, i + 1);
-            out[i]++;
-            return i + 1;
-        }
-    return SIZE_MAX;
-}
 
 static size_t lie(struct lsm_slice a, struct lsm_slice b, uint8_t *out)
 {
@@ -63,40 +42,24 @@ static size_t lie(struct lsm_slice a, struct lsm_slice b, uint8_t *out)
 
 static size_t separator(void *ctx, struct lsm_slice a, struct lsm_slice b, uint8_t *out)
 {
-    size_t same = 0;
-
     (void)ctx;
-    CHECK(compare(NULL, a, b) < 0 || answer == NOISE);
+    CHECK(lsm_slice_compare(a, b) < 0 || answer == NOISE);
     atomic_fetch_add(&asked, 1);
     if (answer != HONEST)
         return lie(a, b, out);
-    while (same < a.size && same < b.size && a.data[same] == b.data[same])
-        same++;
-    if (same + 1 >= a.size || same >= b.size || a.data[same] + 1 >= b.data[same])
-        return above(a, same + 1, out);
-    return above(a, same, out);
+    return short_separator(NULL, a, b, out);
 }
 
 static size_t successor(void *ctx, struct lsm_slice key, uint8_t *out)
 {
     (void)ctx;
     atomic_fetch_add(&asked, 1);
-    return answer == HONEST ? above(key, 0, out) : lie(key, key, out);
+    return answer == HONEST ? short_successor(NULL, key, out) : lie(key, key, out);
 }
 
-static uint64_t hash(void *ctx, struct lsm_slice key)
-{
-    uint64_t h = 14695981039346656037u;
-
-    (void)ctx;
-    for (size_t i = 0; i < key.size; i++)
-        h = (h ^ key.data[i]) * 1099511628211u;
-    return h ^ h >> 29;
-}
-
-static const struct lsm_comparator with = { .name = "bytes", .compare = compare, .hash = hash,
+static const struct lsm_comparator with = { .name = "bytes", .compare = compare_bytes, .hash = hash_bytes,
                                             .separator = separator, .successor = successor };
-static const struct lsm_comparator without = { .name = "bytes", .compare = compare, .hash = hash };
+static const struct lsm_comparator without = { .name = "bytes", .compare = compare_bytes, .hash = hash_bytes };
 
 static struct { char key[KEY_MAX]; bool is_there; } rows[ROWS];
 

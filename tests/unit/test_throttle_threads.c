@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "lsm/os/os.h"
+#include "tests/noise.h"
 #include "tests/stat.h"
 #include "tests/test.h"
 
@@ -55,8 +56,7 @@ static void *write_fast(void *arg)
 
     for (int i = 0; i < 4000; i++) {
         int n = snprintf(key, sizeof key, "%u-%08x", (unsigned)(uintptr_t)arg, i * 2654435761u);
-        for (size_t b = 0; b < sizeof value; b++)
-            value[b] = (uint8_t)((seed = seed * 1103515245 + 12345) >> 16);
+        fill_with_noise(value, sizeof value, &seed);
         uint64_t begun = real.mono_us(os);
         if (!CHECK_OK(lsm_db_put(db, tree, (struct lsm_slice){ (uint8_t *)key, (size_t)n },
                                  (struct lsm_slice){ value, sizeof value }, false)))
