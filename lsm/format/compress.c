@@ -37,9 +37,10 @@ struct lsm_compressor {
 
 struct lsm_dict {
     struct lsm_os *os;
-    const ZSTD_CDict *writer;   /* one of the two; this one lies in */
-    void *room;
-    ZSTD_DDict *reader;
+    const ZSTD_CDict *writer;   /* one of the two, */
+    const ZSTD_DDict *reader;
+    void *room;                 /* where it lies */
+    size_t memory;
 };
 
 struct lsm_compressor_pool {
@@ -245,10 +246,9 @@ bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored
 
 /* ---- dictionaries ---- */
 
-/* Plain bytes, not zstd's trained format: its trainer cannot be linked into a shared object (Debian's
-   libzstd.a has it refer to stderr without a GOT), and takes malloc's memory. Measured on documents of 1 KB:
-   0.44 of their size without a dictionary, 0.28 with samples of 8 KiB, 0.25 with a trained one. */
-static int dict_new(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict)
+/* In memory of ours: ZSTD_createCDict_advanced (1.5.4) follows a null pointer where its own gives none, and only
+   so is what is malformed told from what there is no memory for. */
+static int dict_new(struct lsm_os *os, struct lsm_slice bytes, size_t room_size, struct lsm_dict **dict)
 {
     assert(bytes.size > 0 && bytes.size <= LSM_DICT_SIZE_MAX);
     (void)bytes;
@@ -256,7 +256,12 @@ static int dict_new(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict *
     if (!*dict)
         return lsm_nomem();
     (*dict)->os = os;
-    return LSM_OK;
+    (*dict)->room = lsm_mem_alloc(os, room_size);
+    if ((*dict)->room)
+        return LSM_OK;
+    lsm_dict_free(*dict);
+    *dict = NULL;
+    return lsm_nomem();
 }
 
 static int dict_made(struct lsm_dict **dict)
@@ -265,33 +270,38 @@ static int dict_made(struct lsm_dict **dict)
         return LSM_OK;
     lsm_dict_free(*dict);
     *dict = NULL;
-    return lsm_nomem();
+    return LSM_CORRUPT;
 }
 
-int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, int level, struct lsm_dict **dict)
+static ZSTD_dictContentType_e content_type(bool has_tables)
+{
+    return has_tables ? ZSTD_dct_fullDict : ZSTD_dct_rawContent;
+}
+
+int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, bool has_tables, int level, struct lsm_dict **dict)
 {
     ZSTD_compressionParameters params = ZSTD_getCParams(level, 0, bytes.size);
     size_t size = ZSTD_estimateCDictSize_advanced(bytes.size, params, ZSTD_dlm_byCopy);
-    int rc = dict_new(os, bytes, dict);
+    int rc = dict_new(os, bytes, size, dict);
 
     if (rc)
         return rc;
-    /* In memory of ours: ZSTD_createCDict_advanced (1.5.4) follows a null pointer where its own gives none. */
-    (*dict)->room = lsm_mem_alloc(os, size);
-    if ((*dict)->room)
-        (*dict)->writer = ZSTD_initStaticCDict((*dict)->room, size, bytes.data, bytes.size, ZSTD_dlm_byCopy,
-                                               ZSTD_dct_rawContent, params);
+    (*dict)->writer = ZSTD_initStaticCDict((*dict)->room, size, bytes.data, bytes.size, ZSTD_dlm_byCopy,
+                                           content_type(has_tables), params);
+    (*dict)->memory = size;
     return dict_made(dict);
 }
 
-int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict)
+int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, bool has_tables, struct lsm_dict **dict)
 {
-    int rc = dict_new(os, bytes, dict);
+    size_t size = ZSTD_estimateDDictSize(bytes.size, ZSTD_dlm_byCopy);
+    int rc = dict_new(os, bytes, size, dict);
 
     if (rc)
         return rc;
-    (*dict)->reader = ZSTD_createDDict_advanced(bytes.data, bytes.size, ZSTD_dlm_byCopy, ZSTD_dct_rawContent,
-                                                seam_memory(os));
+    (*dict)->reader = ZSTD_initStaticDDict((*dict)->room, size, bytes.data, bytes.size, ZSTD_dlm_byCopy,
+                                           content_type(has_tables));
+    (*dict)->memory = size;
     return dict_made(dict);
 }
 
@@ -300,13 +310,12 @@ void lsm_dict_free(struct lsm_dict *dict)
     if (!dict)
         return;
     lsm_mem_free(dict->os, dict->room);
-    ZSTD_freeDDict(dict->reader);
     lsm_mem_free(dict->os, dict);
 }
 
 uint64_t lsm_dict_memory(const struct lsm_dict *dict)
 {
-    return dict ? sizeof *dict + ZSTD_sizeof_CDict(dict->writer) + ZSTD_sizeof_DDict(dict->reader) : 0;
+    return dict ? sizeof *dict + dict->memory : 0;
 }
 
 void lsm_compressor_set_dict(struct lsm_compressor *compressor, const struct lsm_dict *dict)

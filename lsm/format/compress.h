@@ -40,9 +40,10 @@ bool lsm_decompress(struct lsm_compressor *c, int codec, struct lsm_slice stored
 struct lsm_dict;
 
 /* To compress with, at this level; and to decompress with. `bytes`, which are copied, are like what will be
-   compressed. LSM_NOMEM. */
-int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, int level, struct lsm_dict **dict);
-int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, struct lsm_dict **dict);
+   compressed; with tables, they are in zstd's format (train.h). LSM_NOMEM. LSM_CORRUPT, without a text: not in
+   that format. */
+int lsm_dict_new_writer(struct lsm_os *os, struct lsm_slice bytes, bool has_tables, int level, struct lsm_dict **dict);
+int lsm_dict_new_reader(struct lsm_os *os, struct lsm_slice bytes, bool has_tables, struct lsm_dict **dict);
 void lsm_dict_free(struct lsm_dict *dict);      /* NULL is fine */
 uint64_t lsm_dict_memory(const struct lsm_dict *dict);
 

@@ -27,6 +27,7 @@
 #define SKIP_SHIFT 5u                   /* bytes without a match: the search steps wider */
 #define LONG_MATCH 16u                  /* is taken in spite of a repetition behind it */
 #define PIECE 32u                       /* of a copy; one piece may be written or read in vain */
+#define LONG 256u                       /* literals and matches of this size are left to memcpy */
 
 struct sequence {
     uint32_t literals, match, offset;
@@ -219,12 +220,22 @@ static inline void copy_pieces(uint8_t *to, const uint8_t *from, size_t size)
     } while (to < end);
 }
 
+/* What was copied can be copied again: each time twice as much. */
 static inline void copy_match(uint8_t *to, size_t offset, size_t size)
 {
     const uint8_t *from = to - offset, *end = to + size;
 
-    for (; to < end; to++)
-        *to = *from++;
+    if (size < LONG) {
+        for (; to < end; to++)
+            *to = *from++;
+        return;
+    }
+    for (; size > offset; offset *= 2) {
+        memcpy(to, from, offset);
+        to += offset;
+        size -= offset;
+    }
+    memcpy(to, from, size);
 }
 
 /* A varint of good form: false, or *more behind *p. */
@@ -290,7 +301,11 @@ bool lsm_lz_decompress(struct lsm_slice stored, uint8_t *raw, size_t raw_size)
         if (s->match > room - s->literals || s->offset == 0 ||
             s->offset > (size_t)(to - raw) + s->literals)
             return false;
-        if (left - s->literals >= PIECE && room - s->literals - s->match >= PIECE) {
+        if (s->literals >= LONG || s->match >= LONG) {
+            memcpy(to, p, s->literals);
+            to += s->literals;
+            copy_match(to, s->offset, s->match);
+        } else if (left - s->literals >= PIECE && room - s->literals - s->match >= PIECE) {
             copy_pieces(to, p, s->literals);
             to += s->literals;
             if (s->offset <= s->literals && s->match <= s->offset)

@@ -1,6 +1,6 @@
 /*
  * lz.h -- a codec that is fast to decode: matches and literals as they are, no entropy
- * coding. For blocks that are read often, or written anew soon.
+ * coding. For blocks that are read often, or written anew soon, and for values whose bytes are even.
  *
  *     lz       := sequence*  zero*               (to the end of what is stored)
  *     sequence := token:u8  [lit:varint]  [offset:u16]  [match:varint]  literals

@@ -95,7 +95,7 @@ static int unseal_compressed(struct lsm_slice stored, enum lsm_block_kind kind, 
     frame = lsm_slice(stored.data + RAW_SIZE_SIZE, stored.size - RAW_SIZE_SIZE);
     if (raw_size > LSM_BLOCK_RAW_SIZE_MAX || raw_size / LSM_BLOCK_RATIO_MAX > frame.size)
         return lsm_corrupt(file, off, "a compressed block claims more than it can hold");
-    if (codec == LSM_CODEC_LZ ? kind != LSM_BLOCK_DATA : !compressor)
+    if (codec == LSM_CODEC_LZ ? kind != LSM_BLOCK_DATA && kind != LSM_BLOCK_VALUE : !compressor)
         return lsm_corrupt(file, off, "a block is compressed that never is");
 
     lsm_buf_reset(raw);

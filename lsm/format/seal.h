@@ -5,7 +5,7 @@
  *     sealed := stored[n]  codec:u8  kind:u8  flags:u16 (0)  sum:u32
  *     sum     = low half of XXH3(stored ‖ codec kind flags, seed = place)
  *     place   = lsm_seal_seed(store uuid, file number) + offset of stored[0]
- *     zstd, with a dictionary or without, and lz (only data):
+ *     zstd, with a dictionary or without, and lz (only data and values):
  *               stored := raw size:u32  frame  zero*      (zeros: up to raw size / RATIO_MAX)
  *
  * The seed makes a right block in a wrong place a wrong block.
@@ -19,7 +19,7 @@
 enum lsm_block_kind {
     LSM_BLOCK_DATA = 1, LSM_BLOCK_FILTER = 2, LSM_BLOCK_INDEX = 3, LSM_BLOCK_TOP_INDEX = 4,
     LSM_BLOCK_RANGE_DELETE = 5, LSM_BLOCK_PROPERTIES = 6, LSM_BLOCK_VALUE = 7, LSM_BLOCK_DICT = 8,
-    LSM_BLOCK_VALUE_MAP = 9
+    LSM_BLOCK_VALUE_MAP = 9, LSM_BLOCK_DICT_TABLES = 10
 };
 
 #define LSM_SEAL_TRAILER_SIZE 8u

@@ -90,9 +90,9 @@ static int check_frame(const struct lsm_vlog *v, const uint8_t *p, size_t size, 
         return corrupt(v, off, "not a value log, or cut short");
     if (lsm_get_u64(h + LSM_VLOG_HEADER_SIZE - 8) != lsm_hash64(p, size - 8, 0))
         return corrupt(v, off, "the sum of a value log's frame does not match");
-    if (lsm_get_u16(h + 12) != 0)
+    if (lsm_get_u16(h + 12) & ~LSM_VLOG_INCOMPAT_KNOWN)
         return lsm_fail(LSM_FORMAT, "%s: written by a newer version (features %u); open it with that",
-                        v->name, (unsigned)lsm_get_u16(h + 12));
+                        v->name, (unsigned)lsm_get_u16(h + 12) & ~LSM_VLOG_INCOMPAT_KNOWN);
     if (memcmp(h + 16, v->vlogs->uuid, 16) != 0)
         return corrupt(v, off, "a value log of another store");
     if (lsm_get_u64(h + 32) != v->meta.number || lsm_get_u64(h + 40) != v->meta.id ||
@@ -516,7 +516,9 @@ static int unseal_value(const struct lsm_vlog *v, const struct lsm_vlog_handle *
 {
     bool is_raw = is_stored_raw(h);
     struct lsm_compressor *compressor = NULL;
-    int rc = is_raw ? LSM_OK : lsm_compressor_take(v->vlogs->compressors, &compressor);
+    /* What a damaged byte says here is looked at again behind the sum. */
+    bool is_zstd = !is_raw && scratch->data[scratch->size - LSM_SEAL_TRAILER_SIZE] != LSM_CODEC_LZ;
+    int rc = is_zstd ? lsm_compressor_take(v->vlogs->compressors, &compressor) : LSM_OK;
 
     if (rc)
         return rc;
@@ -544,6 +546,7 @@ static int read_dict(struct lsm_vlog *v, bool keep)
     struct lsm_slice bytes;
     struct lsm_vlog_handle h;
     struct lsm_buf sealed;
+    bool has_tables = false;
     uint64_t at = 0;
     int rc;
 
@@ -551,10 +554,15 @@ static int read_dict(struct lsm_vlog *v, bool keep)
         return LSM_OK;
     lsm_buf_init(&sealed, v->vlogs->os);
     rc = read_sealed(v, &h, &sealed, &at);
-    if (rc == LSM_OK)
-        rc = lsm_unseal(lsm_buf_slice(&sealed), LSM_BLOCK_DICT, v->seed + h.off, NULL, NULL, &bytes, v->name, at);
+    if (rc == LSM_OK) {
+        has_tables = sealed.data[sealed.size - LSM_SEAL_TRAILER_SIZE + 1] == LSM_BLOCK_DICT_TABLES;
+        rc = lsm_unseal(lsm_buf_slice(&sealed), has_tables ? LSM_BLOCK_DICT_TABLES : LSM_BLOCK_DICT, v->seed + h.off,
+                        NULL, NULL, &bytes, v->name, at);
+    }
     if (rc == LSM_OK && keep) {
-        rc = lsm_dict_new_reader(v->vlogs->os, bytes, &v->dict);
+        rc = lsm_dict_new_reader(v->vlogs->os, bytes, has_tables, &v->dict);
+        if (rc == LSM_CORRUPT)
+            rc = corrupt(v, at, "a dictionary's tables are malformed");
         v->memory += lsm_dict_memory(v->dict);
     }
     lsm_buf_clear(&sealed);

@@ -10,6 +10,9 @@
 #define LSM_VLOG_MAGIC "LSMVAL\r\n"
 #define LSM_VLOG_FOOTER_MAGIC "LSMVALF\n"
 #define LSM_VLOG_HEADER_SIZE 64u
+#define LSM_VLOG_INCOMPAT_LZ 1u         /* values may be compressed with lz */
+#define LSM_VLOG_INCOMPAT_TABLES 2u     /* the dictionary may have tables */
+#define LSM_VLOG_INCOMPAT_KNOWN (LSM_VLOG_INCOMPAT_LZ | LSM_VLOG_INCOMPAT_TABLES)
 #define LSM_VLOG_FOOTER_SIZE (48u + LSM_VLOG_HEADER_SIZE)
 
 struct lsm_vlog_footer {
@@ -24,6 +27,7 @@ static inline void lsm_vlog_header_encode(uint8_t *p, const char *magic, const u
 {
     memcpy(p, magic, 8);
     memset(p + 8, 0, 8);                /* compat, ro_compat, incompat, zero */
+    lsm_put_u16(p + 12, LSM_VLOG_INCOMPAT_KNOWN);
     memcpy(p + 16, uuid, 16);
     lsm_put_u64(p + 32, number);
     lsm_put_u64(p + 40, id);

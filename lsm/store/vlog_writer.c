@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "lsm/format/train.h"
 #include "lsm/store/outfile.h"
 #include "lsm/store/vlog_format.h"
 #include "lsm/util/hash.h"
@@ -14,6 +15,9 @@
 #define LEVEL_FULL 1                    /* as in table_writer.c, where blocks tell it by trying */
 #define LEVEL_LIGHT (-1)
 #define LOOK_BYTES 256u                 /* of a value */
+#define LOOK_VALUES 16u                 /* one in so many, of those whose bytes are even, is compressed in two ways */
+#define LZ_LOSS_MAX 64u                 /* of a value's size, for lz to be taken */
+#define LZ_SIZE_MAX (256u << 10)        /* it finds nothing that is more than 64 KiB back */
 
 struct lsm_vlog_writer {
     struct lsm_outfile f;
@@ -31,6 +35,9 @@ struct lsm_vlog_writer {
     uint32_t dict_size;                 /* 0: there is none (yet) */
     struct lsm_buf samples, sample_sizes;       /* size_t each; until there are enough */
     bool is_sampled;                    /* there were enough, or memory was short */
+    bool is_lz;                         /* what the last look said */
+    uint32_t look_in;                   /* values; 0: look */
+    struct lsm_buf trial;
 
     /* of a copy */
     struct lsm_buf map;                 /* stretches that are complete */
@@ -67,6 +74,7 @@ static int open_file(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[
     }
     lsm_buf_init(&w->map, os);
     lsm_buf_init(&w->samples, os);
+    lsm_buf_init(&w->trial, os);
     lsm_buf_init(&w->sample_sizes, os);
     lsm_vlog_header_encode(header, LSM_VLOG_MAGIC, uuid, number, id, tree);
     lsm_put_u64(header + LSM_VLOG_HEADER_SIZE - 8,
@@ -113,19 +121,16 @@ int lsm_vlog_writer_open_copy(struct lsm_os *os, struct lsm_dir *dir, const uint
 #define DICT_BYTES (8u << 10)           /* more is slower and no better (documents of 1 KB) */
 #define JUDGES 8u                       /* samples that say whether it is worth its place */
 
-/* Pieces of samples from all over; not of the judges. */
+/* Samples from all over, of long ones the beginning; not of the judges. */
 static void choose(const struct lsm_vlog_writer *w, struct lsm_buf *out)
 {
     const size_t *sizes = (const size_t *)(const void *)w->sample_sizes.data;
-    size_t count = w->sample_sizes.size / sizeof *sizes - JUDGES, wanted = 8, at = 0, next = 0;
+    size_t count = w->sample_sizes.size / sizeof *sizes - JUDGES, at = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        if (i == next * count / wanted && out->size < DICT_BYTES) {
-            size_t room = DICT_BYTES - out->size, share = 2 * DICT_BYTES / wanted;
-            size_t take = sizes[i] < share ? sizes[i] : share;
+    for (size_t i = 0; i < count && out->size < DICT_BYTES; i++) {
+        size_t room = DICT_BYTES - out->size, take = sizes[i] < DICT_BYTES / 4 ? sizes[i] : DICT_BYTES / 4;
+        if (out->size * w->samples.size <= at * DICT_BYTES)
             lsm_buf_append(out, w->samples.data + at, take < room ? take : room);
-            next++;
-        }
         at += sizes[i];
     }
 }
@@ -152,13 +157,18 @@ static size_t judge(struct lsm_vlog_writer *w, int codec)
 /* Put it into the file if it saves an eighth. Without memory for any of it there is none. */
 static void make_dict(struct lsm_vlog_writer *w)
 {
-    struct lsm_buf bytes;
+    const size_t *sizes = (const size_t *)(const void *)w->sample_sizes.data;
+    struct lsm_buf content, bytes;
     size_t plain;
 
+    lsm_buf_init(&content, w->f.os);
     lsm_buf_init(&bytes, w->f.os);
-    choose(w, &bytes);
-    if (bytes.rc == LSM_OK &&
-        lsm_dict_new_writer(w->f.os, lsm_buf_slice(&bytes), w->options.level, &w->dict) == LSM_OK) {
+    choose(w, &content);
+    if (content.rc == LSM_OK && content.size >= LSM_TRAIN_CONTENT_MIN)
+        lsm_train(&bytes, lsm_buf_slice(&content), w->samples.data, sizes,
+                  w->sample_sizes.size / sizeof *sizes - JUDGES);
+    if (bytes.rc == LSM_OK && bytes.size &&
+        lsm_dict_new_writer(w->f.os, lsm_buf_slice(&bytes), true, w->options.level, &w->dict) == LSM_OK) {
         lsm_compressor_set_dict(w->compressor, w->dict);
         plain = judge(w, LSM_CODEC_ZSTD);
         if (judge(w, LSM_CODEC_ZSTD_DICT) > plain - plain / 8) {
@@ -167,12 +177,13 @@ static void make_dict(struct lsm_vlog_writer *w)
             w->dict = NULL;
         } else {
             w->dict_off = lsm_outfile_size(&w->f);
-            lsm_seal(&w->f.out, lsm_buf_slice(&bytes), LSM_BLOCK_DICT, LSM_CODEC_NONE, 0, NULL,
+            lsm_seal(&w->f.out, lsm_buf_slice(&bytes), LSM_BLOCK_DICT_TABLES, LSM_CODEC_NONE, 0, NULL,
                      w->seed + w->dict_off);
             fail(w, w->f.out.rc);
             w->dict_size = (uint32_t)(lsm_outfile_size(&w->f) - w->dict_off);
         }
     }
+    lsm_buf_clear(&content);
     lsm_buf_clear(&bytes);
 }
 
@@ -191,29 +202,59 @@ static void add_sample(struct lsm_vlog_writer *w, struct lsm_slice value)
     lsm_buf_clear(&w->sample_sizes);
 }
 
-/*
- * zstd's first level that codes literals takes half of its time for that. Where all bytes
- * are about as frequent (what is random, encrypted or compressed already) it saves
- * nothing, and the level before it, which finds the same matches, will do. Of n
- * bytes drawn from an even 256, pairs that are alike are one in 256.
- */
-static int value_level(int level, struct lsm_slice value)
+/* Of n bytes drawn from an even 256, pairs that are alike are one in 256. */
+static bool is_even(struct lsm_slice value)
 {
     uint32_t count[256] = { 0 }, alike = 0;
     size_t step = value.size / LOOK_BYTES;
 
-    if (level != LEVEL_FULL || step == 0)
-        return level;
+    if (step == 0)
+        return false;
     step -= step % 2 == 0;              /* not the same byte of each number */
     for (size_t i = 0; i < LOOK_BYTES; i++)
         alike += count[value.data[i * step]]++;
-    return alike < LOOK_BYTES * (LOOK_BYTES - 1) / 2 / 256 * 3 / 2 ? LEVEL_LIGHT : level;
+    return alike < LOOK_BYTES * (LOOK_BYTES - 1) / 2 / 256 * 3 / 2;
+}
+
+static size_t try_codec(struct lsm_vlog_writer *w, struct lsm_slice value, int codec, int level)
+{
+    size_t size = lsm_compress(w->compressor, codec, level, value, &w->trial, value.size);
+
+    lsm_buf_reset(&w->trial);
+    return size ? size : SIZE_MAX;
+}
+
+/*
+ * zstd's first level that codes literals takes half of its time for that. Where all bytes
+ * are about as frequent (what is random, encrypted or compressed already) it saves
+ * nothing, and the level before it, which finds the same matches, will do. Often lz
+ * finds them, too: a few are compressed both ways. It takes a third of the time, and for
+ * each read, too.
+ */
+static void choose_codec(struct lsm_vlog_writer *w, struct lsm_slice value, int *codec, int *level)
+{
+    *codec = w->options.codec;
+    *level = w->options.level;
+    if (*codec != LSM_CODEC_ZSTD || *level != LEVEL_FULL || !is_even(value))
+        return;
+    *level = LEVEL_LIGHT;
+    if (value.size > LZ_SIZE_MAX)
+        return;
+    if (w->look_in == 0) {
+        size_t light = try_codec(w, value, LSM_CODEC_ZSTD, LEVEL_LIGHT);
+        w->is_lz = light != SIZE_MAX && try_codec(w, value, LSM_CODEC_LZ, 0) <= light + light / LZ_LOSS_MAX;
+        w->look_in = LOOK_VALUES;
+    }
+    w->look_in--;
+    if (w->is_lz)
+        *codec = LSM_CODEC_LZ;
 }
 
 void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
                          struct lsm_vlog_handle *handle)
 {
     uint64_t off = lsm_outfile_size(&w->f), size;
+    int codec, level = 0;
 
     assert(!w->is_copy && !w->f.is_finished);
     *handle = (struct lsm_vlog_handle){ 0 };
@@ -223,9 +264,11 @@ void lsm_vlog_writer_add(struct lsm_vlog_writer *w, struct lsm_slice value,
         fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->f.name, value.size));
         return;
     }
-    lsm_seal(&w->f.out, value, LSM_BLOCK_VALUE,
-             w->dict && value.size <= SAMPLE_SIZE_MAX ? LSM_CODEC_ZSTD_DICT : w->options.codec,
-             value_level(w->options.level, value), w->compressor, w->seed + off);
+    if (w->dict && value.size <= SAMPLE_SIZE_MAX)
+        codec = LSM_CODEC_ZSTD_DICT;
+    else
+        choose_codec(w, value, &codec, &level);
+    lsm_seal(&w->f.out, value, LSM_BLOCK_VALUE, codec, level, w->compressor, w->seed + off);
     fail(w, w->f.out.rc);
     if (w->f.rc)
         return;
@@ -352,6 +395,7 @@ void lsm_vlog_writer_close(struct lsm_vlog_writer *w)
     os = w->f.os;
     lsm_outfile_close(&w->f);
     lsm_buf_clear(&w->map);
+    lsm_buf_clear(&w->trial);
     lsm_buf_clear(&w->samples);
     lsm_buf_clear(&w->sample_sizes);
     if (w->dict)

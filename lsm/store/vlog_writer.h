@@ -7,7 +7,8 @@
  *               uuid[16]  number:u64  id:u64  tree:u32  zero:u32  sum:u64      = 64 bytes, unsealed
  *     value  := sealed (seal.h), kind VALUE, compressed or not
  *     map    := sealed, kind VALUE_MAP: count:varint  (gap:varint  size:varint)*
- *     dict   := sealed, kind DICT, not compressed; at most one
+ *     dict   := sealed, kind DICT_TABLES (train.h), not compressed; at most one. Until incompat bit 1 was
+ *               made: kind DICT, bytes alone
  *     footer := map off:u64  dict off:u64  map size:u32  dict size:u32
  *               value_count:u64  value_bytes:u64  end:u64
  *               header's 64 bytes again, but magic "LSMVALF\n"  and sum over the whole footer
@@ -23,8 +24,10 @@
  * file one behind the other from its header on. A handle is good when one
  * stretch holds all of it.
  *
+ * Of incompat, bit 0: values may be compressed with lz; bit 1: the dictionary may have tables.
+ *
  * Small values have much in common. When enough of them have passed, some of them
- * become a dictionary, and if it makes the others smaller it stands behind them; those
+ * become a dictionary (train.h), and if it makes the others smaller it stands behind them; those
  * that follow are compressed with it (codec ZSTD_DICT). Its place is one of handles, so a
  * rewritten log keeps it as it keeps values; it counts neither as a value nor as bytes
  * of values.

@@ -74,6 +74,18 @@ COMMIT;
 BEGIN;
 DELETE FROM people;
 ROLLBACK;
+-- Documents, of which a dictionary is made; and noise that comes twice.
+INSERT INTO long WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+  SELECT 1000 + i, (WITH RECURSIVE w(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM w WHERE k < 14)
+             SELECT '{"order":' || i || ',"items":[' || group_concat('{"sku":"SKU-' || ((k * 31 + i) * 7919 % 104729) ||
+               '","quantity":' || (i * k % 9) || ',"price":' || ((i + k) * 7919 % 1000) ||
+               '.5,"currency":"EUR","description":"item of order ' || i || '"}', ',') || ']}' FROM w) FROM n;
+@STEP flush long@
+INSERT INTO long WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+  SELECT 2000 + i, CAST(v || v AS BLOB) FROM (SELECT i, sha3(i, 512) || sha3(-i, 512) || sha3(i + 100, 512) || sha3(i + 200, 512) ||
+    sha3(i + 300, 512) || sha3(i + 400, 512) || sha3(i + 500, 512) || sha3(i + 600, 512) || sha3(i + 700, 512) || sha3(i + 800, 512) AS v FROM n);
+@STEP flush long@
+
 -- More than its share of the memory: private tables, whose value logs nothing but the record knows.
 @STEP memory=1048576 longer@
 BEGIN;

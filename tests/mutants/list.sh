@@ -993,3 +993,35 @@ mutant an_ingest_that_missed_a_row_is_finished lsm/db/ingest.c 'sim/sweep_engine
 ====
     if (false)
 X
+
+# ---- dictionaries, and which codec ----
+
+mutant lz_though_zstd_finds_more lsm/store/vlog_writer.c 'unit/test_vlog' <<'X'
+        w->is_lz = light != SIZE_MAX && try_codec(w, value, LSM_CODEC_LZ, 0) <= light + light / LZ_LOSS_MAX;
+====
+        w->is_lz = light != 0;
+X
+mutant tables_without_what_the_samples_say lsm/format/train.c 'unit/test_train' <<'X'
+        count_sample(p, lsm_slice(samples, sizes[i]));
+====
+X
+mutant a_code_of_any_length lsm/format/train.c 'unit/test_train' <<'X'
+h->longest > LITERAL_BITS_MAX; make_code
+====
+h->longest > 2 * LITERAL_BITS_MAX; make_code
+X
+mutant shares_of_more_than_there_is lsm/format/train.c 'unit/test_train' <<'X'
+        shares[most] += left > 0 ? left : -1;   /* those of less than one have taken more than there was */
+====
+        shares[most] += left > 0 ? left : 0;
+X
+mutant weights_end_in_a_state_that_reads_nothing lsm/format/train.c 'unit/test_train' <<'X'
+                        : best == size || states[i].bits > states[best].bits)
+====
+                        : best == size || states[i].bits < states[best].bits)
+X
+mutant an_old_dictionary_has_tables lsm/store/vlog.c 'unit/test_vlog' <<'X'
+        has_tables = sealed.data[sealed.size - LSM_SEAL_TRAILER_SIZE + 1] == LSM_BLOCK_DICT_TABLES;
+====
+        has_tables = true;
+X

@@ -211,8 +211,8 @@ TEST(dictionaries_survive_no_memory_at_every_request)
             struct lsm_dict *dict;
 
             f.fail_at = n;
-            rc = is_reader ? lsm_dict_new_reader(&f.os, lsm_slice(bytes, sizeof bytes), &dict)
-                           : lsm_dict_new_writer(&f.os, lsm_slice(bytes, sizeof bytes), 1, &dict);
+            rc = is_reader ? lsm_dict_new_reader(&f.os, lsm_slice(bytes, sizeof bytes), false, &dict)
+                           : lsm_dict_new_writer(&f.os, lsm_slice(bytes, sizeof bytes), false, 1, &dict);
             f.fail_at = 0;
             CHECK(rc == LSM_OK || (rc == LSM_NOMEM && n < 10 && !dict));
             CHECK(rc != LSM_OK || lsm_dict_memory(dict) > sizeof bytes);

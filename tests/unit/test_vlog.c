@@ -130,7 +130,7 @@ TEST(vlog_codes_literals_of_a_value_where_that_saves_bytes_and_nowhere_else)
     for (int round = 0; round < 20; round++) {
         for (size_t i = 0; i < sizeof bytes / 2; i++)   /* noise, then the same again */
             bytes[i] = bytes[i + sizeof bytes / 2] = (uint8_t)test_random();
-        CHECK_INT(size_at(1, value), size_at(-1, value));
+        CHECK(size_at(1, value) <= size_at(-1, value));
         for (size_t i = 0; i < sizeof bytes; i++)       /* base64: three quarters of each byte */
             bytes[i] = (uint8_t)(32 + test_below(64));
         CHECK(size_at(1, value) < size_at(-1, value) * 8 / 10);
@@ -138,6 +138,67 @@ TEST(vlog_codes_literals_of_a_value_where_that_saves_bytes_and_nowhere_else)
             bytes[i] = i % 8 ? (uint8_t)test_below(3) : (uint8_t)test_random();
         CHECK(size_at(1, value) < size_at(-1, value));
     }
+    teardown();
+}
+
+static int codec_of(const struct lsm_vlog_meta *meta, const struct lsm_vlog_handle *h)
+{
+    struct lsm_buf sealed;
+    struct lsm_vlog *v;
+    int codec = -1;
+
+    lsm_buf_init(&sealed, disk.os);
+    if (CHECK_OK(lsm_vlogs_get(vlogs, meta, &v)) && CHECK_OK(lsm_vlog_read_sealed(v, h, &sealed)))
+        codec = sealed.data[sealed.size - LSM_SEAL_TRAILER_SIZE];
+    lsm_vlog_unref(v);
+    lsm_buf_clear(&sealed);
+    return codec;
+}
+
+/* lz reads in a third of the time: where literals need no code, and it finds what zstd finds. */
+TEST(vlog_values_of_even_bytes_get_lz_unless_zstd_finds_more)
+{
+    static uint8_t bytes[140000];
+    const struct lsm_vlog_options o = { LSM_CODEC_ZSTD, 1 };
+    struct lsm_slice near = lsm_slice(bytes, 8192), far = lsm_slice(bytes, 40000), got;
+    struct lsm_vlog_handle h[3];
+    struct lsm_vlog_writer *w;
+    struct lsm_vlog_meta meta;
+    struct lsm_buf scratch, out;
+    struct lsm_vlog *v;
+    char words[4096];
+
+    setup();
+    for (size_t i = 0; i < sizeof bytes; i++)           /* noise that comes again after 4 KiB */
+        bytes[i] = i < 4096 ? (uint8_t)test_random() : bytes[i - 4096];
+    for (size_t i = 0; i < sizeof words; i++)
+        words[i] = "the quick brown fox jumps over a lazy dog "[test_below(42)];
+    CHECK_OK(lsm_vlog_writer_open(disk.os, dir, uuid, 7, 3, &o, compressor, 0644, &w));
+    lsm_vlog_writer_add(w, near, &h[0]);
+    lsm_vlog_writer_add(w, far, &h[1]);
+    lsm_vlog_writer_add(w, lsm_slice((uint8_t *)words, sizeof words), &h[2]);
+    CHECK_OK(lsm_vlog_writer_finish(w, &meta));
+    lsm_vlog_writer_close(w);
+    CHECK_INT(codec_of(&meta, &h[0]), LSM_CODEC_LZ);
+    CHECK_INT(codec_of(&meta, &h[1]), LSM_CODEC_LZ);
+    CHECK_INT(codec_of(&meta, &h[2]), LSM_CODEC_ZSTD);
+    CHECK(h[0].size < 4300 && h[1].size < 4300);
+    lsm_buf_init(&scratch, disk.os);
+    lsm_buf_init(&out, disk.os);
+    CHECK_OK(lsm_vlogs_get(vlogs, &meta, &v));
+    CHECK(lsm_vlog_read(v, &h[0], &scratch, &out, &got) == LSM_OK && lsm_slice_equal(got, near));
+    CHECK(lsm_vlog_read(v, &h[1], &scratch, &out, &got) == LSM_OK && lsm_slice_equal(got, far));
+    lsm_vlog_unref(v);
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
+    for (size_t i = 0; i < sizeof bytes; i++)           /* after 70,000, which is beyond lz's 64 KiB */
+        bytes[i] = i < sizeof bytes / 2 ? (uint8_t)test_random() : bytes[i - sizeof bytes / 2];
+    CHECK_OK(lsm_vlog_writer_open(disk.os, dir, uuid, 8, 3, &o, compressor, 0644, &w));
+    lsm_vlog_writer_add(w, lsm_slice(bytes, sizeof bytes), &h[0]);
+    CHECK_OK(lsm_vlog_writer_finish(w, &meta));
+    lsm_vlog_writer_close(w);
+    CHECK_INT(codec_of(&meta, &h[0]), LSM_CODEC_ZSTD);
+    CHECK(h[0].size < sizeof bytes / 2 + 1000);
     teardown();
 }
 
@@ -489,6 +550,50 @@ TEST(vlog_rewritten_keeps_its_dictionary)
     CHECK_INT(second.value_count, (DOCUMENTS + 2) / 3);
     CHECK_INT(count_documents(&second, h), (DOCUMENTS + 2) / 3);
     CHECK(dict_of(&second, &again) && again.off == dict.off && again.size == dict.size);
+    teardown();
+}
+
+/* As logs had it before dictionaries had tables. */
+TEST(vlog_with_a_dictionary_of_bytes_alone_is_read)
+{
+    struct lsm_vlog_meta meta = { .id = 7, .number = 7, .tree = 3 };
+    struct lsm_vlog_handle h = { .id = 7 };
+    struct lsm_slice content = document_of(1), value, got;
+    struct lsm_buf dict, sealed, scratch, out;
+    struct lsm_vlog_writer *w;
+    struct lsm_dict *writer;
+    struct lsm_vlog *v;
+
+    setup();
+    lsm_buf_init(&dict, disk.os);
+    lsm_buf_init(&sealed, disk.os);
+    lsm_buf_init(&scratch, disk.os);
+    lsm_buf_init(&out, disk.os);
+    lsm_seal(&dict, content, LSM_BLOCK_DICT, LSM_CODEC_NONE, 0, NULL, lsm_seal_seed(uuid, 7) + LSM_VLOG_HEADER_SIZE);
+    h.off = LSM_VLOG_HEADER_SIZE + dict.size;
+    CHECK_OK(lsm_dict_new_writer(disk.os, content, false, 1, &writer));
+    lsm_compressor_set_dict(compressor, writer);
+    value = document_of(2);
+    lsm_seal(&sealed, value, LSM_BLOCK_VALUE, LSM_CODEC_ZSTD_DICT, 1, compressor, lsm_seal_seed(uuid, 7) + h.off);
+    lsm_compressor_set_dict(compressor, NULL);
+    h.size = (uint32_t)sealed.size;
+    h.raw_size = (uint32_t)value.size;
+    CHECK(h.size < h.raw_size / 2);
+    meta.end = h.off + h.size;
+    CHECK_OK(lsm_vlog_writer_open_copy(disk.os, dir, uuid, 20, &meta, 0644, &w));
+    lsm_vlog_writer_copy_dict(w, LSM_VLOG_HEADER_SIZE, lsm_buf_slice(&dict));
+    lsm_vlog_writer_copy(w, h.off, lsm_buf_slice(&sealed), 1);
+    CHECK_OK(lsm_vlog_writer_finish(w, &meta));
+    lsm_vlog_writer_close(w);
+    if (CHECK_OK(lsm_vlogs_get(vlogs, &meta, &v))) {
+        CHECK(lsm_vlog_read(v, &h, &scratch, &out, &got) == LSM_OK && lsm_slice_equal(got, document_of(2)));
+        lsm_vlog_unref(v);
+    }
+    lsm_dict_free(writer);
+    lsm_buf_clear(&dict);
+    lsm_buf_clear(&sealed);
+    lsm_buf_clear(&scratch);
+    lsm_buf_clear(&out);
     teardown();
 }
 
