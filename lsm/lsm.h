@@ -280,8 +280,8 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
 int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tree_options *options,
                   struct lsm_tree **tree);
 
-/* Its name, as long as the store is open; and the options as they are recorded: no 0 stands for a default
-   but in level_compression. */
+/* Its name, as long as the store is open; and the options that make such a tree again, without defaults (but
+   in level_compression): what is recorded, LSM_FILTER_NONE where the comparator has no hash. */
 struct lsm_slice lsm_tree_name(const struct lsm_tree *tree);
 void lsm_tree_options_get(const struct lsm_tree *tree, struct lsm_tree_options *options);
 

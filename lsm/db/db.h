@@ -354,6 +354,7 @@ int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t); /* at op
 void lsm_tree_free(struct lsm_tree *tree);
 int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit);         /* living trees; mutex held */
 int lsm_comparator_check(const struct lsm_comparator *cmp);     /* LSM_MISUSE */
+struct lsm_slice lsm_comparator_hash_name(const struct lsm_comparator *cmp);   /* empty: none. NULL is fine */
 /* LSM_MISMATCH if a living tree's comparator was not given. At open. */
 int lsm_tree_check_comparators(const struct lsm_db *db);
 const struct lsm_comparator *lsm_tree_comparator(void *ctx, uint32_t id);  /* ctx: db; mutex held */

@@ -447,7 +447,7 @@ static int build_trees(struct repair *p)
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
                                    trees[i].filter_bits, trees[i].level, lsm_buf_slice(&trees[i].comparator), { 0 },
                                    trees[i].value_log_bytes,
-                                   lsm_slice_str(cmp && cmp->hash && cmp->hash_name ? cmp->hash_name : "") };
+                                   lsm_comparator_hash_name(cmp) };
         if (trees[i].dropped)
             continue;
         if (trees[i].comparator.size && !cmp) {

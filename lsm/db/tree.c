@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "lsm/compaction/flush.h"
+#include "lsm/format/filter.h"
 #include "lsm/util/hash.h"
 
 void lsm_tree_options_init(struct lsm_tree_options *options)
@@ -45,7 +46,7 @@ int lsm_comparator_check(const struct lsm_comparator *cmp)
     return LSM_OK;
 }
 
-static struct lsm_slice hash_name_of(const struct lsm_comparator *cmp)
+struct lsm_slice lsm_comparator_hash_name(const struct lsm_comparator *cmp)
 {
     return lsm_slice_str(cmp && cmp->hash && cmp->hash_name ? cmp->hash_name : "");
 }
@@ -53,7 +54,7 @@ static struct lsm_slice hash_name_of(const struct lsm_comparator *cmp)
 /* Without a hash the tree is read without its filters. */
 static bool hash_fits(const struct lsm_tree *tree, const struct lsm_comparator *cmp)
 {
-    return !cmp || !cmp->hash || lsm_slice_equal(lsm_buf_slice(&tree->hash_name), hash_name_of(cmp));
+    return !cmp || !cmp->hash || lsm_slice_equal(lsm_buf_slice(&tree->hash_name), lsm_comparator_hash_name(cmp));
 }
 
 int lsm_tree_check_range(const struct lsm_tree *tree, struct lsm_slice begin, struct lsm_slice end)
@@ -272,7 +273,7 @@ static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tre
         if (lsm_comparator_check(o->comparator))
             return LSM_MISUSE;
         t->comparator = lsm_slice_str(o->comparator->name);
-        t->hash_name = hash_name_of(o->comparator);
+        t->hash_name = lsm_comparator_hash_name(o->comparator);
         if (!o->comparator->hash && o->filter_bits && o->filter_bits != LSM_FILTER_NONE)
             return lsm_fail(LSM_MISUSE, "filters for comparator \"%.100s\" need its hash function",
                             o->comparator->name);
@@ -356,11 +357,13 @@ struct lsm_slice lsm_tree_name(const struct lsm_tree *tree)
     return lsm_buf_slice(&tree->name);
 }
 
-/* What options_to_edit() would record again. */
+/* What makes such a tree again. */
 void lsm_tree_options_get(const struct lsm_tree *tree, struct lsm_tree_options *options)
 {
+    bool has_filters = tree->filter_bits && lsm_filter_is_possible(tree->cmp);
+
     *options = (struct lsm_tree_options){
-        .block_bytes = tree->block_bytes, .filter_bits = tree->filter_bits ? tree->filter_bits : LSM_FILTER_NONE,
+        .block_bytes = tree->block_bytes, .filter_bits = has_filters ? tree->filter_bits : LSM_FILTER_NONE,
         .compression_level = tree->compression_level, .comparator = tree->cmp,
         .value_log_bytes = tree->value_log_bytes ? tree->value_log_bytes : LSM_VALUE_LOG_NONE
     };
