@@ -248,6 +248,7 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 /* ---- trees -------------------------------------------------------------- */
 
 #define LSM_FILTER_NONE 0xffffffffu
+#define LSM_FILTER_BITS 12u             /* per key, where nothing is said */
 #define LSM_COMPRESSION_NONE INT32_MIN
 #define LSM_VALUE_LOG_NONE UINT32_MAX
 #define LSM_LEVEL_COUNT_MAX 8
@@ -255,7 +256,7 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 /* Recorded when a tree is made. Values out of range are LSM_MISUSE, and the text says which. */
 struct lsm_tree_options {
     uint32_t block_bytes;       /* raw size of a data block, 0 = 4 KiB; 512 .. 1 MiB */
-    uint32_t filter_bits;       /* per key; 0 = 10; at most 32; LSM_FILTER_NONE: no filter */
+    uint32_t filter_bits;       /* per key; 0 = LSM_FILTER_BITS; at most 32; LSM_FILTER_NONE: no filter */
     int32_t compression_level;  /* zstd, -7 .. 22; 0 = 1; LSM_COMPRESSION_NONE: none */
     /* By level of the tree, when one is not enough. 0: a codec that is fast to read on levels 0 and
        1, which are rewritten soonest, and compression_level below. */

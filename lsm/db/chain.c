@@ -13,7 +13,6 @@
 
 #include <assert.h>
 
-#include "lsm/format/filter.h"
 
 void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec)
 {
@@ -137,73 +136,6 @@ void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec)
 
 /* ---- publishing ---- */
 
-/* Trees come while rows are copied; one asks for the same tree again and again. */
-static struct lsm_tree *find_tree(struct lsm_db *db, uint32_t id, struct lsm_tree *last)
-{
-    if (last && last->id == id)
-        return last;
-    lsm_db_lock(db);
-    last = lsm_tree_by_id(db, id);
-    lsm_db_unlock(db);
-    return last;
-}
-
-/* To the memtable of `unit`. */
-static int add_row(struct lsm_unit *unit, struct lsm_tree *tree, struct lsm_slice key, uint64_t tag,
-                   struct lsm_slice value)
-{
-    if (lsm_tag_kind(tag) == LSM_KIND_RANGE_DELETE) {
-        int rc = lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
-        atomic_store_explicit(&unit->has_ranges, true, memory_order_release);
-        return rc;
-    }
-    if (lsm_tag_kind(tag) != LSM_KIND_DELETE)
-        lsm_dead_put(tree, key);
-    if (lsm_filter_is_possible(tree->cmp))
-        lsm_memfilter_add(&unit->filter, tree->id, lsm_filter_key_hash(tree->cmp, key));
-    return lsm_memtable_add(unit->mem, tree->id, tree->cmp, key, tag, value);
-}
-
-/* Rows of a record that was prepared here. */
-static int copy_mem(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
-{
-    struct lsm_memtable_row row;
-    struct lsm_tree *tree = NULL;
-    int rc = LSM_OK;
-
-    for (uint32_t off = 0; lsm_memtable_next_added(rec->mem, off, &row) && rc == LSM_OK; off = row.off) {
-        if (lsm_tag_kind(row.tag) == LSM_KIND_VOID)
-            continue;
-        if (lsm_tag_seq(row.tag) > rec->op_max)
-            break;
-        tree = find_tree(db, row.tree, tree);
-        rc = add_row(to, tree, row.key, row.tag + (base << 8), row.value);
-    }
-    return rc;
-}
-
-/* Rows of a record that was read at open. */
-static int copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
-{
-    struct lsm_reader r = lsm_reader(lsm_buf_slice(&rec->ops));
-    struct lsm_tree *tree = NULL;
-    int rc = LSM_OK;
-
-    for (uint64_t op = rec->op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
-        struct lsm_slice key, value;
-        enum lsm_kind kind;
-        uint32_t id;
-        if (!lsm_op_decode(&r, &kind, &id, &key, &value))
-            return lsm_corrupt("log", 0, "malformed operation in a record whose sum is right");
-        tree = find_tree(db, id, tree);
-        if (tree && kind == LSM_KIND_RANGE_DELETE && lsm_key_compare(tree->cmp, key, value) >= 0)
-            return lsm_corrupt("log", 0, "a range delete that ends before it begins");
-        if (tree && !atomic_load(&tree->dropped))
-            rc = add_row(to, tree, key, lsm_tag(base + op, kind), value);
-    }
-    return rc;
-}
-
 /* Push the record's unit: its memtable as it is, or its private tables. Cannot fail. */
 static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_memtable *mem, uint64_t base)
 {
@@ -292,7 +224,7 @@ void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
     assert(rec->state == LSM_RECORD_HIDDEN);
     lsm_dead_publish(db, true);
     if (db->active && rec->mem && is_small(db, rec)) {
-        copied = copy_mem(db, rec, db->active, base) == LSM_OK;
+        copied = lsm_copy_batch(db, rec, db->active, base) == LSM_OK;
         if (!copied)
             base = take_seqs(db, rec);  /* what was copied is burnt: older versions of the same rows */
     }
@@ -314,7 +246,7 @@ static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
         if (rc)
             return rc;
         lsm_dead_publish(db, true);
-        rc = copy_ops(db, rec, db->active, take_seqs(db, rec));
+        rc = lsm_copy_ops(db, rec, db->active, take_seqs(db, rec));
         if (rc) {
             lsm_dead_publish(db, false);
             return rc;
@@ -333,7 +265,7 @@ static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
         struct lsm_unit to = { .mem = NULL };   /* its filter says maybe */
         rc = lsm_memtable_new(db->os, &to.mem);
         if (rc == LSM_OK)
-            rc = copy_ops(db, rec, &to, 0);
+            rc = lsm_copy_ops(db, rec, &to, 0);
         if (rc) {
             lsm_memtable_unref(to.mem);
             return rc;

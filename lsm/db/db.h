@@ -376,6 +376,11 @@ void lsm_recover_note(struct lsm_db *db, const struct lsm_record *rec);
 /* A snapshot edit of everything; log slot held, mutex not. */
 int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 
+/* ---- copy.c: a record's rows to the active memtable ---- */
+/* Of one that was prepared here, and of one that was read. `base` is added to the op numbers. Publish held. */
+int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
+int lsm_copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
+
 /* ---- chain.c: what is committed ---- */
 bool lsm_chain_is_quiet(const struct lsm_db *db, const struct lsm_token *t);   /* mutex held */
 /* Publish all that `token` proves. Takes publish and mutex. */

@@ -50,7 +50,7 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     if (tree)
         return tree;
     fresh.block_bytes = 4096;
-    fresh.filter_bits = 10;
+    fresh.filter_bits = LSM_FILTER_BITS;
     fresh.level = 1;
     fresh.value_log_bytes = LSM_TREE_VALUE_LOG_BYTES;
     lsm_buf_init(&fresh.name, r->os);

@@ -64,7 +64,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     struct lsm_db *db = txn->db;
     struct lsm_build build = { 0 };     /* for its value logs */
     struct lsm_table_writer *w = NULL;
-    struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = 10, .codec = LSM_CODEC_NONE };
+    struct lsm_table_options options = { .block_bytes = 8192, .filter_bits = LSM_FILTER_BITS, .codec = LSM_CODEC_NONE };
     struct lsm_table_meta meta;
     struct lsm_run *run = NULL;
     struct lsm_ranges *ranges;

@@ -250,7 +250,7 @@ static int options_to_edit(const struct lsm_tree_options *o, struct lsm_edit_tre
     t->block_bytes = o && o->block_bytes ? o->block_bytes : 4096;
     if (t->block_bytes < 512 || t->block_bytes > 1u << 20)
         return lsm_fail(LSM_MISUSE, "block size %u is not within 512 .. 1048576", t->block_bytes);
-    t->filter_bits = o && o->filter_bits ? o->filter_bits : 10;
+    t->filter_bits = o && o->filter_bits ? o->filter_bits : LSM_FILTER_BITS;
     if (t->filter_bits == LSM_FILTER_NONE)
         t->filter_bits = 0;
     if (t->filter_bits > 32)

@@ -36,7 +36,8 @@
 #define PAGE ((size_t)4096)
 #define SLOTS_MAX 64u                   /* SMALL_SPAN / 1 KiB */
 #define SMALL_CHUNK (((size_t)256 << 10) + PAGE)
-#define CHUNK (((size_t)1 << 20) + PAGE)        /* an arena's chunk and its head */
+#define HUGE ((size_t)2 << 20)
+#define CHUNK (HUGE + PAGE)             /* an arena's chunk, and a page for its head */
 
 enum { FROM_MALLOC = 0, FROM_MAP = 1 }; /* else a span */
 
@@ -81,7 +82,7 @@ static void subtract(_Atomic uint64_t *count, uint64_t less)
 static struct lsm_posix_spare *spare_of(struct lsm_posix_mem *m, size_t size, uint32_t *max)
 {
     static const struct { size_t size; uint32_t max; } kinds[LSM_POSIX_SPARE_KINDS] = {
-        { SMALL_SPAN, 8 }, { LARGE_SPAN, 2 }, { SMALL_CHUNK, 4 }, { CHUNK, 6 },
+        { SMALL_SPAN, 8 }, { LARGE_SPAN, 2 }, { SMALL_CHUNK, 4 }, { CHUNK, 3 },
     };
 
     for (uint32_t i = 0; i < LSM_POSIX_SPARE_KINDS; i++)
@@ -90,6 +91,31 @@ static struct lsm_posix_spare *spare_of(struct lsm_posix_mem *m, size_t size, ui
             return &m->spare[i];
         }
     return NULL;
+}
+
+static void *map_pages(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* A page, and one huge page if the kernel has one: it comes by one fault instead of 512, 5 % of the time of
+   an insert, and a memtable's rows and nodes are looked for everywhere in it. */
+static void *map_chunk(void)
+{
+    uint8_t *all = map_pages(CHUNK + HUGE), *p;
+
+    if (!all)
+        return NULL;
+    p = (uint8_t *)(((uintptr_t)all + PAGE + HUGE - 1) / HUGE * HUGE) - PAGE;
+    if (p > all)
+        munmap(all, (size_t)(p - all));
+    munmap(p + CHUNK, (size_t)(all + HUGE - p));
+#ifdef MADV_HUGEPAGE
+    madvise(p + PAGE, HUGE, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 /* *is_spare: its pages are there, and counted. */
@@ -108,8 +134,7 @@ static void *map(struct lsm_posix_mem *m, size_t size, bool *is_spare)
     *is_spare = p != NULL;
     if (p)
         return p;
-    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    return size == CHUNK ? map_chunk() : map_pages(size);
 }
 
 /* `there` bytes of it are counted as held. Spare ones must be there completely. */

@@ -247,6 +247,33 @@ int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_com
     return LSM_OK;
 }
 
+int lsm_memtable_add_group(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
+                           const struct lsm_memtable_row *rows, uint32_t count)
+{
+    struct lsm_memtree *tree = tree_to_add(mem, id, cmp != NULL);
+    struct lsm_memtarget targets[LSM_MEMTABLE_GROUP];
+    struct lsm_memplace places[LSM_MEMTABLE_GROUP];
+
+    assert(count <= LSM_MEMTABLE_GROUP);
+    if (!tree)
+        return no_room(mem);
+    for (uint32_t i = 0; i < count; i++)
+        targets[i] = (struct lsm_memtarget){ rows[i].key, rows[i].tag, false, cmp };
+    lsm_memtree_aim(&mem->space, tree, targets, places, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t off = write_row(mem, id, rows[i].key, rows[i].tag, rows[i].value);
+        if (!off)
+            return no_room(mem);
+        if (lsm_tag_kind(rows[i].tag) == LSM_KIND_VOID)
+            mem->space.has_void = true;
+        lsm_memtree_place_aimed(&mem->space, tree, &targets[i], &places[i]);
+        if (!lsm_memtree_add(&mem->space, tree, &targets[i], &places[i], off))
+            return no_room(mem);
+        list_row(mem, tree, off);
+    }
+    return LSM_OK;
+}
+
 int lsm_memtable_add_first(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
                            struct lsm_slice key, uint64_t tag, struct lsm_slice value)
 {

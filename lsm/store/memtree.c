@@ -32,6 +32,8 @@
  *             was appended to before, gets a new leaf and leaves the full one full
  *     run     the leaf that was appended to last is tried first: rows in order
  *             are added without a descent
+ *     group   rows that are added together look for their leaves level by level, all of
+ *             them at once: a leaf that is not in the cache is waited for together
  *     void    once rows were undone, a full leaf sheds its void rows before it
  *             splits, so that undoing again and again leaves no heap of them
  *
@@ -201,33 +203,44 @@ static inline uint32_t inner_index(const struct lsm_memspace *space, const struc
 
 /* ---- looking ------------------------------------------------------------ */
 
+/* One level down: the path's step there, and its child's lines are asked for. */
+static inline void step_down(const struct lsm_memspace *space, const struct lsm_memtarget *t,
+                             struct lsm_mempath *path, uint32_t level)
+{
+    struct lsm_memstep *step = &path->step[level];
+    struct lsm_meminner *node = at(space, path->leaf_off);
+    uint64_t perm = node_perm(&node->keys);
+    uint32_t i = inner_index(space, &node->keys, perm, t, key_prefix(t->cmp, t->key, node->keys.skip));
+
+    *step = (struct lsm_memstep){ node, perm, i, path->low, path->high };
+    path->leaf_off = node->child[perm_slot(perm, i)];
+    prefetch_inner(at(space, path->leaf_off));
+    if (i)
+        path->low = node->keys.row[perm_slot(perm, i)];
+    if (i + 1 < perm_count(perm))
+        path->high = node->keys.row[perm_slot(perm, i + 1)];
+}
+
+static inline void start_down(uint32_t root, struct lsm_mempath *path)
+{
+    path->height = root & (LINE - 1);
+    path->leaf_off = root & ~(LINE - 1);
+    path->low = path->high = 0;
+}
+
+static inline void arrive(const struct lsm_memspace *space, struct lsm_mempath *path)
+{
+    path->leaf = at(space, path->leaf_off);
+    path->perm = node_perm(path->leaf);
+}
+
 static void descend(const struct lsm_memspace *space, const struct lsm_memtree *tree,
                     const struct lsm_memtarget *t, struct lsm_mempath *path)
 {
-    uint32_t root = atomic_load_explicit(&tree->root, memory_order_acquire);
-    uint32_t off = root & ~(LINE - 1), low = 0, high = 0;
-
-    path->height = root & (LINE - 1);
-    for (uint32_t level = 0; level < path->height; level++) {
-        struct lsm_memstep *step = &path->step[level];
-        struct lsm_meminner *node = at(space, off);
-        uint64_t perm = node_perm(&node->keys);
-        uint32_t i = inner_index(space, &node->keys, perm, t,
-                                 key_prefix(t->cmp, t->key, node->keys.skip));
-
-        *step = (struct lsm_memstep){ node, perm, i, low, high };
-        off = node->child[perm_slot(perm, i)];
-        prefetch_inner(at(space, off));
-        if (i)
-            low = node->keys.row[perm_slot(perm, i)];
-        if (i + 1 < perm_count(perm))
-            high = node->keys.row[perm_slot(perm, i + 1)];
-    }
-    path->leaf_off = off;
-    path->leaf = at(space, off);
-    path->perm = node_perm(path->leaf);
-    path->low = low;
-    path->high = high;
+    start_down(atomic_load_explicit(&tree->root, memory_order_acquire), path);
+    for (uint32_t level = 0; level < path->height; level++)
+        step_down(space, t, path, level);
+    arrive(space, path);
 }
 
 /*
@@ -657,12 +670,51 @@ static bool place_in_run(const struct lsm_memspace *space, const struct lsm_memt
 void lsm_memtree_place(const struct lsm_memspace *space, const struct lsm_memtree *tree,
                        const struct lsm_memtarget *t, struct lsm_memplace *place)
 {
+    place->root = 0;
+    lsm_memtree_place_aimed(space, tree, t, place);
+}
+
+void lsm_memtree_aim(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                     const struct lsm_memtarget *targets, struct lsm_memplace *places, uint32_t count)
+{
+    bool in_run = tree->run_leaf && tree->run_length >= RUN_SURE;      /* no descent is to be expected */
+    uint32_t root = in_run ? 0 : atomic_load_explicit(&tree->root, memory_order_acquire);
+
+    for (uint32_t i = 0; i < count; i++) {
+        start_down(root, &places[i].path);
+        places[i].root = root;
+    }
+    for (uint32_t level = 0; level < (root & (LINE - 1)); level++)
+        for (uint32_t i = 0; i < count; i++)
+            step_down(space, &targets[i], &places[i].path, level);
+}
+
+/* Nothing on the way was replaced: a node that is replaced changes its parent's perm, a root the tree's word. */
+static bool is_still_so(const struct lsm_memtree *tree, const struct lsm_memplace *place)
+{
+    const struct lsm_mempath *path = &place->path;
+
+    if (!place->root || place->root != atomic_load_explicit(&tree->root, memory_order_relaxed))
+        return false;
+    for (uint32_t level = 0; level < path->height; level++)
+        if (node_perm(&path->step[level].node->keys) != path->step[level].perm)
+            return false;
+    return true;
+}
+
+void lsm_memtree_place_aimed(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                             const struct lsm_memtarget *t, struct lsm_memplace *place)
+{
     struct lsm_mempath *path = &place->path;
+    bool is_aimed = is_still_so(tree, place);
 
     assert(tree->has_comparator == (t->cmp != NULL));
     if (place_in_run(space, tree, t, place))
         return;
-    descend(space, tree, t, path);
+    if (is_aimed)
+        arrive(space, path);
+    else
+        descend(space, tree, t, path);
     place->prefix = key_prefix(t->cmp, t->key, path->leaf->skip);
     place->index = leaf_rank(space, path->leaf, path->perm, t, place->prefix);
     place->in_run = false;

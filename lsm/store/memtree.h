@@ -94,6 +94,7 @@ struct lsm_mempath {
 /* Where a new row will stand. Good until the tree's next row. */
 struct lsm_memplace {
     struct lsm_mempath path;    /* in_run: only leaf, perm, leaf_off and high */
+    uint32_t root;              /* the tree's word when the path was made */
     uint32_t index;             /* rows of the leaf before it */
     uint64_t prefix;            /* its own, as the leaf counts */
     bool in_run;                /* behind the row that was added last */
@@ -147,6 +148,16 @@ uint32_t lsm_memtree_new(struct lsm_memspace *space, uint32_t id, bool has_compa
 /* The place of a row that is new. */
 void lsm_memtree_place(const struct lsm_memspace *space, const struct lsm_memtree *tree,
                        const struct lsm_memtarget *t, struct lsm_memplace *place);
+
+/*
+ * The same for rows that are added one after the other, in two steps: the ways down to all of them side by
+ * side, so that the misses of the cache overlap; then, before each is added, where it stands by now. A way
+ * whose nodes were replaced by the rows before it is gone again.
+ */
+void lsm_memtree_aim(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                     const struct lsm_memtarget *targets, struct lsm_memplace *places, uint32_t count);
+void lsm_memtree_place_aimed(const struct lsm_memspace *space, const struct lsm_memtree *tree,
+                             const struct lsm_memtarget *t, struct lsm_memplace *place);
 
 /* Is there a row of the target's key, void ones too? Only where all of them are older than the target. It
    may say so of one that was there once. */

@@ -1,7 +1,7 @@
 /*
  * arena.c -- chunks that never move, and a bump pointer in one of them.
  *
- *     chunks[]   0: 16K   1: 64K   2: 256K   3: 256K   4: 256K   5,6,7: one of 2.5M   8: 256K ...
+ *     chunks[]   0: 16K   1: 64K   2: 256K   3: 256K   4: 256K   5,6,7: one of 2.5M   8,9: 2M ...
  *                                                        ^at..end             (large, exact)
  *
  * Each block of memory begins with its head, ahead of the first chunk's first
@@ -20,6 +20,7 @@
 #define CHUNKS_SMALL 3u
 #define SMALL_MAX (256u << 10)  /* the largest of them, and what a reset keeps */
 #define SMALL_UP_TO (4u << 20)  /* bytes in all */
+#define LARGE (2u << 20)        /* from then on: a huge page of most processors */
 #define OWN_MIN (256u << 10)    /* above: a block of its own, or the room left would be lost */
 
 struct block_head {
@@ -119,7 +120,7 @@ static bool open_chunk(struct lsm_arena *a, size_t size)
     uint32_t chunk = a->chunk_count;
     size_t block = chunk < CHUNKS_SMALL           ? small[chunk]
                    : a->size_bytes < SMALL_UP_TO ? SMALL_MAX
-                                                 : LSM_ARENA_CHUNK;
+                                                 : LARGE;
 
     while (block < size + LINE)             /* chunk 0 gives its first line away */
         block *= 4;

@@ -7,7 +7,7 @@
  *
  * The first chunks are small (16 KiB, 64 KiB, then 256 KiB up to 4 MiB in all) so
  * that a batch of one row costs little, and a small memtable leaves little unused;
- * from then on 1 MiB. An allocation above 1 MiB takes as many
+ * from then on 2 MiB, a huge page. An allocation above 1 MiB takes as many
  * consecutive chunk numbers as it needs, contiguous in memory. Offset 0 is
  * never handed out. Below 4 GiB in all.
  *

@@ -589,6 +589,17 @@ mutant memtable_the_next_leaf_may_have_the_key lsm/store/memtree.c 'unit/test_me
     uint32_t row = 0;
 X
 
+mutant memtable_ways_of_a_group_are_looked_at_again lsm/store/memtree.c 'unit/test_memtable' <<'X'
+        if (node_perm(&path->step[level].node->keys) != path->step[level].perm)
+            return false;
+====
+X
+mutant memtable_ways_of_a_group_begin_at_the_root lsm/store/memtree.c 'unit/test_memtable' <<'X'
+    if (!place->root || place->root != atomic_load_explicit(&tree->root, memory_order_relaxed))
+====
+    if (!place->root)
+X
+
 # ---- carried records ----
 
 mutant R7a_not_behind_a_bare_record lsm/db/carry.c 'unit/test_carry unit/test_carry_taken sim/crash_commit' <<'X'

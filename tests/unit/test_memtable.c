@@ -119,6 +119,88 @@ TEST(memtable_agrees_with_a_sorted_array_under_a_comparator)
         compare_with_array((enum key_kind)kind, &oracle_reverse, test_long() ? 10000 : 1500, 0);
 }
 
+/* Groups of every size, some of them undone, so that the ways of a group lead to nodes that its own rows replace. */
+static void compare_groups(enum key_kind kind, const struct lsm_comparator *cmp, uint32_t rows, int undone_percent)
+{
+    struct format_os os;
+    struct oracle o = { .cmp = cmp };
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_OK(lsm_memtable_iter_new(mem, 7, cmp, 0, &it));
+    for (uint32_t n = 0; n < rows;) {
+        struct lsm_memtable_row group[LSM_MEMTABLE_GROUP];
+        uint8_t keys[LSM_MEMTABLE_GROUP][96], values[LSM_MEMTABLE_GROUP][64];
+        uint32_t count = (uint32_t)test_below(LSM_MEMTABLE_GROUP + 1);
+
+        for (uint32_t i = 0; i < count; i++)
+            group[i] = (struct lsm_memtable_row){ 0, 7, lsm_tag(++n, (enum lsm_kind)test_below(LSM_KIND_RANGE_DELETE)),
+                                                  oracle_random_key(kind, keys[i]), random_value(values[i]) };
+        if (!CHECK_OK(lsm_memtable_add_group(mem, 7, cmp, group, count)))
+            break;
+        for (uint32_t i = 0; i < count; i++)
+            oracle_add(&o, group[i].key, group[i].tag, group[i].value);
+        if (count && test_below(100) < (uint64_t)undone_percent) {
+            size_t k = 0;
+
+            lsm_memtable_void(mem, lsm_memtable_newest(mem));
+            while (o.rows[k].tag != group[count - 1].tag)
+                k++;
+            oracle_remove(&o, k);
+        }
+    }
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK(oracle_check_moves(&o, it, kind, 3000));
+    lsm_iter_close(it);
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&o);
+}
+
+TEST(memtable_rows_added_in_groups_agree_with_a_sorted_array)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        compare_groups((enum key_kind)kind, NULL, test_long() ? 20000 : 4000, 0);
+        compare_groups((enum key_kind)kind, NULL, 2000, 50);
+        compare_groups((enum key_kind)kind, &oracle_reverse, 1500, 20);
+    }
+}
+
+TEST(memtable_group_that_finds_no_memory_keeps_what_is_in)
+{
+    struct format_os os;
+    struct lsm_memtable *mem;
+    uint64_t added = 0, refused = 0;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    for (uint64_t i = 0; i < 4000 && refused < 20; i++) {
+        struct lsm_memtable_row group[LSM_MEMTABLE_GROUP];
+        uint8_t keys[LSM_MEMTABLE_GROUP][96];
+        uint64_t before = lsm_memtable_rows(mem);
+
+        for (uint32_t k = 0; k < LSM_MEMTABLE_GROUP; k++)
+            group[k] = (struct lsm_memtable_row){ 0, 1, lsm_tag(i * 8 + k + 1, LSM_KIND_PUT),
+                                                  oracle_random_key(KEY_RANDOM, keys[k]), { 0 } };
+        if (i == 1000)
+            os.fail_at = 1;
+        if (lsm_memtable_add_group(mem, 1, NULL, group, LSM_MEMTABLE_GROUP) == LSM_OK) {
+            CHECK_INT(lsm_memtable_rows(mem), before + LSM_MEMTABLE_GROUP);
+        } else {
+            refused++;
+            CHECK(lsm_memtable_rows(mem) < before + LSM_MEMTABLE_GROUP);
+        }
+        added = lsm_memtable_rows(mem);
+    }
+    CHECK(refused > 0);
+    CHECK(added > 6000);
+    CHECK_OK(lsm_memtable_check(mem));
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+}
+
 TEST(memtable_void_rows_are_never_seen)
 {
     for (int kind = 0; kind < KEY_KINDS; kind++) {
