@@ -483,3 +483,20 @@ TEST(build_range_deletes_hold_after_each_slice_of_a_compaction)
     lsm_version_unref(version);
     teardown();
 }
+
+TEST(build_filters_of_the_newest_levels_are_wrong_less_often)
+{
+    static const struct { uint32_t level, deep, bits; } rows[] = {
+        { 0, 12, 16 }, { 1, 12, 16 }, { 2, 12, 12 }, { 7, 12, 12 },
+        { 0, 0, 0 },                    /* no filter is no filter */
+        { 1, 28, 32 }, { 1, 29, 29 }, { 0, 32, 32 },
+    };
+    static const int32_t compression[LSM_LEVEL_COUNT_MAX] = { LSM_COMPRESSION_LZ, LSM_COMPRESSION_LZ, 1, 1, 1, 1, 1, 1 };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct lsm_table_options o = { .filter_bits = rows[i].deep };
+        lsm_table_options_at(&o, rows[i].level, compression);
+        CHECK_INT(o.filter_bits, rows[i].bits);
+        CHECK_INT(o.codec, rows[i].level < 2 ? LSM_CODEC_LZ : LSM_CODEC_ZSTD);
+    }
+}
