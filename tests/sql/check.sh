@@ -6,7 +6,7 @@ copy() { rm -rf b.db*; cp a.db b.db; cp -r a.db-lsm b.db-lsm; }
 sum() { (cd b.db-lsm && cat $(ls | grep -v LOCK) | cksum); }
 plainly() { sed -E 's/[0-9]{6}\.(ldb|log)/N.\1/g; s/MANIFEST-[0-9]+/MANIFEST-N/g; s/offset [0-9]+/offset N/; s/[0-9]+ bytes/N bytes/g; s/size [0-9]+/size N/; s/[0-9]+, not [0-9]+/X, not Y/'; }
 try() { before=$(sum); sql b.db "SELECT lsm_check()" | plainly; sql b.db "INSERT INTO t(t) VALUES('check')" | plainly; [ "$before" = "$(sum)" ] || echo "SOMETHING WAS WRITTEN"; }
-damage() { printf '\377' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
+damage() { printf "\\$(printf %o $((255 - $(od -An -tu1 -j"$2" -N1 "$1"))))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
 table() { ls b.db-lsm/*.ldb | head -1; }
 size() { stat -c %s "$1"; }
 echo "== whole"
