@@ -387,7 +387,7 @@ TEST(tree_tells_its_name_and_the_options_that_are_recorded)
             lsm_tree_options_get(tree, &seen);
             if (i == 0) {
                 CHECK_INT(seen.block_bytes, 4096);
-                CHECK_INT(seen.filter_bits, 10);
+                CHECK_INT(seen.filter_bits, LSM_FILTER_BITS);
                 CHECK_INT(seen.compression_level, 1);
                 CHECK_INT(seen.value_log_bytes, 1024);
                 CHECK(!seen.comparator);
