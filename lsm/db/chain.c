@@ -175,7 +175,7 @@ static void link_unit(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_me
     unit->older = old->newest;
     lsm_view_fill(view, unit, old->unit_count + 1, old->version);
     lsm_unit_unref(unit);       /* the view has it */
-    db->view = view;
+    lsm_view_install(db, view);
     db->active = NULL;          /* rows that come later are newer: they need a memtable on top */
     lsm_dead_forget_all(db);
     lsm_db_unlock(db);

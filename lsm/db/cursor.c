@@ -94,7 +94,9 @@ static bool is_same_own(const struct lsm_cursor *c, const struct lsm_txn *own)
 static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_read *read)
 {
     struct lsm_db *db = tree->db;
-    struct lsm_view *view = lsm_view_current(db);
+    /* The cursor's own reference keeps it from being another one at the same address. */
+    bool is_current = c->view == atomic_load_explicit(&db->view, memory_order_acquire);
+    struct lsm_view *view = is_current ? c->view : lsm_view_current(db);
     const struct lsm_txn *own = read ? read->txn : NULL;
     bool no_cache = read && read->no_cache, same;
     struct lsm_view_point at;
@@ -102,7 +104,7 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
 
     c->dead_epoch = lsm_dead_epoch(db);
     lsm_view_point(db, read, &at);
-    same = c->it && c->it->rc == LSM_OK && c->tree == tree && c->view == view && is_same_own(c, own) &&
+    same = c->it && c->it->rc == LSM_OK && c->tree == tree && is_current && is_same_own(c, own) &&
            c->no_cache == no_cache;
     if (same && c->view->newest && c->view->newest->mem && !c->saw_rows &&
         lsm_memtable_tree_rows(c->view->newest->mem, tree->id))
@@ -112,10 +114,11 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
     if (same && atomic_load(&tree->dropped))
         same = false;
     if (same) {
-        lsm_view_unref(view);
         lsm_own_dead_unref(c->own_dead.own);
         c->own_dead.own = NULL;
     } else {
+        if (is_current)
+            atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
         release(c);
         c->view = view;
         c->tree = tree;

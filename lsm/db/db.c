@@ -219,7 +219,7 @@ static void db_free(struct lsm_db *db)
     if (db->view) {
         db->view->version->obsolete = NULL;
         db->view->version->obsolete_vlog = NULL;
-        lsm_view_unref(db->view);
+        lsm_view_unref(lsm_view_install(db, NULL));
     }
     for (uint32_t i = 0; i < db->record_count; i++)
         lsm_prepared_free(os, db->records[i]);

@@ -54,7 +54,7 @@ struct lsm_unit {
 };
 
 struct lsm_view {
-    atomic_uint refs;
+    atomic_int_least64_t refs;          /* of the current one: see lsm_view_install */
     struct lsm_os *os;
     struct lsm_version *version;
     struct lsm_unit *newest;
@@ -227,6 +227,7 @@ struct lsm_db {
     uint64_t ahead_failed;      /* the log whose sync failed there; 0: none */
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */
     struct lsm_view *_Atomic view;      /* without the mutex it may be compared, not followed */
+    atomic_uint_least64_t current;      /* the same, for readers (view.c); on it they meet */
     struct lsm_memtable *spare; /* an empty one for the next small transaction, or NULL */
     struct lsm_tree **trees;    /* by order of creation; never shrinks */
     uint32_t tree_count, tree_cap;
@@ -514,7 +515,10 @@ void lsm_absent_end(struct lsm_absent *absent, struct lsm_os *os);      /* NULL 
 int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tree,
                   const struct lsm_txn *own, bool no_cache, struct lsm_iter **it,
                   struct lsm_cover **cover);
-struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference */
+struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference; any thread, without a lock */
+/* It is the current one from here on, with the caller's reference; the old one with the store's, for the caller
+   to unref. Mutex held, or at open and close (then NULL is fine). */
+struct lsm_view *lsm_view_install(struct lsm_db *db, struct lsm_view *view);
 struct lsm_version *lsm_version_current(struct lsm_db *db);     /* its tables, not its memtables; with a reference */
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
 

@@ -64,22 +64,26 @@ static void see_ranges(struct search *s, const struct lsm_memtable *mem, uint64_
     s->gone = stretch.seq;
 }
 
-/* *keep: it stays the places'. */
-static int get_table(struct search *s, const struct lsm_table_meta *m, struct lsm_table **table, bool *keep)
+/* *keep: it stays the run's, or the places'. */
+static int get_table(struct search *s, struct lsm_run *run, bool is_versions, struct lsm_table **table, bool *keep)
 {
+    const struct lsm_table_meta *m = &run->meta;
     struct places *places = s->places;
     uint32_t slot = (uint32_t)(m->number % KEPT_TABLES);
     int rc;
 
-    *keep = places != NULL;
+    *keep = true;
     if (places && places->table[slot] && places->number[slot] == m->number &&
         places->seq_add[slot] == m->seq_add) {
         *table = places->table[slot];
         return LSM_OK;
     }
-    rc = lsm_tables_get(s->db->tables, m, s->tree->cmp, table);
-    if (rc || !places)
+    *keep = false;
+    rc = is_versions ? lsm_tables_get_kept(s->db->tables, m, s->tree->cmp, &run->table, table, keep)
+                     : lsm_tables_get(s->db->tables, m, s->tree->cmp, table);
+    if (rc || *keep || !places)
         return rc;
+    *keep = true;
     lsm_table_unref(places->table[slot]);
     places->table[slot] = *table;
     places->number[slot] = m->number;
@@ -87,7 +91,8 @@ static int get_table(struct search *s, const struct lsm_table_meta *m, struct ls
     return LSM_OK;
 }
 
-static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_max)
+/* is_versions: else its sequences may have been others, when its transaction read it. */
+static int search_run(struct search *s, struct lsm_run *run, bool is_versions, uint64_t seq_max)
 {
     const struct lsm_table_meta *m = &run->meta;
     struct lsm_table *table;
@@ -98,7 +103,7 @@ static int search_run(struct search *s, const struct lsm_run *run, uint64_t seq_
         lsm_key_compare(s->tree->cmp, s->key, m->largest) > 0)
         return LSM_NOTFOUND;
     s->searched++;
-    rc = get_table(s, m, &table, &keep);
+    rc = get_table(s, run, is_versions, &table, &keep);
     if (rc)
         return rc;
     rc = lsm_table_get(table, s->key, hash_of(s), seq_max, s->no_cache, &s->tag, &s->value, &s->pin);
@@ -147,7 +152,7 @@ static int search_own(struct search *s, const struct lsm_txn *own)
             return rc;
     }
     for (uint32_t i = own->run_count; i-- > 0;) {
-        int rc = search_run(s, own->runs[i], s->at.own_max);
+        int rc = search_run(s, own->runs[i], false, s->at.own_max);
         if (rc != LSM_NOTFOUND)
             return rc;
     }
@@ -173,7 +178,7 @@ static int search_view(struct search *s, const struct lsm_view *view)
         if (__builtin_expect(s->gone != 0, 0))
             return bury(s, LSM_NOTFOUND);
         for (uint32_t k = 0; k < unit->run_count; k++) {
-            rc = search_run(s, unit->runs[k], s->at.seq_max);
+            rc = search_run(s, unit->runs[k], false, s->at.seq_max);
             if (rc != LSM_NOTFOUND)
                 return rc;
         }
@@ -181,7 +186,7 @@ static int search_view(struct search *s, const struct lsm_view *view)
     if (!tv)
         return LSM_NOTFOUND;
     for (uint32_t k = 0; k < tv->level[0].count; k++) {
-        rc = search_run(s, tv->level[0].runs[k], s->at.seq_max);
+        rc = search_run(s, tv->level[0].runs[k], true, s->at.seq_max);
         if (rc != LSM_NOTFOUND)
             return rc;
     }
@@ -190,7 +195,7 @@ static int search_view(struct search *s, const struct lsm_view *view)
         uint32_t k = find_run(s, level, i);
         if (k == level->count)
             continue;
-        rc = search_run(s, level->runs[k], s->at.seq_max);
+        rc = search_run(s, level->runs[k], true, s->at.seq_max);
         if (rc != LSM_NOTFOUND)
             return rc;
     }

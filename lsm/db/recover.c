@@ -401,7 +401,7 @@ static int first_version(struct lsm_db *db, struct lsm_version *version)
     if (!view)
         return lsm_nomem();
     lsm_view_fill(view, NULL, 0, version);
-    db->view = view;
+    lsm_view_install(db, view);
     return LSM_OK;
 }
 

@@ -108,13 +108,82 @@ uint64_t lsm_view_used(const struct lsm_view *view)
     return bytes;
 }
 
-struct lsm_view *lsm_view_current(struct lsm_db *db)
+/*
+ * Readers take the current view with one addition: db->current is its address and, in the bits below, how many
+ * took it. Who installs the next one learns from the same word how many that were, and counts them. Until
+ * then their unrefs bring `refs` down, so that it begins far above what it stands for.
+ *
+ * Long before the count could run over into the address, whoever sees that moves it to `refs`: added there
+ * first, so that the view never seems to have fewer references than it has.
+ */
+#define TAKEN_BITS 16
+#define TAKEN_MASK ((UINT64_C(1) << TAKEN_BITS) - 1)
+#define TAKEN_MOVE (UINT64_C(1) << 14)
+#define CURRENT_REFS (INT64_C(1) << 40)
+
+static struct lsm_view *view_of(uint64_t word)
+{
+    return (struct lsm_view *)(uintptr_t)(word >> TAKEN_BITS);
+}
+
+/* 0: an address of more bits than there is room for; readers take the mutex then. */
+static uint64_t word_of(const struct lsm_view *view)
+{
+    uint64_t word = (uint64_t)(uintptr_t)view << TAKEN_BITS;
+
+    return view_of(word) == view ? word : 0;
+}
+
+struct lsm_view *lsm_view_install(struct lsm_db *db, struct lsm_view *view)
+{
+    struct lsm_view *old = db->view;
+    uint64_t word;
+
+    if (view)
+        atomic_fetch_add_explicit(&view->refs, CURRENT_REFS, memory_order_relaxed);
+    db->view = view;
+    word = atomic_exchange_explicit(&db->current, word_of(view), memory_order_acq_rel);
+    if (old)
+        atomic_fetch_add_explicit(&old->refs, (view_of(word) == old ? (int64_t)(word & TAKEN_MASK) : 0) - CURRENT_REFS,
+                                  memory_order_acq_rel);
+    return old;
+}
+
+/* This thread has a reference, so the view stays, and its address is no other's. */
+static __attribute__((noinline)) void move_taken(struct lsm_db *db, uint64_t word)
+{
+    struct lsm_view *view = view_of(word);
+    uint64_t taken = word & TAKEN_MASK;
+
+    atomic_fetch_add_explicit(&view->refs, (int64_t)taken, memory_order_relaxed);
+    while (view_of(word) == view && (word & TAKEN_MASK) >= taken)
+        if (atomic_compare_exchange_weak_explicit(&db->current, &word, word - taken, memory_order_acq_rel,
+                                                  memory_order_relaxed))
+            return;
+    atomic_fetch_sub_explicit(&view->refs, (int64_t)taken, memory_order_acq_rel);     /* they were counted meanwhile */
+}
+
+static __attribute__((noinline)) struct lsm_view *take_locked(struct lsm_db *db)
 {
     lsm_db_lock(db);
     struct lsm_view *view = db->view;
     atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
     lsm_db_unlock(db);
     return view;
+}
+
+struct lsm_view *lsm_view_current(struct lsm_db *db)
+{
+    uint64_t word = atomic_load_explicit(&db->current, memory_order_relaxed);
+
+    if (!view_of(word))
+        return take_locked(db);
+    word = atomic_fetch_add_explicit(&db->current, 1, memory_order_acquire) + 1;
+    if (!view_of(word))
+        return take_locked(db);
+    if ((word & TAKEN_MASK) >= TAKEN_MOVE)
+        move_taken(db, word);
+    return view_of(word);
 }
 
 struct lsm_version *lsm_version_current(struct lsm_db *db)
@@ -176,13 +245,16 @@ static int level_open(void *ctx, uint32_t i, struct lsm_iter **it)
 static int level_reopen(void *ctx, uint32_t i, struct lsm_iter *it)
 {
     struct level_ctx *l = ctx;
+    struct lsm_run *run = l->level->runs[i];
     struct lsm_table *table;
-    int rc = lsm_tables_get(l->db->tables, &l->level->runs[i]->meta, l->tree->cmp, &table);
+    bool is_kept;
+    int rc = lsm_tables_get_kept(l->db->tables, &run->meta, l->tree->cmp, &run->table, &table, &is_kept);
 
     if (rc)
         return rc;
     lsm_table_iter_reopen(it, table);
-    lsm_table_unref(table);
+    if (!is_kept)
+        lsm_table_unref(table);
     return LSM_OK;
 }
 

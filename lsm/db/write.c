@@ -95,7 +95,7 @@ int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units
     old = db->view;
     assert(drop_units <= old->unit_count);
     lsm_view_fill(view, old->newest, old->unit_count - drop_units, version);
-    db->view = view;
+    lsm_view_install(db, view);
     lsm_db_unlock(db);
     lsm_version_unref(version);
     lsm_view_unref(old);
@@ -533,7 +533,7 @@ int lsm_write_active_locked(struct lsm_db *db)
     old = db->view;
     unit->older = old->newest;
     lsm_view_fill(view, unit, old->unit_count + 1, old->version);
-    db->view = view;
+    lsm_view_install(db, view);
     db->active = unit;          /* kept alive by the view that has it on top */
     lsm_unit_unref(unit);
     lsm_db_unlock(db);

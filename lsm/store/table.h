@@ -31,6 +31,15 @@ int lsm_tables_get(struct lsm_tables *tables, const struct lsm_table_meta *meta,
                    const struct lsm_comparator *cmp, struct lsm_table **table);
 void lsm_table_ref(struct lsm_table *table);
 void lsm_table_unref(struct lsm_table *table);          /* NULL is fine */
+/*
+ * The same, for whoever has a slot for the table that lives as long as its readers do, so that they find it
+ * there without a lock or a count. Half of the tables that may be open are kept so at most; of the others, and
+ * of one that was not kept at first, *is_kept is false and the caller unrefs it. The slot's owner lets go.
+ */
+int lsm_tables_get_kept(struct lsm_tables *tables, const struct lsm_table_meta *meta,
+                        const struct lsm_comparator *cmp, struct lsm_table *_Atomic *slot,
+                        struct lsm_table **table, bool *is_kept);
+void lsm_table_unkeep(struct lsm_table *table);         /* NULL is fine */
 /* The file is obsolete: close it when its last user is gone, forget its blocks. */
 void lsm_tables_forget(struct lsm_tables *tables, uint64_t number);
 uint64_t lsm_tables_memory(struct lsm_tables *tables);  /* bytes held by open tables */

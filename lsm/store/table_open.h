@@ -84,6 +84,7 @@ struct lsm_tables {
     struct lsm_table_scratch *_Atomic spare_scratch;
     uint32_t open_max;
     atomic_uint open_count;             /* files held, also by tables that can no longer be found */
+    atomic_uint kept_count;             /* tables in slots: they do not become idle */
     atomic_bool over;                   /* more are open than open_max, all in use */
     atomic_uint_least64_t clock;        /* advances with the use of another table */
     atomic_uint_least64_t memory, kept_bytes, filter_faults, opens;

@@ -12,6 +12,10 @@
  * stands still while the same table is used again and again, so that a hit
  * rarely writes to it.
  *
+ * A table that stands in a slot (a run's, which a reader's view keeps) has a reference more
+ * and no reader counts: a get that finds four tables would else write to four of their lines,
+ * twice, and take four mutexes.
+ *
  * Threads: any. One shard's mutex at a time; files are opened and closed outside.
  */
 #include <assert.h>
@@ -118,6 +122,7 @@ void lsm_tables_free(struct lsm_tables *ts)
     }
     lsm_table_scratch_free(ts->os, atomic_load(&ts->spare_scratch));
     assert(atomic_load(&ts->open_count) == 0);
+    assert(atomic_load(&ts->kept_count) == 0);
     assert(atomic_load(&ts->kept_bytes) == 0);
     lsm_mem_free(ts->os, ts);
 }
@@ -248,6 +253,35 @@ int lsm_tables_get(struct lsm_tables *ts, const struct lsm_table_meta *meta,
         keep_bound(ts);
     *table = t;
     return LSM_OK;
+}
+
+int lsm_tables_get_kept(struct lsm_tables *ts, const struct lsm_table_meta *meta,
+                        const struct lsm_comparator *cmp, struct lsm_table *_Atomic *slot,
+                        struct lsm_table **table, bool *is_kept)
+{
+    struct lsm_table *none = NULL;
+    int rc;
+
+    *table = atomic_load_explicit(slot, memory_order_acquire);
+    *is_kept = *table != NULL;
+    if (*is_kept)
+        return LSM_OK;
+    rc = lsm_tables_get(ts, meta, cmp, table);
+    if (rc)
+        return rc;
+    *is_kept = atomic_fetch_add(&ts->kept_count, 1) < ts->open_max / 2 &&
+               atomic_compare_exchange_strong(slot, &none, *table);
+    if (!*is_kept)
+        atomic_fetch_sub(&ts->kept_count, 1);
+    return LSM_OK;
+}
+
+void lsm_table_unkeep(struct lsm_table *t)
+{
+    if (!t)
+        return;
+    atomic_fetch_sub(&t->tables->kept_count, 1);
+    lsm_table_unref(t);
 }
 
 void lsm_table_ref(struct lsm_table *t)

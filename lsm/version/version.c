@@ -20,6 +20,8 @@
 #include "lsm/format/filename.h"
 #include "lsm/version/version.h"
 
+#include "lsm/store/table.h"
+
 struct run_array {
     atomic_uint refs;           /* tree versions that have it */
     uint32_t count;
@@ -59,6 +61,7 @@ static void run_unref(struct lsm_run *run, const struct lsm_version *told_by)
     if (told_by && told_by->obsolete)
         told_by->obsolete(told_by->ctx, run);
     lsm_mem_free(run->os, run->vlogs);
+    lsm_table_unkeep(atomic_load_explicit(&run->table, memory_order_acquire));
     lsm_mem_free(run->os, run);
 }
 

@@ -32,6 +32,7 @@ struct lsm_run {
        else the transaction has may refer to them, too. */
     struct lsm_vlog_meta *vlogs;
     uint32_t vlog_count;
+    struct lsm_table *_Atomic table;    /* open, for readers of a version that has it (lsm_tables_get_kept) */
     struct lsm_os *os;
 };
 

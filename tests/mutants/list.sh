@@ -1003,6 +1003,24 @@ mutant an_ingest_that_missed_a_row_is_finished lsm/db/ingest.c 'sim/sweep_engine
     if (ingest->rc)
 ====
     if (false)
+
+# ---- what readers share without a lock ----
+
+mutant view_counts_what_was_taken lsm/db/view.c 'unit/test_view_threads' <<'X'
+(view_of(word) == old ? (int64_t)(word & TAKEN_MASK) : 0) - CURRENT_REFS
+====
+-CURRENT_REFS
+X
+mutant view_moves_its_count_in_time lsm/db/view.c 'unit/test_view_threads' <<'X'
+    if ((word & TAKEN_MASK) >= TAKEN_MOVE)
+        move_taken(db, word);
+====
+    (void)move_taken;
+X
+mutant tables_keep_half_of_the_descriptors lsm/store/tables.c 'unit/test_tables' <<'X'
+    *is_kept = atomic_fetch_add(&ts->kept_count, 1) < ts->open_max / 2 &&
+====
+    *is_kept = atomic_fetch_add(&ts->kept_count, 1) < ts->open_max * 2 &&
 X
 
 # ---- dictionaries, and which codec ----

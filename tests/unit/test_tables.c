@@ -1,6 +1,8 @@
 /* test_tables.c -- which tables are open: as many as may be, and those that are used. */
 #include "tests/unit/table_store.h"
 
+#include "lsm/store/table_open.h"
+
 TEST(tables_keeps_open_max_files_and_closes_the_least_recently_used)
 {
     struct lsm_tables_stats stats;
@@ -39,6 +41,44 @@ TEST(tables_keeps_open_max_files_and_closes_the_least_recently_used)
     for (int i = 0; i < 8; i++)
         lsm_table_unref(held[i]);
     CHECK_INT(machine->open_count, 3);
+    rows_clear(&r);
+    store_close(&s);
+}
+
+TEST(tables_kept_in_slots_are_half_of_those_that_may_be_open)
+{
+    struct lsm_table *_Atomic slot[8] = { NULL };
+    struct lsm_table_meta meta[8];
+    struct lsm_table *t, *again;
+    struct rows r = { 0 };
+    struct store s;
+    bool is_kept;
+
+    store_open(&s, 1 << 20, 6);
+    small_rows(&r);
+    for (uint64_t i = 0; i < 8; i++) {
+        CHECK_OK(write_table(&s, 10 + i, &plain, &r, &meta[i]));
+        CHECK_OK(lsm_tables_get_kept(s.tables, &meta[i], NULL, &slot[i], &t, &is_kept));
+        CHECK_INT(is_kept, i < 3);
+        CHECK(atomic_load(&slot[i]) == (is_kept ? t : NULL));
+        if (!is_kept)
+            lsm_table_unref(t);
+    }
+    CHECK_INT(machine->open_count, 6);
+    CHECK_INT(lsm_tables_close_idle(s.tables, 8), 3);           /* not those that are kept */
+    CHECK_OK(lsm_tables_get_kept(s.tables, &meta[1], NULL, &slot[1], &t, &is_kept));
+    CHECK(is_kept && t == atomic_load(&slot[1]));
+    CHECK_OK(lsm_tables_get(s.tables, &meta[1], NULL, &again));
+    CHECK(again == t);
+    lsm_table_unref(again);
+    lsm_tables_forget(s.tables, meta[1].number);                /* the slot keeps it open */
+    CHECK_INT(machine->open_count, 3);
+    for (int i = 0; i < 3; i++)
+        lsm_table_unkeep(atomic_load(&slot[i]));
+    CHECK_INT(machine->open_count, 2);
+    CHECK_OK(lsm_tables_get_kept(s.tables, &meta[7], NULL, &slot[7], &t, &is_kept));
+    CHECK(is_kept);
+    lsm_table_unkeep(t);
     rows_clear(&r);
     store_close(&s);
 }
