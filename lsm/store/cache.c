@@ -607,6 +607,15 @@ static void fetch(const void *value)
         __builtin_prefetch((const char *)value + i * LINE);
 }
 
+void lsm_cache_aim(struct lsm_cache *cache, uint64_t file, uint64_t off)
+{
+    uint64_t hash = place_hash(file, off);
+    struct bucket *b = bucket_of(atomic_load_explicit(&cache->tables[hash >> 60], memory_order_acquire), hash);
+
+    __builtin_prefetch(first_in(b), 1);
+    fetch(atomic_load_explicit(&b->value, memory_order_relaxed));
+}
+
 struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file, uint64_t off)
 {
     uint64_t hash = place_hash(file, off);

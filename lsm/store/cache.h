@@ -32,6 +32,8 @@ uint64_t lsm_cache_used(struct lsm_cache *cache);       /* charges of all entrie
 
 /* Pinned, or NULL. */
 struct lsm_cache_entry *lsm_cache_lookup(struct lsm_cache *cache, uint64_t file, uint64_t off);
+/* A lookup of this place will follow: ask for its memory. */
+void lsm_cache_aim(struct lsm_cache *cache, uint64_t file, uint64_t off);
 enum lsm_cache_place {
     LSM_CACHE_WARM,
     LSM_CACHE_COLD,             /* read once, by a scan */

@@ -31,6 +31,8 @@ struct lsm_iter_methods {
     void (*close)(struct lsm_iter *it);         /* releases and frees */
     /* Pin the value of the row that it stands on. False: it cannot be (or NULL). */
     bool (*pin)(struct lsm_iter *it, struct lsm_iter_pin *pin);
+    /* Its next move will be this seek: ask for the memory, so that several sources' comes in at once. Or NULL. */
+    void (*aim)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag);
 };
 
 struct lsm_iter {
@@ -51,6 +53,11 @@ static inline void lsm_iter_prev(struct lsm_iter *it) { it->methods->prev(it); }
 static inline bool lsm_iter_pin(struct lsm_iter *it, struct lsm_iter_pin *pin)
 {
     return it->methods->pin && it->methods->pin(it, pin);
+}
+static inline void lsm_iter_aim(struct lsm_iter *it, struct lsm_slice key, uint64_t tag)
+{
+    if (it->methods->aim)
+        it->methods->aim(it, key, tag);
 }
 static inline void lsm_iter_close(struct lsm_iter *it) { if (it) it->methods->close(it); }
 

@@ -35,6 +35,9 @@ struct table_iter {
     uint8_t *key;                       /* begins with the block's prefix */
     size_t key_cap;
 
+    struct lsm_table_index *aimed;      /* aimed_part's, which the table keeps; NULL: no seek was announced */
+    uint32_t aimed_part, aimed_handle;
+
     int run;                            /* blocks moved in one direction: > 0 next, < 0 prev */
     uint32_t ahead_size;
     uint64_t ahead_mark;                /* a block that passes it asks for more */
@@ -286,12 +289,45 @@ static void iter_prev(struct lsm_iter *base)
     }
 }
 
+static uint32_t find_block(const struct lsm_table *t, const struct lsm_table_index *index, struct lsm_slice key,
+                           uint64_t tag)
+{
+    uint32_t handle = lsm_block_seek(index->block, t->cmp, key, tag);
+
+    return handle == index->block->count ? handle - 1 : handle;     /* a comparator that contradicts itself */
+}
+
+static uint64_t tag_in_file(const struct table_iter *it, uint64_t tag)
+{
+    return tag >= it->table->tag_add ? tag - it->table->tag_add : 0;
+}
+
+static void iter_aim(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    struct lsm_table *t = it->table;
+    uint32_t part;
+
+    tag = tag_in_file(it, tag);
+    part = lsm_block_seek(t->top, t->cmp, key, tag);
+    if (part == t->top->count)
+        return;
+    it->aimed = atomic_load_explicit(&t->parts[part].index, memory_order_acquire);
+    if (!it->aimed)
+        return;
+    it->aimed_part = part;
+    it->aimed_handle = find_block(t, it->aimed, key, tag);
+    lsm_cache_aim(t->tables->cache, t->meta->number, it->aimed->data[it->aimed_handle].off);
+}
+
 /* The first row whose tag in the file is at or behind (key, tag). */
 static void seek_raw(struct table_iter *it, struct lsm_slice key, uint64_t tag)
 {
     struct lsm_table *t = it->table;
-    uint32_t part = lsm_block_seek(t->top, t->cmp, key, tag), handle;
+    struct lsm_table_index *aimed = it->aimed;
+    uint32_t part = aimed ? it->aimed_part : lsm_block_seek(t->top, t->cmp, key, tag), handle;
 
+    it->aimed = NULL;
     it->base.valid = false;
     if (part == t->top->count) {
         stop(it, LSM_OK);
@@ -299,9 +335,7 @@ static void seek_raw(struct table_iter *it, struct lsm_slice key, uint64_t tag)
     }
     if (!open_part(it, part))
         return;
-    handle = lsm_block_seek(it->index->block, t->cmp, key, tag);
-    if (handle == it->index->block->count)      /* a comparator that contradicts itself */
-        handle--;
+    handle = aimed ? it->aimed_handle : find_block(t, it->index, key, tag);
     if (!open_block(it, handle, 0))
         return;
     it->row = lsm_block_seek(it->block, t->cmp, key, tag);
@@ -323,11 +357,11 @@ static void iter_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
     if (it->base.rc)
         return;
     if (tag >= add) {
-        seek_raw(it, key, tag - add);
+        seek_raw(it, key, tag_in_file(it, tag));
         return;
     }
     /* Every version of the key is newer than tag: the last of them could be 0 in the file. */
-    seek_raw(it, key, 0);
+    seek_raw(it, key, tag_in_file(it, tag));
     if (it->base.valid && it->base.tag == add &&
         lsm_key_compare(it->table->cmp, it->base.key, key) == 0)
         iter_next(base);
@@ -371,7 +405,7 @@ static bool iter_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
 }
 
 static const struct lsm_iter_methods methods = {
-    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin
+    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin, iter_aim
 };
 
 int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **iter)
@@ -406,6 +440,7 @@ void lsm_table_iter_reopen(struct lsm_iter *iter, struct lsm_table *table)
     lsm_table_unref(it->table);
     it->table = table;
     it->base.rc = LSM_OK;
+    it->aimed = NULL;
     it->run = 0;
     stop(it, LSM_OK);
 }

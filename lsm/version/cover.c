@@ -310,6 +310,11 @@ static void filter_last(struct lsm_iter *base)
     settle(f, true);
 }
 
+static void filter_aim(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    lsm_iter_aim(((struct filter *)base)->it, key, tag);
+}
+
 static void filter_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
 {
     struct filter *f = (struct filter *)base;
@@ -371,7 +376,7 @@ int lsm_cover_filter(struct lsm_cover *c, uint32_t newer_count, bool has_own, st
 {
     static const struct lsm_iter_methods methods = {
         filter_first, filter_last, filter_seek, filter_seek_prev, filter_next, filter_prev,
-        filter_close, filter_pin
+        filter_close, filter_pin, filter_aim
     };
     struct filter *f = lsm_mem_zalloc(c->os, sizeof *f);
 

@@ -178,6 +178,9 @@ static void position(struct merge *m, enum where where, struct lsm_slice key, ui
     if (m->base.rc != LSM_OK)
         return;
     m->back = where == LAST || where == SEEK_PREV;
+    if (where == SEEK || where == SEEK_PREV)
+        for (uint32_t i = 0; i < m->count; i++)
+            lsm_iter_aim(m->source[i].it, key, tag);
     for (uint32_t i = 0; i < m->count; i++) {
         struct lsm_iter *it = m->source[i].it;
 
@@ -310,7 +313,7 @@ static void empty_close(struct lsm_iter *base)
 static int empty_new(struct lsm_os *os, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL
+        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL, NULL
     };
     struct empty *e = lsm_mem_zalloc(os, sizeof(*e));
 
@@ -327,7 +330,7 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
 {
     static const struct lsm_iter_methods methods = {
         merge_first, merge_last, merge_seek, merge_seek_prev, merge_next, merge_prev, merge_close,
-        merge_pin
+        merge_pin, NULL
     };
     struct merge *m;
     size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(struct place));
@@ -430,6 +433,18 @@ static void level_last(struct lsm_iter *base)
     settle(l, true);
 }
 
+static void level_aim(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
+{
+    struct level *l = (struct level *)base;
+    uint32_t index;
+
+    if (is_inert(l))
+        return;
+    index = l->source.find(l->source.ctx, key);
+    if (index < l->source.count && open_run(l, index))
+        lsm_iter_aim(l->run, key, tag);
+}
+
 static void level_seek(struct lsm_iter *base, struct lsm_slice key, uint64_t tag)
 {
     struct level *l = (struct level *)base;
@@ -506,7 +521,7 @@ int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source,
 {
     static const struct lsm_iter_methods methods = {
         level_first, level_last, level_seek, level_seek_prev, level_next, level_prev, level_close,
-        level_pin
+        level_pin, level_aim
     };
     struct level *l = lsm_mem_zalloc(os, sizeof(*l));
 

@@ -1022,6 +1022,12 @@ mutant tables_keep_half_of_the_descriptors lsm/store/tables.c 'unit/test_tables'
 ====
     *is_kept = atomic_fetch_add(&ts->kept_count, 1) < ts->open_max * 2 &&
 X
+mutant a_seek_that_was_announced_for_another_table lsm/store/table_iter.c 'unit/test_table:reopened' <<'X'
+    it->aimed = NULL;
+    it->run = 0;
+====
+    it->run = 0;
+X
 
 # ---- dictionaries, and which codec ----
 

@@ -434,6 +434,8 @@ static inline bool check_table(struct lsm_table *t, const struct rows *r, uint64
             break;
         }
 
+        if (test_below(2))
+            lsm_iter_aim(it, k, tag);
         lsm_iter_seek(it, k, tag);
         i = model_seek(r, k, tag, seq_add);
         ok &= CHECK(i < r->count ? is_row(it, r, i, seq_add) : !it->valid);
@@ -450,6 +452,8 @@ static inline bool check_table(struct lsm_table *t, const struct rows *r, uint64
             ok &= CHECK(i < r->count ? is_row(it, r, i, seq_add) : !it->valid);
         }
 
+        if (test_below(2))
+            lsm_iter_aim(it, k, tag);
         lsm_iter_seek_prev(it, k, tag);
         i = model_seek(r, k, tag, seq_add);
         if (i < r->count && lsm_ikey_compare(r->cmp, key_of(&r->row[i]),
