@@ -13,13 +13,14 @@ struct output {
     uint64_t number;
     uint32_t grand_at;          /* first run of the level below that does not end before the file */
     uint64_t grand_bytes;       /* of the runs that the file overlaps so far */
+    uint64_t superseded;
 };
 
 static int output_open(struct lsm_build *b, struct output *out, struct lsm_slice first)
 {
     out->number = b->new_file(b->ctx);
     out->grand_at = b->grand && first.data ? lsm_level_find(b->grand, b->table.comparator, first) : 0;
-    out->grand_bytes = 0;
+    out->grand_bytes = out->superseded = 0;
     return lsm_table_writer_open(b->os, b->dir, b->uuid, out->number, b->tree, &b->table, b->compressor,
                                  b->file_mode, &out->writer);
 }
@@ -48,6 +49,7 @@ static int output_finish(struct lsm_build *b, struct output *out, struct lsm_sli
 
     if (rc == LSM_OK) {
         meta.created_us = b->os->wall_us(b->os);
+        meta.superseded = out->superseded;
         b->bytes_written += meta.size_bytes;
         b->count_all++;
         if (b->verify)
@@ -212,7 +214,7 @@ static bool spans_left(struct spans *s)
 int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
 {
     const struct lsm_slice end = { NULL, 0 };
-    struct output out = { NULL, 0, 0, 0 };
+    struct output out = { NULL, 0, 0, 0, 0 };
     struct lsm_retain retain;
     struct spans spans;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
@@ -275,6 +277,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
             break;
         lsm_table_writer_add(out.writer, it->key, tag, value);
         b->rows_written++;
+        out.superseded += retain.is_older && lsm_key_compare(b->table.comparator, it->key, lsm_buf_slice(&last)) == 0;
         lsm_buf_reset(&last);
         lsm_buf_append_slice(&last, it->key);
         rc = last.rc;

@@ -7,7 +7,10 @@
 #include <assert.h>
 
 #define LEVEL_FIRST 2u          /* of an empty tree's rows: compression begins there */
-#define TOMBSTONES_MIN 128u     /* fewer are not worth a job of their own */
+#define TOMBSTONES_MIN 128u     /* fewer, or fewer old versions, are not worth a job of their own */
+#define VALUES_SHARE 4u         /* so much of the values below may be shadowed by a level's */
+#define VALUES_HEAVY 16u        /* values beside tables that are rewritten for them */
+#define BUSY_AGES 24u           /* a store that is written to has its turn later than one that is not */
 #define LEVEL0_INPUTS_MAX 256u  /* where descriptors do not set a bound */
 #define IDLE_SHARE 4u           /* of the rows that an idle store rewrites, so much must be tombstones */
 
@@ -21,6 +24,8 @@ void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
     policy->file_bytes = unit / 2 < (8u << 20) ? unit / 2 : 8u << 20;
     policy->overlap_bytes_max = 10 * policy->file_bytes;
     policy->expand_bytes_max = 25 * policy->file_bytes;
+    policy->vain_read_bytes = LSM_VAIN_READ_BYTES;
+    policy->age_us = UINT64_C(3600) * 1000000;
     policy->level0_inputs_max = LEVEL0_INPUTS_MAX;
 }
 
@@ -29,7 +34,8 @@ void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os)
     for (uint32_t i = 0; i < LSM_LEVEL_COUNT_MAX; i++)
         lsm_buf_init(&state->after[i], os);
     state->seq_oldest = LSM_SEQ_MAX;
-    state->is_idle = state->is_waiting = false;
+    state->now_us = 0;
+    state->is_idle = state->is_waiting = state->is_aging = false;
 }
 
 void lsm_pick_state_clear(struct lsm_pick_state *state)
@@ -38,28 +44,105 @@ void lsm_pick_state_clear(struct lsm_pick_state *state)
         lsm_buf_clear(&state->after[i]);
 }
 
+static bool touches(const struct lsm_run *run, const struct lsm_comparator *cmp, struct lsm_slice lo,
+                    struct lsm_slice hi)
+{
+    return lsm_key_compare(cmp, run->meta.largest, lo) >= 0 &&
+           lsm_key_compare(cmp, run->meta.smallest, hi) <= 0;
+}
+
+/* ---- reasons ---- */
+
+enum reason { BY_SIZE, BY_WASTE, BY_READS };
+
+static bool is_share(uint64_t rows, uint64_t one_in, uint64_t of)
+{
+    return rows >= TOMBSTONES_MIN && rows * one_in >= of;
+}
+
 static bool is_mostly_tombstones(const struct lsm_run *run)
 {
-    return run->meta.tombstones >= TOMBSTONES_MIN && run->meta.tombstones * 2 >= run->meta.entries;
+    return is_share(run->meta.tombstones, 2, run->meta.entries);
 }
 
 /* Nothing lies below a run of the deepest level: what it holds in vain is there for a snapshot, and
    goes when that is closed, not before. */
 static bool is_held(const struct lsm_run *run)
 {
-    return is_mostly_tombstones(run) || run->meta.range_deletes;
+    return is_share(run->meta.tombstones + run->meta.superseded, 4, run->meta.entries) || run->meta.range_deletes;
 }
 
-static bool is_dense(const struct lsm_run *run, bool is_deepest, uint64_t seq_oldest)
+/* Rows that a job may drop, if it meets what they delete. */
+static uint64_t waste_of(const struct lsm_run *run, const struct lsm_pick_state *state)
 {
-    if (is_deepest)
-        return is_held(run) && run->meta.seq_max <= seq_oldest;
-    return is_mostly_tombstones(run) || (run->meta.range_deletes && atomic_load(&run->sinks));
+    return run->meta.tombstones + (run->meta.seq_max <= state->seq_oldest ? run->meta.superseded : 0);
+}
+
+/* Has a little waste waited for long? What has not is noted. */
+static bool is_old(const struct lsm_run *run, const struct lsm_policy *policy, struct lsm_pick_state *state)
+{
+    uint64_t age = state->now_us > run->meta.created_us ? state->now_us - run->meta.created_us : 0;
+
+    if (waste_of(run, state) < TOMBSTONES_MIN)
+        return false;
+    state->is_aging |= age < policy->age_us;
+    return age >= policy->age_us * (state->is_idle ? 1 : BUSY_AGES);
+}
+
+/* Do its tombstones delete as many bytes in value logs as are rewritten, if they meet what is usual below? */
+static bool deletes_values(const struct lsm_tree_version *tree, const struct lsm_comparator *cmp, uint32_t level,
+                           const struct lsm_run *run)
+{
+    double entries = 0, values = 0, cost = (double)run->meta.size_bytes;
+
+    if (run->meta.tombstones < TOMBSTONES_MIN)
+        return false;
+    for (uint32_t l = level + 1; l < LSM_LEVEL_COUNT_MAX; l++) {
+        const struct lsm_level *deeper = &tree->level[l];
+
+        if (deeper->value_bytes == 0 && l > level + 1)
+            continue;
+        for (uint32_t i = lsm_level_find(deeper, cmp, run->meta.smallest);
+             i < deeper->count && touches(deeper->runs[i], cmp, run->meta.smallest, run->meta.largest); i++) {
+            entries += (double)deeper->runs[i]->meta.entries;
+            values += (double)deeper->runs[i]->value_bytes;
+            cost += l == level + 1 ? (double)deeper->runs[i]->meta.size_bytes : 0;
+        }
+    }
+    return entries > 0 && (double)run->meta.tombstones * values / entries >= cost;
+}
+
+/* Due whatever its size? */
+static bool is_dense(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                     const struct lsm_comparator *cmp, struct lsm_pick_state *state, uint32_t level,
+                     const struct lsm_run *run, bool is_deepest)
+{
+    if (is_deepest && run->meta.seq_max > state->seq_oldest)
+        return false;
+    if (is_deepest ? is_held(run) : is_share(waste_of(run, state), 2, run->meta.entries))
+        return true;
+    return (run->meta.range_deletes && atomic_load(&run->sinks)) || deletes_values(tree, cmp, level, run) ||
+           is_old(run, policy, state);
+}
+
+/* The most that a level's values may hide in value logs, beside what is below it: keys are rewritten for
+   it, values are not. */
+static double values_score(const struct lsm_policy *policy, const struct lsm_tree_version *tree, uint32_t level)
+{
+    const struct lsm_level *l = &tree->level[level];
+    double below = 0;
+
+    if (l->value_bytes < policy->level_bytes || l->value_bytes / VALUES_HEAVY < l->bytes)
+        return 0;
+    for (uint32_t i = level + 1; i < LSM_LEVEL_COUNT_MAX; i++)
+        below += (double)tree->level[i].value_bytes;
+    return below > 0 ? VALUES_SHARE * (double)l->value_bytes / below : 0;
 }
 
 double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_version *tree, uint32_t level)
 {
     const struct lsm_level *l = &tree->level[level];
+    double by_values, by_bytes;
 
     if (level == 0)
         return (double)l->count / policy->level0_runs;
@@ -68,7 +151,9 @@ double lsm_level_score(const struct lsm_policy *policy, const struct lsm_tree_ve
     double target = (double)policy->level_bytes;
     for (uint32_t i = 1; i < level; i++)
         target *= policy->fan_out;
-    return (double)l->bytes / target;
+    by_bytes = (double)l->bytes / target;
+    by_values = values_score(policy, tree, level);
+    return by_bytes > by_values ? by_bytes : by_values;
 }
 
 static uint32_t deepest_level(const struct lsm_tree_version *tree)
@@ -104,13 +189,6 @@ static int set_new(struct lsm_os *os, uint32_t cap, struct lsm_run ***set)
 {
     *set = lsm_mem_alloc(os, (cap ? cap : 1) * sizeof **set);
     return *set ? LSM_OK : lsm_nomem();
-}
-
-static bool touches(const struct lsm_run *run, const struct lsm_comparator *cmp, struct lsm_slice lo,
-                    struct lsm_slice hi)
-{
-    return lsm_key_compare(cmp, run->meta.largest, lo) >= 0 &&
-           lsm_key_compare(cmp, run->meta.smallest, hi) <= 0;
 }
 
 static void widen(const struct lsm_comparator *cmp, struct lsm_run *const *set, uint32_t count,
@@ -180,19 +258,41 @@ static bool collect_level0(const struct lsm_policy *policy, const struct lsm_lev
     return true;
 }
 
+static uint64_t vain_reads(const struct lsm_run *run)
+{
+    return atomic_load_explicit(&run->vain_reads, memory_order_relaxed);
+}
+
+/* The one that cost the most reads. */
+static struct lsm_run *choose_by_reads(const struct lsm_level *level)
+{
+    struct lsm_run *most = NULL;
+
+    for (uint32_t i = 0; i < level->count; i++) {
+        struct lsm_run *run = level->runs[i];
+        if (!run->in_compaction && vain_reads(run) > (most ? vain_reads(most) : 0))
+            most = run;
+    }
+    return most;
+}
+
 /* One run of a deeper level: the first dense one, or the first behind the place where the last pick
    ended. */
-static struct lsm_run *choose(const struct lsm_level *level, const struct lsm_comparator *cmp,
-                              const struct lsm_pick_state *state, uint32_t number, bool is_deepest,
-                              bool by_size)
+static struct lsm_run *choose(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
+                              const struct lsm_comparator *cmp, struct lsm_pick_state *state, uint32_t number,
+                              bool is_deepest, enum reason reason)
 {
+    const struct lsm_level *level = &tree->level[number];
     struct lsm_slice after = lsm_buf_slice(&state->after[number]);
     struct lsm_run *wrapped = NULL;
 
+    if (reason == BY_READS)
+        return choose_by_reads(level);
     for (uint32_t i = 0; i < level->count; i++)
-        if (is_dense(level->runs[i], is_deepest, state->seq_oldest) && !level->runs[i]->in_compaction)
+        if (!level->runs[i]->in_compaction &&
+            is_dense(policy, tree, cmp, state, number, level->runs[i], is_deepest))
             return level->runs[i];
-    if (!by_size)
+    if (reason != BY_SIZE)
         return NULL;
     for (uint32_t i = 0; i < level->count; i++) {
         struct lsm_run *run = level->runs[i];
@@ -216,7 +316,7 @@ static bool has_sinking(const struct lsm_level *level)
 
 static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
                       const struct lsm_comparator *cmp, struct lsm_pick_state *state, struct lsm_os *os,
-                      uint32_t number, bool by_size, struct lsm_job *job)
+                      uint32_t number, enum reason reason, struct lsm_job *job)
 {
     uint32_t output = number ? number + 1 : base_level(policy, tree);
     const struct lsm_level *upper = &tree->level[number], *lower = &tree->level[output];
@@ -237,7 +337,7 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
         if (!collect_level0(policy, upper, cmp, job->upper, &job->upper_count))
             return LSM_DONE;
     } else {
-        struct lsm_run *run = choose(upper, cmp, state, number, is_deepest, by_size);
+        struct lsm_run *run = choose(policy, tree, cmp, state, number, is_deepest, reason);
         if (!run)
             return LSM_DONE;
         job->upper[0] = run;
@@ -270,7 +370,6 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
             if (collect(lower, cmp, mlo, mhi, below, &below_count) && below_count == job->lower_count) {
                 memcpy(job->upper, more, more_count * sizeof *more);
                 job->upper_count = more_count;
-                hi = mhi;
             }
         }
         lsm_mem_free(os, more);
@@ -278,13 +377,11 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     }
     job->upper_of[number] = job->upper_count;
 
-    lsm_buf_reset(&state->after[number]);
-    lsm_buf_append_slice(&state->after[number], hi);
-
     /* A dense run in the level above the last must be rewritten to lose its tombstones; one whose
-       range deletes reach deeper can sink as it is. */
+       range deletes reach deeper can sink as it is. So must one that is old, to be young again. */
     if (job->lower_count == 0 && job->upper_count == 1 &&
-        !(is_deepest ? is_held(job->upper[0]) : is_mostly_tombstones(job->upper[0]))) {
+        !(is_deepest ? is_held(job->upper[0]) : is_mostly_tombstones(job->upper[0])) &&
+        !(reason == BY_WASTE && is_old(job->upper[0], policy, state))) {
         uint64_t below = 0;
         if (output + 1 < LSM_LEVEL_COUNT_MAX) {
             const struct lsm_level *grand = &tree->level[output + 1];
@@ -298,18 +395,42 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     return LSM_OK;
 }
 
-/* Would level 0's tombstones free enough of what is rewritten with them? */
-static bool is_worth_it(const struct lsm_job *job)
+/* Would level 0's tombstones free enough of what is rewritten with them, or have they waited for long? */
+static bool is_worth_it(const struct lsm_job *job, const struct lsm_policy *policy, struct lsm_pick_state *state)
 {
     uint64_t tombstones = 0, entries = 0;
+    bool are_old = false;
 
     for (uint32_t i = 0; i < job->upper_count; i++) {
         tombstones += job->upper[i]->meta.tombstones;
         entries += job->upper[i]->meta.entries;
+        are_old |= is_old(job->upper[i], policy, state);
     }
     for (uint32_t i = 0; i < job->lower_count; i++)
         entries += job->lower[i]->meta.entries;
-    return tombstones >= TOMBSTONES_MIN && tombstones * IDLE_SHARE >= entries;
+    return is_share(tombstones, IDLE_SHARE, entries) || are_old;
+}
+
+/* Do readers pay more for the upper side than it costs to be rid of it? */
+static bool spares_reads(const struct lsm_job *job, const struct lsm_policy *policy)
+{
+    uint64_t reads = 0;
+
+    for (uint32_t i = 0; i < job->upper_count; i++)
+        reads += vain_reads(job->upper[i]);
+    return !job->is_move && reads * policy->vain_read_bytes >= bytes_of(job->upper, job->upper_count) +
+                                                               bytes_of(job->lower, job->lower_count);
+}
+
+/* The next pick of the level begins behind this job. */
+static int go_on_behind(struct lsm_pick_state *state, const struct lsm_comparator *cmp, const struct lsm_job *job)
+{
+    struct lsm_slice lo = { NULL, 0 }, hi = { NULL, 0 };
+
+    widen(cmp, job->upper, job->upper_count, &lo, &hi);
+    lsm_buf_reset(&state->after[job->level]);
+    lsm_buf_append_slice(&state->after[job->level], hi);
+    return LSM_OK;              /* no memory: it begins at the first run */
 }
 
 int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tree,
@@ -320,7 +441,7 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
     bool tried[LSM_LEVEL_COUNT_MAX] = { false };
 
     memset(job, 0, sizeof *job);
-    state->is_waiting = false;
+    state->is_waiting = state->is_aging = false;
     for (uint32_t i = 0; i < last->count; i++)
         state->is_waiting |= is_held(last->runs[i]) && last->runs[i]->meta.seq_max > state->seq_oldest;
     for (;;) {
@@ -336,9 +457,9 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
         }
         if (best < 1)
             break;
-        int rc = pick_level(policy, tree, cmp, state, os, level, true, job);
+        int rc = pick_level(policy, tree, cmp, state, os, level, BY_SIZE, job);
         if (rc != LSM_DONE)
-            return rc;
+            return rc ? rc : go_on_behind(state, cmp, job);
         lsm_job_clear(job, os);
         tried[level] = true;
     }
@@ -349,11 +470,21 @@ int lsm_pick(const struct lsm_policy *policy, const struct lsm_tree_version *tre
 
         if (tried[i] || tree->level[i].count == 0 || (!is_forced && !state->is_idle))
             continue;
-        int rc = pick_level(policy, tree, cmp, state, os, i, false, job);
-        if (rc == LSM_OK && !is_forced && !is_worth_it(job))
+        int rc = pick_level(policy, tree, cmp, state, os, i, BY_WASTE, job);
+        if (rc == LSM_OK && !is_forced && !is_worth_it(job, policy, state))
             rc = LSM_DONE;
         if (rc != LSM_DONE)
-            return rc;
+            return rc ? rc : go_on_behind(state, cmp, job);
+        lsm_job_clear(job, os);
+    }
+    for (uint32_t i = 0; i + 1 < LSM_LEVEL_COUNT_MAX; i++) {
+        if (tried[i] || !choose_by_reads(&tree->level[i]))
+            continue;
+        int rc = pick_level(policy, tree, cmp, state, os, i, BY_READS, job);
+        if (rc == LSM_OK && !spares_reads(job, policy))
+            rc = LSM_DONE;
+        if (rc != LSM_DONE)
+            return rc ? rc : go_on_behind(state, cmp, job);
         lsm_job_clear(job, os);
     }
     return LSM_DONE;

@@ -4,9 +4,17 @@
  *
  * Leveled. Level 0 holds flushed runs that overlap; it is due by their number,
  * and goes straight to the first level that holds anything while that is small.
- * Level i >= 1 is due by bytes against its target, level_bytes * fan_out^(i-1),
- * or by tombstones: a run of which half is tombstones is due whatever its size. Where
- * nothing is written, level 0 is due as soon as its tombstones are worth it.
+ * Level i >= 1 is due by bytes against its target, level_bytes * fan_out^(i-1);
+ * or by its values in value logs, once they may shadow a quarter of what lies
+ * below. Whatever its size, a run is due
+ *
+ *     by what it holds in vain    half of it tombstones, or old versions that no snapshot sees any more;
+ *                                 in the deepest level, which is rewritten alone, a quarter
+ *     by what it deletes          as many bytes in value logs as are rewritten
+ *     by reads in vain            seeks that it cost: one is worth vain_read_bytes of rewriting
+ *
+ * Where nothing is written, level 0 is due as soon as its tombstones are worth it,
+ * and any tombstones after age_us.
  * Picks rotate through the key space (LevelDB's compact pointer), so that no
  * range is rewritten again and again while others wait.
  */
@@ -15,6 +23,8 @@
 
 #include "lsm/version/version.h"
 
+#define LSM_VAIN_READ_BYTES 512u        /* 1 to 2 us of a reader, and as much of the worker */
+
 struct lsm_policy {
     uint32_t level0_runs;       /* due from this many; 4 */
     uint64_t level_bytes;       /* target of level 1 */
@@ -22,6 +32,8 @@ struct lsm_policy {
     uint64_t file_bytes;        /* outputs are cut here */
     uint64_t overlap_bytes_max; /* outputs are cut before they overlap more than this of the level below */
     uint64_t expand_bytes_max;  /* inputs are widened while they stay below this */
+    uint64_t vain_read_bytes;   /* of rewriting that spare one read in vain are worth it */
+    uint64_t age_us;            /* then an idle store rewrites what it would leave otherwise */
     uint32_t level0_inputs_max; /* runs of level 0 in one job, each of which has its table open: the
                                    oldest; newer ones may always stay above */
 };
@@ -46,7 +58,9 @@ struct lsm_pick_state {
     struct lsm_buf after[LSM_LEVEL_COUNT_MAX];
     uint64_t seq_oldest;        /* of the snapshots that are open, set before a pick; LSM_SEQ_MAX: none is */
     bool is_idle;               /* set before a pick: nobody writes; level 0 need not gather runs */
-    bool is_waiting;            /* after a pick: there will be more to do when that snapshot is closed */
+    uint64_t now_us;            /* wall clock, set before a pick */
+    bool is_waiting;            /* after a pick: there will be more to do when that snapshot is closed, */
+    bool is_aging;              /* or when age_us is over, if nobody writes until then */
 };
 void lsm_pick_state_init(struct lsm_pick_state *state, struct lsm_os *os);
 void lsm_pick_state_clear(struct lsm_pick_state *state);

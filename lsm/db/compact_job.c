@@ -103,6 +103,7 @@ static int run_move(struct job_run *run, const struct lsm_job *job)
     if (rc == LSM_OK) {         /* other tables lie below its range deletes now */
         atomic_store(&job->upper[0]->is_applied, false);
         atomic_store(&job->upper[0]->sinks, false);
+        atomic_store(&job->upper[0]->vain_reads, 0);
     }
     if (rc == LSM_OK)
         atomic_fetch_add_explicit(&db->counters.moves, 1, memory_order_relaxed);
@@ -255,6 +256,7 @@ int lsm_job_compact(struct lsm_db *db)
     }
     version = db->view->version;        /* not the view: memtables that are flushed meanwhile may go */
     lsm_version_ref(version);
+    db->is_aging = false;
     for (uint32_t i = 0; i < version->tree_count; i++) {
         const struct lsm_tree_version *tv = version->trees[i];
         struct lsm_tree *t = lsm_tree_by_id(db, tv->tree);
@@ -270,9 +272,11 @@ int lsm_job_compact(struct lsm_db *db)
         if (tree && score <= best)
             continue;
         t->pick.is_idle = lsm_idle_is_now(db);
+        t->pick.now_us = db->os->wall_us(db->os);
         t->pick.seq_oldest = db->oldest_snapshot ? db->oldest_snapshot->seq : LSM_SEQ_MAX;
         int picked = lsm_pick(&db->policy, tv, t->cmp, &t->pick, db->os, &candidate);
         db->drop_blocked |= t->pick.is_waiting;
+        db->is_aging |= t->pick.is_aging;
         if (picked != LSM_OK) {
             lsm_job_clear(&candidate, db->os);
             if (picked != LSM_DONE)

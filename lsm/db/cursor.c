@@ -543,11 +543,31 @@ static int stand(struct lsm_cursor *c, bool forward)
     return LSM_OK;
 }
 
+/* Some are timed: 0 if this one is not. */
+static uint64_t begin_seek(struct lsm_cursor *c, struct lsm_slice key)
+{
+    uint64_t n = atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
+
+    if (n % LSM_LATENCY_SAMPLE)
+        return 0;
+    lsm_vain_seek(c->db, c->view->version, c->tree, key);
+    return c->db->os->mono_us(c->db->os);
+}
+
+static void end_seek(struct lsm_cursor *c, uint64_t begun)
+{
+    if (begun)
+        lsm_histogram_add(&c->db->counters.latency[LSM_LATENCY_SEEK], c->db->os->mono_us(c->db->os) - begun);
+}
+
 int lsm_cursor_first(struct lsm_cursor *c)
 {
-    if (c->has_lower)
-        seek_live(c, lsm_buf_slice(&c->lower));
-    else if (!c->tree->cmp)     /* nothing is below the empty key */
+    if (c->has_lower) {
+        struct lsm_slice key = lsm_buf_slice(&c->lower);
+        uint64_t begun = begin_seek(c, key);
+        seek_live(c, key);
+        end_seek(c, begun);
+    } else if (!c->tree->cmp)     /* nothing is below the empty key */
         seek_live(c, (struct lsm_slice){ (const uint8_t *)"", 0 });
     else {
         c->visible.pause_after = DEAD_ROWS_LOOK;
@@ -557,26 +577,13 @@ int lsm_cursor_first(struct lsm_cursor *c)
     return stand(c, true);
 }
 
-/* Some are timed: 0 if this one is not. */
-static uint64_t begin_seek(struct lsm_cursor *c)
-{
-    uint64_t n = atomic_fetch_add_explicit(&c->db->counters.seeks, 1, memory_order_relaxed);
-    return n % LSM_LATENCY_SAMPLE ? 0 : c->db->os->mono_us(c->db->os);
-}
-
-static void end_seek(struct lsm_cursor *c, uint64_t begun)
-{
-    if (begun)
-        lsm_histogram_add(&c->db->counters.latency[LSM_LATENCY_SEEK], c->db->os->mono_us(c->db->os) - begun);
-}
-
 int lsm_cursor_seek(struct lsm_cursor *c, struct lsm_slice key)
 {
     uint64_t begun;
 
     if (c->has_lower && lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->lower)) < 0)
         return lsm_cursor_first(c);
-    begun = begin_seek(c);
+    begun = begin_seek(c, key);
     seek_live(c, key);
     end_seek(c, begun);
     return stand(c, true);
@@ -588,7 +595,7 @@ int lsm_cursor_seek_prev(struct lsm_cursor *c, struct lsm_slice key)
 
     if (is_behind(c, key))
         return lsm_cursor_last(c);
-    begun = begin_seek(c);
+    begun = begin_seek(c, key);
     c->visible.pause_after = 0;
     if (c->tree->cmp) {
         lsm_visible_seek_prev(&c->visible, key);

@@ -279,6 +279,7 @@ struct lsm_db {
     uint64_t idle_seq, idle_since_us;   /* published when the worker looked last, and since when; 0: never */
     bool is_resting;            /* it has done what an idle store owes at idle_seq, or is about to */
     bool idle_flush;            /* flush_wanted is for that */
+    bool is_aging;              /* some tree holds a little waste that is not old enough for a job */
     /* throttle.c: what writers owe and pay */
     atomic_uint_least64_t pace_bytes;   /* put into batches since the last look */
     uint64_t pace_owed_ns, pace_paid_us;
@@ -587,6 +588,11 @@ int lsm_drop_covered(struct lsm_db *db);
 void lsm_throttle(struct lsm_db *db);
 /* A flush of so many bytes of memtables took so long. Mutex held. */
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
+
+/* ---- vain.c ---- */
+/* Count the runs that a seek for this key goes through in vain; called for one seek in LSM_LATENCY_SAMPLE. */
+void lsm_vain_seek(struct lsm_db *db, const struct lsm_version *version, const struct lsm_tree *tree,
+                   struct lsm_slice key);
 
 /* ---- idle.c; mutex held ---- */
 bool lsm_idle_is_now(const struct lsm_db *db);          /* for the jobs: nobody has written for long */

@@ -6,11 +6,13 @@
  * level 0 waits for more runs. So when nothing was published for a second, the
  * worker flushes memtables that hold deletes, and level 0 goes down early where
  * its tombstones are worth it (compaction/pick.c). Then it rests, without a
- * clock, until somebody deletes again.
+ * clock unless something is left that will be worth it later, until somebody
+ * deletes again.
  */
 #include "lsm/db/job.h"
 
 #define IDLE_US 1000000u
+#define AGE_LOOK_US 600000000u          /* while something ages (compaction/pick.c), so often */
 #define DELETES_MIN 128u                /* fewer are not worth a table; pick.c's TOMBSTONES_MIN */
 
 /* Do the memtables hold deletes that are worth a flush? */
@@ -59,8 +61,10 @@ bool lsm_idle_begins(struct lsm_db *db, uint64_t *wait_us)
     *wait_us = 0;
     if (db->idle_since_us == 0 || atomic_load(&db->seq_published) != db->idle_seq)
         begin_anew(db, now);
-    if (db->is_resting)
+    if (db->is_resting) {
+        *wait_us = db->is_aging ? AGE_LOOK_US : 0;
         return false;
+    }
     if (now - db->idle_since_us < IDLE_US) {
         *wait_us = IDLE_US - (now - db->idle_since_us);
         return false;

@@ -79,6 +79,7 @@ bool lsm_table_meta_decode(struct lsm_reader *r, struct lsm_table_meta *meta)
     meta->smallest = lsm_read_bytes(r);
     meta->largest = lsm_read_bytes(r);
     meta->refs = lsm_read_bytes(r);
+    meta->superseded = 0;
 
     if (meta->smallest.size > LSM_KEY_SIZE_MAX || meta->largest.size > LSM_KEY_SIZE_MAX ||
         meta->seq_add > LSM_SEQ_MAX || meta->seq_max > LSM_SEQ_MAX ||

@@ -21,6 +21,8 @@ struct lsm_table_meta {
     uint64_t created_us;        /* wall clock, for the age */
     struct lsm_slice smallest, largest;     /* user keys; owned by whoever owns the struct */
     struct lsm_slice refs;      /* to value logs (vlog_meta.h), encoded; owned as the keys are */
+    uint64_t superseded;        /* rows with a newer one of the same key in the file: some snapshot saw them. Not
+                                   encoded here, but by the MANIFEST (version/edit.c); 0 where nobody counted */
 };
 
 /* A copy whose keys live in the same allocation: lsm_mem_free frees it. NULL: no memory. */

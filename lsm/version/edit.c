@@ -15,6 +15,7 @@
  *     21 hash   := id name:bytes         the filters' hash, of the tree right before it
  *     24 .. 31  kept for value logs
  *    127 empty   nothing: an edit of zero bytes could not be framed
+ *    128 superseded := number count     of the table that was added last; left out: 0
  *
  * A field is used up exactly; a number stands at most once. What an edit says
  * about tables is checked against the version that it is applied to (version.c).
@@ -31,7 +32,7 @@ enum {
     TAG_MEMORY, TAG_CARRIED, TAG_LOG_END,
     TAG_TREE = 16, TAG_DROP, TAG_ADD, TAG_REMOVE, TAG_VLOG, TAG_HASH,
     TAG_EMPTY = 127,
-    TAG_SKIP_MIN = 128
+    TAG_SKIP_MIN = 128, TAG_SUPERSEDED = TAG_SKIP_MIN
 };
 static const int32_t no_levels[LSM_LEVEL_COUNT_MAX];
 
@@ -217,6 +218,11 @@ void lsm_edit_encode(const struct lsm_edit *e, struct lsm_buf *out)
         lsm_buf_put_varint(&field, added[i].level);
         lsm_table_meta_encode(&field, &added[i].meta);
         put_field(out, TAG_ADD, &field);
+        if (added[i].meta.superseded) {
+            lsm_buf_put_varint(&field, added[i].meta.number);
+            lsm_buf_put_varint(&field, added[i].meta.superseded);
+            put_field(out, TAG_SUPERSEDED, &field);
+        }
     }
     for (size_t i = 0; i < lsm_edit_vlog_count(e); i++) {
         lsm_vlog_meta_encode(&field, &lsm_edit_vlogs(e)[i]);
@@ -340,6 +346,17 @@ static const char *read_table(struct lsm_edit *e, unsigned tag, struct lsm_reade
     return NULL;
 }
 
+/* What does not fit is passed over, as by a version that does not know the field. */
+static void read_superseded(struct lsm_edit *e, struct lsm_reader *r)
+{
+    struct lsm_edit_table *added = (void *)e->added.data;
+    size_t count = lsm_edit_added_count(e);
+    uint64_t number = lsm_read_varint(r), superseded = lsm_read_varint(r);
+
+    if (!r->bad && count && added[count - 1].meta.number == number && superseded <= added[count - 1].meta.entries)
+        added[count - 1].meta.superseded = superseded;
+}
+
 int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file, uint64_t off)
 {
     struct lsm_reader r = lsm_reader(bytes);
@@ -354,9 +371,11 @@ int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file
 
         if (r.bad)
             return lsm_corrupt(file, at, "an edit's field reaches past its end");
+        field = lsm_reader(content);
+        if (tag == TAG_SUPERSEDED)
+            read_superseded(e, &field);
         if (tag >= TAG_SKIP_MIN)
             continue;
-        field = lsm_reader(content);
         if (tag >= 1 && tag <= TAG_ONCE_MAX)
             why = read_once(e, (unsigned)tag, &field);
         else if (tag == TAG_TREE)

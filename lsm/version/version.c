@@ -383,6 +383,17 @@ static struct lsm_run *find_moved(const struct work *w, const struct lsm_table_m
         ? w->removed[lo].run : NULL;
 }
 
+static uint64_t sum_refs(struct lsm_slice refs)
+{
+    struct lsm_reader r = lsm_reader(refs);
+    struct lsm_vlog_ref ref;
+    uint64_t last = 0, sum = 0;
+
+    while (lsm_vlog_ref_next(&r, &ref, &last))
+        sum += ref.bytes;
+    return sum;
+}
+
 static struct lsm_run *run_new(struct lsm_os *os, const struct lsm_table_meta *meta)
 {
     struct lsm_run *run = lsm_mem_zalloc(os, sizeof(*run) + meta->smallest.size +
@@ -406,6 +417,7 @@ static struct lsm_run *run_new(struct lsm_os *os, const struct lsm_table_meta *m
     if (meta->refs.size)
         memcpy(keys, meta->refs.data, meta->refs.size);
     run->meta.refs.data = keys;
+    run->value_bytes = sum_refs(run->meta.refs);
     return run;
 }
 
@@ -558,11 +570,12 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
     int rc = LSM_OK;
 
     assert(removed_count <= old->count);
-    *level = (struct lsm_level){ .bytes = old->bytes, .range_deletes = old->range_deletes };
-    if (count == 0) {
-        level->bytes = level->range_deletes = 0;
+    *level = (struct lsm_level){ .bytes = 0 };
+    if (count == 0)
         return LSM_OK;
-    }
+    level->bytes = old->bytes;
+    level->range_deletes = old->range_deletes;
+    level->value_bytes = old->value_bytes;
     if (count > UINT32_MAX)
         return misfit_tree("a level of more than 2^32 tables");
     array = lsm_mem_alloc(w->os, sizeof(*array) + count * sizeof(array->run[0]));
@@ -579,6 +592,7 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
         for (; rc == LSM_OK && at < stop; at++) {
             if (r < removed_count && removed[r].index == at) {
                 level->range_deletes -= removed[r].run->meta.range_deletes;
+                level->value_bytes -= removed[r].run->value_bytes;
                 level->bytes -= removed[r++].run->meta.size_bytes;
                 continue;
             }
@@ -592,6 +606,7 @@ static int build_level(struct work *w, const struct lsm_level *old, const struct
             rc = put_run(array, added[a].run, is_sorted, added[a].cmp);
             level->bytes += added[a].run->meta.size_bytes;
             level->range_deletes += added[a].run->meta.range_deletes;
+            level->value_bytes += added[a].run->value_bytes;
             left_is_new = is_sorted;
             a++;
         }

@@ -24,6 +24,9 @@ struct lsm_run {
     atomic_uint refs;                   /* arrays that have it */
     bool in_compaction;                 /* store's mutex */
     bool goes_deep;                     /* ingested: compressed, and as long as its level allows */
+    uint64_t value_bytes;               /* in value logs, of its rows: the sum of meta.refs */
+    atomic_uint vain_reads;             /* since it is open: seeks, and gets without a filter, that had to look
+                                           into it and older runs (db/vain.c); a move begins anew */
     /* Of a run with range deletes; written by whoever may compact (db/drop.c). */
     atomic_bool is_applied;             /* what lies within them was dropped */
     atomic_bool sinks;                  /* what overlaps them is worth rewriting: due whatever its size */
@@ -64,6 +67,7 @@ struct lsm_level {
     struct lsm_run **runs;              /* in an array that versions share; NULL when count is 0 */
     uint32_t count;
     uint64_t bytes;                     /* of their files */
+    uint64_t value_bytes;               /* of their runs */
     uint64_t range_deletes;             /* stretches in them */
 };
 

@@ -323,6 +323,7 @@ bool lsm_retain_row(struct lsm_retain *r, struct lsm_slice key, uint64_t *tag, b
     bool same = r->has_key && lsm_key_compare(r->cmp, key, lsm_buf_slice(&r->key)) == 0;
 
     assert(lsm_tag_kind(*tag) != LSM_KIND_VOID);
+    r->is_older = same;
     if (same && stratum == r->stratum)
         return false;           /* whoever sees it sees the newer one */
     if (!same) {

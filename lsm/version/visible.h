@@ -80,6 +80,7 @@ struct lsm_retain {
     size_t snapshot_count;
     struct lsm_buf key;         /* of the last row given */
     bool has_key;
+    bool is_older;              /* the last row given has the key of the one before it */
     uint64_t stratum;           /* oldest snapshot that sees the last row given; UINT64_MAX: the present */
 };
 

@@ -853,6 +853,34 @@ mutant a_newer_input_goes_before_an_older_one lsm/compaction/compact.c 'unit/tes
 ====
                 continue;
 X
+mutant old_versions_are_not_counted lsm/compaction/build.c 'unit/test_compact:old_versions' <<'X'
+        meta.superseded = out->superseded;
+====
+X
+mutant old_versions_are_not_in_the_MANIFEST lsm/version/edit.c 'unit/test_edit unit/test_compact:old_versions' <<'X'
+        if (added[i].meta.superseded) {
+====
+        if (false) {
+X
+mutant old_versions_are_picked_while_a_snapshot_sees_them lsm/compaction/pick.c 'unit/test_pick' <<'X'
+    if (is_deepest && run->meta.seq_max > state->seq_oldest)
+        return false;
+====
+X
+mutant reads_in_vain_are_not_counted lsm/db/cursor.c 'unit/test_compact:in_vain' <<'X'
+    lsm_vain_seek(c->db, c->view->version, c->tree, key);
+====
+X
+mutant a_move_spares_reads lsm/compaction/pick.c 'unit/test_pick' <<'X'
+    return !job->is_move && reads
+====
+    return reads
+X
+mutant old_tombstones_only_move lsm/compaction/pick.c 'unit/test_pick' <<'X'
+        !(reason == BY_WASTE && is_old(job->upper[0], policy, state))) {
+====
+        true) {
+X
 mutant no_sweep_before_the_first_write lsm/db/obsolete.c 'sim/sweep_engine:each_sync' <<'X'
     if (!atomic_load(&db->writing_begun))
         return;

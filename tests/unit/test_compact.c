@@ -236,3 +236,86 @@ TEST(compact_range_of_a_dropped_tree_is_told)
     CHECK_RC(lsm_db_compact_range(o.db, o.tree, number(0), number(9)), LSM_NOTFOUND);
     one_end(&o);
 }
+
+/* ---- what goes without being asked for, and without new writes ---- */
+
+static uint64_t bytes_of_tree(struct one *o)
+{
+    struct lsm_tree_stats stats;
+    uint64_t bytes = 0;
+
+    CHECK_OK(lsm_tree_stats(o->tree, &stats));
+    for (uint32_t i = 0; i < stats.level_count; i++)
+        bytes += stats.level[i].bytes;
+    return bytes;
+}
+
+static int work(struct one *o)
+{
+    int jobs = 0, rc;
+
+    while ((rc = lsm_db_step(o->db)) == LSM_OK)
+        jobs++;
+    CHECK_INT(rc, LSM_DONE);
+    return jobs;
+}
+
+TEST(compact_old_versions_go_when_their_snapshot_is_closed)
+{
+    for (int reopens = 0; reopens < 2; reopens++) {
+        struct lsm_snapshot *snapshot;
+        struct one o;
+        uint64_t both;
+
+        memset(rows, 0, sizeof rows);
+        if (!one_begin(&o))
+            return;
+        for (uint32_t i = 0; i < KEYS; i++)
+            put(&o, i, i + 1);
+        CHECK_OK(lsm_snapshot_open(o.db, &snapshot));
+        for (uint32_t i = 0; i < KEYS; i++)
+            put(&o, i, i + 2);
+        CHECK_OK(lsm_db_compact(o.db, NULL));
+        both = bytes_of_tree(&o);
+        CHECK_INT(work(&o), 0);
+        lsm_snapshot_close(snapshot);
+        if (reopens) {          /* the MANIFEST knows of them */
+            CHECK_OK(lsm_db_close(o.db));
+            CHECK_OK(one_open(o.os, &o.db));
+            CHECK_OK(lsm_tree_find(o.db, lsm_slice_str("t"), &o.tree));
+        }
+        CHECK(work(&o) > 0);
+        CHECK(bytes_of_tree(&o) < both * 3 / 4);
+        get_agrees(&o);
+        CHECK_INT(work(&o), 0);
+        one_end(&o);
+    }
+}
+
+TEST(compact_merges_runs_that_seeks_go_through_in_vain)
+{
+    struct lsm_cursor *c;
+    struct one o;
+
+    memset(rows, 0, sizeof rows);
+    if (!one_begin(&o))
+        return;
+    for (uint32_t i = 0; i < KEYS; i++)
+        put(&o, i, i + 1);
+    CHECK_OK(lsm_db_flush(o.db));
+    for (uint32_t i = 0; i < KEYS; i += 30)
+        put(&o, i, i + 2);
+    CHECK_OK(lsm_db_flush(o.db));
+    CHECK_INT(work(&o), 0);
+    CHECK_INT(files_of(&o, 0), 1);
+    for (uint32_t i = 0; i < 1000; i++) {
+        CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
+        CHECK_OK(lsm_cursor_seek(c, number((uint32_t)test_below(KEYS - 40))));
+        lsm_cursor_close(c);
+    }
+    CHECK_INT(work(&o), 1);
+    CHECK_INT(files_of(&o, 0), 0);
+    get_agrees(&o);
+    scan_agrees(&o);
+    one_end(&o);
+}

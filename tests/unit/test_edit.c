@@ -42,6 +42,7 @@ static struct lsm_table_meta random_meta(void)
         .largest = lsm_slice(key_bytes, test_below(17)),
     };
 
+    m.superseded = test_below(2) * test_below(m.entries + 1);
     return m;
 }
 
@@ -92,7 +93,7 @@ static void check_equal_meta(const struct lsm_table_meta *a, const struct lsm_ta
     CHECK(a->raw_bytes == b->raw_bytes && a->entries == b->entries);
     CHECK(a->tombstones == b->tombstones && a->range_deletes == b->range_deletes);
     CHECK(a->seq_add == b->seq_add && a->seq_min == b->seq_min && a->seq_max == b->seq_max);
-    CHECK(a->created_us == b->created_us);
+    CHECK(a->created_us == b->created_us && a->superseded == b->superseded);
     CHECK(lsm_slice_equal(a->smallest, b->smallest) && lsm_slice_equal(a->largest, b->largest));
 }
 

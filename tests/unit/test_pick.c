@@ -1,8 +1,11 @@
 /*
- * test_pick.c -- the policy, from shapes to jobs. A shape names runs as
+ * test_pick.c -- the policy, from shapes to jobs. A shape names runs of 1,000 rows as
  *
- *     number:level:lo-hi[:bytes[:flags]]     keys of two letters; flags: d dense tombstones,
- *                                            t a tombstone, b in a compaction
+ *     number:level:lo-hi[:bytes[:flags[:values]]]    keys of two letters; values: bytes in value logs
+ *
+ *     flags (- for none)      d dense tombstones       m 200 tombstones        t a tombstone
+ *                             s 300 old versions       b in a compaction
+ *                             o written 500 us earlier than others     r reads in vain, worth 800 bytes
  *
  * in level 0 the newest first. A job is written "level>output upper+lower" or
  * "move level>output upper".
@@ -17,7 +20,8 @@ static struct lsm_run *slots[LSM_LEVEL_COUNT_MAX][200];
 static char keys[200][2][4];
 static const struct lsm_policy policy = {
     .level0_runs = 4, .level_bytes = 1000, .fan_out = 10, .file_bytes = 100,
-    .overlap_bytes_max = 1000, .expand_bytes_max = 2500, .level0_inputs_max = 5
+    .overlap_bytes_max = 1000, .expand_bytes_max = 2500, .level0_inputs_max = 5,
+    .vain_read_bytes = 10, .age_us = 1000
 };
 
 static void shape(const char *text)
@@ -30,7 +34,7 @@ static void shape(const char *text)
     for (int l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
         tv.level[l].runs = slots[l];
     while (*text) {
-        int number, level, used, bytes = 100;
+        int number, level, used, bytes = 100, values = 0;
         char flags[8] = "";
         struct lsm_run *run = &runs[n];
 
@@ -41,18 +45,26 @@ static void shape(const char *text)
             text += used;
         }
         if (*text == ':') {
-            CHECK(sscanf(text, ":%7[a-z]%n", flags, &used) == 1);
+            CHECK(sscanf(text, ":%7[a-z-]%n", flags, &used) == 1);
+            text += used;
+        }
+        if (*text == ':') {
+            CHECK(sscanf(text, ":%d%n", &values, &used) == 1);
             text += used;
         }
         while (*text == ' ')
             text++;
         run->meta = (struct lsm_table_meta){
             .number = (uint64_t)number, .tree = 7, .size_bytes = (uint64_t)bytes, .entries = 1000,
-            .tombstones = strchr(flags, 'd') ? 600 : strchr(flags, 't') ? 1 : 0,
+            .tombstones = strchr(flags, 'd') ? 600 : strchr(flags, 'm') ? 200 : strchr(flags, 't') ? 1 : 0,
+            .superseded = strchr(flags, 's') ? 300 : 0, .created_us = strchr(flags, 'o') ? 9000 : 9500,
             .smallest = { (uint8_t *)keys[n][0], strlen(keys[n][0]) },
             .largest = { (uint8_t *)keys[n][1], strlen(keys[n][1]) },
         };
         run->in_compaction = strchr(flags, 'b') != NULL;
+        run->value_bytes = (uint64_t)values;
+        atomic_init(&run->vain_reads, strchr(flags, 'r') ? 80 : 0);
+        tv.level[level].value_bytes += (uint64_t)values;
         slots[level][tv.level[level].count++] = run;
         tv.level[level].bytes += (uint64_t)bytes;
         n++;
@@ -481,4 +493,91 @@ TEST(pick_range_never_lets_a_newer_row_sink_below_an_older_one)
     }
     CHECK_INT(os->mem_used(os), 0);
     lsm_os_posix_free(os);
+}
+
+/* ---- what no size tells ---- */
+
+static void check_pick_at(const char *form, uint64_t seq_oldest, bool is_idle, uint64_t now, const char *want,
+                          bool is_aging)
+{
+    struct lsm_pick_state state;
+
+    os = lsm_os_posix_new();
+    lsm_pick_state_init(&state, os);
+    shape(form);
+    for (int i = 0; i < 200 && runs[i].meta.number; i++)
+        runs[i].meta.seq_max = 10;
+    state.seq_oldest = seq_oldest;
+    state.is_idle = is_idle;
+    state.now_us = now;
+    if (!CHECK_STR(pick(&state), want) || !CHECK_INT(state.is_aging, is_aging))
+        printf("  of %s\n", form);
+    lsm_pick_state_clear(&state);
+    lsm_os_posix_free(os);
+}
+
+TEST(pick_old_versions_go_when_no_snapshot_sees_them)
+{
+    /* In the deepest level a quarter is enough: nothing else is rewritten. */
+    check_pick_at("9:2:a-m:100:s", LSM_SEQ_MAX, false, 0, "2>3 9", false);
+    check_pick_at("9:2:a-m:100:s", 10, false, 0, "2>3 9", false);
+    check_pick_at("9:2:a-m:100:s", 9, false, 0, "none", false);
+    check_pick_at("9:2:a-m:100:m", LSM_SEQ_MAX, false, 0, "none", true);
+    check_pick_at("9:2:a-m:100:ms", LSM_SEQ_MAX, false, 0, "2>3 9", false);
+    /* Above others it takes half. */
+    check_pick_at("9:1:a-m:100:s 8:2:a-m", LSM_SEQ_MAX, false, 0, "none", true);
+    check_pick_at("9:1:a-m:100:ms 8:2:a-m", LSM_SEQ_MAX, false, 0, "1>2 9+8", false);
+    check_pick_at("9:1:a-m:100:ms 8:2:a-m", 9, false, 0, "none", true);
+}
+
+TEST(pick_tombstones_that_free_more_in_value_logs_than_is_rewritten)
+{
+    /* 200 deletes of rows with 1 byte each of values: 200 bytes for 100 + 100. */
+    check_pick("9:1:a-m:100:m 8:2:a-m:100:-:1000", "1>2 9+8");
+    check_pick("9:1:a-m:100:m 8:2:a-m:100:-:999", "none");
+    check_pick("9:1:a-m:100:m 8:2:a-m:101:-:1000", "none");
+    check_pick("9:1:a-m:100:t 8:2:a-m:100:-:100000", "none");
+    /* What they delete may lie deeper; only what is rewritten now costs. */
+    check_pick("9:1:a-m:100:m 8:2:a-m:100:-:0 7:3:a-c:1000:-:2000", "1>2 9+8");
+    check_pick("9:1:a-m:100:m 7:3:a-c:1000:-:500", "move 1>2 9");
+    check_pick("9:1:a-m:100:m 8:2:n-z:100:-:100000", "none");
+}
+
+TEST(pick_a_level_whose_values_may_shadow_a_quarter_of_those_below)
+{
+    check_pick("9:1:a-m:100:-:1600 8:2:a-m:100:-:6400", "1>2 9+8");
+    check_pick("9:1:a-m:100:-:1600 8:2:a-m:100:-:6401", "none");
+    /* Not where keys weigh as much, where there are few, or where nothing is below. */
+    check_pick("9:1:a-m:101:-:1600 8:2:a-m:100:-:6400", "none");
+    check_pick("9:1:a-m:10:-:999 8:2:a-m:100:-:1000", "none");
+    check_pick("9:1:a-m:100:-:1600", "none");
+}
+
+TEST(pick_runs_that_cost_readers_more_than_to_rewrite_them)
+{
+    check_pick("9:1:a-m:400:r 8:2:a-m:400", "1>2 9+8");
+    check_pick("9:1:a-m:400:r 8:2:a-m:401", "none");
+    /* A move spares nobody a read. */
+    check_pick("9:1:a-m:100:r 8:2:n-z:100", "none");
+    /* All of level 0 that goes together pays together. */
+    check_pick("3:0:a-z:400:r 2:0:a-z:400:r 1:0:a-z:400 9:2:a-m:400", "0>2 3,2,1+9");
+    check_pick("3:0:a-z:400:r 2:0:a-z:400:r 1:0:a-z:400 9:2:a-m:401", "none");
+    check_pick("9:1:a-m:100:rb 8:2:a-m:100", "none");
+}
+
+TEST(pick_a_little_waste_when_it_is_old)
+{
+    /* 200 tombstones of 1,000 rows: when age_us has gone by, or much more where somebody writes. */
+    check_pick_at("9:1:a-m:100:mo 8:2:a-m", LSM_SEQ_MAX, true, 10000, "1>2 9+8", false);
+    check_pick_at("9:1:a-m:100:mo 8:2:a-m", LSM_SEQ_MAX, true, 9999, "none", true);
+    check_pick_at("9:1:a-m:100:mo 8:2:a-m", LSM_SEQ_MAX, false, 10000, "none", false);
+    check_pick_at("9:1:a-m:100:mo 8:2:a-m", LSM_SEQ_MAX, false, 33000, "1>2 9+8", false);
+    check_pick_at("9:1:a-m:100:to 8:2:a-m", LSM_SEQ_MAX, true, 10000, "none", false);
+    check_pick_at("9:1:a-m:100:so 8:2:a-m", 9, true, 10000, "none", false);
+    /* It is rewritten, or it would be as old again below. */
+    check_pick_at("9:1:a-m:100:mo 8:2:n-z", LSM_SEQ_MAX, true, 10000, "1>2 9", false);
+    check_pick_at("2:0:a-m:100:mo 8:2:a-m:100", LSM_SEQ_MAX, true, 10000, "0>2 2+8", false);
+    check_pick_at("2:0:a-m:100:m 8:2:a-m:100", LSM_SEQ_MAX, true, 10000, "none", true);
+    /* A clock that was set back makes nothing old. */
+    check_pick_at("9:1:a-m:100:mo 8:2:a-m", LSM_SEQ_MAX, true, 5, "none", true);
 }

@@ -38,7 +38,7 @@ TEST(table_meta_comes_back_whole_at_every_boundary)
     metas[2] = (struct lsm_table_meta){
         UINT64_MAX, UINT32_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
         LSM_SEQ_MAX, LSM_SEQ_MAX, LSM_SEQ_MAX, UINT64_MAX,
-        lsm_slice(key, sizeof(key)), lsm_slice(key, sizeof(key)), lsm_slice(key, 0),
+        lsm_slice(key, sizeof(key)), lsm_slice(key, sizeof(key)), lsm_slice(key, 0), 0,
     };
     for (int i = 0; i < 3; i++)
         lsm_table_meta_encode(&out, &metas[i]);
