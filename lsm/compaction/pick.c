@@ -18,7 +18,7 @@ void lsm_policy_init(struct lsm_policy *policy, uint64_t memtable_bytes)
 {
     uint64_t unit = memtable_bytes < (1u << 16) ? 1u << 16 : memtable_bytes;
 
-    policy->level0_runs = 4;
+    policy->level0_runs = 8;            /* readers who pay for it have it merged sooner: vain_reads */
     policy->level_bytes = 4 * unit;
     policy->fan_out = 10;
     policy->file_bytes = unit / 2 < (8u << 20) ? unit / 2 : 8u << 20;
@@ -395,7 +395,8 @@ static int pick_level(const struct lsm_policy *policy, const struct lsm_tree_ver
     return LSM_OK;
 }
 
-/* Would level 0's tombstones free enough of what is rewritten with them, or have they waited for long? */
+/* Nobody writes: are there so many runs that the next reader would mind, would tombstones free enough of
+   what is rewritten with them, or have they waited for long? */
 static bool is_worth_it(const struct lsm_job *job, const struct lsm_policy *policy, struct lsm_pick_state *state)
 {
     uint64_t tombstones = 0, entries = 0;
@@ -408,7 +409,7 @@ static bool is_worth_it(const struct lsm_job *job, const struct lsm_policy *poli
     }
     for (uint32_t i = 0; i < job->lower_count; i++)
         entries += job->lower[i]->meta.entries;
-    return is_share(tombstones, IDLE_SHARE, entries) || are_old;
+    return job->upper_count * 2 >= policy->level0_runs || is_share(tombstones, IDLE_SHARE, entries) || are_old;
 }
 
 /* Do readers pay more for the upper side than it costs to be rid of it? */

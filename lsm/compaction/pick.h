@@ -11,10 +11,10 @@
  *     by what it holds in vain    half of it tombstones, or old versions that no snapshot sees any more;
  *                                 in the deepest level, which is rewritten alone, a quarter
  *     by what it deletes          as many bytes in value logs as are rewritten
- *     by reads in vain            seeks that it cost: one is worth vain_read_bytes of rewriting
+ *     by reads in vain            what it cost readers: a seek is worth vain_read_bytes of rewriting
  *
- * Where nothing is written, level 0 is due as soon as its tombstones are worth it,
- * and any tombstones after age_us.
+ * Where nothing is written, level 0 is due with half as many runs, or as soon as
+ * its tombstones are worth it, and any tombstones after age_us.
  * Picks rotate through the key space (LevelDB's compact pointer), so that no
  * range is rewritten again and again while others wait.
  */
@@ -23,10 +23,10 @@
 
 #include "lsm/version/version.h"
 
-#define LSM_VAIN_READ_BYTES 512u        /* 1 to 2 us of a reader, and as much of the worker */
+#define LSM_VAIN_READ_BYTES 256u        /* 1 to 2.5 us of a reader, 4 us of the worker */
 
 struct lsm_policy {
-    uint32_t level0_runs;       /* due from this many; 4 */
+    uint32_t level0_runs;       /* due from this many, from half of it where nobody writes; 8 */
     uint64_t level_bytes;       /* target of level 1 */
     uint32_t fan_out;           /* 10 */
     uint64_t file_bytes;        /* outputs are cut here */

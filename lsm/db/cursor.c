@@ -647,8 +647,11 @@ static __attribute__((noinline)) int timed_step(struct lsm_cursor *c, bool back)
 {
     struct lsm_db *db = c->db;
     uint64_t begun = db->os->mono_us(db->os);
-    int rc = back ? step_back(c) : step(c);
+    int rc;
 
+    if (c->steps % LSM_SCAN_SAMPLE == 0)
+        lsm_vain_scan(db, c->view->version, c->tree, c->visible.key);
+    rc = back ? step_back(c) : step(c);
     lsm_histogram_add(&db->counters.latency[LSM_LATENCY_NEXT], db->os->mono_us(db->os) - begun);
     atomic_fetch_add_explicit(&db->counters.nexts, LSM_LATENCY_NEXT_SAMPLE, memory_order_relaxed);
     return rc;

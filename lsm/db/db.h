@@ -590,9 +590,15 @@ void lsm_throttle(struct lsm_db *db);
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
 
 /* ---- vain.c ---- */
-/* Count the runs that a seek for this key goes through in vain; called for one seek in LSM_LATENCY_SAMPLE. */
+#define LSM_SCAN_SAMPLE (16 * LSM_LATENCY_NEXT_SAMPLE)     /* of rows that a cursor passes one in so many */
+/* Count what is read in vain. Called for one seek in LSM_LATENCY_SAMPLE, */
 void lsm_vain_seek(struct lsm_db *db, const struct lsm_version *version, const struct lsm_tree *tree,
                    struct lsm_slice key);
+/* one row of scans in LSM_SCAN_SAMPLE, */
+void lsm_vain_scan(struct lsm_db *db, const struct lsm_version *version, const struct lsm_tree *tree,
+                   struct lsm_slice key);
+/* and of one get in LSM_LATENCY_SAMPLE for each run that was asked and does not have the key. */
+void lsm_vain_get(struct lsm_db *db, const struct lsm_tree *tree, struct lsm_run *run);
 
 /* ---- idle.c; mutex held ---- */
 bool lsm_idle_is_now(const struct lsm_db *db);          /* for the jobs: nobody has written for long */

@@ -24,6 +24,7 @@ struct search {
     struct lsm_slice key;
     uint64_t hash;
     bool has_hash, no_cache;
+    bool is_counted;            /* db/vain.c hears of it */
     uint32_t searched;          /* tables */
     struct lsm_view_point at;
     uint64_t gone;              /* newest range delete seen in the place that is searched; 0: none */
@@ -113,6 +114,8 @@ static int search_run(struct search *s, struct lsm_run *run, bool is_versions, u
         s->gone = stretch.seq;
         rc = bury(s, rc);
     }
+    if (rc == LSM_NOTFOUND && s->is_counted)
+        lsm_vain_get(s->db, s->tree, run);
     if (!keep)
         lsm_table_unref(table);
     return rc;
@@ -287,6 +290,7 @@ int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_
         return rc;
     timed = atomic_fetch_add_explicit(&db->counters.gets, 1, memory_order_relaxed) % LSM_LATENCY_SAMPLE == 0;
     begun = timed ? db->os->mono_us(db->os) : 0;
+    s.is_counted = timed;
     s.no_cache = read && read->no_cache;
     view = lsm_view_current(db);
     lsm_view_point(db, read, &s.at);

@@ -2,7 +2,7 @@
  * throttle.c -- writers are slowed down before they must stop.
  *
  *     debt    0 ......... 1        memtables from 1.5 to 2 times their share, or
- *                                  runs in level 0 of a tree from 2 to 8 times what is due
+ *                                  runs in level 0 of a tree from 2 to 4 times what is due
  *     price   of a byte = what flushing one takes (measured) * debt / (1 - debt)
  *
  * A writer pays for what was written since the last payment where its transaction
@@ -28,7 +28,7 @@ static uint64_t level0_debt(const struct lsm_db *db)
     for (uint32_t t = 0; t < v->tree_count; t++)
         if (v->trees[t]->level[0].count > worst)
             worst = v->trees[t]->level[0].count;
-    return worst > 2 * due ? (worst - 2 * due) * 1000 / (6 * due) : 0;
+    return worst > 2 * due ? (worst - 2 * due) * 1000 / (2 * due) : 0;
 }
 
 static uint64_t memory_debt(const struct lsm_db *db)

@@ -871,6 +871,16 @@ mutant reads_in_vain_are_not_counted lsm/db/cursor.c 'unit/test_compact:in_vain'
     lsm_vain_seek(c->db, c->view->version, c->tree, key);
 ====
 X
+mutant gets_in_vain_are_not_counted lsm/db/get.c 'unit/test_compact:in_vain' <<'X'
+        lsm_vain_get(s->db, s->tree, run);
+====
+        s->is_counted = false;
+X
+mutant scans_in_vain_are_not_counted lsm/db/cursor.c 'unit/test_compact:in_vain' <<'X'
+        lsm_vain_scan(db, c->view->version, c->tree, c->visible.key);
+====
+        (void)db;
+X
 mutant a_move_spares_reads lsm/compaction/pick.c 'unit/test_pick' <<'X'
     return !job->is_move && reads
 ====

@@ -11,7 +11,7 @@
 #include "tests/sim/sim.h"
 #include "lsm/lsm.h"
 
-enum { KEYS = 5000, VALUE_WORDS = 62 };
+enum { KEYS = 6000, VALUE_WORDS = 62 };
 
 static uint32_t rows[KEYS];             /* the value; 0: none */
 
@@ -66,7 +66,7 @@ static int fill(struct lsm_db *db, struct lsm_tree *tree)
     int rc = LSM_OK;
 
     memset(rows, 0, sizeof rows);
-    for (uint32_t round = 1; round <= 14 && rc == LSM_OK; round++) {
+    for (uint32_t round = 1; round <= 16 && rc == LSM_OK; round++) {
         for (uint32_t i = 0; i < KEYS / 5 && rc == LSM_OK; i++)
             rc = put(db, tree, (uint32_t)(sim_mix(round * 10000 + i) % KEYS), round);
         if (rc == LSM_OK)

@@ -681,7 +681,7 @@ TEST(R20_a_compaction_raises_the_horizon_too)
 
     if (!store_begin(&s))
         return;
-    for (int i = 0; i < 7; i++) {       /* level 0 is due */
+    for (int i = 0; i < 11; i++) {      /* level 0 is due */
         k1 = joint(&s, k1, "same", true);
         CHECK_OK(lsm_db_flush(s.db));
     }

@@ -168,7 +168,7 @@ TEST(compact_shrinks_a_level0_of_more_runs_than_there_are_descriptors)
                 while (rc == LSM_OK)
                     rc = lsm_db_step(o.db);
                 CHECK_INT(rc, LSM_DONE);
-                CHECK(files_of(&o, 0) < 4);
+                CHECK(files_of(&o, 0) < 8);
             } else {
                 rc = how == BY_COMPACT ? lsm_db_compact(o.db, o.tree)
                                        : lsm_db_compact_range(o.db, o.tree, number(KEYS / 2), none);
@@ -292,30 +292,55 @@ TEST(compact_old_versions_go_when_their_snapshot_is_closed)
     }
 }
 
-TEST(compact_merges_runs_that_seeks_go_through_in_vain)
+/* What takes a reader as long as some hundred seeks that go through one run more than need be. */
+static void seek_often(struct one *o)
 {
     struct lsm_cursor *c;
-    struct one o;
 
-    memset(rows, 0, sizeof rows);
-    if (!one_begin(&o))
-        return;
-    for (uint32_t i = 0; i < KEYS; i++)
-        put(&o, i, i + 1);
-    CHECK_OK(lsm_db_flush(o.db));
-    for (uint32_t i = 0; i < KEYS; i += 30)
-        put(&o, i, i + 2);
-    CHECK_OK(lsm_db_flush(o.db));
-    CHECK_INT(work(&o), 0);
-    CHECK_INT(files_of(&o, 0), 1);
     for (uint32_t i = 0; i < 1000; i++) {
-        CHECK_OK(lsm_cursor_open(o.tree, NULL, &c));
+        CHECK_OK(lsm_cursor_open(o->tree, NULL, &c));
         CHECK_OK(lsm_cursor_seek(c, number((uint32_t)test_below(KEYS - 40))));
         lsm_cursor_close(c);
     }
-    CHECK_INT(work(&o), 1);
-    CHECK_INT(files_of(&o, 0), 0);
-    get_agrees(&o);
-    scan_agrees(&o);
-    one_end(&o);
+}
+
+static void get_often(struct one *o)
+{
+    for (int i = 0; i < 6; i++)
+        get_agrees(o);
+}
+
+static void scan_often(struct one *o)
+{
+    for (int i = 0; i < 12; i++)
+        scan_agrees(o);
+}
+
+TEST(compact_merges_runs_that_reads_go_through_in_vain)
+{
+    static void (*const how[])(struct one *o) = { seek_often, get_often, scan_often };
+
+    for (size_t h = 0; h < sizeof how / sizeof *how; h++) {
+        struct one o;
+
+        memset(rows, 0, sizeof rows);
+        if (!one_begin(&o))
+            return;
+        for (uint32_t i = 0; i < KEYS; i++)
+            put(&o, i, i + 1);
+        CHECK_OK(lsm_db_flush(o.db));
+        for (uint32_t i = 0; i < KEYS; i += 30)
+            put(&o, i, i + 2);
+        put(&o, KEYS - 1, 5);
+        CHECK_OK(lsm_db_flush(o.db));
+        CHECK_INT(work(&o), 0);
+        CHECK_INT(files_of(&o, 0), 1);
+        how[h](&o);
+        if (!CHECK_INT(work(&o), 1))
+            printf("  way %zu to read\n", h);
+        CHECK_INT(files_of(&o, 0), 0);
+        get_agrees(&o);
+        scan_agrees(&o);
+        one_end(&o);
+    }
 }

@@ -234,12 +234,14 @@ TEST(pick_sinks_what_is_mostly_tombstones_whatever_its_size)
     check_pick("1:1:c-d:900 2:1:e-f:900:d", "1>2 2");
 }
 
-TEST(pick_takes_level0_early_where_nobody_writes_and_its_tombstones_are_worth_it)
+TEST(pick_takes_level0_early_where_nobody_writes_and_it_is_worth_it)
 {
     static const struct { const char *form, *idle; } cases[] = {
         { "1:0:a-c:10:d 9:2:a-z:10", "0>2 1+9" },
         { "1:0:a-c:10:d", "0>2 1" },                            /* written anew: to lose them */
-        { "1:0:a-c:10 2:0:b-c:10:d 9:2:a-z:10", "none" },       /* 600 of 3,000 rows are not a quarter */
+        { "1:0:a-c:10:d 8:2:a-b:10 9:2:c-z:10", "none" },       /* 600 of 3,000 rows are not a quarter */
+        { "1:0:a-c:10 2:0:b-c:10 9:2:a-z:10", "0>2 1,2+9" },    /* half of the runs that are due */
+        { "1:0:a-b:10 2:0:c-d:10 9:2:a-z:10", "none" },         /* not together */
         { "1:0:a-c:10:d 8:2:a-e:10 9:2:f-z:10", "0>2 1+8" },
         { "1:0:a-c:10:t 9:2:a-z:10", "none" },
         { "1:0:a-c:10 9:2:a-z:10", "none" },
