@@ -133,6 +133,14 @@ static inline bool test_long(void)
     return tier && strcmp(tier, "long") == 0;
 }
 
+/* Of so many states, seeds or points: the address sanitizer's flavour is slow, and looks at a sixth of them. */
+static inline uint64_t test_share(uint64_t count)
+{
+    const char *flavour = getenv("FLAVOUR");
+
+    return flavour && strstr(flavour, "address") ? (count + 5) / 6 : count;
+}
+
 static inline uint64_t test_draw_seed(void)
 {
     const char *wish = getenv("TEST_SEED");

@@ -255,14 +255,6 @@ static bool allow(void *ctx, struct sim_state *state, int64_t found)
 
 static uint64_t total, total2, carried;      /* of the test that runs */
 
-/* The sanitizers' flavour is slow: it looks at fewer. */
-static int share(int count)
-{
-    const char *flavour = getenv("FLAVOUR");
-
-    return flavour && strstr(flavour, "address") ? (count + 5) / 6 : count;
-}
-
 struct run {
     const char *journal, *sync_a, *sync_b;
     int files, steps;
@@ -339,7 +331,7 @@ static void crash_mode(const char *journal, const char *sync_a, const char *sync
     for (int i = 0; i < 2 || total < wanted; i++) {
         struct run run = { journal, sync_a, sync_b, .files = 1 + (i % 2), .seed = 100 + (uint64_t)i,
                            .steps = test_long() ? 60 : 30,
-                           .states_max = test_long() ? 12000 : (uint64_t)share(1500),
+                           .states_max = test_long() ? 12000 : test_share(1500),
                            .pos_every = test_long() ? 4 : is_in_order(journal, sync_a, sync_b) ? 2 : 5,
                            .not_carried = i % 5 == 4 };
         if (!crash_run(&run))
@@ -417,7 +409,7 @@ TEST(R6_a_full_solo_settles_what_a_normal_connection_committed)
 
 TEST(the_states_of_all_modes_are_as_many_as_the_tier_promises)
 {
-    uint64_t wanted = test_long() ? WANTED_LONG : (uint64_t)share(WANTED_QUICK);
+    uint64_t wanted = test_long() ? WANTED_LONG : test_share(WANTED_QUICK);
 
     printf("  %" PRIu64 " distinct states of %d combinations of modes\n", all_modes, combinations_done);
     CHECK(combinations_done < COMBINATIONS || all_modes >= wanted);     /* a filter leaves some out */
@@ -439,7 +431,7 @@ TEST(R6_R7a_R15_a_power_cut_after_kill_9_leaves_the_same_on_both_sides)
                            .seed = 7, .models = SIM_M(0) | SIM_M(2) | SIM_M(9),
                            .states_max = 1 };
         size_t ops = crash_run(&run);
-        int points = test_long() ? 60 : share(14);
+        int points = test_long() ? 60 : (int)test_share(14);
 
         /* A journal that a dead process left unsynced and the next one writes over: SQLite itself
            does not survive it when single writes of it are lost (found here). */
@@ -462,7 +454,7 @@ TEST(C_15_a_crash_during_recovery_leaves_the_same_on_both_sides)
         struct run run = { modes[m][0], modes[m][1], modes[m][1], .files = 1, .steps = 20,
                            .seed = 300 + (uint64_t)m, .depth2_every = test_long() ? 10 : 25,
                            .models = SIM_M(0) | SIM_M(1) | SIM_M(2) | SIM_M(9),
-                           .states_max = test_long() ? 3000 : (uint64_t)share(150) };
+                           .states_max = test_long() ? 3000 : test_share(150) };
         crash_run(&run);
     }
     printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
@@ -531,7 +523,7 @@ static void weak_run(const char *journal, const char *sync, uint64_t seed, bool 
     struct sim_enum e = { .ctx = &crash, .open = open_weak, .cap = test_long() ? 24 : 3,
                           .models = lies ? SIM_M(0) | SIM_M(1) | SIM_M(2) : SIM_M_ALL,
                           .sparse = test_long() ? 4 : 40, .pos_every = test_long() ? 2 : 5,
-                          .states_max = test_long() ? 5000 : (uint64_t)share(1000) };
+                          .states_max = test_long() ? 5000 : test_share(1000) };
     bool ok;
 
     memset(&weak, 0, sizeof weak);

@@ -229,7 +229,7 @@ TEST(each_fault_in_a_compact_in_slices_leaves_every_row)
     CHECK_OK(lsm_db_close(db));
     for (int what = 0; what < 4; what++) {
         bool memory = what & 1, sticky = what & 2;
-        uint64_t step = test_long() ? 1 : memory ? 131 : 23;
+        uint64_t step = test_long() ? 1 : (memory ? 131 : 23) * 6 / test_share(6);
         for (uint64_t at = 1; fails_at(sim->disk, at, memory, sticky); at += step)
             points++;
     }

@@ -207,7 +207,7 @@ static void crash_random(uint64_t seed, int steps, uint32_t models, uint32_t dep
 /* C-11, T-06 */
 TEST(any_crash_leaves_a_prefix)
 {
-    int seeds = test_long() ? 60 : 4;
+    int seeds = test_long() ? 60 : (int)test_share(4);
 
     total = total2 = 0;
     for (int i = 0; i < seeds; i++)
@@ -225,7 +225,7 @@ TEST(any_crash_around_large_transactions_leaves_a_prefix)
     static struct model model;
 
     total = total2 = 0;
-    for (uint64_t seed = 3000; seed < (test_long() ? 3010 : 3002); seed++) {
+    for (uint64_t seed = 3000; seed < 3000 + (test_long() ? 10 : test_share(2)); seed++) {
         struct sim *sim = sim_new(seed);
 
         sim_watch(sim);
@@ -234,7 +234,7 @@ TEST(any_crash_around_large_transactions_leaves_a_prefix)
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
             CHECK_OK(model_step(&model, steps[i]));
         if (!CHECK(model_is_exact(&model)) || !CHECK_OK(model_close(&model)) ||
-            !crash_all(&model, SIM_M(0) | SIM_M(1) | SIM_M(3) | SIM_M(9), test_long() ? 4 : 16))
+            !crash_all(&model, SIM_M(0) | SIM_M(1) | SIM_M(3) | SIM_M(9), test_long() ? 4 : 40))
             printf("  seed %" PRIu64 ": %s\n", seed, model.failed);
         CHECK(model_clear(&model));
         CHECK(sim_free(sim));

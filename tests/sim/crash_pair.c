@@ -27,14 +27,6 @@ static bool query_text(sqlite3 *db, const char *sql, char *text, size_t size)
     return ok;
 }
 
-/* The sanitizers' flavour is slow: it looks at fewer. */
-static uint64_t share(uint64_t count)
-{
-    const char *flavour = getenv("FLAVOUR");
-
-    return flavour && strstr(flavour, "address") ? count / 6 : count;
-}
-
 static int64_t wrong(struct sim_state *state, const char *what, const char *why)
 {
     snprintf(state->why, sizeof state->why, "%s: %.300s", what, why);
@@ -172,7 +164,7 @@ static void backup_run(const char *journal, const char *sync, uint64_t seed, boo
     struct sim_enum e = { .models = SIM_M_ALL, .ctx = &b, .open = open_backup, .allow = allow_backup,
                           .cap = test_long() ? 24 : 5, .sparse = test_long() ? 1 : 30,
                           .states_max = test_long() ? 10000 : 1500,
-                          .pos_every = test_long() ? 1 : (uint32_t)(18 / share(6)) };
+                          .pos_every = test_long() ? 1 : (uint32_t)(18 / test_share(6)) };
     size_t end = 0;
     char text[400];
     bool ok;
@@ -196,7 +188,7 @@ static void backup_run(const char *journal, const char *sync, uint64_t seed, boo
         printf("  workload: %s\n", cm.why);
     else if (forget)
         forget_syncs(sim->disk, &e, end);
-    else if (CHECK(sim_enumerate(sim->disk, &e)) && CHECK(b.whole > 0 && (share(6) < 6 || b.whole < b.opened)))
+    else if (CHECK(sim_enumerate(sim->disk, &e)) && CHECK(b.whole > 0 && (test_share(6) < 6 || b.whole < b.opened)))
         printf("  %s %s: %" PRIu64 " distinct states, %" PRIu64 " with the copy\n", journal, sync,
                e.distinct, b.whole);
     free(b.found);
@@ -378,7 +370,7 @@ static void accept_run(enum case_kind kind, const char *journal)
     struct accept a = { .kind = &cases[kind], .journal = journal };
     struct sim_enum e = { .models = SIM_M_ALL, .ctx = &a, .open = open_accept, .allow = allow_accept,
                           .cap = test_long() ? 40 : 6, .states_max = test_long() ? 20000 : 700,
-                          .pos_every = test_long() ? 1 : (uint32_t)(12 / share(6)) };
+                          .pos_every = test_long() ? 1 : (uint32_t)(12 / test_share(6)) };
     char sql[100], text[400];
     sqlite3 *db;
 
@@ -416,7 +408,7 @@ static void accept_run(enum case_kind kind, const char *journal)
     CHECK_INT(sqlite3_exec(db, "BEGIN; INSERT INTO t VALUES(100, 1); INSERT INTO p VALUES(100); COMMIT",
                            NULL, NULL, NULL), SQLITE_OK);
     CHECK_INT(sqlite3_close(db), SQLITE_OK);
-    if (CHECK(sim_enumerate(sim->disk, &e)) && CHECK(a.accepted > 0 && (share(6) < 6 || a.accepted < a.opened)))
+    if (CHECK(sim_enumerate(sim->disk, &e)) && CHECK(a.accepted > 0 && (test_share(6) < 6 || a.accepted < a.opened)))
         printf("  %s, %s: %" PRIu64 " distinct states, %" PRIu64 " accepted\n", cases[kind].says, journal,
                e.distinct, a.accepted);
     CHECK(sim_free(sim));

@@ -273,5 +273,5 @@ TEST(each_call_of_a_large_transaction_fails)
 TEST(each_allocation_of_a_large_transaction_fails)
 {
     for (int sticky = 0; sticky <= 1; sticky++)
-        sweep_in_steps((struct fault){ .large = true, .sticky = sticky, .memory = true }, test_long() ? 1 : 7);
+        sweep_in_steps((struct fault){ .large = true, .sticky = sticky, .memory = true }, test_long() ? 1 : 42 / (uint64_t)test_share(6));
 }
