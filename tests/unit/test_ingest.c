@@ -212,6 +212,47 @@ TEST(ingest_that_is_given_up_leaves_nothing)
     one_end(&o);
 }
 
+static void *no_alloc(struct lsm_os *os, size_t size)
+{
+    (void)os, (void)size;
+    return NULL;
+}
+
+static void *no_realloc(struct lsm_os *os, void *p, size_t size)
+{
+    (void)os, (void)p, (void)size;
+    return NULL;
+}
+
+/* Else the transaction would commit the rows around it. */
+TEST(ingest_that_could_not_add_a_row_is_not_finished)
+{
+    static uint8_t large[5000];
+    struct lsm_ingest *in;
+    struct lsm_txn *txn;
+    struct lsm_os real;
+    struct one o;
+    uint64_t value[16];
+
+    if (!one_begin(&o))
+        return;
+    memset(large, 0xff, sizeof large);
+    CHECK_OK(lsm_txn_begin(o.db, NULL, &txn));
+    CHECK_OK(lsm_ingest_begin(txn, o.tree, &in));
+    CHECK_OK(lsm_ingest_add(in, number(1), number_value(1, value)));
+    real = *o.os;
+    o.os->mem_alloc = no_alloc;
+    o.os->mem_realloc = no_realloc;
+    CHECK_INT(lsm_ingest_add(in, (struct lsm_slice){ large, sizeof large }, number_value(2, value)), LSM_NOMEM);
+    o.os->mem_alloc = real.mem_alloc;
+    o.os->mem_realloc = real.mem_realloc;
+    CHECK_INT(lsm_ingest_finish(in), LSM_NOMEM);
+    CHECK_OK(lsm_txn_abort(txn));
+    CHECK_INT(count_tables(&o), 0);
+    CHECK_INT(count_rows(&o, NULL), 0);
+    one_end(&o);
+}
+
 TEST(approximate_sizes_are_near)
 {
     struct lsm_approximate all, half, none, few;
