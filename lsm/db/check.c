@@ -64,14 +64,8 @@ struct replay {
 static int apply_edit(void *ctx, const struct lsm_edit *edit)
 {
     struct replay *r = ctx;
-    struct lsm_version *next;
-    int rc = lsm_version_apply(r->version, edit, &next);
 
-    if (rc)
-        return rc;
-    lsm_version_unref(r->version);
-    r->version = next;
-    return LSM_OK;
+    return lsm_version_advance(&r->version, edit);
 }
 
 static int encode_version(struct lsm_os *os, const struct lsm_version *v, struct lsm_buf *out)

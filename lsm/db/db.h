@@ -352,6 +352,7 @@ void lsm_time_text(uint64_t us, char text[LSM_TIME_TEXT_SIZE]);
 int lsm_tree_check(const struct lsm_db *db, const struct lsm_tree *tree);  /* LSM_MISUSE: another store's;
                                                                               LSM_NOTFOUND: dropped */
 struct lsm_tree *lsm_tree_by_id(struct lsm_db *db, uint32_t id);        /* mutex held; dropped ones too */
+struct lsm_tree *lsm_tree_at(struct lsm_db *db, uint32_t i);    /* the same; NULL: no more; takes mutex */
 int lsm_tree_restore(struct lsm_db *db, const struct lsm_edit_tree *t); /* at open */
 void lsm_tree_free(struct lsm_tree *tree);
 int lsm_tree_to_edit(struct lsm_db *db, struct lsm_edit *edit);         /* living trees; mutex held */

@@ -20,18 +20,6 @@ struct replay {
     struct lsm_log_end clean_end;       /* number 0: not closed cleanly */
 };
 
-static int apply_to_version(struct replay *r, const struct lsm_edit *e)
-{
-    struct lsm_version *next;
-    int rc = lsm_version_apply(r->version, e, &next);
-
-    if (rc)
-        return rc;
-    lsm_version_unref(r->version);
-    r->version = next;
-    return LSM_OK;
-}
-
 /* A version is made for many trees at once: each one copies the list of all, and there is an edit for each
    tree that was created. */
 static int apply_trees(struct replay *r)
@@ -40,7 +28,7 @@ static int apply_trees(struct replay *r)
 
     if (rc || lsm_edit_tree_count(&r->trees) == 0)
         return rc;
-    rc = apply_to_version(r, &r->trees);
+    rc = lsm_version_advance(&r->version, &r->trees);
     lsm_edit_clear(&r->trees);
     lsm_edit_init(&r->trees, r->db->os);
     return rc;
@@ -65,7 +53,7 @@ static int apply_edit(void *ctx, const struct lsm_edit *e)
             lsm_edit_add_tree(&r->trees, &(struct lsm_edit_tree){ .id = lsm_edit_trees(e)[i].id });
     }
     if (rc == LSM_OK && !later)
-        rc = apply_to_version(r, e);
+        rc = lsm_version_advance(&r->version, e);
     if (rc == LSM_CORRUPT) {    /* tables in an order that is not known look so */
         char why[LSM_ERROR_TEXT_SIZE];
         lsm_error_save(why, sizeof why);

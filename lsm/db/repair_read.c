@@ -124,17 +124,14 @@ static int add_proven(struct lsm_repair_state *r, const struct lsm_token *token)
 
 static int apply_edit(struct lsm_repair_state *r, const struct lsm_edit *e)
 {
-    struct lsm_version *next;
     int rc = LSM_OK;
 
     for (size_t i = 0; i < lsm_edit_tree_count(e) && rc == LSM_OK; i++)
         rc = restore_tree(r, &lsm_edit_trees(e)[i]);
     if (rc == LSM_OK)
-        rc = lsm_version_apply(r->version, e, &next);
+        rc = lsm_version_advance(&r->version, e);
     if (rc)
         return rc;
-    lsm_version_unref(r->version);
-    r->version = next;
     for (size_t i = 0; i < lsm_edit_dropped_count(e); i++) {
         struct lsm_repair_tree *tree = lsm_repair_tree_of(r, lsm_edit_dropped(e)[i]);
         if (tree)

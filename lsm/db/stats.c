@@ -261,12 +261,9 @@ int lsm_db_levels(struct lsm_db *db, struct lsm_tree_stats *stats)
 
     memset(stats, 0, sizeof *stats);
     for (uint32_t i = 0; rc == LSM_OK; i++) {
+        struct lsm_tree *tree = lsm_tree_at(db, i);
         struct lsm_tree_stats one;
-        struct lsm_tree *tree;
 
-        lsm_db_lock(db);
-        tree = i < db->tree_count ? db->trees[i] : NULL;
-        lsm_db_unlock(db);
         if (!tree)
             break;
         rc = lsm_tree_stats(tree, &one);

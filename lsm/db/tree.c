@@ -456,16 +456,23 @@ bool lsm_tree_was_dropped(struct lsm_db *db, struct lsm_slice name)
     return was;
 }
 
+struct lsm_tree *lsm_tree_at(struct lsm_db *db, uint32_t i)
+{
+    struct lsm_tree *tree;
+
+    lsm_db_lock(db);
+    tree = i < db->tree_count ? db->trees[i] : NULL;
+    lsm_db_unlock(db);
+    return tree;
+}
+
 int lsm_tree_list(struct lsm_db *db, int (*fn)(void *ctx, struct lsm_slice name), void *ctx)
 {
     int rc = lsm_db_usable(db);
 
     for (uint32_t i = 0; rc == LSM_OK; i++) {
-        struct lsm_tree *tree;
+        struct lsm_tree *tree = lsm_tree_at(db, i);
 
-        lsm_db_lock(db);
-        tree = i < db->tree_count ? db->trees[i] : NULL;
-        lsm_db_unlock(db);
         if (!tree)
             break;
         if (!atomic_load(&tree->dropped))

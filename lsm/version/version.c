@@ -818,3 +818,15 @@ out:
     lsm_mem_free(w.os, w.dropped);
     return rc;
 }
+
+int lsm_version_advance(struct lsm_version **version, const struct lsm_edit *edit)
+{
+    struct lsm_version *next;
+    int rc = lsm_version_apply(*version, edit, &next);
+
+    if (rc)
+        return rc;
+    lsm_version_unref(*version);
+    *version = next;
+    return LSM_OK;
+}

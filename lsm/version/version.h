@@ -111,6 +111,8 @@ void lsm_version_unref(struct lsm_version *v);          /* any thread; NULL is f
  */
 int lsm_version_apply(const struct lsm_version *base, const struct lsm_edit *edit,
                       struct lsm_version **version);
+/* The same in its place: the reference to the one before is given up. A failure leaves it. */
+int lsm_version_advance(struct lsm_version **version, const struct lsm_edit *edit);
 /* NULL: there is none. */
 const struct lsm_tree_version *lsm_version_tree(const struct lsm_version *v, uint32_t tree);
 /* Append every table and value log of v to a snapshot edit, which borrows keys: keep v until that is
