@@ -185,8 +185,7 @@ static bool open_one(struct cm *cm, int conn)
                   "PRAGMA %s.journal_mode=%s; PRAGMA %s.synchronous=%s;", cm_schemas[f], cm_schemas[f],
                   cm_schemas[f], cm->journal, cm_schemas[f], cm->sync[conn]))
             return false;
-    return MUST(cm, conn, "PRAGMA wal_autocheckpoint=40;"
-                          "CREATE VIRTUAL TABLE temp.gap USING gap");
+    return MUST(cm, conn, "PRAGMA wal_autocheckpoint=40");
 }
 
 static bool set_up(struct cm *cm)
@@ -218,10 +217,15 @@ static bool set_up(struct cm *cm)
     return true;
 }
 
-bool cm_open(struct cm *cm, bool setup)
+bool cm_look(struct cm *cm)
 {
     lsm_vtab_machine_use(&cm->machine);
-    if (!open_one(cm, 0) || !open_one(cm, 1))
+    return open_one(cm, 0);
+}
+
+bool cm_open(struct cm *cm, bool setup)
+{
+    if (!cm_look(cm) || !open_one(cm, 1))
         return false;
     return !setup || set_up(cm);
 }

@@ -109,6 +109,8 @@ void cm_clear(struct cm *cm);           /* closes what is open */
 
 /* Open both connections. With `setup`, makes the tables that are missing. */
 bool cm_open(struct cm *cm, bool setup);
+/* Open only the first: to read, and for steps that one connection makes. */
+bool cm_look(struct cm *cm);
 bool cm_close(struct cm *cm);
 /* The process died (disk->dead): close everything without a trace. */
 void cm_kill(struct cm *cm);

@@ -308,7 +308,8 @@ void cm_run_gap(struct cm *cm, int kind)
 static bool step_gap(struct cm *cm, int file)
 {
     struct cm_txn *t = cm_txn_new(cm);
-    bool ok = begin(cm, 0) && MUST(cm, 0, "DELETE FROM temp.gap WHERE 0") &&
+    bool ok = MUST(cm, 0, "CREATE VIRTUAL TABLE IF NOT EXISTS temp.gap USING gap") &&
+              begin(cm, 0) && MUST(cm, 0, "DELETE FROM temp.gap WHERE 0") &&
               write_joint(cm, 0, file, t);
 
     cm->gap_kind = (int)draw(cm, 4);

@@ -6,6 +6,7 @@
 #include "tests/test.h"
 
 #include "tests/sim/commit_model.h"
+#include "tests/sim/sim_jobs.h"
 
 struct crash {
     struct cm *cm;              /* the workload that was run */
@@ -127,7 +128,7 @@ static int64_t recover(struct crash *crash, const struct cm *like, struct sim *s
     cm_history_init(crash->work, &found->content);
     cm_init(&cm, sim, crash->work, like->journal, like->sync[0], like->sync[1], like->files,
             state->hash[0]);
-    if (!cm_open(&cm, false) || !asks_first(&cm, state) || !cm_read(&cm, found)) {
+    if (!cm_look(&cm) || !asks_first(&cm, state) || !cm_read(&cm, found)) {
         give_up(state, "recovery", cm.why);
     } else if (!check_integrity(&cm, cm.why, sizeof cm.why)) {
         give_up(state, "recovery", cm.why);
@@ -143,7 +144,7 @@ static int64_t recover(struct crash *crash, const struct cm *like, struct sim *s
             result = 0;         /* one in three is worked with, which takes twice as long */
         else if (cm_close(&cm) && cm_open(&cm, true) && cm_step(&cm, CM_SOLO) &&
                  cm_step(&cm, CM_SEVERAL) && cm_step(&cm, CM_SOLO) && cm_run(&cm, 2) &&
-                 cm_is_now(&cm) && cm_close(&cm) && cm_open(&cm, false) && cm_is_now(&cm))
+                 cm_is_now(&cm) && cm_close(&cm) && cm_look(&cm) && cm_is_now(&cm))
             result = 0;
         else
             give_up(state, "work after recovery", cm.why);
@@ -180,7 +181,7 @@ static int64_t open_inner(void *ctx, struct sim_state *state, struct sim_disk *d
 
     cm_init(&cm, sim, crash->work, crash->cm->journal, crash->cm->sync[0], crash->cm->sync[1],
             crash->cm->files, 1);
-    result = cm_open(&cm, false) && cm_read(&cm, &found) ? remember(crash, &found)
+    result = cm_look(&cm) && cm_read(&cm, &found) ? remember(crash, &found)
                                                          : give_up(state, "depth 2", cm.why);
     crash->opened2++;
     cm_clear(&cm);
@@ -323,28 +324,49 @@ enum { WANTED_QUICK = 20000, WANTED_LONG = 1000000, COMBINATIONS = 15 };
 static uint64_t all_modes;
 static int combinations_done;
 
-static void crash_mode(const char *journal, const char *sync_a, const char *sync_b)
+struct mode {
+    const char *journal, *sync_a, *sync_b;
+};
+
+static void mode_workload(void *ctx, int i, struct sim_counts *counts)
 {
-    uint64_t wanted = test_long() ? (WANTED_LONG + COMBINATIONS - 1) / COMBINATIONS : 0;
+    const struct mode *mode = ctx;
+    struct run run = { mode->journal, mode->sync_a, mode->sync_b, .files = 1 + (i % 2),
+                       .seed = 100 + (uint64_t)i, .steps = test_long() ? 60 : 30,
+                       .states_max = test_long() ? 12000 : test_share(1500),
+                       .pos_every = test_long() ? 4
+                                    : is_in_order(mode->journal, mode->sync_a, mode->sync_b) ? 2 : 5,
+                       .not_carried = i % 5 == 4 };
 
     total = carried = 0;
-    for (int i = 0; i < 2 || total < wanted; i++) {
-        struct run run = { journal, sync_a, sync_b, .files = 1 + (i % 2), .seed = 100 + (uint64_t)i,
-                           .steps = test_long() ? 60 : 30,
-                           .states_max = test_long() ? 12000 : test_share(1500),
-                           .pos_every = test_long() ? 4 : is_in_order(journal, sync_a, sync_b) ? 2 : 5,
-                           .not_carried = i % 5 == 4 };
-        if (!crash_run(&run))
+    crash_run(&run);
+    counts->of[0] = total;
+    counts->of[1] = carried;
+}
+
+static void crash_mode(const char *journal, const char *sync_a, const char *sync_b)
+{
+    struct mode mode = { journal, sync_a, sync_b };
+    uint64_t wanted = test_long() ? (WANTED_LONG + COMBINATIONS - 1) / COMBINATIONS : 0;
+    uint64_t states = 0, with = 0;
+
+    for (int i = 0; i < 2 || states < wanted; i += 2) {
+        struct sim_counts counts[2];
+        bool ok = sim_jobs_run(i, 2, mode_workload, &mode, counts);
+
+        states += counts[0].of[0] + counts[1].of[0];
+        with += counts[0].of[1] + counts[1].of[1];
+        if (!ok)
             break;
         if (test_long())
             printf("  %s %s %s: %" PRIu64 " of %" PRIu64 " distinct states, %d workloads\n", journal, sync_a,
-                   sync_b, total, wanted, i + 1);
+                   sync_b, states, wanted, i + 2);
         fflush(stdout);
     }
     printf("  %s %s %s: %" PRIu64 " distinct states, %" PRIu64 " transactions carried\n", journal,
-           sync_a, sync_b, total, carried);
-    CHECK(carried > 0);
-    all_modes += total;
+           sync_a, sync_b, states, with);
+    CHECK(with > 0);
+    all_modes += states;
     combinations_done++;
 }
 
@@ -496,7 +518,7 @@ static int64_t open_weak(void *ctx, struct sim_state *state, struct sim_disk *di
     cm_history_init(crash->work, &(struct cm_content){ 0 });
     cm_init(&cm, sim, crash->work, crash->cm->journal, "FULL", "FULL", 1, 1);
     weak.states++;
-    if (cm_open(&cm, false) && cm_read(&cm, &found))
+    if (cm_look(&cm) && cm_read(&cm, &found))
         weak.whole++;
     else if (is_refusal(cm.why))
         weak.refused++;

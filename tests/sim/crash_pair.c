@@ -94,7 +94,7 @@ static int64_t open_backup(void *ctx, struct sim_state *state, struct sim_disk *
     b->opened++;
     cm_history_init(&work, &nothing);
     cm_init(&cm, sim, &work, b->cm->journal, b->cm->sync[0], b->cm->sync[1], 1, 1);
-    if (cm_open(&cm, false) && cm_read(&cm, &found)) {
+    if (cm_look(&cm) && cm_read(&cm, &found)) {
         if (b->found_count == b->found_cap) {
             b->found_cap = b->found_cap ? b->found_cap * 2 : 256;
             b->found = realloc(b->found, b->found_cap * sizeof *b->found);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_memory.h"
 
 /* SQLite's generator is filled once a process, from the default VFS: let it be filled by ours. */
 static void seed_sqlite(struct sim_vfs *vfs)
@@ -10,6 +11,7 @@ static void seed_sqlite(struct sim_vfs *vfs)
     sqlite3_vfs *before;
     unsigned char byte;
 
+    sim_memory_use();
     sqlite3_initialize();
     before = sqlite3_vfs_find(NULL);
     sqlite3_vfs_register(&vfs->vfs, 1);

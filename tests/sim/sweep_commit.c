@@ -32,7 +32,7 @@ static int64_t open_state(void *ctx, struct sim_state *state, struct sim_disk *d
     cm_history_init(sweep->work, &nothing);
     cm_init(&cm, sim, sweep->work, sweep->cm->journal, sweep->cm->sync[0], sweep->cm->sync[1],
             sweep->cm->files, 1);
-    if (sweep->found_count < 255 && cm_open(&cm, false) && cm_read(&cm, found))
+    if (sweep->found_count < 255 && cm_look(&cm) && cm_read(&cm, found))
         result = sweep->found_count++;
     else
         snprintf(state->why, sizeof state->why, "recovery: %.300s", cm.why);
