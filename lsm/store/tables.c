@@ -47,11 +47,10 @@ static struct lsm_table **find(struct lsm_tables_shard *s, const struct lsm_tabl
 /* Without memory the chains only grow longer. */
 static void grow(struct lsm_tables *ts, struct lsm_tables_shard *s)
 {
-    struct lsm_tables_shard bigger = *s;
+    struct lsm_tables_shard bigger = { .bucket_count = s->bucket_count * 2 };
 
     if (s->count < s->bucket_count)
         return;
-    bigger.bucket_count *= 2;
     bigger.buckets = lsm_mem_zalloc(ts->os, bigger.bucket_count * sizeof *bigger.buckets);
     if (!bigger.buckets)
         return;
@@ -65,7 +64,8 @@ static void grow(struct lsm_tables *ts, struct lsm_tables_shard *s)
         }
     }
     lsm_mem_free(ts->os, s->buckets);
-    *s = bigger;
+    s->buckets = bigger.buckets;        /* not all of *s: its mutex is read by who waits for it */
+    s->bucket_count = bigger.bucket_count;
 }
 
 int lsm_tables_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],

@@ -6,6 +6,7 @@
 
 #define TABLES 6u
 #define ROWS 400u
+#define MANY 100u
 
 static struct shared {
     struct lsm_os *os;
@@ -78,29 +79,30 @@ static void work(void *ctx)
     }
 }
 
-TEST(tables_are_read_forgotten_and_closed_by_many_threads)
-{
-    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL };
-    struct lsm_os *base = lsm_os_posix_new();
+/* What a test works on; tables_end() gives it back. */
+static struct place {
+    struct lsm_os *base;
     struct lsm_compressor_pool *pool;
     struct lsm_compressor *compressor;
-    struct lsm_thread *threads[4];
-    struct lsm_cache_stats stats;
-    struct lsm_tables_stats open;
     struct lsm_dir *dir;
+} place;
+
+static void tables_begin(uint32_t open_max)
+{
+    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL };
     char text[32];
 
-    shared.os = lsm_os_mem_new(base);
+    place.base = lsm_os_posix_new();
+    shared.os = lsm_os_mem_new(place.base);
     atomic_store(&shared.seed, test_random());
-    shared.rounds = test_long() ? 50000 : 3000;
-    CHECK_INT(shared.os->dir_open(shared.os, "/d", true, 0755, NULL, &dir), 0);
-    CHECK_OK(lsm_compressor_pool_new(shared.os, &pool));
-    CHECK_OK(lsm_compressor_take(pool, &compressor));
+    CHECK_INT(shared.os->dir_open(shared.os, "/d", true, 0755, NULL, &place.dir), 0);
+    CHECK_OK(lsm_compressor_pool_new(shared.os, &place.pool));
+    CHECK_OK(lsm_compressor_take(place.pool, &place.compressor));
     for (uint64_t n = 0; n < TABLES; n++) {
         struct lsm_table_writer *w;
 
-        CHECK_OK(lsm_table_writer_open(shared.os, dir, (const uint8_t *)"0123456789abcdef", n + 1, 1,
-                                       &options, compressor, 0644, &w));
+        CHECK_OK(lsm_table_writer_open(shared.os, place.dir, (const uint8_t *)"0123456789abcdef", n + 1, 1,
+                                       &options, place.compressor, 0644, &w));
         for (uint64_t i = 0; i < ROWS; i++)
             lsm_table_writer_add(w, key_text(text, i), lsm_tag(7, LSM_KIND_PUT), key_text(text, i));
         CHECK_OK(lsm_table_writer_finish(w, &shared.meta[n]));
@@ -109,23 +111,71 @@ TEST(tables_are_read_forgotten_and_closed_by_many_threads)
         lsm_table_writer_close(w);
     }
     CHECK_OK(lsm_cache_new(shared.os, 100000, &shared.cache));
-    CHECK_OK(lsm_tables_new(shared.os, dir, (const uint8_t *)"0123456789abcdef", shared.cache, pool,
-                            3, &shared.tables));
+    CHECK_OK(lsm_tables_new(shared.os, place.dir, (const uint8_t *)"0123456789abcdef", shared.cache, place.pool,
+                            open_max, &shared.tables));
+}
+
+static void run(void (*fn)(void *ctx))
+{
+    struct lsm_thread *threads[4];
+
     for (int i = 0; i < 4; i++)
-        CHECK_INT(shared.os->thread_start(shared.os, work, NULL, &threads[i]), 0);
+        CHECK_INT(shared.os->thread_start(shared.os, fn, NULL, &threads[i]), 0);
     for (int i = 0; i < 4; i++)
         shared.os->thread_join(threads[i]);
-    lsm_tables_stats(shared.tables, &open);
-    CHECK(open.open <= 3);
+}
+
+static void tables_end(void)
+{
+    struct lsm_cache_stats stats;
+
     lsm_tables_free(shared.tables);
     lsm_cache_stats(shared.cache, &stats);
     CHECK_INT(stats.pinned_bytes, 0);
     CHECK(stats.used_bytes <= stats.capacity_bytes);
     lsm_cache_free(shared.cache);
-    lsm_compressor_put(pool, compressor);
-    lsm_compressor_pool_free(pool);
-    shared.os->dir_close(dir);
+    lsm_compressor_put(place.pool, place.compressor);
+    lsm_compressor_pool_free(place.pool);
+    shared.os->dir_close(place.dir);
     lsm_os_mem_free(shared.os);
-    CHECK_INT(base->mem_used(base), 0);
-    lsm_os_posix_free(base);
+    CHECK_INT(place.base->mem_used(place.base), 0);
+    lsm_os_posix_free(place.base);
+}
+
+TEST(tables_are_read_forgotten_and_closed_by_many_threads)
+{
+    struct lsm_tables_stats open;
+
+    shared.rounds = test_long() ? 50000 : 3000;
+    tables_begin(3);
+    run(work);
+    lsm_tables_stats(shared.tables, &open);
+    CHECK(open.open <= 3);
+    tables_end();
+}
+
+/* One file under many numberings: they are all in one shard, whose list grows. */
+static void open_many(void *ctx)
+{
+    (void)ctx;
+    for (uint64_t i = 0; i < MANY; i++) {
+        struct lsm_table_meta meta = shared.meta[0];
+        struct lsm_table *t;
+
+        meta.seq_add = i;
+        if (!CHECK_OK(lsm_tables_get(shared.tables, &meta, NULL, &t)))
+            return;
+        lsm_table_unref(t);
+    }
+}
+
+TEST(tables_grow_in_number_under_many_threads)
+{
+    struct lsm_tables_stats open;
+
+    tables_begin(MANY);
+    run(open_many);
+    lsm_tables_stats(shared.tables, &open);
+    CHECK_INT(open.open, MANY);
+    tables_end();
 }
