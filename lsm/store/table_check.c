@@ -249,7 +249,8 @@ static int check_frame(struct check *c)
     struct lsm_table *t = c->table;
     struct lsm_table_footer footer;
     struct lsm_slice payload;
-    int rc = lsm_table_read_frame(t, &footer);
+    bool has_separators;
+    int rc = lsm_table_read_frame(t, &footer, &has_separators);
 
     if (rc)
         return rc;
@@ -257,7 +258,7 @@ static int check_frame(struct check *c)
         footer.properties_off != t->footer.properties_off ||
         footer.properties_size != t->footer.properties_size ||
         footer.range_delete_off != t->footer.range_delete_off ||
-        footer.range_delete_size != t->footer.range_delete_size)
+        footer.range_delete_size != t->footer.range_delete_size || has_separators != t->has_separators)
         return corrupt(c, 0, "the footer changed while the table was open");
     return lsm_table_read(t, footer.top_off, footer.top_size, LSM_BLOCK_TOP_INDEX, &c->scratch,
                           &payload);

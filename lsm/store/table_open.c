@@ -34,7 +34,7 @@ static int check_identity(const struct lsm_table *t, uint64_t off, const uint8_t
     return LSM_OK;
 }
 
-int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
+int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f, bool *has_separators)
 {
     const uint64_t size = t->meta->size_bytes;
     uint64_t footer_off, end;
@@ -73,7 +73,7 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f)
     if (memcmp(head + 8, again + 8, LSM_TABLE_HEADER_SIZE - 16) != 0)
         return lsm_table_corrupt(t, footer_off, "header and footer do not agree");
 
-    t->has_separators = lsm_get_u16(head + 12) & LSM_TABLE_INCOMPAT_SEPARATORS;
+    *has_separators = lsm_get_u16(head + 12) & LSM_TABLE_INCOMPAT_SEPARATORS;
     lsm_table_footer_decode(foot, f);
     end = footer_off;
     if (f->top_size <= LSM_SEAL_TRAILER_SIZE || f->top_size > end - LSM_TABLE_HEADER_SIZE ||
@@ -247,7 +247,7 @@ int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
     if (meta->seq_add > LSM_SEQ_MAX)
         rc = lsm_table_corrupt(t, 0, "the sequence added to the table is too large");
     if (rc == LSM_OK)
-        rc = lsm_table_read_frame(t, &t->footer);
+        rc = lsm_table_read_frame(t, &t->footer, &t->has_separators);
     if (rc == LSM_OK)
         rc = open_top(t);
     if (rc == LSM_OK)

@@ -123,7 +123,7 @@ size_t lsm_table_filter_memory(const struct lsm_table_filter *filter);
 /* Exactly `size` bytes of the file. */
 int lsm_table_read_at(struct lsm_table *table, void *data, size_t size, uint64_t off);
 /* Header and footer against the file, the meta and this version. */
-int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer);
+int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer, bool *has_separators);
 /* A block from the file; *payload points into the scratch. */
 int lsm_table_read(struct lsm_table *table, uint64_t off, uint32_t size, enum lsm_block_kind kind,
                    struct lsm_table_scratch *s, struct lsm_slice *payload);

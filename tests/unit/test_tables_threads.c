@@ -3,6 +3,7 @@
 #include "lsm/store/table.h"
 #include "lsm/store/table_writer.h"
 #include "tests/test.h"
+#include "tests/unit/orders.h"
 
 #define TABLES 6u
 #define ROWS 400u
@@ -13,13 +14,14 @@ static struct shared {
     struct lsm_tables *tables;
     struct lsm_cache *cache;
     struct lsm_table_meta meta[TABLES];
+    const struct lsm_comparator *cmp;
     _Atomic uint64_t seed;
     int rounds;
 } shared;
 
 static struct lsm_slice key_text(char text[32], uint64_t i)
 {
-    return lsm_slice(text, (size_t)snprintf(text, 32, "key%06" PRIu64, i));
+    return lsm_slice(text, (size_t)snprintf(text, 32, "key%06" PRIu64 "/row", i));
 }
 
 static uint64_t mix(uint64_t *state)
@@ -55,7 +57,7 @@ static void work(void *ctx)
         uint64_t r = mix(&state), n = (r >> 8) % TABLES, k = (r >> 16) % ROWS;
         struct lsm_table *t;
 
-        if (!CHECK_OK(lsm_tables_get(shared.tables, &shared.meta[n], NULL, &t)))
+        if (!CHECK_OK(lsm_tables_get(shared.tables, &shared.meta[n], shared.cmp, &t)))
             return;
         if (r % 64 == 0)
             lsm_tables_forget(shared.tables, shared.meta[n].number);    /* it is opened again */
@@ -64,7 +66,7 @@ static void work(void *ctx)
             struct lsm_slice key = key_text(text, k), value;
             struct lsm_table_pin pin;
             uint64_t tag;
-            CHECK_OK(lsm_table_get(t, key, lsm_filter_hash(key), 100, r % 8 == 1, &tag, &value,
+            CHECK_OK(lsm_table_get(t, key, lsm_filter_key_hash(shared.cmp, key), 100, r % 8 == 1, &tag, &value,
                                    &pin));
             CHECK(lsm_slice_equal(value, key));
             lsm_table_unpin(&pin);
@@ -87,13 +89,14 @@ static struct place {
     struct lsm_dir *dir;
 } place;
 
-static void tables_begin(uint32_t open_max)
+static void tables_begin(uint32_t open_max, const struct lsm_comparator *cmp)
 {
-    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, .comparator = NULL };
+    const struct lsm_table_options options = { 128, 10, LSM_CODEC_ZSTD, 1, .comparator = cmp };
     char text[32];
 
     place.base = lsm_os_posix_new();
     shared.os = lsm_os_mem_new(place.base);
+    shared.cmp = cmp;
     atomic_store(&shared.seed, test_random());
     CHECK_INT(shared.os->dir_open(shared.os, "/d", true, 0755, NULL, &place.dir), 0);
     CHECK_OK(lsm_compressor_pool_new(shared.os, &place.pool));
@@ -106,8 +109,8 @@ static void tables_begin(uint32_t open_max)
         for (uint64_t i = 0; i < ROWS; i++)
             lsm_table_writer_add(w, key_text(text, i), lsm_tag(7, LSM_KIND_PUT), key_text(text, i));
         CHECK_OK(lsm_table_writer_finish(w, &shared.meta[n]));
-        shared.meta[n].smallest = lsm_slice_str("key000000");
-        shared.meta[n].largest = lsm_slice_str("key000399");
+        shared.meta[n].smallest = lsm_slice_str("key000000/row");
+        shared.meta[n].largest = lsm_slice_str("key000399/row");
         lsm_table_writer_close(w);
     }
     CHECK_OK(lsm_cache_new(shared.os, 100000, &shared.cache));
@@ -142,16 +145,29 @@ static void tables_end(void)
     lsm_os_posix_free(place.base);
 }
 
-TEST(tables_are_read_forgotten_and_closed_by_many_threads)
+static void read_forget_and_close(const struct lsm_comparator *cmp)
 {
     struct lsm_tables_stats open;
 
     shared.rounds = test_long() ? 50000 : 3000;
-    tables_begin(3);
+    tables_begin(3, cmp);
     run(work);
     lsm_tables_stats(shared.tables, &open);
     CHECK(open.open <= 3);
     tables_end();
+}
+
+TEST(tables_are_read_forgotten_and_closed_by_many_threads)
+{
+    read_forget_and_close(NULL);
+}
+
+TEST(tables_with_separators_are_checked_while_they_are_read)
+{
+    const struct lsm_comparator with = { .name = "bytes", .compare = compare_bytes, .hash = hash_bytes,
+                                         .separator = short_separator, .successor = short_successor };
+
+    read_forget_and_close(&with);
 }
 
 /* One file under many numberings: they are all in one shard, whose list grows. */
@@ -163,7 +179,7 @@ static void open_many(void *ctx)
         struct lsm_table *t;
 
         meta.seq_add = i;
-        if (!CHECK_OK(lsm_tables_get(shared.tables, &meta, NULL, &t)))
+        if (!CHECK_OK(lsm_tables_get(shared.tables, &meta, shared.cmp, &t)))
             return;
         lsm_table_unref(t);
     }
@@ -173,7 +189,7 @@ TEST(tables_grow_in_number_under_many_threads)
 {
     struct lsm_tables_stats open;
 
-    tables_begin(MANY);
+    tables_begin(MANY, NULL);
     run(open_many);
     lsm_tables_stats(shared.tables, &open);
     CHECK_INT(open.open, MANY);
