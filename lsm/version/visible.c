@@ -150,7 +150,7 @@ static void settle_backward(struct lsm_visible *v)
             continue;
         if (found && !same && lsm_tag_kind(tag) != LSM_KIND_DELETE)
             break;
-        if (!same)
+        if (!same || v->cmp)    /* a newer row of the key may have other bytes: they are the key's */
             keep_key(v, it->key);
         tag = it->tag;
         if (lsm_tag_kind(tag) != LSM_KIND_DELETE)

@@ -4,6 +4,8 @@
  *
  *     "30P 20D 10P"       PUT at 30, DELETE at 20, PUT at 10; o3P: op 3 of the reader's own
  */
+#include <strings.h>
+
 #include "lsm/store/memtable.h"
 #include "lsm/version/merge.h"
 #include "lsm/version/visible.h"
@@ -122,6 +124,49 @@ TEST(visible_a_snapshot_sees_the_newest_version_at_or_before_it)
         CHECK_STR(out, cases[i].backward);
         end(mem);
     }
+}
+
+static int compare_nocase(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    (void)ctx;
+    return a.size == b.size ? strncasecmp((const char *)a.data, (const char *)b.data, a.size)
+                            : a.size < b.size ? -1 : 1;
+}
+
+TEST(visible_of_keys_that_a_comparator_calls_one_the_newest_row_decides_in_both_directions)
+{
+    static const struct lsm_comparator nocase = { .name = "nocase", .compare = compare_nocase };
+    static const struct {
+        uint64_t seq;
+        const char *want;
+    } cases[] = { { 40, "aBc" }, { 39, "aBc" }, { 30, "aBc" }, { 29, "ABC" }, { 20, "ABC" }, { 19, "abc" } };
+    static const char *const keys[] = { "aBc", "ABC", "abc" };
+    struct lsm_memtable *mem;
+
+    begin(&mem);
+    for (uint64_t i = 0; i < 3; i++)
+        CHECK_OK(lsm_memtable_add(mem, 1, &nocase, bytes(keys[i]), lsm_tag(30 - 10 * i, LSM_KIND_PUT), bytes(keys[i])));
+    CHECK_OK(lsm_memtable_add(mem, 1, &nocase, bytes("abd"), lsm_tag(40, LSM_KIND_DELETE), bytes("")));
+    CHECK_OK(lsm_memtable_add(mem, 1, &nocase, bytes("ABD"), lsm_tag(5, LSM_KIND_PUT), bytes("ABD")));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int way = 0; way < 3; way++) {
+            struct lsm_visible v;
+            struct lsm_iter *it;
+
+            CHECK_OK(lsm_memtable_iter_new(mem, 1, &nocase, 0, &it));
+            lsm_visible_init(&v, os);
+            lsm_visible_set(&v, it, &nocase, (struct lsm_view_point){ cases[i].seq, 0 });
+            if (way == 0)
+                lsm_visible_first(&v);
+            else
+                lsm_visible_seek_prev(&v, bytes(way == 1 ? "abc" : "ABC"));
+            CHECK(v.valid);
+            CHECK(lsm_slice_equal(v.key, bytes(cases[i].want)));
+            CHECK(lsm_slice_equal(v.value, bytes(cases[i].want)));
+            lsm_visible_clear(&v);
+            lsm_iter_close(it);
+        }
+    end(mem);
 }
 
 static void check_at(const struct lsm_visible *v, const char *want)
