@@ -208,12 +208,14 @@ static int take_values(struct lsm_vtab_table *table, sqlite3_value **argv,
     return SQLITE_OK;
 }
 
-static int encode_new(struct lsm_vtab_table *table)
+static int encode_new(struct lsm_vtab_table *table, bool is_insert)
 {
     int rc = lsm_vtab_key_encode(table->schema, table->values, &table->key);
 
     if (rc == SQLITE_TOOBIG)
         return fail_too_big(table, "a key", LSM_KEY_SIZE_MAX);
+    if (rc == SQLITE_OK && is_insert)
+        lsm_txn_insert_aim(table->ctx->txn, table->tree, lsm_vtab_buf_slice(&table->key));
     if (rc == SQLITE_OK)
         rc = lsm_vtab_row_encode(table->schema, table->values, &table->row);
     if (rc == SQLITE_TOOBIG)
@@ -321,7 +323,7 @@ static int update_row(struct lsm_vtab_table *table, sqlite3_value **argv, int co
     }
     rc = take_values(table, argv, needs_old ? &table->old_row : NULL, false, conflict, text);
     if (rc == SQLITE_OK)
-        rc = encode_new(table);
+        rc = encode_new(table, false);
     lsm_value_release(&old);
     return rc == SQLITE_OK ? replace_row(table, conflict) : rc;
 }
@@ -582,7 +584,7 @@ static int insert(struct lsm_vtab_table *table, sqlite3_value **argv, int confli
                                   "_key is computed from the key columns and cannot be given");
     rc = take_values(table, argv, NULL, true, conflict, text);
     if (rc == SQLITE_OK)
-        rc = encode_new(table);
+        rc = encode_new(table, conflict != SQLITE_REPLACE);
     return rc == SQLITE_OK ? insert_row(table, conflict) : rc;
 }
 

@@ -317,6 +317,9 @@ int lsm_txn_put(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key
  */
 int lsm_txn_insert(struct lsm_txn *txn, struct lsm_tree *tree, const struct lsm_read *read,
                    struct lsm_slice key, struct lsm_slice value);
+/* The transaction's next call will be an insert of this key: memory that it looks into is fetched meanwhile, so
+   that a caller may make the value first. It promises nothing and never fails. */
+void lsm_txn_insert_aim(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
 int lsm_txn_delete(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
 /*
  * Delete every key in [begin, end), with one operation whatever their number. An

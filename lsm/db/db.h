@@ -509,6 +509,8 @@ struct lsm_absent;
 /* Has no table, the transaction's own included, and no published memtable a row of the key, whatever its
    age? False: perhaps. Only of a tree that has filters. */
 bool lsm_absent_from_tables(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
+/* It will be asked of this key next: fetch what that needs first. Nothing but time depends on it. */
+void lsm_absent_aim(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key);
 void lsm_absent_end(struct lsm_absent *absent, struct lsm_os *os);      /* NULL is fine */
 
 /* ---- cursor.c and get.c use these (view.c) ---- */

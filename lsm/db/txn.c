@@ -294,14 +294,25 @@ static int insert_first(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_s
     return rc;
 }
 
+/* Not for a single row: the tables would be found for it alone. */
+static bool may_insert_first(const struct lsm_txn *txn, const struct lsm_tree *tree)
+{
+    return txn->has_inserted && tree->filter_bits && lsm_filter_is_possible(tree->cmp);
+}
+
+void lsm_txn_insert_aim(struct lsm_txn *txn, struct lsm_tree *tree, struct lsm_slice key)
+{
+    if (may_insert_first(txn, tree))
+        lsm_absent_aim(txn, tree, key);
+}
+
 int lsm_txn_insert(struct lsm_txn *txn, struct lsm_tree *tree, const struct lsm_read *read,
                    struct lsm_slice key, struct lsm_slice value)
 {
     struct lsm_value old;
     int rc = LSM_EXISTS;
 
-    /* Not for a single row: the tables would be found for it alone. */
-    if (txn->has_inserted && tree->filter_bits && lsm_filter_is_possible(tree->cmp))
+    if (may_insert_first(txn, tree))
         rc = insert_first(txn, tree, key, value);
     txn->has_inserted = true;
     if (rc != LSM_EXISTS)

@@ -36,8 +36,9 @@
 #define PAGE ((size_t)4096)
 #define SLOTS_MAX 64u                   /* SMALL_SPAN / 1 KiB */
 #define SMALL_CHUNK (((size_t)256 << 10) + PAGE)
-#define HUGE ((size_t)2 << 20)
-#define CHUNK (HUGE + PAGE)             /* an arena's chunk, and a page for its head */
+#define CHUNK (LSM_POSIX_HUGE + PAGE)   /* an arena's chunk, and a page for its head */
+#define SINGLE_MAX LSM_POSIX_HUGE       /* spans of their own mapping, before there are regions: a store that is
+                                           small stays so */
 
 enum { FROM_MALLOC = 0, FROM_MAP = 1 }; /* else a span */
 
@@ -51,6 +52,7 @@ struct lsm_posix_span {
     uint8_t *base;
     size_t size, slot_size;
     uint32_t class_index, slot_count;
+    bool in_region;                     /* else a mapping of its own */
     uint64_t free;                      /* slots */
     uint64_t gone;                      /* pages */
 };
@@ -58,6 +60,7 @@ struct lsm_posix_span {
 _Static_assert(sizeof(struct head) == 16, "what follows is aligned as malloc's blocks are");
 _Static_assert(SMALL_SPAN / 1024 <= SLOTS_MAX && LARGE_SPAN / SMALL_SLOT_MAX <= SLOTS_MAX,
                "a word has a bit for each slot");
+_Static_assert(SMALL_SPAN == LSM_POSIX_UNIT && LARGE_SPAN == 4 * LSM_POSIX_UNIT, "a span is units");
 _Static_assert(LARGE_SPAN / PAGE <= 64, "a word has a bit for each page");
 
 static struct head *head_of(void *p)
@@ -100,24 +103,6 @@ static void *map_pages(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* A page, and one huge page if the kernel has one: it comes by one fault instead of 512, 5 % of the time of
-   an insert, and a memtable's rows and nodes are looked for everywhere in it. */
-static void *map_chunk(void)
-{
-    uint8_t *all = map_pages(CHUNK + HUGE), *p;
-
-    if (!all)
-        return NULL;
-    p = (uint8_t *)(((uintptr_t)all + PAGE + HUGE - 1) / HUGE * HUGE) - PAGE;
-    if (p > all)
-        munmap(all, (size_t)(p - all));
-    munmap(p + CHUNK, (size_t)(all + HUGE - p));
-#ifdef MADV_HUGEPAGE
-    madvise(p + PAGE, HUGE, MADV_HUGEPAGE);
-#endif
-    return p;
-}
-
 /* *is_spare: its pages are there, and counted. */
 static void *map(struct lsm_posix_mem *m, size_t size, bool *is_spare)
 {
@@ -134,7 +119,8 @@ static void *map(struct lsm_posix_mem *m, size_t size, bool *is_spare)
     *is_spare = p != NULL;
     if (p)
         return p;
-    return size == CHUNK ? map_chunk() : map_pages(size);
+    /* A chunk comes by one fault instead of 512: 5 % of the time of an insert. */
+    return size == CHUNK ? lsm_posix_map_huge() : map_pages(size);
 }
 
 /* `there` bytes of it are counted as held. Spare ones must be there completely. */
@@ -209,22 +195,42 @@ static void close_span(struct lsm_posix_mem_class *c, struct lsm_posix_span *spa
         span->next->prev = span->prev;
 }
 
+/* Where a span's slots are. *gone: as span->gone. */
+static void *map_span(struct lsm_posix_mem *m, size_t size, bool *in_region, uint64_t *gone)
+{
+    bool is_spare;
+    size_t held;
+    void *base;
+
+    *in_region = atomic_fetch_add_explicit(&m->single, size, memory_order_relaxed) >= SINGLE_MAX;
+    if (*in_region) {
+        subtract(&m->single, size);
+        base = lsm_posix_region_take(&m->regions, size, gone, &held);
+        add(&m->held, held);
+    } else {
+        base = map(m, size, &is_spare);
+        if (!base)
+            subtract(&m->single, size);
+        *gone = is_spare ? 0 : bits(0, (uint32_t)(size / PAGE));
+    }
+    return base;
+}
+
 static struct lsm_posix_span *new_span(struct lsm_posix_mem *m, uint32_t class_index, size_t slot_size)
 {
     struct lsm_posix_span *span = malloc(sizeof *span);
     size_t size = slot_size <= SMALL_SLOT_MAX ? SMALL_SPAN : LARGE_SPAN;
-    bool is_spare;
-    void *base = span ? map(m, size, &is_spare) : NULL;
 
-    if (!base) {
+    if (!span)
+        return NULL;
+    *span = (struct lsm_posix_span){ .size = size, .slot_size = slot_size, .class_index = class_index,
+                                     .slot_count = (uint32_t)(size / slot_size) };
+    span->free = bits(0, span->slot_count);
+    span->base = map_span(m, size, &span->in_region, &span->gone);
+    if (!span->base) {
         free(span);
         return NULL;
     }
-    *span = (struct lsm_posix_span){ .base = base, .size = size, .slot_size = slot_size,
-                                     .class_index = class_index,
-                                     .slot_count = (uint32_t)(size / slot_size) };
-    span->free = bits(0, span->slot_count);
-    span->gone = is_spare ? 0 : bits(0, (uint32_t)(size / PAGE));
     return span;
 }
 
@@ -232,7 +238,12 @@ static void free_span(struct lsm_posix_mem *m, struct lsm_posix_span *span)
 {
     size_t gone = (size_t)__builtin_popcountll(span->gone) * PAGE;
 
-    unmap(m, span->base, span->size, span->size - gone);
+    if (span->in_region) {
+        subtract(&m->held, lsm_posix_region_give(&m->regions, span->base, span->size, span->gone));
+    } else {
+        unmap(m, span->base, span->size, span->size - gone);
+        subtract(&m->single, span->size);
+    }
     free(span);
 }
 
@@ -311,6 +322,8 @@ static void trim_span(struct lsm_posix_mem *m, struct lsm_posix_span *span)
         if (from >= to)
             continue;
         pages = bits(from, to) & ~span->gone;
+        if (pages && span->in_region)
+            lsm_posix_region_split(span->base);
         if (pages && madvise(span->base + from * PAGE, (to - from) * PAGE, MADV_DONTNEED) == 0) {
             span->gone |= pages;
             subtract(&m->held, (uint64_t)__builtin_popcountll(pages) * PAGE);
@@ -343,6 +356,7 @@ void lsm_posix_mem_trim(struct lsm_posix_mem *m)
         }
     }
     unmap_spare(m);
+    subtract(&m->held, lsm_posix_regions_trim(&m->regions));
 }
 
 void lsm_posix_mem_init(struct lsm_posix_mem *m)
@@ -351,6 +365,7 @@ void lsm_posix_mem_init(struct lsm_posix_mem *m)
     for (uint32_t i = 0; i < LSM_POSIX_MEM_CLASSES; i++)
         pthread_mutex_init(&m->classes[i].mutex, NULL);
     pthread_mutex_init(&m->mutex, NULL);
+    lsm_posix_regions_init(&m->regions);
 }
 
 void lsm_posix_mem_clear(struct lsm_posix_mem *m)
@@ -359,6 +374,7 @@ void lsm_posix_mem_clear(struct lsm_posix_mem *m)
     for (uint32_t i = 0; i < LSM_POSIX_MEM_CLASSES; i++)
         pthread_mutex_destroy(&m->classes[i].mutex);
     pthread_mutex_destroy(&m->mutex);
+    lsm_posix_regions_clear(&m->regions);
 }
 
 /* ---- blocks ---- */

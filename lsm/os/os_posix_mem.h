@@ -5,7 +5,8 @@
  *
  *     up to 1 KiB      malloc: few, short-lived or tiny
  *     up to 64 KiB     slots in spans; a span is mapped, has slots of one size,
- *                      and is unmapped when the last of them is free
+ *                      and is given back when the last of them is free; beyond
+ *                      2 MiB of them they lie in huge pages (os_posix_region.h)
  *     above            mapped, and moved by the kernel when they grow
  *
  * A few spans and arena chunks are kept for the next use: a fresh page costs a
@@ -21,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lsm/os/os_posix_region.h"
+
 #define LSM_POSIX_MEM_CLASSES 72u       /* sizes of slots: 48 up to 8 KiB, 24 above */
 #define LSM_POSIX_SPARE_KINDS 4u
 #define LSM_POSIX_SPARE_MAX 8u
@@ -32,6 +35,8 @@ struct lsm_posix_mem {
         pthread_mutex_t mutex;
         struct lsm_posix_span *open;    /* spans with a free slot */
     } classes[LSM_POSIX_MEM_CLASSES];
+    _Atomic uint64_t single;            /* bytes of spans with a mapping of their own */
+    struct lsm_posix_regions regions;
     pthread_mutex_t mutex;              /* of the spare ones; innermost */
     struct lsm_posix_spare {
         void *at[LSM_POSIX_SPARE_MAX];

@@ -554,7 +554,7 @@ X
 
 mutant insert_asks_its_own_tables lsm/db/absent.c 'unit/test_absent' <<'X'
     for (uint32_t i = 0; i < txn->run_count; i++)
-        if (!begin_run(look, txn->runs[i]))
+        if (!begin_run(a, txn->runs[i]))
             return false;
 ====
     (void)txn;
@@ -565,10 +565,21 @@ mutant insert_asks_the_newest_view lsm/db/absent.c 'unit/test_absent' <<'X'
     if (a->view)
 X
 mutant insert_asks_memtables lsm/db/absent.c 'unit/test_absent' <<'X'
-    if (!units_lack(&look, view))
+    if (!units_lack(a, key))
         return false;
 ====
     (void)units_lack;
+X
+mutant insert_looks_for_its_own_key lsm/db/absent.c 'unit/test_absent' <<'X'
+    return a->look.begun && a->look.tree == tree && a->look.hash == hash && a->look.key_size == key.size &&
+====
+    (void)hash;
+    return a->look.begun && a->look.tree == tree && a->look.key_size == key.size &&
+X
+mutant insert_looks_into_what_it_spilled_since lsm/db/absent.c 'unit/test_absent' <<'X'
+           a->look.op_next == txn->batch.op_next && a->look.txn_runs == txn->run_count;
+====
+           a->look.op_next == txn->batch.op_next;
 X
 mutant insert_spills_before_it_asks lsm/db/txn.c 'unit/test_absent' <<'X'
     int rc = prepare_write(txn, tree, key, value);    /* first: it may move the key's row to a table */

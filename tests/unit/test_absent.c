@@ -51,12 +51,24 @@ static void world_end_txn(bool commit)
     w.txn = NULL;
 }
 
+/* At this key's insert, or at one that never comes: whatever moves in between, nothing may depend on it. */
+static void aim(int k)
+{
+    char buf[16];
+
+    lsm_txn_insert_aim(w.txn, w.s.tree, key_of(k, buf));
+}
+
 static bool insert(int k)
 {
     uint64_t gets = atomic_load(&w.s.db->counters.gets);
     struct lsm_read read = { .txn = w.txn };
     char buf[16];
-    int rc = lsm_txn_insert(w.txn, w.s.tree, &read, key_of(k, buf), random_value());
+    int rc;
+
+    if (test_below(2))
+        aim(test_below(8) ? k : (int)test_below(KEYS));
+    rc = lsm_txn_insert(w.txn, w.s.tree, &read, key_of(k, buf), random_value());
 
     w.cheap += atomic_load(&w.s.db->counters.gets) == gets;
     if (!CHECK_RC(rc, w.own[k] ? LSM_EXISTS : LSM_OK)) {
@@ -103,6 +115,8 @@ static bool one_step(void)
 
     if (!w.txn)
         world_begin_txn();
+    if (test_below(8) == 0)
+        aim(k);
     switch (test_below(1000)) {
     case 0:
         delete_stretch(k);
@@ -128,7 +142,7 @@ static bool one_step(void)
         w.own[k] = false;
         return true;
     }
-    return insert(k);
+    return insert(test_below(16) ? k : (int)test_below(KEYS));
 }
 
 TEST(insert_refuses_exactly_what_a_get_would_find)
@@ -193,6 +207,7 @@ TEST(insert_of_a_key_whose_row_it_spills_itself_is_refused)
         read.txn = w.txn;
         for (int k = 0; k < 10; k++)
             insert(k);
+        aim(5);                                 /* its table is not there yet */
         CHECK_RC(lsm_txn_insert(w.txn, w.s.tree, &read, key_of(5, buf), lsm_slice(large, sizeof large)),
                  LSM_EXISTS);
         CHECK(w.txn->run_count > 0);            /* there was no room for it */
