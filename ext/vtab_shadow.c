@@ -137,23 +137,30 @@ static int tampered(struct lsm_vtab_ctx *ctx, const char *name, char **error)
                               is_store ? WAY_OUT : "(bring the database file back from a copy)");
 }
 
+/* The objects of a name, by check_object(). */
+static int prepare_check(struct lsm_vtab_ctx *ctx, sqlite3_stmt **stmt)
+{
+    return lsm_vtab_sql_prepare(ctx->conn->db, stmt,
+                                "SELECT type = 'table' AND sql = ?2 FROM \"%w\".sqlite_master "
+                                "WHERE tbl_name = ?1 COLLATE NOCASE OR name = ?1 COLLATE NOCASE",
+                                ctx->schema);
+}
+
 /*
  * Is there exactly one object of this table, the table itself, with this SQL?
  * *found false: there is none at all.
  */
-static int check_object(struct lsm_vtab_ctx *ctx, const char *name, const char *sql, bool *found,
-                        char **error)
+static int check_object(struct lsm_vtab_ctx *ctx, sqlite3_stmt *stmt, const char *name, const char *sql,
+                        bool *found, char **error)
 {
-    sqlite3_stmt *stmt = NULL;
     bool is_good = true;
     int count = 0;
     int rc;
 
     *found = false;
-    rc = lsm_vtab_sql_prepare(ctx->conn->db, &stmt,
-                              "SELECT type = 'table' AND sql = %Q FROM \"%w\".sqlite_master "
-                              "WHERE tbl_name = %Q COLLATE NOCASE OR name = %Q COLLATE NOCASE",
-                              sql, ctx->schema, name, name);
+    rc = sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_text(stmt, 2, sql, -1, SQLITE_STATIC);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         count++;
         is_good = is_good && sqlite3_column_int(stmt, 0) == 1;
@@ -161,26 +168,45 @@ static int check_object(struct lsm_vtab_ctx *ctx, const char *name, const char *
     }
     if (rc != SQLITE_DONE) {
         rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
-        sqlite3_finalize(stmt);
+        sqlite3_reset(stmt);
         return rc;
     }
-    sqlite3_finalize(stmt);
+    sqlite3_reset(stmt);
     if (count == 0)
         return SQLITE_OK;
     *found = true;
     return count == 1 && is_good ? SQLITE_OK : tampered(ctx, name, error);
 }
 
+static int check_one(struct lsm_vtab_ctx *ctx, const char *name, const char *sql, bool *found, char **error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = prepare_check(ctx, &stmt);
+
+    *found = false;
+    rc = rc == SQLITE_OK ? check_object(ctx, stmt, name, sql, found, error)
+                         : lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error)
 {
-    bool has_store, has_redo;
+    bool has_store = false, has_redo = false;
+    sqlite3_stmt *stmt = NULL;
     int rc;
 
     if (ctx->verified)
         return SQLITE_OK;
-    rc = check_object(ctx, "lsmvtab_store", STORE_SQL, &has_store, error);
-    if (rc == SQLITE_OK)
-        rc = check_object(ctx, "lsmvtab_redo", REDO_SQL, &has_redo, error);
+    rc = prepare_check(ctx, &stmt);
+    if (rc == SQLITE_OK) {
+        rc = check_object(ctx, stmt, "lsmvtab_store", STORE_SQL, &has_store, error);
+        if (rc == SQLITE_OK)
+            rc = check_object(ctx, stmt, "lsmvtab_redo", REDO_SQL, &has_redo, error);
+    } else {
+        rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+    }
+    sqlite3_finalize(stmt);
     if (rc == SQLITE_OK && has_store != has_redo)
         rc = tampered(ctx, has_store ? "lsmvtab_redo" : "lsmvtab_store", error);
     if (rc == SQLITE_OK)
@@ -238,25 +264,28 @@ static int data_decode(const char *schema, const uint8_t *data, int size,
 
 int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **error)
 {
-    return check_object(ctx, "lsmvtab_store", STORE_SQL, found, error);
+    return check_one(ctx, "lsmvtab_store", STORE_SQL, found, error);
 }
 
 int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
                          struct lsm_token *token, char **error)
 {
-    bool has_table;
+    bool has_table = ctx->verified;
     int rc = SQLITE_OK;
 
     *found = false;
     if (ctx->token_stmt == NULL) {
-        rc = lsm_vtab_shadow_has_store(ctx, &has_table, error);
+        if (!has_table)
+            rc = lsm_vtab_shadow_has_store(ctx, &has_table, error);
         if (rc != SQLITE_OK || !has_table)
             return rc;
         rc = lsm_vtab_sql_keep(ctx->conn->db, &ctx->token_stmt,
                                "SELECT data FROM \"%w\".lsmvtab_store WHERE id = 1 AND ?1 IS NULL",
                                ctx->schema);
-        if (rc != SQLITE_OK)
+        if (rc != SQLITE_OK) {
+            ctx->verified = false;          /* what was seen may have been rolled back */
             return lsm_vtab_error_sqlite(error, ctx->conn->db, "reading lsmvtab_store");
+        }
     }
     rc = sqlite3_step(ctx->token_stmt);
     if (rc == SQLITE_ROW) {
@@ -482,7 +511,7 @@ int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, cons
     bool found = false;
     int rc;
 
-    rc = name && sql ? check_object(ctx, name, sql, &found, error) : SQLITE_NOMEM;
+    rc = name && sql ? check_one(ctx, name, sql, &found, error) : SQLITE_NOMEM;
     sqlite3_free(name);
     sqlite3_free(sql);
     if (rc == SQLITE_OK && !found)

@@ -47,9 +47,12 @@ uint64_t lsm_histogram_count(const struct lsm_histogram *h)
 
 uint64_t lsm_histogram_quantile(const struct lsm_histogram *h, uint32_t per_mille)
 {
-    uint64_t count = lsm_histogram_count(h), max = atomic_load_explicit(&h->max, memory_order_relaxed);
-    uint64_t rank = count / 1000 * per_mille + (count % 1000 * per_mille + 999) / 1000, seen = 0;
+    uint64_t max = atomic_load_explicit(&h->max, memory_order_relaxed), count, rank, seen = 0;
 
+    if (max == 0)               /* all that it holds is 0; most are empty */
+        return 0;
+    count = lsm_histogram_count(h);
+    rank = count / 1000 * per_mille + (count % 1000 * per_mille + 999) / 1000;
     for (uint32_t i = 0; i < LSM_HISTOGRAM_BUCKETS && count; i++) {
         seen += atomic_load_explicit(&h->bucket[i], memory_order_relaxed);
         if (seen >= rank && seen) {

@@ -138,6 +138,7 @@ void cm_forgive(struct cm *cm, int n);
 /* May a crash of this model at this position leave that? */
 bool cm_allow(struct cm *cm, struct sim_state *state, const struct cm_found *found);
 
+/* `history` is all zeros, or was used before. */
 void cm_history_init(struct cm_history *history, const struct cm_content *first);
 /* For people: the transactions around a position. */
 void cm_history_print(const struct cm_history *history, size_t pos);

@@ -122,11 +122,12 @@ static uint64_t solos(int file)
 
 static bool finish(struct cm *cm, int conn, struct cm_txn *t, const char *text, int wanted)
 {
-    uint64_t before[CM_FILES];
+    uint64_t before[CM_FILES] = { 0 };
     int rc;
 
     for (int f = 0; f < CM_FILES; f++)
-        before[f] = solos(f);
+        if (t->lsm[f] && !t->sql[f])
+            before[f] = solos(f);
     cm_txn_commits(cm, t);
     rc = cm_sql(cm, conn, "%s", text);
     /* One statement alone is not always solo: not while an earlier one is undecided. */

@@ -134,7 +134,7 @@ static int64_t recover(struct crash *crash, const struct cm *like, struct sim *s
         give_up(state, "recovery", cm.why);
     } else {
         first = content_of(found);
-        crash->work->count = CM_TXNS - 100;     /* numbers that the workload did not use */
+        crash->work->count = like->history->count;      /* numbers that the workload did not use */
         for (int i = 0; i < crash->work->count; i++)
             crash->work->txns[i].dead = true;
         cm.now = first;
@@ -331,7 +331,8 @@ struct mode {
 static void mode_workload(void *ctx, int i, struct sim_counts *counts)
 {
     const struct mode *mode = ctx;
-    struct run run = { mode->journal, mode->sync_a, mode->sync_b, .files = 1 + (i % 2),
+    /* In the long tier the two that run side by side take as long. */
+    struct run run = { mode->journal, mode->sync_a, mode->sync_b, .files = 1 + (test_long() ? i / 2 : i) % 2,
                        .seed = 100 + (uint64_t)i, .steps = test_long() ? 60 : 30,
                        .states_max = test_long() ? 12000 : test_share(1500),
                        .pos_every = test_long() ? 4

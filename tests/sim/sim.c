@@ -11,7 +11,6 @@ static void seed_sqlite(struct sim_vfs *vfs)
     sqlite3_vfs *before;
     unsigned char byte;
 
-    sim_memory_use();
     sqlite3_initialize();
     before = sqlite3_vfs_find(NULL);
     sqlite3_vfs_register(&vfs->vfs, 1);
@@ -27,6 +26,7 @@ struct sim *sim_on(struct sim_disk *disk)
     if (!sim)
         abort();
     sim->disk = disk;
+    sim_memory_use();           /* the VFS is SQLite's first use */
     sim->os = sim_os_new(disk);
     sim->vfs = sim_vfs_new(disk);
     seed_sqlite(sim->vfs);
