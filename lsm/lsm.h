@@ -716,7 +716,8 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count);
 /*
  * How long operations took, since the store was opened. Of gets, seeks, puts into transactions and
  * prepares one in 32 is timed, and of a cursor's steps one in 64, so that no hot call reads the clock
- * each time; the others always. Quantiles are upper bounds of the buckets that they fall in, at most a
+ * each time; the others always, but that of rows that are a commit each and not synced the last of 32 stands
+ * for all of them. Quantiles are upper bounds of the buckets that they fall in, at most a
  * quarter too large.
  */
 struct lsm_latency {

@@ -9,7 +9,7 @@
  *
  * Whoever finds nobody leading leads: it takes the log slot, then everybody who
  * waits, appends their records, syncs once if one of them asked, and publishes
- * them in the order of the log, all within the slot. So nobody sees a row whose
+ * them in the order of the log, all within the slot (single.c: one row that meets nobody). So nobody sees a row whose
  * record is not as durable as its writer asked, and a flush, which needs the
  * slot, never stands between a record and its rows.
  *
@@ -72,11 +72,12 @@ static int append_member(struct lsm_db *db, struct lsm_commit *m)
     return LSM_OK;
 }
 
-/* The log has failed: none of the records after `before` may come to life. */
-static int undo(struct lsm_db *db, uint64_t first_txid, const struct lsm_log_end *before)
+bool lsm_commit_undo(struct lsm_db *db, uint64_t first_txid, const struct lsm_log_end *before, int why_rc)
 {
+    char why[LSM_ERROR_TEXT_SIZE];
     int rc;
 
+    lsm_error_save(why, sizeof why);
     lsm_db_lock(db);
     db->undo_first = first_txid;
     db->undo_last = db->txid_max;
@@ -86,11 +87,12 @@ static int undo(struct lsm_db *db, uint64_t first_txid, const struct lsm_log_end
     if (rc)
         rc = lsm_log_cut(&db->log, before->size, before->chain);
     if (rc) {
-        char why[LSM_ERROR_TEXT_SIZE];
-        lsm_error_save(why, sizeof why);
-        lsm_db_set_health(db, LSM_HEALTH_READ_ONLY, rc, why);
+        char text[LSM_ERROR_TEXT_SIZE];
+        lsm_error_save(text, sizeof text);
+        lsm_db_set_health(db, LSM_HEALTH_READ_ONLY, rc, text);
     }
-    return rc;
+    lsm_fail(why_rc, "%s", why);
+    return rc != LSM_OK;
 }
 
 static void fail_group(struct lsm_db *db, struct lsm_commit *group, int rc, bool may_live)
@@ -163,12 +165,7 @@ static void commit_group(struct lsm_db *db, struct lsm_commit *group)
         db->commit_sync_us = db->os->mono_us(db->os) - begun;
     }
     if (db->log.failed) {
-        char why[LSM_ERROR_TEXT_SIZE];
-        bool may_live;
-        lsm_error_save(why, sizeof why);
-        may_live = undo(db, first_txid, &before) != LSM_OK;
-        lsm_fail(rc, "%s", why);
-        fail_group(db, group, rc, may_live);
+        fail_group(db, group, rc, lsm_commit_undo(db, first_txid, &before, rc));
         return;
     }
     publish_group(db, group);
@@ -311,8 +308,11 @@ static int commit_one(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind ki
                       struct lsm_slice value, bool sync)
 {
     struct lsm_txn *txn;
-    int rc = lsm_txn_begin(db, NULL, &txn);
+    int rc = sync || kind == LSM_KIND_RANGE_DELETE ? LSM_DONE : lsm_single_write(db, tree, kind, key, value);
 
+    if (rc != LSM_DONE)
+        return rc;
+    rc = lsm_txn_begin(db, NULL, &txn);
     if (rc)
         return rc;
     if (kind == LSM_KIND_PUT)

@@ -72,6 +72,15 @@ static int add_row(struct group *g, struct lsm_tree *tree, const struct lsm_memt
     return LSM_OK;
 }
 
+void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row)
+{
+    if (lsm_tag_kind(row->tag) != LSM_KIND_DELETE)
+        lsm_dead_put(tree, row->key);
+    if (lsm_filter_is_possible(tree->cmp))
+        lsm_memfilter_add(&to->filter, tree->id, lsm_filter_key_hash(tree->cmp, row->key));
+    lsm_memtable_add_expected(to->mem, tree->id, tree->cmp, row->key, row->tag, row->value);
+}
+
 int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
 {
     struct group g = { .to = to };

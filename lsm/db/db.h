@@ -147,8 +147,15 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t nexts, prepares;
     atomic_uint_least64_t values_pinned, values_released;   /* with get_hits: which are still held */
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
+    atomic_uint_least64_t single_puts, single_deletes, single_bytes;    /* single.c's, not in the others; mutex */
     struct lsm_histogram *latency;      /* LSM_LATENCY_COUNT of them, us */
 };
+
+/* By whoever has what all who change it must have. */
+static inline void lsm_count(atomic_uint_least64_t *counter, uint64_t more)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
 
 struct lsm_room {               /* room.c: what the worker makes ready for the log */
     atomic_int state;
@@ -383,6 +390,17 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 /* Of one that was prepared here, and of one that was read. `base` is added to the op numbers. Publish held. */
 int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
 int lsm_copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
+/* One that its memtable expects. Publish held. */
+void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row);
+
+/* ---- commit.c and single.c: commits without a host ---- */
+/* The log has failed, and none of the records from first_txid on may come to life, which was where `before` says. Keeps
+   the thread's error, `rc`. True: they may all the same. Log slot held. */
+bool lsm_commit_undo(struct lsm_db *db, uint64_t first_txid, const struct lsm_log_end *before, int rc);
+/* A PUT or DELETE that is a commit by itself and need not be synced. LSM_DONE: nothing was done, it needs a
+   transaction. */
+int lsm_single_write(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
+                     struct lsm_slice value);
 
 /* ---- chain.c: what is committed ---- */
 bool lsm_chain_is_quiet(const struct lsm_db *db, const struct lsm_token *t);   /* mutex held */
@@ -413,6 +431,7 @@ void lsm_write_slot_give(struct lsm_db *db);    /* mutex held */
 int lsm_write_begin(struct lsm_db *db);
 /* A log that can be appended to: a fresh one after an open or a failure. Log slot held. */
 int lsm_write_ready(struct lsm_db *db);
+bool lsm_write_is_ready(const struct lsm_db *db);       /* it would do nothing; or mutex held and the slot is free */
 /* The numbers (u64) of the log files from `min` on, ascending, without void ones. The caller clears *out. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out);
 int lsm_write_append(struct lsm_db *db, struct lsm_record *rec, bool sync);    /* gives it a nonce */

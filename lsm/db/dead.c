@@ -230,30 +230,35 @@ void lsm_dead_learn(struct lsm_tree *tree, uint64_t epoch, uint64_t seq, struct 
     struct lsm_db *db = tree->db;
     struct lsm_dead *d = &tree->dead;
 
+    if (epoch % 2)
+        return;
     db->os->mutex_lock(db->dead_mutex);
-    /* An old snapshot says nothing about what was put since. */
-    if (epoch % 2 == 0 && atomic_load(&db->dead_epoch) == epoch && seq == atomic_load(&db->seq_published)) {
-        if (!d->list)
-            d->list = list_new(db->os, tree->cmp);
-        if (d->list) {
-            if (!atomic_load(&d->known))
-                d->list->count = 0;
+    if (!d->list)
+        d->list = list_new(db->os, tree->cmp);
+    if (d->list) {
+        if (!atomic_load(&d->known))
+            d->list->count = 0;
+        atomic_store(&d->known, true);  /* before the look at the epoch: lsm_dead_publish */
+        /* An old snapshot says nothing about what was put since. */
+        if (atomic_load(&db->dead_epoch) == epoch && seq == atomic_load(&db->seq_published))
             list_add(d->list, lo, hi, to_end, seq);
-            atomic_store(&d->known, d->list->count > 0);
-        }
+        atomic_store(&d->known, d->list->count > 0);
     }
     db->os->mutex_unlock(db->dead_mutex);
 }
 
 void lsm_dead_publish(struct lsm_db *db, bool begins)
 {
-    assert(atomic_load(&db->dead_epoch) % 2 == (begins ? 0 : 1));
-    (void)begins;
-    /* Under the mutex: whoever learned before is seen by the puts that follow, whoever comes later sees
-       the epoch. */
-    db->os->mutex_lock(db->dead_mutex);
-    atomic_fetch_add(&db->dead_epoch, 1);
-    db->os->mutex_unlock(db->dead_mutex);
+    uint64_t epoch = atomic_load_explicit(&db->dead_epoch, memory_order_relaxed);
+
+    assert(epoch % 2 == (begins ? 0 : 1));
+    /* Here the epoch is changed, then `known` is read; whoever learns says `known`, then reads the epoch. One of
+       the two sees the other: the put finds the stretch, or the stretch is not told. No lock, since it is for
+       each commit. */
+    if (begins)
+        atomic_store(&db->dead_epoch, epoch + 1);
+    else
+        atomic_store_explicit(&db->dead_epoch, epoch + 1, memory_order_release);
 }
 
 void lsm_dead_put(struct lsm_tree *tree, struct lsm_slice key)

@@ -2,7 +2,7 @@
  * dead.h -- stretches of keys that are known to hold no row: a seek into one goes
  * to its other end at once. dead.c says who knows what, and when it is forgotten.
  *
- * Threads: any; everything is behind db->dead_mutex, which is innermost.
+ * Threads: any; everything is behind db->dead_mutex, which is innermost, but for the epoch and `known`.
  */
 #ifndef LSM_DB_DEAD_H
 #define LSM_DB_DEAD_H

@@ -54,7 +54,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     struct lsm_cache_stats cache;
     struct lsm_counters *c = &db->counters;
     uint64_t memtables, tables_memory = lsm_tables_memory(db->tables), log_bytes, snapshots = 0, trees = 0;
-    uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written;
+    uint64_t table_bytes = 0, table_count = 0, raw = 0, raw_deepest = 0, written, singles, user;
     struct lsm_latency latency[LSM_LATENCY_COUNT];
     struct lsm_tables_stats tables;
     uint64_t vlog_count = 0, vlog_bytes = 0, live = 0, dead = 0;
@@ -101,12 +101,15 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     } while (0)
 #define COUNTER(field) atomic_load_explicit(&c->field, memory_order_relaxed)
 
-    STAT("puts", COUNTER(puts), "count");
-    STAT("deletes", COUNTER(deletes), "count");
+    singles = COUNTER(single_puts) + COUNTER(single_deletes);
+    user = COUNTER(user_bytes) + COUNTER(single_bytes);
+
+    STAT("puts", COUNTER(puts) + COUNTER(single_puts), "count");
+    STAT("deletes", COUNTER(deletes) + COUNTER(single_deletes), "count");
     STAT("gets", COUNTER(gets), "count");
     STAT("get_hits", COUNTER(get_hits), "count");
     STAT("seeks", COUNTER(seeks), "count");
-    STAT("commits_solo", COUNTER(commits_solo), "count");
+    STAT("commits_solo", COUNTER(commits_solo) + singles, "count");
     STAT("commits_joint", COUNTER(commits_joint), "count");
     STAT("records_carried", COUNTER(records_carried), "count");
     STAT("aborts", COUNTER(aborts), "count");
@@ -142,13 +145,13 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("range_deletes", COUNTER(range_deletes), "count");
     STAT("tables_dropped", COUNTER(tables_dropped), "count");
     STAT("rows_ingested", COUNTER(rows_ingested), "count");
-    STAT("commit_groups", COUNTER(commit_groups), "count");
+    STAT("commit_groups", COUNTER(commit_groups) + singles, "count");
     STAT("memory_held", db->os->mem_held ? db->os->mem_held(db->os) : db->os->mem_used(db->os), "bytes");
     written = COUNTER(log_bytes) + COUNTER(flush_bytes) + COUNTER(spill_bytes) + COUNTER(compact_bytes_written) +
               COUNTER(vlog_bytes_rewritten);
-    STAT("user_bytes_written", COUNTER(user_bytes), "bytes");
+    STAT("user_bytes_written", user, "bytes");
     STAT("spill_bytes_written", COUNTER(spill_bytes), "bytes");
-    STAT("write_amplification", percent(written, COUNTER(user_bytes)), "percent");
+    STAT("write_amplification", percent(written, user), "percent");
     STAT("space_amplification", percent(raw, raw_deepest), "percent");
     STAT("read_amplification", percent(COUNTER(tables_searched), COUNTER(gets_timed)), "percent");
     STAT("block_reads", tables.block_reads, "count");

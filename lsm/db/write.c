@@ -321,11 +321,16 @@ static int begin_fresh_log(struct lsm_db *db)
     return LSM_OK;
 }
 
+bool lsm_write_is_ready(const struct lsm_db *db)
+{
+    return atomic_load(&db->writing_begun) && db->has_log && !db->log.failed && !atomic_load(&db->carry.is_pending);
+}
+
 int lsm_write_ready(struct lsm_db *db)
 {
     int rc = lsm_recover_begin_writing(db);
 
-    if (rc == LSM_OK && (!db->has_log || db->log.failed || atomic_load(&db->carry.is_pending)))
+    if (rc == LSM_OK && !lsm_write_is_ready(db))
         rc = begin_fresh_log(db);
     return rc;
 }
@@ -376,8 +381,8 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
     if (rc)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.log_bytes, bytes.size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.log_bytes_mapped, db->log.mapped_bytes - mapped, memory_order_relaxed);
+    lsm_count(&db->counters.log_bytes, bytes.size);
+    lsm_count(&db->counters.log_bytes_mapped, db->log.mapped_bytes - mapped);
     if (!sync)
         lsm_room_look(db);
     return sync ? lsm_write_sync(db) : LSM_OK;

@@ -17,6 +17,10 @@
 
 #define LINE LSM_MEMTREE_LINE
 #define DIRECTORY_FIRST 8u
+#define ROW_ALIGN 8u
+
+_Static_assert(sizeof(struct lsm_memrow) + LSM_MEMTABLE_EXPECT_MAX + ROW_ALIGN <= LSM_ARENA_RESERVE_MAX,
+               "an expected row fits in a chunk");
 
 /* Open addressing by id; at most half full. */
 struct directory {
@@ -38,6 +42,7 @@ struct lsm_memtable {
     uint64_t range_rows;        /* rows that are range deletes, void ones too: in no tree */
     uint32_t first, newest;     /* rows in the order they were added */
     uint32_t last_tree;         /* the tree added to last */
+    struct lsm_memplace place;  /* of the row that is expected */
 };
 
 static inline void *at(const struct lsm_memtable *mem, uint32_t off)
@@ -183,7 +188,7 @@ static uint32_t write_row(struct lsm_memtable *mem, uint32_t id, struct lsm_slic
                           struct lsm_slice value)
 {
     uint32_t off = lsm_arena_alloc(&mem->space.arena,
-                                   sizeof(struct lsm_memrow) + key.size + value.size, 8);
+                                   sizeof(struct lsm_memrow) + key.size + value.size, ROW_ALIGN);
     struct lsm_memrow *row;
 
     if (!off)
@@ -245,6 +250,38 @@ int lsm_memtable_add(struct lsm_memtable *mem, uint32_t id, const struct lsm_com
     }
     list_row(mem, tree, off);
     return LSM_OK;
+}
+
+int lsm_memtable_expect(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp, struct lsm_slice key,
+                        size_t value_size)
+{
+    struct lsm_memtarget t = { key, LSM_TAG_MAX, false, cmp };
+    struct lsm_memtree *tree = tree_to_add(mem, id, cmp != NULL);
+
+    assert(key.size + value_size <= LSM_MEMTABLE_EXPECT_MAX);
+    /* The nodes first: they may use up the chunk that has room for the row. */
+    if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||
+        !lsm_arena_reserve(&mem->space.arena, sizeof(struct lsm_memrow) + key.size + value_size + ROW_ALIGN))
+        return no_room(mem);
+    lsm_memtree_aim(&mem->space, tree, &t, &mem->place, 1);
+    return LSM_OK;
+}
+
+void lsm_memtable_add_expected(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,
+                               struct lsm_slice key, uint64_t tag, struct lsm_slice value)
+{
+    struct lsm_memtarget t = { key, tag, false, cmp };
+    struct lsm_memtree *tree = tree_to_add(mem, id, cmp != NULL);
+    uint32_t off = write_row(mem, id, key, tag, value);
+    bool added;
+
+    assert(off);
+    assert(lsm_tag_kind(tag) < LSM_KIND_RANGE_DELETE);
+    lsm_memtree_place_aimed(&mem->space, tree, &t, &mem->place);
+    added = lsm_memtree_add(&mem->space, tree, &t, &mem->place, off);
+    assert(added);
+    (void)added;
+    list_row(mem, tree, off);
 }
 
 int lsm_memtable_add_group(struct lsm_memtable *mem, uint32_t id, const struct lsm_comparator *cmp,

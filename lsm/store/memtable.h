@@ -39,6 +39,17 @@ void lsm_memtable_unref(struct lsm_memtable *mem);                    /* any thr
 int lsm_memtable_add(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
                      struct lsm_slice key, uint64_t tag, struct lsm_slice value);
 
+/*
+ * A row in two steps: what it needs, and its leaf is fetched meanwhile; then the row, which cannot fail. It is
+ * newer than all of its key and no RANGE_DELETE, and nothing is added between the two. It need not come.
+ * LSM_NOMEM is the first step's. key and value together are at most LSM_MEMTABLE_EXPECT_MAX bytes.
+ */
+#define LSM_MEMTABLE_EXPECT_MAX (128u << 10)
+int lsm_memtable_expect(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
+                        struct lsm_slice key, size_t value_size);
+void lsm_memtable_add_expected(struct lsm_memtable *mem, uint32_t tree, const struct lsm_comparator *cmp,
+                               struct lsm_slice key, uint64_t tag, struct lsm_slice value);
+
 struct lsm_memtable_row {
     uint32_t off;               /* 0: none */
     uint32_t tree;

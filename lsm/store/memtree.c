@@ -738,6 +738,14 @@ bool lsm_memtree_has_key(const struct lsm_memspace *space, const struct lsm_memt
     return row && lsm_key_compare(t->cmp, lsm_memrow_key(lsm_memrow_at(space, row)), t->key) == 0;
 }
 
+bool lsm_memtree_reserve(struct lsm_memspace *space, const struct lsm_memtree *tree)
+{
+    uint32_t height = atomic_load_explicit(&tree->root, memory_order_relaxed) & (LINE - 1);
+
+    return reserve(space, &space->leaves, 2, sizeof(struct lsm_memnode)) &&
+           reserve(space, &space->inners, 2 * height + 1, sizeof(struct lsm_meminner));
+}
+
 bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,
                      const struct lsm_memtarget *t, const struct lsm_memplace *place, uint32_t row)
 {
@@ -757,8 +765,7 @@ bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,
         return true;
     }
 
-    if (!reserve(space, &space->leaves, 2, sizeof(struct lsm_memnode)) ||
-        !reserve(space, &space->inners, 2 * path->height + 1, sizeof(struct lsm_meminner)))
+    if (!lsm_memtree_reserve(space, tree))
         return false;
     append = i == count && (!path->high || (tree->run_leaf == path->leaf_off &&
                                             tree->run_length >= RUN_SURE));

@@ -164,6 +164,9 @@ void lsm_memtree_place_aimed(const struct lsm_memspace *space, const struct lsm_
 bool lsm_memtree_has_key(const struct lsm_memspace *space, const struct lsm_memtarget *t,
                          const struct lsm_memplace *place);
 
+/* Nodes for what the next row may need: lsm_memtree_add will not fail. False: no memory. */
+bool lsm_memtree_reserve(struct lsm_memspace *space, const struct lsm_memtree *tree);
+
 /* Bring in a row that is written. One release store makes it visible, whatever had to be rebuilt.
    False: no memory; nothing changed. */
 bool lsm_memtree_add(struct lsm_memspace *space, struct lsm_memtree *tree,

@@ -165,6 +165,13 @@ void lsm_arena_reset(struct lsm_arena *a)
     a->at = a->end = 0;
 }
 
+bool lsm_arena_reserve(struct lsm_arena *a, size_t size)
+{
+    assert(size <= LSM_ARENA_RESERVE_MAX);
+    check_arena(a);
+    return size <= a->end - a->at || open_chunk(a, size);
+}
+
 uint32_t lsm_arena_alloc(struct lsm_arena *a, size_t size, size_t align)
 {
     size_t at;

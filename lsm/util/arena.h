@@ -41,6 +41,11 @@ void lsm_arena_reset(struct lsm_arena *a);
 /* `align` is a power of two up to 64. Returns the offset, or 0: no memory or 4 GiB are used. */
 uint32_t lsm_arena_alloc(struct lsm_arena *a, size_t size, size_t align);
 
+/* Will lsm_arena_alloc find room for so much, without asking for memory? As far as `size` goes it may go to the next
+   chunk for that. At most LSM_ARENA_RESERVE_MAX. */
+#define LSM_ARENA_RESERVE_MAX (192u << 10)
+bool lsm_arena_reserve(struct lsm_arena *a, size_t size);
+
 /* Memory held but for the room in the newest chunk: it grows with what is allocated, not by chunks. */
 static inline uint64_t lsm_arena_used(const struct lsm_arena *a)
 {

@@ -28,10 +28,15 @@ uint64_t lsm_histogram_bucket_end(uint32_t bucket)
 
 void lsm_histogram_add(struct lsm_histogram *h, uint64_t value)
 {
+    lsm_histogram_add_for(h, value, 1);
+}
+
+void lsm_histogram_add_for(struct lsm_histogram *h, uint64_t value, uint32_t count)
+{
     uint64_t max = atomic_load_explicit(&h->max, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&h->bucket[lsm_histogram_bucket(value)], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&h->total, value, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->bucket[lsm_histogram_bucket(value)], count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->total, value * count, memory_order_relaxed);
     while (value > max && !atomic_compare_exchange_weak_explicit(&h->max, &max, value, memory_order_relaxed,
                                                                  memory_order_relaxed)) { }
 }

@@ -18,6 +18,7 @@ struct lsm_histogram {          /* zeroed: empty */
 };
 
 void lsm_histogram_add(struct lsm_histogram *h, uint64_t value);
+void lsm_histogram_add_for(struct lsm_histogram *h, uint64_t value, uint32_t count);   /* it stands for so many */
 uint64_t lsm_histogram_count(const struct lsm_histogram *h);
 /* The least bucket's upper end that `per_mille` of all values do not pass, but never above the
    largest value; 0: empty. */

@@ -439,9 +439,9 @@ mutant R10_a_rolled_back_joint_stays lsm/db/txn.c 'unit/test_chain' <<'X'
         { db->os->mutex_lock(db->publish); lsm_chain_remove_hidden(db, rec); db->os->mutex_unlock(db->publish); }
 X
 mutant R11_after_a_failure_a_fresh_log lsm/db/write.c 'unit/test_chain' <<'X'
-    if (rc == LSM_OK && (!db->has_log || db->log.failed || atomic_load(&db->carry.is_pending)))
+    return atomic_load(&db->writing_begun) && db->has_log && !db->log.failed && !atomic_load(&db->carry.is_pending);
 ====
-    if (rc == LSM_OK && (!db->has_log || atomic_load(&db->carry.is_pending)))
+    return atomic_load(&db->writing_begun) && db->has_log && !atomic_load(&db->carry.is_pending);
 X
 mutant R11_live_records_are_copied lsm/db/write.c 'unit/test_chain sim/crash_engine' <<'X'
     rc = copy_live(db, &log, taken);
@@ -1109,4 +1109,33 @@ mutant an_old_dictionary_has_tables lsm/store/vlog.c 'unit/test_vlog' <<'X'
         has_tables = sealed.data[sealed.size - LSM_SEAL_TRAILER_SIZE + 1] == LSM_BLOCK_DICT_TABLES;
 ====
         has_tables = true;
+X
+
+# ---- one row a commit, without a transaction ----
+
+mutant a_stretch_is_told_before_the_look_at_the_epoch lsm/db/dead.c 'unit/test_dead_threads' <<'X'
+        atomic_store(&d->known, true);  /* before the look at the epoch: lsm_dead_publish */
+====
+X
+mutant a_single_row_that_failed_is_taken_back lsm/db/single.c 'unit/test_single' <<'X'
+        lsm_commit_undo(db, rec.id.txid, &before, rc);
+====
+        ;
+X
+mutant a_single_row_waits_for_a_prepared_one lsm/db/single.c 'unit/test_single' <<'X'
+!db->commit_first && !db->solo_in_flight && db->active
+====
+!db->commit_first && db->active
+X
+mutant a_single_row_is_not_written_to_a_failed_log lsm/db/single.c 'unit/test_single sim/sweep_engine' <<'X'
+           lsm_write_is_ready(db);
+====
+           db->has_log;
+X
+mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memtable' <<'X'
+    if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||
+        !lsm_arena_reserve
+====
+    if (!tree ||
+        !lsm_arena_reserve
 X

@@ -181,11 +181,19 @@ static struct model_tree *some_tree(struct model *model)
     return NULL;
 }
 
+static struct lsm_slice number_bytes(int n, uint8_t bytes[4])
+{
+    bytes[0] = (uint8_t)n;
+    bytes[1] = (uint8_t)(n >> 8);
+    bytes[2] = bytes[3] = 0;
+    return slice(bytes, 4);
+}
+
 static int put_number(struct lsm_txn *txn, struct lsm_tree *meta, const char *key, int n)
 {
-    uint8_t bytes[4] = { (uint8_t)n, (uint8_t)(n >> 8), 0, 0 };
+    uint8_t bytes[4];
 
-    return lsm_txn_put(txn, meta, text(key), slice(bytes, 4));
+    return lsm_txn_put(txn, meta, text(key), number_bytes(n, bytes));
 }
 
 /* The keys of k .. end - 1, which are in the order of their numbers. */
@@ -304,6 +312,22 @@ static bool is_read_only(struct model *model)
     return strcmp(state, "HEALTHY") != 0 && strcmp(state, "DEGRADED") != 0;
 }
 
+/* What became of transaction n. */
+static void end_commit(struct model *model, int n, bool is_synced)
+{
+    model->read_only = is_read_only(model);
+    if (!model->dead[n]) {
+        model->txns = n;
+        sim_mark(model->sim, SIM_MARK_ACKED, n);
+        if (is_synced)
+            set_durable(model);
+    } else if (model->read_only) {
+        model->maybe = n;
+    } else {
+        sim_mark(model->sim, SIM_MARK_BEGUN, model->txns);
+    }
+}
+
 static int step_txn(struct model *model, enum model_step step)
 {
     struct lsm_prepare how = { .kind = LSM_PREPARE_SOLO, .sync = true, .settle = true };
@@ -328,18 +352,24 @@ static int step_txn(struct model *model, enum model_step step)
         rc = lsm_txn_commit_alone(txn, is_synced);
         model->dead[n] = rc != LSM_OK;
     }
-    model->read_only = is_read_only(model);
-    if (!model->dead[n]) {
-        model->txns = n;
-        sim_mark(model->sim, SIM_MARK_ACKED, n);
-        if (is_synced)
-            set_durable(model);
-    } else if (model->read_only) {
-        model->maybe = n;
-    } else {
-        sim_mark(model->sim, SIM_MARK_BEGUN, model->txns);
-    }
+    end_commit(model, n, is_synced);
     return rc != LSM_OK ? rc : aborted;
+}
+
+static int step_single(struct model *model)
+{
+    int n = model->attempts + 1, rc;
+    uint8_t bytes[4];
+
+    assert(n < MODEL_TXNS);
+    if (is_read_only(model))    /* no attempt: like a transaction that cannot begin */
+        return lsm_db_put(model->db, model->meta, text("n"), number_bytes(n, bytes), false);
+    model->attempts = n;
+    sim_mark(model->sim, SIM_MARK_BEGUN, n);
+    rc = lsm_db_put(model->db, model->meta, text("n"), number_bytes(n, bytes), false);
+    model->dead[n] = rc != LSM_OK;
+    end_commit(model, n, false);
+    return rc;
 }
 
 /* ---- the other steps ---- */
@@ -394,6 +424,9 @@ int model_step(struct model *model, enum model_step step)
     case MODEL_TXN: case MODEL_TXN_SYNC: case MODEL_ABORT: case MODEL_ABORT_PREPARED: case MODEL_LARGE:
         rc = step_txn(model, step);
         break;
+    case MODEL_SINGLE:
+        rc = step_single(model);
+        break;
     case MODEL_FLUSH:
         rc = lsm_db_flush(model->db);
         if (rc == LSM_OK)
@@ -432,7 +465,7 @@ int model_step(struct model *model, enum model_step step)
 
 int model_run(struct model *model, int steps)
 {
-    static const uint8_t weights[MODEL_STEPS] = { 10, 10, 1, 2, 4, 2, 4, 3, 1, 2, 1 };
+    static const uint8_t weights[MODEL_STEPS] = { 10, 10, 1, 2, 4, 2, 4, 3, 1, 2, 1, 10 };
     int rc = LSM_OK, sum = 0;
 
     for (int i = 0; i < MODEL_STEPS; i++)

@@ -60,6 +60,7 @@ struct model {
 enum model_step { MODEL_TXN, MODEL_TXN_SYNC, MODEL_ABORT, MODEL_ABORT_PREPARED, MODEL_FLUSH,
                   MODEL_COMPACT, MODEL_WORK, MODEL_CREATE, MODEL_DROP, MODEL_REOPEN,
                   MODEL_LARGE,          /* synced, and more than memory: private tables with value logs */
+                  MODEL_SINGLE,         /* its number only, without a transaction */
                   MODEL_STEPS };
 
 void model_init(struct model *model, struct sim *sim, uint64_t seed);

@@ -201,6 +201,55 @@ TEST(memtable_group_that_finds_no_memory_keeps_what_is_in)
     CHECK_INT(os.used, 0);
 }
 
+/* A row that was expected comes, and finds all it needs; or another one does, that nobody expected. */
+static void compare_expected(enum key_kind kind, const struct lsm_comparator *cmp, uint64_t rows)
+{
+    struct format_os os;
+    struct oracle o = { .cmp = cmp };
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+
+    format_os_init(&os);
+    CHECK_OK(lsm_memtable_new(&os.os, &mem));
+    CHECK_OK(lsm_memtable_iter_new(mem, 7, cmp, 0, &it));
+    for (uint64_t n = 1; n <= rows; n++) {
+        uint8_t key_bytes[96], other_bytes[96];
+        static uint8_t value_bytes[LSM_MEMTABLE_EXPECT_MAX];
+        struct lsm_slice key = oracle_random_key(kind, key_bytes), other = oracle_random_key(kind, other_bytes);
+        uint64_t tag = lsm_tag(n, (enum lsm_kind)test_below(LSM_KIND_RANGE_DELETE));
+        size_t size = (size_t)test_below(test_below(40) ? 200 : test_below(10) ? 5000 : sizeof value_bytes - 96);
+        bool comes = test_below(10) > 0;
+
+        if (test_below(20) == 0)        /* in another tree, which has it no more */
+            CHECK_OK(lsm_memtable_expect(mem, 8, NULL, other, 3));
+        if (!CHECK_OK(lsm_memtable_expect(mem, 7, cmp, comes ? key : other, size)))
+            break;
+        memset(value_bytes, (int)n, size);
+        os.fail_at = comes ? 1 : 0;
+        if (comes)
+            lsm_memtable_add_expected(mem, 7, cmp, key, tag, lsm_slice(value_bytes, size));
+        else if (!CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, lsm_slice(value_bytes, size))))
+            break;
+        os.fail_at = 0;
+        oracle_add(&o, key, tag, lsm_slice(value_bytes, size));
+    }
+    os.fail_at = 0;
+    CHECK_OK(lsm_memtable_check(mem));
+    CHECK(oracle_check_moves(&o, it, kind, 1000));
+    lsm_iter_close(it);
+    lsm_memtable_unref(mem);
+    CHECK_INT(os.used, 0);
+    oracle_clear(&o);
+}
+
+TEST(memtable_row_that_is_expected_finds_its_memory_and_its_place)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        compare_expected((enum key_kind)kind, NULL, test_long() ? 20000 : 3000);
+        compare_expected((enum key_kind)kind, &oracle_reverse, 1500);
+    }
+}
+
 TEST(memtable_void_rows_are_never_seen)
 {
     for (int kind = 0; kind < KEY_KINDS; kind++) {
