@@ -122,6 +122,7 @@ struct lsm_vtab_ctx {
     bool token_written;         /* in this transaction, at least once */
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
+    unsigned normal_left;       /* joint commits that need not ask what synchronous is: it was NORMAL */
     bool redo_grown;            /* rows were added to the redo area in this transaction */
     bool flush_later;           /* commands that wait for the end of this transaction, which decides */
     struct lsm_tree *compact_later;     /* what a crash left undecided; NULL: none */
