@@ -248,7 +248,7 @@ bool lsm_db_is_virgin(struct lsm_db *db);
 /* ---- trees -------------------------------------------------------------- */
 
 #define LSM_FILTER_NONE 0xffffffffu
-#define LSM_FILTER_BITS 12u             /* per key, where nothing is said */
+#define LSM_FILTER_BITS 16u             /* per key, where nothing is said */
 #define LSM_COMPRESSION_NONE INT32_MIN
 #define LSM_VALUE_LOG_NONE UINT32_MAX
 #define LSM_LEVEL_COUNT_MAX 8

@@ -30,7 +30,7 @@ static inline int lsm_level_effort(uint32_t level, int deep)
 
 /*
  * Levels 0 and 1 have the most runs and the least rows: four bits more for each of them cost 0.1 byte for each row
- * of the whole, and each run is wrong for 0.14 keys in 100 instead of 0.45 (Dayan, Athanassoulis, Idreos: Monkey,
+ * of the whole, and each run is wrong for 0.05 keys in 100 instead of 0.14 (Dayan, Athanassoulis, Idreos: Monkey,
  * 2017, has the reason).
  */
 static inline uint32_t lsm_level_filter_bits(uint32_t level, uint32_t deep)
