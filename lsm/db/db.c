@@ -119,6 +119,8 @@ void lsm_db_set_budget(struct lsm_db *db, uint64_t bytes)
     lsm_policy_init(&db->policy, db->memtable_bytes);
     /* More would leave a store whose level 0 outgrew the descriptors, since it could never shrink. */
     db->policy.level0_inputs_max = open_tables_max(db->os);
+    if (db->os->mem_budget)
+        db->os->mem_budget(db->os, db->memory_bytes);
 }
 
 /* What the cache may use so that all of the store's memory stays within `room`. */

@@ -123,6 +123,8 @@ struct lsm_os {
     /* Bytes taken from the kernel now: what is given out, and free room between it. At least what is
        resident. NULL: not known (and mem_used may count files that live in memory). */
     uint64_t (*mem_held)(struct lsm_os *os);
+    /* So much is going to be used, at most: how large the pages may be. NULL: it makes no difference. */
+    void (*mem_budget)(struct lsm_os *os, uint64_t bytes);
     /* Give free room back to the kernel. May take milliseconds. NULL: nothing to give. */
     void (*mem_trim)(struct lsm_os *os);
 };

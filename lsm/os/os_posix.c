@@ -155,6 +155,11 @@ static uint64_t mem_held(struct lsm_os *os)
     return atomic_load_explicit(&self(os)->mem.held, memory_order_relaxed);
 }
 
+static void mem_budget(struct lsm_os *os, uint64_t bytes)
+{
+    lsm_posix_mem_budget(&self(os)->mem, bytes);
+}
+
 static void mem_trim(struct lsm_os *os)
 {
     lsm_posix_mem_trim(&self(os)->mem);
@@ -806,7 +811,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .random = fill_random,
         .process_id = process_id, .file_limit = file_limit, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
-        .mem_used = mem_used, .mem_held = mem_held, .mem_trim = mem_trim,
+        .mem_used = mem_used, .mem_held = mem_held, .mem_budget = mem_budget, .mem_trim = mem_trim,
     };
     struct posix_os *p;
 

@@ -37,8 +37,6 @@
 #define SLOTS_MAX 64u                   /* SMALL_SPAN / 1 KiB */
 #define SMALL_CHUNK (((size_t)256 << 10) + PAGE)
 #define CHUNK (LSM_POSIX_HUGE + PAGE)   /* an arena's chunk, and a page for its head */
-#define SINGLE_MAX LSM_POSIX_HUGE       /* spans of their own mapping, before there are regions: a store that is
-                                           small stays so */
 
 enum { FROM_MALLOC = 0, FROM_MAP = 1 }; /* else a span */
 
@@ -202,7 +200,7 @@ static void *map_span(struct lsm_posix_mem *m, size_t size, bool *in_region, uin
     size_t held;
     void *base;
 
-    *in_region = atomic_fetch_add_explicit(&m->single, size, memory_order_relaxed) >= SINGLE_MAX;
+    *in_region = atomic_fetch_add_explicit(&m->single, size, memory_order_relaxed) >= m->single_max;
     if (*in_region) {
         subtract(&m->single, size);
         base = lsm_posix_region_take(&m->regions, size, gone, &held);
@@ -366,6 +364,16 @@ void lsm_posix_mem_init(struct lsm_posix_mem *m)
         pthread_mutex_init(&m->classes[i].mutex, NULL);
     pthread_mutex_init(&m->mutex, NULL);
     lsm_posix_regions_init(&m->regions);
+    atomic_init(&m->single_max, UINT64_MAX);
+}
+
+/* The newest region may be nearly empty, and what is left over in the others goes back in small pages: that
+   must not be much beside the rest. */
+#define BUDGET_FOR_REGIONS (UINT64_C(32) << 20)
+
+void lsm_posix_mem_budget(struct lsm_posix_mem *m, uint64_t bytes)
+{
+    atomic_store(&m->single_max, bytes < BUDGET_FOR_REGIONS ? UINT64_MAX : LSM_POSIX_HUGE);
 }
 
 void lsm_posix_mem_clear(struct lsm_posix_mem *m)

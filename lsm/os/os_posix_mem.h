@@ -5,8 +5,8 @@
  *
  *     up to 1 KiB      malloc: few, short-lived or tiny
  *     up to 64 KiB     slots in spans; a span is mapped, has slots of one size,
- *                      and is given back when the last of them is free; beyond
- *                      2 MiB of them they lie in huge pages (os_posix_region.h)
+ *                      and is given back when the last of them is free; if there
+ *                      is much to come, they lie in huge pages (os_posix_region.h)
  *     above            mapped, and moved by the kernel when they grow
  *
  * A few spans and arena chunks are kept for the next use: a fresh page costs a
@@ -35,7 +35,7 @@ struct lsm_posix_mem {
         pthread_mutex_t mutex;
         struct lsm_posix_span *open;    /* spans with a free slot */
     } classes[LSM_POSIX_MEM_CLASSES];
-    _Atomic uint64_t single;            /* bytes of spans with a mapping of their own */
+    _Atomic uint64_t single, single_max;    /* bytes of spans with a mapping of their own; behind that, regions */
     struct lsm_posix_regions regions;
     pthread_mutex_t mutex;              /* of the spare ones; innermost */
     struct lsm_posix_spare {
@@ -49,6 +49,8 @@ void lsm_posix_mem_clear(struct lsm_posix_mem *m);      /* nothing may be in use
 void *lsm_posix_mem_alloc(struct lsm_posix_mem *m, size_t size);
 void *lsm_posix_mem_realloc(struct lsm_posix_mem *m, void *p, size_t size);
 void lsm_posix_mem_free(struct lsm_posix_mem *m, void *p);
+/* So much is going to be used, at most. Until it is said, there are no huge pages for slots. */
+void lsm_posix_mem_budget(struct lsm_posix_mem *m, uint64_t bytes);
 /* Give back the whole pages of free slots, and the spare ones. A system call for each stretch. */
 void lsm_posix_mem_trim(struct lsm_posix_mem *m);
 

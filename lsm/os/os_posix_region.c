@@ -10,6 +10,7 @@
 #define PAGE ((size_t)4096)
 #define UNITS 32u
 #define PAGES_OF_UNIT ((uint32_t)(LSM_POSIX_UNIT / PAGE))
+#define GROWTH 16u                      /* units: half a huge page */
 #define SPARSE 8u                       /* regions of which less than an eighth is in use are filled again */
 #define SPARSE_FROM 64u                 /* from this count on */
 #define IDLE_MAX 16u                    /* free units that stay: 1 MiB */
@@ -91,7 +92,7 @@ void lsm_posix_regions_init(struct lsm_posix_regions *r)
 {
     pthread_mutex_init(&r->mutex, NULL);
     r->open = NULL;
-    r->idle = r->used = r->count = 0;
+    r->idle = r->used = r->used_low = r->count = 0;
 }
 
 void lsm_posix_regions_clear(struct lsm_posix_regions *r)
@@ -136,8 +137,11 @@ static struct lsm_posix_region *find_region(struct lsm_posix_regions *r, uint32_
             split = region;
             unit_split = *unit;
         }
-    /* What is left of a split one has small pages: rather a new one, while addresses are not wasted. */
-    region = split && r->count > SPARSE_FROM && r->used < r->count * (UNITS / SPARSE) ? NULL : lsm_posix_map_huge();
+    /* What is left of a split one has small pages: rather a new one, when more and more is taken, but not where
+       the same comes and goes, since all of a huge page is made zero; nor while addresses are wasted. */
+    region = split && (r->used - r->used_low < GROWTH ||
+                       (r->count > SPARSE_FROM && r->used < r->count * (UNITS / SPARSE)))
+                 ? NULL : lsm_posix_map_huge();
     if (!region) {
         *unit = unit_split;
         return split;
@@ -148,6 +152,7 @@ static struct lsm_posix_region *find_region(struct lsm_posix_regions *r, uint32_
     open_region(r, region);
     r->count++;
     r->idle += UNITS;
+    r->used_low = r->used;
     *held += PAGE + LSM_POSIX_HUGE;
     *unit = 0;
     return region;
@@ -203,6 +208,8 @@ size_t lsm_posix_region_give(struct lsm_posix_regions *r, void *p, size_t size, 
         open_region(r, region);
     region->free |= unit_bits(first, count);
     r->used -= count;
+    if (r->used_low > r->used)
+        r->used_low = r->used;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t of_unit = gone >> i * PAGES_OF_UNIT & ((UINT64_C(1) << PAGES_OF_UNIT) - 1);
         uint32_t there = PAGES_OF_UNIT - (uint32_t)__builtin_popcountll(of_unit);

@@ -27,6 +27,7 @@ struct lsm_posix_regions {
     struct lsm_posix_region *open;      /* with a free unit; else they are found by address */
     uint32_t count;
     uint32_t used, idle;                /* units; idle: free and there */
+    uint32_t used_low;                  /* the least that was used since the newest region came */
 };
 
 /* A page of 4 KiB and LSM_POSIX_HUGE bytes behind it, aligned, one huge page if possible; NULL. */
