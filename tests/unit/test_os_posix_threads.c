@@ -19,6 +19,7 @@ struct shared {
 static void shared_init(struct shared *s)
 {
     s->os = lsm_os_posix_new();
+    s->os->mem_budget(s->os, UINT64_C(64) << 20);       /* huge pages, too */
     s->dir = NULL;
     CHECK_INT(s->os->mutex_new(s->os, &s->mutex), 0);
     CHECK_INT(s->os->cond_new(s->os, &s->cond), 0);
