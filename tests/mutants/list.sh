@@ -550,6 +550,12 @@ mutant R20_a_flush_raises_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
 ====
 X
 
+mutant R6_a_solo_asks_what_synchronous_is ext/vtab_txn.c 'unit/test_vtab_redo' <<'X'
+    if (!is_solo && ctx->normal_left) {
+====
+    if (ctx->normal_left) {
+X
+
 # ---- keys that are new ----
 
 mutant insert_asks_its_own_tables lsm/db/absent.c 'unit/test_absent' <<'X'

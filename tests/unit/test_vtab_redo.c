@@ -181,6 +181,26 @@ TEST(R6_a_solo_is_one_sync_under_full_and_none_under_normal)
         }
 }
 
+/* A joint commit may take NORMAL for what it was the last time, a solo never: nothing else holds its record. */
+TEST(R6_a_solo_is_synced_as_soon_as_synchronous_says_so)
+{
+    struct sim *sim = machine_begin("WAL", "NORMAL", 0);
+    int ours, sqlites;
+    size_t from;
+
+    warm_up();
+    for (int i = 0; i < 3; i++) {
+        SQL(0, "PRAGMA synchronous = NORMAL; BEGIN; REPLACE INTO jl VALUES(1, 1, 1); COMMIT; "
+               "BEGIN; REPLACE INTO jl VALUES(2, 1, 1); COMMIT");
+        SQL(0, "PRAGMA synchronous = FULL");
+        from = sim->disk->op_count;
+        SQL(0, "REPLACE INTO sl VALUES(1, 1, 1)");
+        count_syncs(sim, from, &ours, &sqlites);
+        CHECK(ours >= 1);
+    }
+    machine_end(sim);
+}
+
 TEST(R7_without_synchronous_nothing_is_carried_and_nothing_synced)
 {
     struct sim *sim = machine_begin("WAL", "NORMAL", 0);
@@ -189,7 +209,7 @@ TEST(R7_without_synchronous_nothing_is_carried_and_nothing_synced)
     size_t from;
 
     warm_up();
-    SQL(0, "PRAGMA synchronous = OFF");
+    SQL(0, "PRAGMA synchronous = OFF; REPLACE INTO sl VALUES(1, 1, 1)");        /* a solo asks at once */
     carried = stat_value("records_carried");
     from = sim->disk->op_count;
     SQL(0, "BEGIN; REPLACE INTO jl VALUES(1, 1, 1); COMMIT");
