@@ -349,7 +349,7 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
                       db->read_only_why);
     if (rc == LSM_OK)
         lsm_lock_sign(db);
-    else if (rc == LSM_MISMATCH && db->lock_created)
+    else if ((rc == LSM_MISMATCH || rc == LSM_EXISTS) && db->lock_created)     /* the directory is somebody else's */
         db->os->file_remove(db->dir, "LOCK");
     if (rc == LSM_OK && !*created && o->error_if_exists && !db->writing_begun)
         rc = lsm_fail(LSM_EXISTS, "%s: there is a store already", db->path);

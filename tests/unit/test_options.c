@@ -109,6 +109,26 @@ TEST(options_create_if_missing_error_if_exists_and_read_only_do_what_they_say)
     disk_end();
 }
 
+/* Somebody else's directory: nothing is left in it. */
+TEST(options_create_if_missing_where_other_files_are_leaves_nothing_there)
+{
+    struct lsm_file *file;
+    struct lsm_options o;
+    struct lsm_dir *dir;
+    struct lsm_db *db;
+    bool created;
+
+    disk_begin();
+    CHECK_INT(disk.os->dir_open(disk.os, "a", true, 0755, &created, &dir), 0);
+    CHECK_INT(disk.os->file_open(dir, "letter.txt", LSM_OPEN_WRITE | LSM_OPEN_CREATE, 0644, &file), 0);
+    disk.os->file_close(file);
+    o = fresh();
+    CHECK_RC(lsm_db_open("a", &o, &db), LSM_EXISTS);
+    CHECK_INT(disk.os->file_open(dir, "LOCK", LSM_OPEN_READ, 0, &file), ENOENT);
+    disk.os->dir_close(dir);
+    disk_end();
+}
+
 /* A memtable is made for its share: that of a budget beyond the machine must fit in one all the same. */
 TEST(options_a_budget_without_a_bound_still_takes_writes)
 {
