@@ -345,8 +345,10 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
         lsm_cache_set_overdraft(db->cache, STRICT_OVERDRAFT);
     rc = lsm_recover(db, o->create_if_missing && !db->read_only, o->uuid);
     if (rc == LSM_NOTFOUND && o->create_if_missing && !o->read_only)
-        rc = lsm_fail(LSM_READONLY, "%s: there is no store in this directory, and none can be made: %s", db->path,
-                      db->read_only_why);
+        rc = db->read_only ? lsm_fail(LSM_READONLY, "%s: there is no store in this directory, and none can be made: %s",
+                                      db->path, db->read_only_why)
+                           : lsm_fail(LSM_CANTOPEN, "%s: the directory was removed while a store was made in it",
+                                      db->path);
     if (rc == LSM_OK)
         lsm_lock_sign(db);
     else if ((rc == LSM_MISMATCH || rc == LSM_EXISTS) && db->lock_created)     /* the directory is somebody else's */

@@ -129,6 +129,26 @@ TEST(options_create_if_missing_where_other_files_are_leaves_nothing_there)
     disk_end();
 }
 
+static int open_in_no_directory(struct lsm_dir *dir, const char *name, int flags, uint32_t mode, struct lsm_file **file)
+{
+    if ((flags & LSM_OPEN_CREATE) && strncmp(name, "MANIFEST", 8) == 0)
+        return ENOENT;
+    return disk_open(dir, name, flags, mode, file);
+}
+
+TEST(options_create_if_missing_in_a_directory_that_somebody_removes_says_so)
+{
+    struct lsm_options o;
+    struct lsm_db *db;
+
+    disk_begin();
+    disk.os->file_open = open_in_no_directory;
+    o = fresh();
+    CHECK_RC(lsm_db_open("a", &o, &db), LSM_CANTOPEN);
+    CHECK(strstr(lsm_error_text(), "a: ") && strstr(lsm_error_text(), "removed"));
+    disk_end();
+}
+
 /* A memtable is made for its share: that of a budget beyond the machine must fit in one all the same. */
 TEST(options_a_budget_without_a_bound_still_takes_writes)
 {
