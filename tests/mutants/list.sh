@@ -992,6 +992,16 @@ mutant destroy_takes_files_of_another_store lsm/db/destroy.c 'unit/test_destroy'
 ====
         return e->is_blank || e->is_ours;
 X
+mutant LOCK_stays_in_a_directory_of_others lsm/db/db.c 'unit/test_options' <<'X'
+    else if ((rc == LSM_MISMATCH || rc == LSM_EXISTS) && db->lock_created)
+====
+    else if (rc == LSM_MISMATCH && db->lock_created)
+X
+mutant oldest_of_equal_keys_backwards lsm/version/visible.c 'unit/test_visible' <<'X'
+        if (!same || v->cmp)
+====
+        if (!same)
+X
 mutant destroy_makes_a_LOCK_before_it_knows lsm/db/destroy.c 'unit/test_destroy' <<'X'
     rc = error ? lsm_fail_os(error, "open directory", path) : look(&d, path, wanted, uuid);
 ====
