@@ -35,17 +35,35 @@ static struct lsm_slice key_of(int k, char buffer[64])
     return slice(buffer, (size_t)n);
 }
 
-static struct lsm_slice value_of(uint32_t value, char buffer[VALUE_SIZE_MAX])
+static size_t value_size(uint32_t value)
 {
     uint64_t x = sim_mix(value);
-    size_t size = x % 8 == 0 ? x % VALUE_SIZE_MAX : x % 120;
 
-    for (size_t i = 0; i < size; i++) {
-        if (i % 16 < 8)
-            x = sim_mix(x);
-        buffer[i] = (char)(i % 16 < 8 ? x : 'v');
+    return x % 8 == 0 ? x % VALUE_SIZE_MAX : x % 120;
+}
+
+/* A value, until another one is asked for. A quarter of a state's time went into making the same few again:
+   they are kept. */
+static struct lsm_slice value_of(uint32_t value)
+{
+    static struct {
+        uint32_t value;
+        bool made;
+        char bytes[VALUE_SIZE_MAX];
+    } kept[512];
+    size_t at = value % (sizeof kept / sizeof kept[0]), size = value_size(value);
+    uint64_t x = sim_mix(value);
+
+    if (!kept[at].made || kept[at].value != value) {
+        kept[at].value = value;
+        kept[at].made = true;
+        for (size_t i = 0; i < size; i++) {
+            if (i % 16 < 8)
+                x = sim_mix(x);
+            kept[at].bytes[i] = (char)(i % 16 < 8 ? x : 'v');
+        }
     }
-    return slice(buffer, size);
+    return slice(kept[at].bytes, size);
 }
 
 static uint64_t draw(struct model *model, uint64_t below)
@@ -210,7 +228,7 @@ static int delete_range(struct lsm_txn *txn, struct model_tree *tree, int n, int
 /* Some keys in their order. */
 static int ingest(struct model *model, struct lsm_txn *txn, struct model_tree *tree, int n)
 {
-    char key[64], value[VALUE_SIZE_MAX];
+    char key[64];
     struct lsm_ingest *in;
     int rc = lsm_ingest_begin(txn, tree->tree, &in);
 
@@ -218,7 +236,7 @@ static int ingest(struct model *model, struct lsm_txn *txn, struct model_tree *t
         return rc;
     for (int k = (int)draw(model, 6); k < MODEL_KEYS && rc == LSM_OK; k += 1 + (int)draw(model, 12)) {
         uint32_t v = ++model->values;
-        rc = lsm_ingest_add(in, key_of(k, key), value_of(v, value));
+        rc = lsm_ingest_add(in, key_of(k, key), value_of(v));
         rows_add(&tree->rows[k], n, v);
     }
     if (rc == LSM_OK)
@@ -230,13 +248,13 @@ static int ingest(struct model *model, struct lsm_txn *txn, struct model_tree *t
 /* So many long values that the transaction spills. */
 static int put_large(struct model *model, struct lsm_txn *txn, struct model_tree *tree, int n)
 {
-    char key[64], value[VALUE_SIZE_MAX];
+    char key[64];
     int rc = LSM_OK;
 
     for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
-        while (value_of(++model->values, value).size < 3000)
+        while (value_size(++model->values) < 3000)
             ;
-        rc = lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(model->values, value));
+        rc = lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(model->values));
         if (rc == LSM_OK)
             rows_add(&tree->rows[k], n, model->values);
     }
@@ -247,7 +265,7 @@ static int put_large(struct model *model, struct lsm_txn *txn, struct model_tree
 static int write_large(struct model *model, struct lsm_txn *txn, int n)
 {
     struct model_tree *tree = some_tree(model), *other = some_tree(model), *third = some_tree(model);
-    char key[64], value[VALUE_SIZE_MAX];
+    char key[64];
     uint64_t mark;
     int rc;
 
@@ -257,9 +275,9 @@ static int write_large(struct model *model, struct lsm_txn *txn, int n)
     mark = lsm_txn_mark(txn);
     for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
         uint32_t v = model->values - (uint32_t)k;
-        while (value_of(v, value).size < 3000)
+        while (value_size(v) < 3000)
             v--;
-        rc = lsm_txn_put(txn, other->tree, key_of(k, key), value_of(v, value));
+        rc = lsm_txn_put(txn, other->tree, key_of(k, key), value_of(v));
     }
     if (rc == LSM_OK)
         lsm_txn_rollback_to(txn, mark);
@@ -269,7 +287,7 @@ static int write_large(struct model *model, struct lsm_txn *txn, int n)
 /* Write rows as transaction n; some are taken back again. */
 static int write_rows(struct model *model, struct lsm_txn *txn, int n, bool large)
 {
-    char key[64], value[VALUE_SIZE_MAX];
+    char key[64];
     int rc = put_number(txn, model->meta, "n", n);
 
     if (rc == LSM_OK && large)
@@ -297,7 +315,7 @@ static int write_rows(struct model *model, struct lsm_txn *txn, int n, bool larg
             rc = delete_range(txn, tree, n, k, also);
             continue;
         }
-        rc = v ? lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(v, value))
+        rc = v ? lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(v))
                : lsm_txn_delete(txn, tree->tree, key_of(k, key));
         if (rc == LSM_OK)
             rows_add(&tree->rows[k], n, v);
@@ -506,7 +524,7 @@ static bool same(struct lsm_slice a, struct lsm_slice b)
 static bool tree_is(const struct model *model, const struct model_tree *mt, struct lsm_tree *tree,
                     int n, char *why, size_t size)
 {
-    char key[64], value[VALUE_SIZE_MAX];
+    char key[64];
     struct lsm_cursor *cursor = NULL;
     int rc = lsm_cursor_open(tree, NULL, &cursor);
     bool ok = rc == LSM_OK;
@@ -519,7 +537,7 @@ static bool tree_is(const struct model *model, const struct model_tree *mt, stru
             if (v == 0)
                 continue;
             ok = rc == LSM_OK && same(lsm_cursor_key(cursor), key_of(k, key)) &&
-                 same(lsm_cursor_value(cursor), value_of(v, value));
+                 same(lsm_cursor_value(cursor), value_of(v));
             if (!ok)
                 snprintf(why, size, "%s at transaction %d, key %d, %s: %s, '%.*s'", mt->name, n, k,
                          way ? "backwards" : "forwards", lsm_code_name(rc),
@@ -541,7 +559,7 @@ static bool tree_is(const struct model *model, const struct model_tree *mt, stru
         struct lsm_value got = { 0 };
         uint32_t v = value_at(model, &mt->rows[k], n);
         rc = lsm_tree_get(tree, NULL, key_of(k, key), &got);
-        ok = v ? rc == LSM_OK && same(got.bytes, value_of(v, value)) : rc == LSM_NOTFOUND;
+        ok = v ? rc == LSM_OK && same(got.bytes, value_of(v)) : rc == LSM_NOTFOUND;
         if (!ok)
             snprintf(why, size, "get of key %d in %s at transaction %d: %s", k, mt->name, n,
                      lsm_code_name(rc));
