@@ -8,18 +8,7 @@ cd "$(dirname "$0")/../bench" || exit 2
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/lsmvtab-check-bench-XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
-failed=0
-
-claim() {
-    local name=$1
-    shift
-    if "$@"; then
-        echo "ok $name"
-    else
-        echo "FAIL $name"
-        failed=1
-    fi
-}
+. ../claim.sh
 
 # shows_its_results DIR: rendering DIR again changes nothing.
 shows_its_results() {

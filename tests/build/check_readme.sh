@@ -13,19 +13,7 @@ case $build in /*) ;; *) build=$top/$build ;; esac
 [ -e "$build/lsmvtab.so" ] || { echo "FAIL readme: $build is not built"; exit 1; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/lsmvtab-readme-XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
-failed=0
-
-claim() {       # NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok $name"
-    else
-        sed 's/^/    /' "$work/said" | tail -30
-        echo "FAIL $name"
-        failed=1
-    fi
-}
+. tests/claim.sh
 
 # block README KIND: the lines of all fenced blocks of this kind.
 block() { awk -v fence="\`\`\`$2" '$0 == "```" { on = 0 } on { print } $0 == fence { on = 1 }' "$1"; }

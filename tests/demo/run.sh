@@ -13,19 +13,7 @@ export LSM=$build/lsmvtab.so
 [ -e "$LSM" ] || { echo "FAIL demo: $LSM is missing (make)"; exit 1; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/lsmvtab-demotest-XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
-failed=0
-
-claim() {       # NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok $name"
-    else
-        sed 's/^/    /' "$work/said" | tail -40
-        echo "FAIL $name"
-        failed=1
-    fi
-}
+. tests/claim.sh
 
 # A directory with what a real one has: links, an empty file, odd names, much that is alike.
 tree=$work/tree

@@ -14,19 +14,7 @@ lsm=$build/lsmvtab.so
 work=$(mktemp -d "${TMPDIR:-/tmp}/lsmvtab-golden-XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
 ln -s "$lsm" "$work/lsmvtab.so"
-failed=0
-
-claim() {       # NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok $name"
-    else
-        sed 's/^/    /' "$work/said" | head -40
-        echo "FAIL $name"
-        failed=1
-    fi
-}
+. ../claim.sh
 
 sums() { find "$1" -type f -exec md5sum {} + | sort -k2; }
 shell() { (cd "$work" && sqlite3 -batch -bail store.db -cmd '.load ./lsmvtab' "$@"); }
