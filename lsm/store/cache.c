@@ -57,6 +57,7 @@
 #define HEAT_MAX 3u
 #define SET_BUCKETS 32u                 /* for each set of four missed places */
 #define WALK_MAX 32u                    /* steps in a chain that may have changed into another */
+#define FILE_SLOTS 1024u                /* what is counted for files, by number */
 #define SLAB_ENTRIES 8u
 #define LINE 64u
 
@@ -125,6 +126,8 @@ struct lsm_cache {
     atomic_uint cold_at;                /* the shard that got the last cold entry; a hint */
     atomic_bool over;                   /* used > capacity and all of it pinned */
     uint64_t overdraft_max;
+    atomic_uint_least32_t of_file[FILE_SLOTS];  /* entries that can be found: where there are none, none
+                                                   need be looked for */
     struct table *_Atomic tables[SHARD_COUNT];          /* change under the shard's mutex */
     struct shard shards[SHARD_COUNT];
 };
@@ -310,6 +313,11 @@ static void cold_add(struct shard *s, unsigned more)
                           memory_order_relaxed);
 }
 
+static atomic_uint_least32_t *count_of(struct lsm_cache *cache, uint64_t file)
+{
+    return &cache->of_file[file % FILE_SLOTS];
+}
+
 /* Take an entry out of everything its shard knows. */
 static void table_remove(struct lsm_cache *cache, struct shard *s, struct entry *e)
 {
@@ -328,6 +336,7 @@ static void table_remove(struct lsm_cache *cache, struct shard *s, struct entry 
     s->entry_count--;
     s->hits += atomic_load_explicit(&e->state, memory_order_relaxed) / HIT;
     e->is_found = false;
+    atomic_fetch_sub(count_of(cache, atomic_load_explicit(&e->file, memory_order_relaxed)), 1);
     if (e->is_cold) {
         cold_add(s, -1u);
         atomic_fetch_sub(&cache->cold_count, 1);
@@ -684,6 +693,7 @@ int lsm_cache_insert(struct lsm_cache *cache, uint64_t file, uint64_t off, void 
         e->is_found = true;
         s->entry_count++;
         atomic_store_explicit(&e->state, 2, memory_order_release);      /* the table's and the caller's */
+        atomic_fetch_add(count_of(cache, file), 1);
         table_add(table_of(cache, s), e);
         if (cold) {
             cold_add(s, 1);
@@ -776,7 +786,9 @@ void lsm_cache_unpin(struct lsm_cache *cache, struct lsm_cache_entry *entry)
 
 void lsm_cache_forget(struct lsm_cache *cache, uint64_t file)
 {
-    for (uint32_t i = 0; i < SHARD_COUNT; i++) {
+    /* A walk over all of a large cache takes milliseconds, and a store is opened, or compacted, with thousands of
+       tables of which few have a block here. */
+    for (uint32_t i = 0; i < SHARD_COUNT && atomic_load(count_of(cache, file)); i++) {
         struct shard *s = &cache->shards[i];
         struct entry *dead = NULL, *next;
 
