@@ -329,7 +329,9 @@ static void func_backup_all(sqlite3_context *context, int argc, sqlite3_value **
         return;
     }
     if (schema == NULL || sqlite3_db_filename(conn->db, schema) == NULL) {
-        sqlite3_result_error(context, "lsm: lsm_backup_all: there is no database of this name in this connection", -1);
+        rc = lsm_vtab_error_set(&error, SQLITE_ERROR, "there is no database '%s' in this connection",
+                                schema ? schema : "");
+        lsm_vtab_error_answer(context, rc, NULL, error);
         return;
     }
     ctx = lsm_vtab_ctx_get(conn, schema);

@@ -113,6 +113,10 @@ static int look_at_store(struct work *w, char **error)
             rc = lsm_db_newest(w->store, &w->newest);
         if (rc == LSM_OK)
             lsm_db_uuid(w->store, w->uuid);
+        if (rc == LSM_NOTFOUND)
+            return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the database does not say which store is its "
+                                      "own, and there is none at %s: bring back the database and the directory of "
+                                      "one backup", w->path);
         return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
     }
     if (rc == LSM_OK) {
@@ -270,11 +274,23 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
     return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
+/* The transactions after `from` up to `to`. There are none between two copies that went their own ways. */
+static const char *span(char text[64], uint64_t from, uint64_t to)
+{
+    if (to <= from)
+        return "transactions that the store has not";
+    if (to - from == 1)
+        return sqlite3_snprintf(64, text, "transaction %llu", to);
+    return sqlite3_snprintf(64, text, "transactions %llu to %llu", from + 1, to);
+}
+
 /* What is wrong, and what can be done about it. */
 static char *describe(const struct work *w, const char *names)
 {
     long long at = (long long)w->token.txid, store = (long long)w->newest.txid;
-    char uuid[33];
+    const char *rows = *names ? "every row of " : "nothing, there is no lsm table";
+    const char *stay = *names ? "; the tables stay" : "";
+    char uuid[33], text[64];
 
     lsm_vtab_uuid_text(w->uuid, uuid);
     switch (w->state) {
@@ -287,27 +303,27 @@ static char *describe(const struct work *w, const char *names)
             "database older than store: the database is at transaction %lld, %s at %lld.\n"
             "Best: bring back the database and the directory of one moment.\n"
             "lsm_accept('store') keeps the rows of lsm tables as they are in the store; ordinary tables "
-            "stay as they are, without what transactions %lld to %lld wrote there. Given up: that both "
-            "sides of these transactions are there or not.", at, w->path, store, at + 1, store);
+            "stay as they are, without what %s wrote there. Given up: that what belongs "
+            "together is there on both sides or on neither.", at, w->path, store, span(text, w->token.txid, w->newest.txid));
     case STATE_BEHIND:
         return sqlite3_mprintf(
-            "store behind database: the database is at transaction %lld, %s at %lld.\n"
+            "store behind database: the database is at transaction %lld, %s at %s%lld.\n"
             "Best: bring back the database and the directory of one moment.\n"
             "lsm_accept('store') keeps the rows of lsm tables as they are in the store. Given up: what "
-            "transactions %lld to %lld wrote into lsm tables; what they wrote into ordinary tables stays.",
-            at, w->path, store, store + 1, at);
+            "%s wrote into lsm tables; what was written into ordinary tables stays.",
+            at, w->path, store >= at ? "another " : "", store, span(text, w->newest.txid, w->token.txid));
     case STATE_MISSING:
         return sqlite3_mprintf(
             "store %s is missing: there is none at %s.\n"
             "Best: bring back the directory that belongs to this database.\n"
-            "lsm_accept('empty') makes an empty store. Given up: every row of %s; the tables stay.",
-            uuid, w->path, names);
+            "lsm_accept('empty') makes an empty store. Given up: %s%s%s.",
+            uuid, w->path, rows, names, stay);
     case STATE_FOREIGN:
         return sqlite3_mprintf(
             "foreign store: %s belongs to another database, not to this one (store %s).\n"
             "Best: move it away, and bring back the directory that belongs to this database.\n"
-            "When it is moved away, lsm_accept('empty') makes an empty store. Given up then: every row of "
-            "%s; the tables stay.", w->path, uuid, names);
+            "When it is moved away, lsm_accept('empty') makes an empty store. Given up then: %s%s%s.",
+            w->path, uuid, rows, names, stay);
     case STATE_ROW_LOST:
         if (w->tree_count < w->table_count || w->table_count == 0)
             return sqlite3_mprintf(
@@ -331,6 +347,7 @@ static char *describe(const struct work *w, const char *names)
 
 static int accept_store(struct work *w, char **text, char **error)
 {
+    char spanned[64];
     int rc;
 
     if (w->state == STATE_ROW_LOST && w->table_count > 0 && w->tree_count == w->table_count) {
@@ -353,8 +370,8 @@ static int accept_store(struct work *w, char **text, char **error)
         *text = sqlite3_mprintf("accepted: lsm tables are at transaction %lld, ordinary tables at %lld",
                                 (long long)w->newest.txid, (long long)w->token.txid);
     else
-        *text = sqlite3_mprintf("accepted: what transactions %lld to %lld wrote into lsm tables is given up",
-                                (long long)w->newest.txid + 1, (long long)w->token.txid);
+        *text = sqlite3_mprintf("accepted: what %s wrote into lsm tables is given up",
+                                span(spanned, w->newest.txid, w->token.txid));
     return SQLITE_OK;
 }
 
@@ -366,12 +383,13 @@ static int accept_empty(struct work *w, char **text, char **error)
     char *names = NULL;
     int rc;
 
-    if (w->shared)
-        return lsm_vtab_error_set(error, SQLITE_BUSY, "the store is open in this process");
     /* One that an earlier try left is used. */
     if (w->state != STATE_MISSING && w->state != STATE_FOREIGN)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('empty') is for a database whose store is "
                                   "gone; SELECT lsm_accept() says what is the case");
+    if (w->shared)
+        return lsm_vtab_error_set(error, SQLITE_BUSY, "this process has the store open: close its connections "
+                                  "to the database first");
     options.create_if_missing = true;
     options.host = &nobody;
     rc = lsm_db_open(w->path, &options, &w->store);
@@ -385,8 +403,8 @@ static int accept_empty(struct work *w, char **text, char **error)
     if (rc == SQLITE_OK)
         rc = write_row(w, uuid, &zero, error);
     if (rc == SQLITE_OK)
-        *text = sqlite3_mprintf("accepted: the store is empty; given up is every row of %s",
-                                *names ? names : "no table");
+        *text = sqlite3_mprintf("accepted: the store is empty; given up is %s%s", *names ? "every row of " : "nothing",
+                                names);
     sqlite3_free(names);
     return rc;
 }
@@ -429,7 +447,7 @@ static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *
     } else if (rc == SQLITE_OK) {
         rc = each_table(&w, NULL, &names, error);
         if (rc == SQLITE_OK)
-            *text = describe(&w, names && *names ? names : "no table");
+            *text = describe(&w, names ? names : "");
         sqlite3_free(names);
     }
     work_clear(&w);
@@ -482,7 +500,10 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         options = options_of(&w);
         options.uuid = w.uuid;
         rc = to ? lsm_db_repair(w.path, to, &options, &how, &info) : LSM_NOMEM;
-        if (rc != LSM_OK)
+        if (rc == LSM_NOTFOUND)
+            rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "there is nothing of a store at %s: bring back the "
+                                    "directory (SELECT lsm_accept() tells the ways out)", w.path);
+        else if (rc != LSM_OK)
             rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {

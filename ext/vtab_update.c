@@ -459,7 +459,7 @@ static int run_memory(struct lsm_vtab_table *table, sqlite3_value *arg)
 
     if (text == NULL || !parse_size(text, &bytes) || bytes < (1 << 20))
         return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
-                                  "'memory' needs a size of at least 1MB: "
+                                  "'memory' needs a size of at least 1MB, in bytes, KB, MB or GB: "
                                   "INSERT INTO %s(%s, _arg) VALUES('memory', '256MB')", table->name,
                                   table->name);
     rc = lsm_db_set_memory(table->ctx->store->db, bytes);

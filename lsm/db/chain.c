@@ -302,14 +302,40 @@ static void forget_published(struct lsm_db *db)
     db->record_count = kept;
 }
 
-static int stale(struct lsm_db *db, const char *what, const struct lsm_token *token,
-                 const struct lsm_token *other, const char *hint)
+/* The newest joint that is known to be decided and whose way back to what is published is there. Both
+   mutexes held. */
+static struct lsm_token newest_whole(const struct lsm_db *db)
 {
-    return lsm_fail(LSM_STALE, "%s: %s (database at transaction %llu, store at %llu): %s", db->path, what,
-                    (unsigned long long)token->txid, (unsigned long long)other->txid, hint);
+    struct lsm_token at = db->decided;
+
+    while (!lsm_token_equal(&at, &newest_link(db)->token)) {
+        uint32_t i = find_hidden(db, &at);
+        if (i == UINT32_MAX || db->records[i]->type != LSM_RECORD_JOINT)
+            return newest_link(db)->token;
+        at = db->records[i]->base;
+    }
+    return db->decided;
 }
 
-#define STALE_HINT "the database and its directory are not of the same moment; restore both from one backup"
+/* Two copies that went their own ways may have come equally far: the store has another transaction of that number. */
+static int stale(struct lsm_db *db, bool is_behind, uint64_t database, uint64_t store)
+{
+    return lsm_fail(LSM_STALE, "%s: %s (database at transaction %llu, store at %s%llu): the database and its directory "
+                               "are not of the same moment; restore both from one backup", db->path,
+                    is_behind ? "store behind database" : "database older than store", (unsigned long long)database,
+                    is_behind && store >= database ? "another " : "", (unsigned long long)store);
+}
+
+/* They do not fit: told with the number that lsm_db_newest() gives. Publish mutex held. */
+static int misfit(struct lsm_db *db, bool is_behind, const struct lsm_token *token)
+{
+    struct lsm_token newest;
+
+    lsm_db_lock(db);
+    newest = newest_whole(db);
+    lsm_db_unlock(db);
+    return stale(db, is_behind, token->txid, newest.txid);
+}
 
 /* Walk from token back to the newest link; mark the path. Publish mutex held. */
 static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_path)
@@ -329,14 +355,14 @@ static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_
                 return lsm_fail(LSM_CONFLICT, "%s: the state that this transaction began with is gone "
                                               "(end it and begin anew)", db->path);
             if (token->txid < oldest.txid)
-                return stale(db, "database older than store", token, &oldest, STALE_HINT);
-            return stale(db, "store behind database", token, &newest_link(db)->token, STALE_HINT);
+                return misfit(db, false, token);
+            return misfit(db, true, token);
         }
         on_path[i] = true;
         at = db->records[i]->base;
     }
     if (token->txid < oldest.txid && !seen)
-        return stale(db, "database older than store", token, &oldest, STALE_HINT);
+        return misfit(db, false, token);
     return LSM_OK;
 }
 
@@ -406,7 +432,7 @@ int lsm_chain_publish_newest(struct lsm_db *db, const struct lsm_token *token)
     seen = db->token_seen;
     lsm_db_unlock(db);
     if (seen && token->txid < newest.txid)
-        return stale(db, "database older than store", token, &newest, STALE_HINT);
+        return stale(db, false, token->txid, newest.txid);
     return lsm_chain_publish(db, token);
 }
 
@@ -430,15 +456,7 @@ int lsm_db_newest(struct lsm_db *db, struct lsm_token *token)
         return rc;
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
-    *token = db->decided;
-    for (struct lsm_token at = *token; !lsm_token_equal(&at, &newest_link(db)->token);) {
-        uint32_t i = find_hidden(db, &at);
-        if (i == UINT32_MAX || db->records[i]->type != LSM_RECORD_JOINT) {
-            *token = newest_link(db)->token;
-            break;
-        }
-        at = db->records[i]->base;
-    }
+    *token = newest_whole(db);
     lsm_db_unlock(db);
     db->os->mutex_unlock(db->publish);
     return LSM_OK;

@@ -327,6 +327,9 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
                                  &db->dir);
     int rc;
 
+    if (error == ENOENT && !o->create_if_missing)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no store here%s", db->path,
+                        o->read_only ? "" : " (create_if_missing would make one)");
     if (error) {
         rc = lsm_fail_os(error, "open directory", db->path);
         return rc == LSM_IOERR ? lsm_fail(LSM_CANTOPEN, "%s: the store's directory cannot be opened",

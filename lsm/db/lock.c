@@ -6,19 +6,23 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lsm/format/filename.h"
 
 static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
 {
-    char owner[160] = { 0 };
+    char owner[160] = { 0 }, own[40];
     size_t got = 0;
+    int n = snprintf(own, sizeof own, "process %llu,", (unsigned long long)db->os->process_id(db->os));
 
     db->os->file_read(file, owner, sizeof owner - 1, 0, &got);
     for (size_t i = 0; i < got; i++)
         if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
             owner[i] = i + 1 == got ? 0 : ' ';
-    return lsm_fail(LSM_BUSY, "%s: another process has the store open%s%s%s", db->path,
+    return lsm_fail(LSM_BUSY, "%s: %s%s%s%s", db->path,
+                    strncmp(owner, own, (size_t)n) == 0 ? "this process has the store open already"
+                                                        : "another process has the store open",
                     got ? " (" : "", owner, got ? ")" : "");
 }
 
@@ -65,7 +69,8 @@ again:
         return share_lock(db);
     error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE, db->file_mode, &file);
     if (error == ENOENT && !create && os->dir_list(db->dir, is_of_store, NULL) == 0)
-        return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory", db->path);
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no store in this directory (create_if_missing would make one)",
+                        db->path);
     db->lock_created = error == ENOENT;
     if (error == ENOENT)
         error = os->file_open(db->dir, "LOCK", LSM_OPEN_WRITE | LSM_OPEN_CREATE_SHARED, db->file_mode, &file);

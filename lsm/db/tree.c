@@ -301,7 +301,8 @@ int lsm_tree_create(struct lsm_db *db, struct lsm_slice name, const struct lsm_t
     lsm_db_lock(db);
     lsm_write_slot_take(db);
     if (by_name(db, name))
-        rc = lsm_fail(LSM_EXISTS, "%s: there is a tree of this name", db->path);
+        rc = lsm_fail(LSM_EXISTS, "%s: there is a tree \"%.*s\" already", db->path, (int)name.size,
+                      (const char *)name.data);
     t.id = db->next_tree;
     lsm_db_unlock(db);
 
@@ -342,13 +343,16 @@ int lsm_tree_find(struct lsm_db *db, struct lsm_slice name, struct lsm_tree **tr
     int rc = lsm_db_usable(db);
 
     *tree = NULL;
+    if (rc == LSM_OK && name.size > LSM_NAME_SIZE_MAX)
+        rc = lsm_fail(LSM_NOTFOUND, "%s: there is no tree with a name of %zu bytes", db->path, name.size);
     if (rc)
         return rc;
     lsm_db_lock(db);
     *tree = by_name(db, name);
     lsm_db_unlock(db);
     if (!*tree)
-        return lsm_fail(LSM_NOTFOUND, "%s: there is no tree of this name", db->path);
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no tree \"%.*s\"", db->path, (int)name.size,
+                        (const char *)name.data);
     return LSM_OK;
 }
 

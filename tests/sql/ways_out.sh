@@ -72,3 +72,12 @@ sql x.db "CREATE VIEW w2 AS SELECT lsm_repair(); SELECT * FROM w2"
 sql :memory: "SELECT lsm_accept()"
 sqlite3 none.db "CREATE TABLE p(a)"; sql none.db "SELECT lsm_accept()" "SELECT lsm_repair()"
 sql x.db "BEGIN; INSERT INTO p VALUES(1); SELECT lsm_accept('store')"
+echo "== in words that say what to do"
+sql c.db "CREATE VIRTUAL TABLE t USING lsm; CREATE TABLE p(a)"; copy c early
+for i in 1 2 3; do sql c.db "BEGIN; INSERT INTO t VALUES($i, $i); INSERT INTO p VALUES($i); COMMIT"; [ $i = 2 ] && copy c two; done
+rm -r c.db-lsm; cp -r two.db-lsm c.db-lsm
+sql c.db "SELECT * FROM t"
+sql c.db "SELECT lsm_accept()"
+printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" "SELECT lsm_accept('empty');" | sqlite3 late.db 2>&1
+rm -r c.db-lsm; sql c.db "SELECT lsm_repair()"
+sql c.db "DROP TABLE t" "SELECT lsm_accept()" "SELECT lsm_accept('empty')"

@@ -149,6 +149,48 @@ TEST(options_create_if_missing_in_a_directory_that_somebody_removes_says_so)
     disk_end();
 }
 
+static void said(const char *what)
+{
+    if (!CHECK(strstr(lsm_error_text(), what)))
+        printf("  %s\n", lsm_error_text());
+}
+
+TEST(options_a_store_that_is_not_there_or_open_already_is_named_with_what_to_do)
+{
+    struct lsm_options o = fresh();
+    struct lsm_db *db, *other;
+    struct lsm_tree *tree;
+    bool created;
+    struct lsm_dir *dir;
+
+    disk_begin();
+    o = fresh(), o.create_if_missing = false;
+    CHECK_RC(lsm_db_open("a", &o, &db), LSM_NOTFOUND);
+    said("a: there is no store here (create_if_missing would make one)");
+    CHECK_INT(disk.real.dir_open(disk.os, "empty", true, 0755, &created, &dir), 0);
+    disk.real.dir_close(dir);
+    CHECK_RC(lsm_db_open("empty", &o, &db), LSM_NOTFOUND);
+    said("empty: there is no store in this directory (create_if_missing would make one)");
+    o.read_only = true;
+    CHECK_RC(lsm_db_open("a", &o, &db), LSM_NOTFOUND);
+    said("a: there is no store here");
+    CHECK(!strstr(lsm_error_text(), "create_if_missing"));     /* which contradicts read_only */
+
+    o = fresh();
+    CHECK_OK(lsm_db_open("a", &o, &db));
+    CHECK_RC(lsm_db_open("a", &o, &other), LSM_BUSY);
+    said("a: this process has the store open already (process ");
+    CHECK_RC(lsm_db_destroy("a", &o), LSM_BUSY);
+    said("a: this process has the store open already (process ");
+    CHECK_RC(lsm_tree_find(db, text("fruit"), &tree), LSM_NOTFOUND);
+    said("a: there is no tree \"fruit\"");
+    CHECK_OK(lsm_tree_create(db, text("fruit"), NULL, &tree));
+    CHECK_RC(lsm_tree_create(db, text("fruit"), NULL, &tree), LSM_EXISTS);
+    said("a: there is a tree \"fruit\" already");
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
 /* A memtable is made for its share: that of a budget beyond the machine must fit in one all the same. */
 TEST(options_a_budget_without_a_bound_still_takes_writes)
 {
