@@ -182,9 +182,10 @@ bench-engine: packages
 	tests/bench/run.sh engine
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/lsm
+	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/lsm/os
 	install -m 644 build/lsmvtab.so build/liblsm.a build/liblsmvtab.a $(DESTDIR)$(PREFIX)/lib
 	install -m 644 lsm/lsm.h $(DESTDIR)$(PREFIX)/include/lsm
+	install -m 644 lsm/os/os.h $(DESTDIR)$(PREFIX)/include/lsm/os
 	$(foreach h,$(wildcard ext/lsmvtab.h),install -m 644 $(h) $(DESTDIR)$(PREFIX)/include)
 	@echo
 	@echo "In sqlite3 type:"

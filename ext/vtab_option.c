@@ -101,6 +101,14 @@ bool lsm_vtab_is_nearer(const char *name, const char *candidate, int *distance)
     return true;
 }
 
+/* Does one of the two begin with the other, as bloom and bloom_bits? */
+static bool is_begun_by(const char *a, const char *b)
+{
+    size_t size = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+
+    return size >= 4 && sqlite3_strnicmp(a, b, (int)size) == 0;
+}
+
 static int fail(char **error, const char *format, ...)
 {
     va_list args;
@@ -122,8 +130,11 @@ static int fail_unknown(const char *name, char **error)
     for (size_t i = 0; i < COUNT(option_names); i++)
         if (lsm_vtab_is_nearer(name, option_names[i].name, &distance))
             nearest = option_names[i].name;
+    for (size_t i = 0; i < COUNT(option_names) && nearest == NULL; i++)
+        if (is_begun_by(name, option_names[i].name))
+            nearest = option_names[i].name;
     if (nearest)
-        return fail(error, "lsm: unknown option '%s' (did you mean '%s'?)", name, nearest);
+        return fail(error, "lsm: unknown option '%.60s' (did you mean '%s'?)", name, nearest);
     return fail(error, "lsm: unknown option '%!.60s' "
                 "(there are blob_threshold, block_size, compression, filter_bits)", name);
 }

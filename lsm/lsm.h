@@ -8,7 +8,8 @@
  *
  * Every function that can fail returns an LSM_* code and leaves a text that
  * names what, where and what to do; lsm_error_text() gives it to the thread
- * that made the call.
+ * that made the call. Answers leave none: LSM_NOTFOUND of a get, LSM_DONE of a
+ * cursor or a step, LSM_EXISTS of an insert.
  *
  * Threads: a store, its trees and its snapshots may be used by any thread at
  * any time. A transaction, a batch of writes and a cursor belong to one thread at a
@@ -216,9 +217,10 @@ void lsm_options_init(struct lsm_options *options);
 
 /*
  * Open the store in directory `path`; NULL: a store in memory, which goes when it
- * is closed. On failure *db is NULL and nothing was
+ * is closed. NULL options: the defaults, which create nothing. On failure *db is NULL and nothing was
  * created (with create_if_missing: nothing that a second try would stumble
- * over). LSM_BUSY: another process, named in the text, has it open.
+ * over). LSM_BUSY: a process, named in the text, has it open, this one too. Several may at once
+ * if all are read_only.
  */
 int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_db **db);
 
@@ -738,7 +740,7 @@ size_t lsm_db_histogram(struct lsm_db *db, const char *name, struct lsm_bucket *
    "levels" (of every tree), "histograms" (name, up to how many us, count), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
    size that it takes. LSM_NOTFOUND: no such property. */
 int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size, size_t *needed);
-/* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why (text valid until the next call on this thread). */
+/* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why ("" while HEALTHY; valid until the next call on this thread). */
 const char *lsm_db_state(struct lsm_db *db, const char **why);
 
 #ifdef __cplusplus

@@ -8,7 +8,7 @@
 SELECT 'lsmvtab ' || lsm_version();
 SELECT 'database: ' || integrity_check FROM pragma_integrity_check;
 
--- One query for each table: all columns forwards, the key backwards.
+-- One query for each table, of which each t has a t_lsm: all columns forwards, the key backwards.
 .once check.tmp
 SELECT printf('WITH a AS (SELECT count(*) AS n, total(length(quote("%w"))) AS size, '
   || 'total(%s) AS all_size FROM "%w"), b AS (SELECT count(*) AS n, total(length(quote("%w"))) '
@@ -24,7 +24,7 @@ FROM (
     (SELECT replace(c.name, '"', '""') FROM pragma_table_xinfo(t.name) AS c WHERE pk = 1)
       || '"))' AS every
   FROM sqlite_schema AS t
-  WHERE t.sql LIKE 'CREATE VIRTUAL TABLE % USING lsm%'
+  WHERE t.sql LIKE 'CREATE VIRTUAL TABLE %' AND t.name || '_lsm' IN (SELECT name FROM sqlite_schema)
 ) ORDER BY name;
 .read check.tmp
 .shell rm check.tmp

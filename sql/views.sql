@@ -3,9 +3,9 @@
 -- They are temporary: they go with the connection and change nothing in the database.
 .load ./lsmvtab
 
--- The lsm tables of the database.
+-- The lsm tables of the database: each t has a t_lsm.
 CREATE TEMP VIEW lsm_tables AS
-  SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING lsm%'
+  SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE %' AND name || '_lsm' IN (SELECT name FROM main.sqlite_schema)
   ORDER BY name;
 
 -- Each level that has something.

@@ -25,6 +25,7 @@ ln -s "$build/lsmvtab.so" "$here/lsmvtab.so"
 ln -s "$build" "$here/build"
 ln -s "$top/sql" "$top/ext" "$top/lsm" "$here"
 block README.md c >"$here/app.c"
+block README.md 'c engine' >"$here/engine.c"
 
 shell() { (cd "$here" && sqlite3 -batch "$1" -cmd '.load ./lsmvtab' "${@:2}" 2>&1); }
 
@@ -74,6 +75,19 @@ backup_is_whole() { [ "$(shell backup.db 'SELECT * FROM a')" = '1|2' ]; }
 program_works() {
     (cd "$here" && rm -rf app.db app.db-lsm && ./app && ./app) &&
         [ "$(shell app.db 'INSERT INTO kv VALUES(1, 2); SELECT * FROM kv')" = '1|2' ]
+}
+
+engine_works() { [ "$(cd "$here" && rm -rf store && ./engine && ./engine)" = "$(printf 'apple\napple')" ]; }
+
+# A plan that uses the key says which column, one that does not says none.
+plans_are_as_written() {
+    local said
+    said=$(shell plans.db "CREATE VIRTUAL TABLE t USING lsm(a, b, c, PRIMARY KEY(a, b)); ATTACH ':memory:' AS aux; CREATE VIRTUAL TABLE aux.u USING lsm;
+        EXPLAIN QUERY PLAN SELECT c FROM t WHERE a = 1 AND b > 2; EXPLAIN QUERY PLAN SELECT c FROM t WHERE c = 1;
+        EXPLAIN QUERY PLAN SELECT c FROM t WHERE a IN (1, 2); SELECT count(*) > 0 FROM lsm_stats('aux.u'); SELECT lsm_check('aux')" |
+        sed 's/.*INDEX 0:/plan /')
+    echo "$said"
+    [ "$said" = "$(printf 'QUERY PLAN\nplan =0o>1\nQUERY PLAN\nplan \nQUERY PLAN\nplan i0\n1\nok')" ]
 }
 
 bare_name_fails() {
@@ -152,6 +166,8 @@ install_says_what_to_type() {
     said=$(make -s -o all -o lsmvtab.so install "DESTDIR=$work/root" PREFIX=/opt/x) || return 1
     echo "$said"
     echo "$said" | grep -qx '.load /opt/x/lib/lsmvtab' || return 1
+    printf '#include <lsm/lsm.h>\n#include <lsm/os/os.h>\nint x;\n' |
+        gcc -x c -c -o /dev/null "-I$work/root/opt/x/include" - || return 1
     [ "$(sqlite3 :memory: ".load $work/root/opt/x/lib/lsmvtab" 'SELECT 1 FROM (SELECT lsm_version())')" = 1 ]
 }
 
@@ -160,6 +176,8 @@ claim readme_refused_statements_are_refused_in_its_words refused_with_its_words 
 claim readme_commands_run commands_run README.md
 claim readme_backup_holds_the_rows backup_is_whole
 claim readme_program_builds_and_works program_works
+claim readme_engine_program_builds_and_works engine_works
+claim readme_plans_and_attached_names_are_as_written plans_are_as_written
 claim readme_bare_name_fails bare_name_fails
 claim readme_links_lead_somewhere links_lead_somewhere README.md
 claim readme_options_are_taken options_are_taken

@@ -6,7 +6,8 @@ sqlite3 -batch app.db <"$top/sql/check.sql"
 sqlite3 -batch app.db -cmd '.load ./lsmvtab' <<'END'
 CREATE VIRTUAL TABLE one USING lsm(a INTEGER PRIMARY KEY, b TEXT);
 CREATE VIRTUAL TABLE "od'd ""two" USING lsm("a b" INTEGER, "c'd" INTEGER, "e%f" BLOB, PRIMARY KEY("c'd", "a b" DESC));
-CREATE VIRTUAL TABLE none USING lsm;
+CREATE VIRTUAL TABLE none USING
+    "lsm";
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
 INSERT INTO one SELECT i, 'row ' || i FROM n;
 INSERT INTO "od'd ""two" SELECT a, a % 7, CASE a % 3 WHEN 0 THEN x'00' END FROM one;

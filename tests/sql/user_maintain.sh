@@ -6,7 +6,8 @@ echo "an empty database:"
 maintain
 sqlite3 -batch app.db -cmd '.load ./lsmvtab' <<'END'
 CREATE TABLE plain(a);
-CREATE VIRTUAL TABLE one USING lsm(a INTEGER PRIMARY KEY, b TEXT);
+CREATE VIRTUAL TABLE one USING
+    lsm(a INTEGER PRIMARY KEY, b TEXT);
 CREATE VIRTUAL TABLE "od'd ""two" USING lsm("a b" INTEGER, "c'd" INTEGER, PRIMARY KEY("c'd", "a b" DESC));
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 INSERT INTO one SELECT i, 'row ' || i FROM n;

@@ -7,7 +7,7 @@ show app.db 'SELECT * FROM lsm_tables' 'SELECT * FROM lsm_level' 'SELECT * FROM 
     'SELECT * FROM lsm_stat' 'SELECT memory_used FROM lsm_overview'
 sqlite3 -batch app.db -cmd '.load ./lsmvtab' <<'END'
 CREATE VIRTUAL TABLE one USING lsm(a INTEGER PRIMARY KEY, b TEXT);
-CREATE VIRTUAL TABLE two USING lsm(a INTEGER PRIMARY KEY, b TEXT);
+create virtual table two using  [lsm](a INTEGER PRIMARY KEY, b TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
 INSERT INTO one SELECT i, 'row ' || i FROM n;
 INSERT INTO one(one) VALUES('compact');

@@ -270,6 +270,11 @@ TEST(schema_options_are_read_and_their_limits_kept)
                                     "1024MB is needed, like 4KB" },
         { "compresion=none", "lsm: unknown option 'compresion' (did you mean 'compression'?)" },
         { "blocksize=4096", "lsm: unknown option 'blocksize' (did you mean 'block_size'?)" },
+        { "compression_level=3", "lsm: unknown option 'compression_level' (did you mean 'compression'?)" },
+        { "bloom=10", "lsm: unknown option 'bloom' (did you mean 'bloom_bits'?)" },
+        { "blob=10", "lsm: unknown option 'blob' (did you mean 'blob_threshold'?)" },
+        { "blo=10", "lsm: unknown option 'blo' (there are "
+          "blob_threshold, block_size, compression, filter_bits)" },
         { "x=1", "lsm: unknown option 'x' (there are "
           "blob_threshold, block_size, compression, filter_bits)" },
         { "Path='/etc'",
