@@ -740,7 +740,9 @@ size_t lsm_db_histogram(struct lsm_db *db, const char *name, struct lsm_bucket *
    "levels" (of every tree), "histograms" (name, up to how many us, count), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
    size that it takes. LSM_NOTFOUND: no such property. */
 int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size, size_t *needed);
-/* HEALTHY, DEGRADED, READ_ONLY or CORRUPT, and why ("" while HEALTHY; valid until the next call on this thread). */
+/* HEALTHY; DEGRADED: maintenance failed and is tried again; READ_ONLY: what failed in a log could not be taken back; CORRUPT:
+   maintenance met damage, and nothing is written any more. Damage that a read or a check meets is that one's
+   result and leaves the state. And why ("" while HEALTHY; valid until the next call on this thread). */
 const char *lsm_db_state(struct lsm_db *db, const char **why);
 
 #ifdef __cplusplus
