@@ -128,7 +128,7 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
     rc = edit.rc ? edit.rc : c->going.rc;
     if (rc == LSM_OK) {
         rc = c->install(c->ctx, &edit);
-        c->uncertain = rc != LSM_OK && rc != LSM_NOTFOUND;
+        c->uncertain = rc != LSM_OK && edit.may_be_on_disk;
     }
     if (rc == LSM_OK) {
         c->installed = c->build.count;

@@ -51,7 +51,7 @@ struct lsm_compact {
     struct lsm_buf rewrite;             /* ids of logs, u64 */
     struct lsm_buf scratch, value;
     size_t installed;                   /* metas of the build that are installed */
-    bool uncertain;                     /* install was begun and failed: its edit may be on disk */
+    bool uncertain;                     /* an install failed whose edit may be on disk */
     uint32_t lower_done;                /* runs of the lower side that are removed */
     struct lsm_buf going;               /* struct lsm_run **: places in the job, of the slice that is installed */
     uint64_t slice_bytes_done;

@@ -457,7 +457,7 @@ int lsm_write_active(struct lsm_db *db);
 int lsm_write_active_locked(struct lsm_db *db);         /* the same with publish held */
 /* Append an edit to the MANIFEST (a new one if that is due) and make the version that it gives
    current, without the `drop_units` oldest units. Log slot held. On failure nothing has changed in
-   memory, but the edit may be on disk: files that it names must stay. */
+   memory, but where edit->may_be_on_disk says so, files that it names must stay. */
 int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units);
 
 /* ---- room.c: the room that the log is going to be written to ---- */

@@ -344,8 +344,7 @@ static void forget_dropped(struct flush *f)
     f->edit.vlogs.size = kept * sizeof *vlogs;
 }
 
-/* *may_be_there: the edit may be on disk, whatever the result. */
-static int install(struct flush *f, bool *may_be_there)
+static int install(struct flush *f)
 {
     struct lsm_db *db = f->db;
     int error = lsm_edit_added_count(&f->edit) ? db->os->dir_sync(db->dir) : 0, rc;
@@ -363,7 +362,6 @@ static int install(struct flush *f, bool *may_be_there)
         return lsm_fail(LSM_BUSY, "%s: a log has failed while tables were written; the next flush writes "
                                   "them again", db->path);
     }
-    *may_be_there = true;
     f->edit.has |= LSM_EDIT_LOG | LSM_EDIT_SEQ | LSM_EDIT_ROOT | LSM_EDIT_DECIDED | LSM_EDIT_FLOOR |
                    LSM_EDIT_TXID;
     f->edit.log_number = f->log_number;
@@ -431,7 +429,7 @@ static void flush_ends(struct flush *f, int rc)
 int lsm_flush_now(struct lsm_db *db)
 {
     struct flush f = { .db = db };
-    bool uncertain = false, has_rows;
+    bool has_rows;
     int rc;
 
     lsm_db_lock(db);
@@ -453,9 +451,8 @@ int lsm_flush_now(struct lsm_db *db)
     if (rc == LSM_OK) {
         flush_begins(&f);
         rc = write_tables(&f);
-        if (rc == LSM_OK) {
-            rc = install(&f, &uncertain);   /* then its tables stay */
-        }
+        if (rc == LSM_OK)
+            rc = install(&f);
         if (rc) {
             lsm_db_lock(db);
             db->suspect |= f.suspect;
@@ -466,11 +463,11 @@ int lsm_flush_now(struct lsm_db *db)
         flush_ends(&f, rc);
     }
     for (uint32_t i = 0; i < f.build_count; i++) {
-        for (size_t k = 0; rc && !uncertain && k < f.builds[i].count; k++) {
+        for (size_t k = 0; rc && !f.edit.may_be_on_disk && k < f.builds[i].count; k++) {
             char name[LSM_FILENAME_SIZE];
             db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, f.builds[i].metas[k]->number));
         }
-        if (rc && !uncertain)
+        if (rc && !f.edit.may_be_on_disk)
             lsm_values_remove(&f.builds[i]);
         lsm_build_clear(&f.builds[i]);
     }

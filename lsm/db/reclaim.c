@@ -65,7 +65,7 @@ static int install(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_vl
         rc = lsm_fail(LSM_NOTFOUND, "%s: the tree was dropped", db->path);
     } else {
         rc = lsm_write_edit(db, &edit, 0);
-        *uncertain = rc != LSM_OK;      /* the edit may be on disk: its file stays */
+        *uncertain = edit.may_be_on_disk;       /* then its file stays */
     }
     lsm_db_lock(db);
     lsm_write_slot_give(db);

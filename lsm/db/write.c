@@ -83,8 +83,10 @@ int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units
         lsm_edit_clear(&snapshot);
         edit->next_file = atomic_load(&db->next_file);
     }
-    if (rc == LSM_OK)
+    if (rc == LSM_OK) {
+        edit->may_be_on_disk = true;
         rc = lsm_manifest_append(&db->manifest, edit);
+    }
     lsm_version_unref(base);
     if (rc) {
         abandon(version);

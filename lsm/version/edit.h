@@ -56,6 +56,7 @@ struct lsm_edit {
     struct lsm_buf removed;     /* struct lsm_edit_table, only level, meta.tree, meta.number */
     struct lsm_buf vlogs;       /* struct lsm_vlog_meta, added or rewritten */
     int rc;                     /* latched */
+    bool may_be_on_disk;        /* its append to a MANIFEST was begun, whatever came of it: files that it names stay */
 };
 
 struct lsm_edit_table {

@@ -992,6 +992,17 @@ mutant destroy_takes_files_of_another_store lsm/db/destroy.c 'unit/test_destroy'
 ====
         return e->is_blank || e->is_ours;
 X
+mutant files_of_an_edit_that_failed_go lsm/db/write.c 'sim/sweep_engine sim/crash_engine unit/test_compact unit/test_order unit/test_obsolete' <<'X'
+        edit->may_be_on_disk = true;
+====
+        edit->may_be_on_disk = false;
+X
+mutant files_of_edits_that_were_never_appended_stay lsm/db/write.c 'unit/test_obsolete' <<'X'
+    edit->has |= LSM_EDIT_NEXT_FILE;
+====
+    edit->has |= LSM_EDIT_NEXT_FILE;
+    edit->may_be_on_disk = true;
+X
 mutant LOCK_stays_in_a_directory_of_others lsm/db/db.c 'unit/test_options' <<'X'
     else if ((rc == LSM_MISMATCH || rc == LSM_EXISTS) && db->lock_created)
 ====
