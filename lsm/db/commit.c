@@ -9,9 +9,11 @@
  *
  * Whoever finds nobody leading leads: it takes the log slot, then everybody who
  * waits, appends their records, syncs once if one of them asked, and publishes
- * them in the order of the log, all within the slot (single.c: one row that meets nobody). So nobody sees a row whose
+ * them in the order of the log, all within the slot. So nobody sees a row whose
  * record is not as durable as its writer asked, and a flush, which needs the
  * slot, never stands between a record and its rows.
+ *
+ * One row that meets nobody, and is not synced, needs nothing of this: single.c.
  *
  * A failed write or sync is everybody's: the state of the log is unknown, none of
  * the group is published, and a fresh log begins without them. Where that cannot

@@ -72,12 +72,21 @@ static int add_row(struct group *g, struct lsm_tree *tree, const struct lsm_memt
     return LSM_OK;
 }
 
-void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row)
+int lsm_copy_expect(struct lsm_unit *to, struct lsm_tree *tree, struct lsm_slice key, size_t value_size, uint64_t *hash)
+{
+    if (lsm_filter_is_possible(tree->cmp)) {
+        *hash = lsm_filter_key_hash(tree->cmp, key);
+        lsm_memfilter_fetch(&to->filter, tree->id, *hash);
+    }
+    return lsm_memtable_expect(to->mem, tree->id, tree->cmp, key, value_size);
+}
+
+void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row, uint64_t hash)
 {
     if (lsm_tag_kind(row->tag) != LSM_KIND_DELETE)
         lsm_dead_put(tree, row->key);
     if (lsm_filter_is_possible(tree->cmp))
-        lsm_memfilter_add(&to->filter, tree->id, lsm_filter_key_hash(tree->cmp, row->key));
+        lsm_memfilter_add(&to->filter, tree->id, hash);
     lsm_memtable_add_expected(to->mem, tree->id, tree->cmp, row->key, row->tag, row->value);
 }
 

@@ -390,8 +390,10 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 /* Of one that was prepared here, and of one that was read. `base` is added to the op numbers. Publish held. */
 int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
 int lsm_copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
-/* One that its memtable expects. Publish held. */
-void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row);
+/* One row in two steps, as lsm_memtable_expect says; *hash is for the second. Log slot held; then publish, too. */
+int lsm_copy_expect(struct lsm_unit *to, struct lsm_tree *tree, struct lsm_slice key, size_t value_size,
+                    uint64_t *hash);
+void lsm_copy_expected(struct lsm_unit *to, struct lsm_tree *tree, const struct lsm_memtable_row *row, uint64_t hash);
 
 /* ---- commit.c and single.c: commits without a host ---- */
 /* The log has failed, and none of the records from first_txid on may come to life, which was where `before` says. Keeps

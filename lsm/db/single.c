@@ -21,6 +21,7 @@ struct single {
     struct lsm_slice key, value;
     struct lsm_unit *active;
     bool looks;                 /* it is its turn to look */
+    uint64_t hash;              /* lsm_copy_expect's */
 };
 
 static bool fits(const struct lsm_db *db, const struct single *s)
@@ -56,7 +57,7 @@ static void publish(struct single *s, const struct lsm_record *rec)
     db->os->mutex_lock(db->publish);
     lsm_dead_publish(db, true);
     row.tag = lsm_tag(++db->seq_alloc, s->kind);
-    lsm_copy_expected(unit, s->tree, &row);
+    lsm_copy_expected(unit, s->tree, &row, s->hash);
     lsm_db_lock(db);
     db->solo_newest = rec->id;
     db->solo_base = rec->base;
@@ -85,7 +86,7 @@ static int give_up(struct lsm_db *db, int rc)
 int lsm_single_write(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind kind, struct lsm_slice key,
                      struct lsm_slice value)
 {
-    struct single s = { db, tree, kind, key, value, NULL, false };
+    struct single s = { .db = db, .tree = tree, .kind = kind, .key = key, .value = value };
     struct lsm_record rec = { .type = LSM_RECORD_SOLO, .is_brief = true, .op_first = 1, .op_count = 1,
                               .put_ops = put_op, .put_ops_ctx = &s, .ops_size = key.size + value.size };
     struct lsm_log_end before;
@@ -114,7 +115,7 @@ int lsm_single_write(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind kin
 
     if (number % LSM_LATENCY_SAMPLE == LSM_LATENCY_SAMPLE - 1)
         begun = db->os->mono_us(db->os);
-    if (lsm_memtable_expect(s.active->mem, tree->id, tree->cmp, key, value.size))
+    if (lsm_copy_expect(s.active, tree, key, value.size, &s.hash))
         return give_up(db, LSM_DONE);
     before = lsm_log_end(&db->log);
     rc = lsm_write_append(db, &rec, false);

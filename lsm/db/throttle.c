@@ -13,7 +13,7 @@
  */
 #include "lsm/db/db.h"
 
-#define PAY_NS_MIN UINT64_C(200000)     /* a sleep costs a tenth of it */
+#define PAY_NS_MIN UINT64_C(1000000)    /* sleeps of 0.2 ms were one put in 1,000 when a flush was behind: its p99.9 */
 #define PAY_US_MAX UINT64_C(20000)      /* at once, whatever is owed: no cliff */
 #define WAIT_US_MAX UINT64_C(5000000)   /* then the writer goes on: memory before a dead lock */
 #define JOBS_INSTEAD 4                  /* a flush, and what it makes due */
