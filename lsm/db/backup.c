@@ -45,14 +45,16 @@ static int take_slot(struct lsm_db *db)
     uint64_t until = db->os->mono_us(db->os) + WAIT_US;
 
     lsm_db_lock(db);
-    while (db->log_busy || db->solo_in_flight) {
-        if (db->os->mono_us(db->os) >= until && db->solo_in_flight && !db->log_busy) {
+    lsm_write_slot_take(db);
+    while (db->solo_in_flight) {
+        lsm_write_slot_give(db);
+        if (db->os->mono_us(db->os) >= until) {
             lsm_db_unlock(db);
             return lsm_fail(LSM_BUSY, "%s: a writer has not finished its commit", db->path);
         }
         db->os->cond_wait_us(db->changed, db->mutex, WAIT_US / 10);
+        lsm_write_slot_take(db);
     }
-    db->log_busy = true;
     lsm_db_unlock(db);
     return LSM_OK;
 }

@@ -230,6 +230,7 @@ struct lsm_db {
     struct lsm_cond *work;      /* the worker's: woken only when there is something to do */
     struct lsm_cond *committed; /* a group is done */
     bool log_busy;
+    uint64_t log_turns, log_turn;       /* so many have asked for it; so many have given it back */
     bool ahead_wanted, ahead_runs;      /* ahead.c */
     uint64_t ahead_failed;      /* the log whose sync failed there; 0: none */
     uint64_t seq_alloc;         /* highest sequence given to rows, published or burnt; publish mutex */

@@ -2,7 +2,7 @@
  * single.c -- one row a commit, and nobody else writes: from the caller's bytes to the log and to the active
  * memtable.
  *
- *     mutex     nobody leads, waits or has the log slot: take it
+ *     mutex     nobody leads, or waits for the log slot, or has it: take it
  *     slot      room in the memtable, the record to the log
  *     publish   the row to the memtable; mutex: it is seen, the slot is free
  *
@@ -34,7 +34,7 @@ static bool fits(const struct lsm_db *db, const struct single *s)
 /* Mutex held. What belongs to the log slot may be read, since nobody has it. */
 static bool is_free(const struct lsm_db *db, const struct single *s)
 {
-    return !db->log_busy && !db->commit_led && !db->commit_first && !db->solo_in_flight && db->active &&
+    return db->log_turn == db->log_turns && !db->commit_led && !db->commit_first && !db->solo_in_flight && db->active &&
            !atomic_load_explicit(&s->tree->dropped, memory_order_relaxed) && db->health < LSM_HEALTH_READ_ONLY &&
            lsm_write_is_ready(db);
 }
@@ -103,7 +103,7 @@ int lsm_single_write(struct lsm_db *db, struct lsm_tree *tree, enum lsm_kind kin
         lsm_db_unlock(db);
         return LSM_DONE;
     }
-    db->log_busy = true;
+    lsm_write_slot_take(db);    /* without waiting */
     s.active = db->active;
     rec.base = db->chain[db->chain_count - 1].token;
     rec.id.txid = ++db->txid_max;

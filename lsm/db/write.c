@@ -17,7 +17,10 @@
 
 void lsm_write_slot_take(struct lsm_db *db)
 {
-    while (db->log_busy)
+    uint64_t turn = db->log_turns++;
+
+    /* In turn: a writer that comes again at once would have it again before a flush has woken up. */
+    while (db->log_busy || db->log_turn != turn)
         db->os->cond_wait(db->changed, db->mutex);
     db->log_busy = true;
 }
@@ -26,6 +29,7 @@ void lsm_write_slot_give(struct lsm_db *db)
 {
     assert(db->log_busy);
     db->log_busy = false;
+    db->log_turn++;
     db->os->cond_broadcast(db->changed);
 }
 

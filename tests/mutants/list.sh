@@ -1159,6 +1159,11 @@ mutant a_single_row_is_not_written_to_a_failed_log lsm/db/single.c 'unit/test_si
 ====
            db->has_log;
 X
+mutant the_slot_is_given_in_turn lsm/db/write.c 'unit/test_commit_threads' <<'X'
+    while (db->log_busy || db->log_turn != turn)
+====
+    while (db->log_busy)
+X
 mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memtable' <<'X'
     if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||
         !lsm_arena_reserve

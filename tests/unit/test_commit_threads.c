@@ -573,3 +573,67 @@ TEST(commit_does_not_wait_for_ever_for_a_transaction_that_is_prepared)
     store_close(&g.store);
     disk_end();
 }
+
+/* ---- the log slot ---- */
+
+static struct {
+    struct lsm_db *db;
+    int order[3], count;        /* who had it; mutex */
+} slot;
+
+static void *take_slot(void *who)
+{
+    lsm_db_lock(slot.db);
+    lsm_write_slot_take(slot.db);
+    slot.order[slot.count++] = (int)(uintptr_t)who;
+    lsm_write_slot_give(slot.db);
+    lsm_db_unlock(slot.db);
+    return NULL;
+}
+
+static uint64_t asked(void)
+{
+    uint64_t n;
+
+    lsm_db_lock(slot.db);
+    n = slot.db->log_turns;
+    lsm_db_unlock(slot.db);
+    return n;
+}
+
+/* Or a flush would wait for a writer to rest. */
+TEST(slot_is_given_in_turn_also_to_who_has_just_had_it)
+{
+    pthread_t threads[2];
+    struct store s;
+
+    threads_begin();
+    if (!open_alone(&s, "a"))
+        return;
+    slot.db = s.db;
+    for (int round = 0; round < 200; round++) {
+        uint64_t before = asked();
+
+        slot.count = 0;
+        lsm_db_lock(s.db);
+        lsm_write_slot_take(s.db);
+        lsm_db_unlock(s.db);
+        for (uintptr_t i = 0; i < 2; i++) {
+            pthread_create(&threads[i], NULL, take_slot, (void *)(i + 1));
+            while (asked() < before + 2 + i)
+                sched_yield();
+        }
+        lsm_db_lock(s.db);
+        lsm_write_slot_give(s.db);
+        lsm_write_slot_take(s.db);
+        slot.order[slot.count++] = 0;
+        lsm_write_slot_give(s.db);
+        lsm_db_unlock(s.db);
+        for (int i = 0; i < 2; i++)
+            pthread_join(threads[i], NULL);
+        if (!CHECK(slot.order[0] == 1 && slot.order[1] == 2 && slot.order[2] == 0))
+            break;
+    }
+    store_close(&s);
+    disk_end();
+}
