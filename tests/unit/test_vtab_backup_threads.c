@@ -44,7 +44,8 @@ static void *write_rows(void *pointer)
     char sql[400];
 
     run_sql(db, w->sync);
-    for (int n = 1; !atomic_load(w->stop); n++) {
+    /* One at least: where SQLite's lock is not given in turn, that may be when the other writer has stopped. */
+    for (int n = 1; n == 1 || !atomic_load(w->stop); n++) {
         if (w->is_joint)
             snprintf(sql, sizeof sql, "BEGIN IMMEDIATE; INSERT INTO jl VALUES(%d, randomblob(50)); "
                      "INSERT INTO jp VALUES(%d); COMMIT", n, n);
