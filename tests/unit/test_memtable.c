@@ -43,6 +43,16 @@ static bool check_get(const struct oracle *o, struct lsm_memtable *mem, uint32_t
     return !row || (CHECK_INT(tag, row->tag) && CHECK(lsm_slice_equal(value, oracle_value(row))));
 }
 
+static void undo(struct oracle *o, struct lsm_memtable *mem, uint32_t off, uint64_t tag)
+{
+    size_t k = 0;
+
+    lsm_memtable_void(mem, off);
+    while (o->rows[k].tag != tag)
+        k++;
+    oracle_remove(o, k);
+}
+
 static void compare_with_array(enum key_kind kind, const struct lsm_comparator *cmp, int rows,
                                int undone_percent)
 {
@@ -71,13 +81,8 @@ static void compare_with_array(enum key_kind kind, const struct lsm_comparator *
         oracle_add(&o, key, tag, value);
         at[at_count++] = (struct at){ lsm_memtable_newest(mem), tag };
         while (test_below(100) < (uint64_t)undone_percent && at_count > 0) {
-            struct at a = at[--at_count];
-            size_t k = 0;
-
-            lsm_memtable_void(mem, a.off);
-            while (o.rows[k].tag != a.tag)
-                k++;
-            oracle_remove(&o, k);
+            at_count--;
+            undo(&o, mem, at[at_count].off, at[at_count].tag);
         }
         if (i % 500 == 100) {
             if (!CHECK_OK(lsm_memtable_check(mem)) || !oracle_check_moves(&o, it, kind, 100))
@@ -119,17 +124,38 @@ TEST(memtable_agrees_with_a_sorted_array_under_a_comparator)
         compare_with_array((enum key_kind)kind, &oracle_reverse, test_long() ? 10000 : 1500, 0);
 }
 
+/* A memtable and the array that it must agree with, in tree 7. */
+struct pair {
+    struct format_os os;
+    struct oracle o;
+    struct lsm_memtable *mem;
+    struct lsm_iter *it;
+};
+
+static void pair_begin(struct pair *p, const struct lsm_comparator *cmp)
+{
+    *p = (struct pair){ .o.cmp = cmp };
+    format_os_init(&p->os);
+    CHECK_OK(lsm_memtable_new(&p->os.os, &p->mem));
+    CHECK_OK(lsm_memtable_iter_new(p->mem, 7, cmp, 0, &p->it));
+}
+
+static void pair_end(struct pair *p, enum key_kind kind)
+{
+    CHECK_OK(lsm_memtable_check(p->mem));
+    CHECK(oracle_check_moves(&p->o, p->it, kind, 3000));
+    lsm_iter_close(p->it);
+    lsm_memtable_unref(p->mem);
+    CHECK_INT(p->os.used, 0);
+    oracle_clear(&p->o);
+}
+
 /* Groups of every size, some of them undone, so that the ways of a group lead to nodes that its own rows replace. */
 static void compare_groups(enum key_kind kind, const struct lsm_comparator *cmp, uint32_t rows, int undone_percent)
 {
-    struct format_os os;
-    struct oracle o = { .cmp = cmp };
-    struct lsm_memtable *mem;
-    struct lsm_iter *it;
+    struct pair p;
 
-    format_os_init(&os);
-    CHECK_OK(lsm_memtable_new(&os.os, &mem));
-    CHECK_OK(lsm_memtable_iter_new(mem, 7, cmp, 0, &it));
+    pair_begin(&p, cmp);
     for (uint32_t n = 0; n < rows;) {
         struct lsm_memtable_row group[LSM_MEMTABLE_GROUP];
         uint8_t keys[LSM_MEMTABLE_GROUP][96], values[LSM_MEMTABLE_GROUP][64];
@@ -138,25 +164,15 @@ static void compare_groups(enum key_kind kind, const struct lsm_comparator *cmp,
         for (uint32_t i = 0; i < count; i++)
             group[i] = (struct lsm_memtable_row){ 0, 7, lsm_tag(++n, (enum lsm_kind)test_below(LSM_KIND_RANGE_DELETE)),
                                                   oracle_random_key(kind, keys[i]), random_value(values[i]) };
-        if (!CHECK_OK(lsm_memtable_add_group(mem, 7, cmp, group, count)))
+        if (!CHECK_OK(lsm_memtable_add_group(p.mem, 7, cmp, group, count)))
             break;
         for (uint32_t i = 0; i < count; i++)
-            oracle_add(&o, group[i].key, group[i].tag, group[i].value);
+            oracle_add(&p.o, group[i].key, group[i].tag, group[i].value);
         if (count && test_below(100) < (uint64_t)undone_percent) {
-            size_t k = 0;
-
-            lsm_memtable_void(mem, lsm_memtable_newest(mem));
-            while (o.rows[k].tag != group[count - 1].tag)
-                k++;
-            oracle_remove(&o, k);
+            undo(&p.o, p.mem, lsm_memtable_newest(p.mem), group[count - 1].tag);
         }
     }
-    CHECK_OK(lsm_memtable_check(mem));
-    CHECK(oracle_check_moves(&o, it, kind, 3000));
-    lsm_iter_close(it);
-    lsm_memtable_unref(mem);
-    CHECK_INT(os.used, 0);
-    oracle_clear(&o);
+    pair_end(&p, kind);
 }
 
 TEST(memtable_rows_added_in_groups_agree_with_a_sorted_array)
@@ -204,14 +220,9 @@ TEST(memtable_group_that_finds_no_memory_keeps_what_is_in)
 /* A row that was expected comes, and finds all it needs; or another one does, that nobody expected. */
 static void compare_expected(enum key_kind kind, const struct lsm_comparator *cmp, uint64_t rows)
 {
-    struct format_os os;
-    struct oracle o = { .cmp = cmp };
-    struct lsm_memtable *mem;
-    struct lsm_iter *it;
+    struct pair p;
 
-    format_os_init(&os);
-    CHECK_OK(lsm_memtable_new(&os.os, &mem));
-    CHECK_OK(lsm_memtable_iter_new(mem, 7, cmp, 0, &it));
+    pair_begin(&p, cmp);
     for (uint64_t n = 1; n <= rows; n++) {
         uint8_t key_bytes[96], other_bytes[96];
         static uint8_t value_bytes[LSM_MEMTABLE_EXPECT_MAX];
@@ -221,25 +232,20 @@ static void compare_expected(enum key_kind kind, const struct lsm_comparator *cm
         bool comes = test_below(10) > 0;
 
         if (test_below(20) == 0)        /* in another tree, which has it no more */
-            CHECK_OK(lsm_memtable_expect(mem, 8, NULL, other, 3));
-        if (!CHECK_OK(lsm_memtable_expect(mem, 7, cmp, comes ? key : other, size)))
+            CHECK_OK(lsm_memtable_expect(p.mem, 8, NULL, other, 3));
+        if (!CHECK_OK(lsm_memtable_expect(p.mem, 7, cmp, comes ? key : other, size)))
             break;
         memset(value_bytes, (int)n, size);
-        os.fail_at = comes ? 1 : 0;
+        p.os.fail_at = comes ? 1 : 0;
         if (comes)
-            lsm_memtable_add_expected(mem, 7, cmp, key, tag, lsm_slice(value_bytes, size));
-        else if (!CHECK_OK(lsm_memtable_add(mem, 7, cmp, key, tag, lsm_slice(value_bytes, size))))
+            lsm_memtable_add_expected(p.mem, 7, cmp, key, tag, lsm_slice(value_bytes, size));
+        else if (!CHECK_OK(lsm_memtable_add(p.mem, 7, cmp, key, tag, lsm_slice(value_bytes, size))))
             break;
-        os.fail_at = 0;
-        oracle_add(&o, key, tag, lsm_slice(value_bytes, size));
+        p.os.fail_at = 0;
+        oracle_add(&p.o, key, tag, lsm_slice(value_bytes, size));
     }
-    os.fail_at = 0;
-    CHECK_OK(lsm_memtable_check(mem));
-    CHECK(oracle_check_moves(&o, it, kind, 1000));
-    lsm_iter_close(it);
-    lsm_memtable_unref(mem);
-    CHECK_INT(os.used, 0);
-    oracle_clear(&o);
+    p.os.fail_at = 0;
+    pair_end(&p, kind);
 }
 
 TEST(memtable_row_that_is_expected_finds_its_memory_and_its_place)
