@@ -221,7 +221,7 @@ size_t lsm_posix_region_give(struct lsm_posix_regions *r, void *p, size_t size, 
             r->idle++;
     }
     /* One that is whole stays for the next: a cache that stands at its border would map it again and again. */
-    if (region->free == UINT32_MAX && (region->gone || r->open != region || region->next)) {
+    if (region->free == UINT32_MAX && (atomic_load(&region->is_split) || r->open != region || region->next)) {
         close_region(r, region);
         held += unmap_region(r, region);
     }

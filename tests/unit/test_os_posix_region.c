@@ -129,3 +129,22 @@ TEST(os_posix_regions_that_are_nearly_empty_are_filled_again)
     CHECK_INT(regions.count, 0);
     lsm_posix_regions_clear(&regions);
 }
+
+/* Whole again only as a new one: the last that is free would stay in small pages for ever. */
+TEST(os_posix_region_that_was_split_is_not_kept)
+{
+    uint64_t gone;
+    size_t more;
+    uint8_t *p;
+
+    lsm_posix_regions_init(&regions);
+    p = lsm_posix_region_take(&regions, LSM_POSIX_UNIT, &gone, &more);
+    lsm_posix_region_give(&regions, p, LSM_POSIX_UNIT, 0);
+    CHECK_INT(regions.count, 1);
+    p = lsm_posix_region_take(&regions, LSM_POSIX_UNIT, &gone, &more);
+    CHECK_INT(more, 0);
+    lsm_posix_region_split(p);                  /* its pages went, and came back */
+    CHECK_INT(lsm_posix_region_give(&regions, p, LSM_POSIX_UNIT, 0), LSM_POSIX_HUGE + PAGE);
+    CHECK_INT(regions.count, 0);
+    lsm_posix_regions_clear(&regions);
+}
