@@ -134,7 +134,7 @@ static int fail_unknown(const char *name, char **error)
         if (is_begun_by(name, option_names[i].name))
             nearest = option_names[i].name;
     if (nearest)
-        return fail(error, "lsm: unknown option '%.60s' (did you mean '%s'?)", name, nearest);
+        return fail(error, "lsm: unknown option '%!.60s' (did you mean '%s'?)", name, nearest);
     return fail(error, "lsm: unknown option '%!.60s' "
                 "(there are blob_threshold, block_size, compression, filter_bits)", name);
 }
