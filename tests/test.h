@@ -133,12 +133,12 @@ static inline bool test_long(void)
     return tier && strcmp(tier, "long") == 0;
 }
 
-/* Of so many states, seeds or points: the address sanitizer's flavour is slow, and looks at a sixth of them. */
+/* Of so many states, seeds, points or rounds: the sanitizers' flavours are slow, and look at a sixth of them. */
 static inline uint64_t test_share(uint64_t count)
 {
     const char *flavour = getenv("FLAVOUR");
 
-    return flavour && strstr(flavour, "address") ? (count + 5) / 6 : count;
+    return flavour && (strstr(flavour, "address") || strstr(flavour, "thread")) ? (count + 5) / 6 : count;
 }
 
 static inline uint64_t test_draw_seed(void)

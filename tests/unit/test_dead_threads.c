@@ -96,6 +96,6 @@ static void put_while_others_learn(int puts)
 TEST(row_put_while_its_stretch_is_learned_is_seen)
 {
     /* Not all in one store: each look walks over what was deleted in it. */
-    for (int i = 0; i < (test_long() ? 100 : 15) && test_state.failures == 0; i++)
+    for (uint64_t i = 0; i < test_share(test_long() ? 100 : 15) && test_state.failures == 0; i++)
         put_while_others_learn(2000);
 }
