@@ -211,6 +211,8 @@ static void finish(struct lsm_db *db, struct lsm_prepared *rec)
         db->solo_base = rec->base;
     }
     atomic_store_explicit(&db->seq_published, db->seq_alloc, memory_order_release);
+    if (db->active)
+        lsm_room_look_memory(db);
     lsm_db_unlock(db);
     rec->state = LSM_RECORD_PUBLISHED;
     lsm_dead_publish(db, false);

@@ -157,13 +157,15 @@ static inline void lsm_count(atomic_uint_least64_t *counter, uint64_t more)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-struct lsm_room {               /* room.c: what the worker makes ready for the log */
+struct lsm_room {               /* room.c: what the worker makes ready for writers */
     atomic_int state;
     struct lsm_file *file;      /* these: of the log slot's holder, but from ASKED to MADE the worker's */
     uint64_t from, end;
     bool ok;
     bool is_filled;             /* a log has asked for the largest step: the next ones begin with it */
     bool is_awaited;            /* mutex */
+    uint64_t memory_seen;       /* of the active memtable; both mutexes */
+    _Atomic size_t memory;      /* that it will ask for next; 0: the worker knows */
 };
 
 struct lsm_db {
@@ -205,7 +207,7 @@ struct lsm_db {
     bool has_log;
     struct lsm_log log_before;  /* the log before it, whose tail is not synced: before anything in `log` is */
     bool has_log_before;
-    struct lsm_room room;       /* of `log` */
+    struct lsm_room room;       /* of `log`, and of `active` */
     struct lsm_log log_next;    /* prepared by the flush (`flushing`), off the slot */
     atomic_uint_least64_t log_next_number;      /* 0: there is none */
     uint64_t log_fresh;         /* the newest log that was begun fresh: it may be there even if it is not `log` */
@@ -463,9 +465,11 @@ int lsm_write_active_locked(struct lsm_db *db);         /* the same with publish
    memory, but where edit->may_be_on_disk says so, files that it names must stay. */
 int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units);
 
-/* ---- room.c: the room that the log is going to be written to ---- */
+/* ---- room.c: what the log and the memtable are going to be written to ---- */
 /* After an append: ask the worker for more, take what it has made. Log slot held. */
 void lsm_room_look(struct lsm_db *db);
+/* After rows were added to the active memtable: the same for its memory. Both mutexes held. */
+void lsm_room_look_memory(struct lsm_db *db);
 bool lsm_room_is_asked(struct lsm_db *db);
 /* Make what is asked for, if anything is. A background thread, no lock held. */
 void lsm_room_make(struct lsm_db *db);

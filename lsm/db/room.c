@@ -12,6 +12,10 @@
  *     state   NONE -> ASKED    log slot
  *             ASKED -> BUSY -> MADE    the worker
  *             MADE -> NONE, ASKED -> NONE    log slot
+ *
+ * The same for the active memtable: when it has begun a piece of memory, the pages of the next one are made, which
+ * the allocator keeps until it is asked for. That is 0.2 to 0.4 ms of the writer's time for 2 MiB, and of its
+ * time for 100 rows a transaction a sixteenth.
  */
 #include "lsm/db/db.h"
 
@@ -43,17 +47,42 @@ void lsm_room_look(struct lsm_db *db)
     lsm_db_unlock(db);
 }
 
+void lsm_room_look_memory(struct lsm_db *db)
+{
+    const struct lsm_memtable *mem = db->active->mem;
+    uint64_t held = lsm_memtable_bytes(mem);
+    size_t next;
+
+    if (held == db->room.memory_seen || !db->os->mem_ready)
+        return;
+    db->room.memory_seen = held;
+    next = lsm_memtable_next_memory(mem);
+    /* A worker that has work is what writers wait for: then it is theirs. */
+    if (next == 0 || db->flushing || db->compacting || db->no_worker ||
+        held + next > atomic_load_explicit(&db->memtable_bytes, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&db->room.memory, next, memory_order_relaxed);
+    lsm_worker_wake(db);
+}
+
 bool lsm_room_is_asked(struct lsm_db *db)
 {
-    return atomic_load_explicit(&db->room.state, memory_order_relaxed) == ASKED;
+    return atomic_load_explicit(&db->room.state, memory_order_relaxed) == ASKED ||
+           atomic_load_explicit(&db->room.memory, memory_order_relaxed) != 0;
 }
 
 void lsm_room_make(struct lsm_db *db)
 {
     struct lsm_room *room = &db->room;
     int state = ASKED;
+    size_t memory;
 
-    if (!lsm_room_is_asked(db) || !atomic_compare_exchange_strong(&room->state, &state, BUSY))
+    if (!lsm_room_is_asked(db))
+        return;
+    memory = atomic_exchange(&room->memory, 0);
+    if (memory)
+        db->os->mem_ready(db->os, memory);
+    if (!atomic_compare_exchange_strong(&room->state, &state, BUSY))
         return;
     room->ok = lsm_log_make_room(db->os, room->file, room->from, room->end);
     lsm_db_lock(db);

@@ -65,6 +65,7 @@ static void publish(struct single *s, const struct lsm_record *rec)
     lsm_dead_publish(db, false);
     lsm_count(s->kind == LSM_KIND_PUT ? &db->counters.single_puts : &db->counters.single_deletes, 1);
     lsm_count(&db->counters.single_bytes, s->key.size + s->value.size);
+    lsm_room_look_memory(db);
     if (s->looks || held != lsm_memtable_bytes(unit->mem))
         lsm_db_memory_changed(db);
     if ((s->looks && lsm_flush_due(db)) || lsm_idle_ends(db))

@@ -125,6 +125,9 @@ struct lsm_os {
     uint64_t (*mem_held)(struct lsm_os *os);
     /* So much is going to be used, at most: how large the pages may be. NULL: it makes no difference. */
     void (*mem_budget)(struct lsm_os *os, uint64_t bytes);
+    /* A block of that size is going to be asked for by somebody who should not wait for its pages: make them.
+       NULL: no use. */
+    void (*mem_ready)(struct lsm_os *os, size_t size);
     /* Give free room back to the kernel. May take milliseconds. NULL: nothing to give. */
     void (*mem_trim)(struct lsm_os *os);
 };

@@ -160,6 +160,11 @@ static void mem_budget(struct lsm_os *os, uint64_t bytes)
     lsm_posix_mem_budget(&self(os)->mem, bytes);
 }
 
+static void mem_ready(struct lsm_os *os, size_t size)
+{
+    lsm_posix_mem_ready(&self(os)->mem, size);
+}
+
 static void mem_trim(struct lsm_os *os)
 {
     lsm_posix_mem_trim(&self(os)->mem);
@@ -811,7 +816,8 @@ struct lsm_os *lsm_os_posix_new(void)
         .random = fill_random,
         .process_id = process_id, .file_limit = file_limit, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
-        .mem_used = mem_used, .mem_held = mem_held, .mem_budget = mem_budget, .mem_trim = mem_trim,
+        .mem_used = mem_used, .mem_held = mem_held, .mem_budget = mem_budget, .mem_ready = mem_ready,
+        .mem_trim = mem_trim,
     };
     struct posix_os *p;
 

@@ -51,6 +51,9 @@ void *lsm_posix_mem_realloc(struct lsm_posix_mem *m, void *p, size_t size);
 void lsm_posix_mem_free(struct lsm_posix_mem *m, void *p);
 /* So much is going to be used, at most. Until it is said, there are no huge pages for slots. */
 void lsm_posix_mem_budget(struct lsm_posix_mem *m, uint64_t bytes);
+/* A block of `size` bytes is going to be asked for: its pages are made now, if it is one of those of which spare
+   ones are kept and there is none. */
+void lsm_posix_mem_ready(struct lsm_posix_mem *m, size_t size);
 /* Give back the whole pages of free slots, and the spare ones. A system call for each stretch. */
 void lsm_posix_mem_trim(struct lsm_posix_mem *m);
 

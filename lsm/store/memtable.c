@@ -416,6 +416,11 @@ uint64_t lsm_memtable_used(const struct lsm_memtable *mem)
     return atomic_load_explicit(&mem->used_bytes, memory_order_relaxed);
 }
 
+size_t lsm_memtable_next_memory(const struct lsm_memtable *mem)
+{
+    return lsm_arena_next_memory(&mem->space.arena);
+}
+
 uint64_t lsm_memtable_rows(const struct lsm_memtable *mem)
 {
     return atomic_load_explicit(&mem->rows, memory_order_relaxed);

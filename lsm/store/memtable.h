@@ -73,6 +73,8 @@ int lsm_memtable_add_first(struct lsm_memtable *mem, uint32_t tree, const struct
 uint64_t lsm_memtable_bytes(const struct lsm_memtable *mem);     /* memory held */
 /* The same without the room that is left in it: how full it is. */
 uint64_t lsm_memtable_used(const struct lsm_memtable *mem);
+/* Whoever adds rows: what the next piece of memory will be asked for, bytes; 0: none will. */
+size_t lsm_memtable_next_memory(const struct lsm_memtable *mem);
 uint64_t lsm_memtable_rows(const struct lsm_memtable *mem);      /* rows added, void ones too */
 uint64_t lsm_memtable_deletes(const struct lsm_memtable *mem);   /* rows added as deletes of one key */
 uint64_t lsm_memtable_tree_rows(const struct lsm_memtable *mem, uint32_t tree);

@@ -113,14 +113,24 @@ static bool take_block(struct lsm_arena *a, size_t size)
     return true;
 }
 
+/* The usual size of the next block. */
+static size_t next_block(const struct lsm_arena *a)
+{
+    static const size_t small[CHUNKS_SMALL] = { 16u << 10, 64u << 10, SMALL_MAX };
+
+    return a->chunk_count < CHUNKS_SMALL ? small[a->chunk_count] : a->size_bytes < SMALL_UP_TO ? SMALL_MAX : LARGE;
+}
+
+size_t lsm_arena_next_memory(const struct lsm_arena *a)
+{
+    return a->chunks && a->chunks[a->chunk_count] ? 0 : block_memory(next_block(a));
+}
+
 /* Make the next chunk the one with room, at least for `size` bytes. */
 static bool open_chunk(struct lsm_arena *a, size_t size)
 {
-    static const size_t small[CHUNKS_SMALL] = { 16u << 10, 64u << 10, SMALL_MAX };
     uint32_t chunk = a->chunk_count;
-    size_t block = chunk < CHUNKS_SMALL           ? small[chunk]
-                   : a->size_bytes < SMALL_UP_TO ? SMALL_MAX
-                                                 : LARGE;
+    size_t block = next_block(a);
 
     while (block < size + LINE)             /* chunk 0 gives its first line away */
         block *= 4;

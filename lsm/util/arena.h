@@ -46,6 +46,9 @@ uint32_t lsm_arena_alloc(struct lsm_arena *a, size_t size, size_t align);
 #define LSM_ARENA_RESERVE_MAX (192u << 10)
 bool lsm_arena_reserve(struct lsm_arena *a, size_t size);
 
+/* What the next chunk will ask the allocator for, bytes; 0: nothing. */
+size_t lsm_arena_next_memory(const struct lsm_arena *a);
+
 /* Memory held but for the room in the newest chunk: it grows with what is allocated, not by chunks. */
 static inline uint64_t lsm_arena_used(const struct lsm_arena *a)
 {

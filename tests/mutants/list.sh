@@ -1164,6 +1164,15 @@ mutant the_slot_is_given_in_turn lsm/db/write.c 'unit/test_commit_threads' <<'X'
 ====
     while (db->log_busy)
 X
+mutant a_transaction_asks_for_the_memory_that_comes_next lsm/db/chain.c 'unit/test_room_threads:memtable' <<'X'
+    if (db->active)
+        lsm_room_look_memory(db);
+====
+X
+mutant a_single_row_asks_for_the_memory_that_comes_next lsm/db/single.c 'unit/test_room_threads:memtable' <<'X'
+    lsm_room_look_memory(db);
+====
+X
 mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memtable' <<'X'
     if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||
         !lsm_arena_reserve

@@ -139,3 +139,33 @@ TEST(os_posix_memory_keeps_its_bytes_when_it_grows_and_shrinks)
     CHECK_INT(os->mem_used(os), 0);
     lsm_os_posix_free(os);
 }
+
+TEST(os_posix_a_block_that_was_made_ready_has_its_pages)
+{
+    static const size_t usual[] = { (2u << 20) + 128, (256u << 10) + 128 };    /* of an arena's chunks */
+    struct lsm_os *os = lsm_os_posix_new();
+
+    for (size_t i = 0; i < 2 && !EVERY_BLOCK_IS_MALLOCS; i++) {
+        uint64_t resident, held;
+        uint8_t *p;
+        os->mem_ready(os, usual[i]);
+        held = os->mem_held(os);
+        CHECK(held >= usual[i] && held < usual[i] + 8192);
+        CHECK_INT(os->mem_used(os), 0);
+        os->mem_ready(os, usual[i]);            /* one is enough */
+        CHECK_INT(os->mem_held(os), held);
+        resident = resident_bytes();
+        p = os->mem_alloc(os, usual[i]);
+        CHECK_INT(os->mem_held(os), held);
+        memset(p, 1, usual[i]);
+        CHECK(resident_bytes() < resident + usual[i] / 2);
+        os->mem_free(os, p);
+        os->mem_trim(os);
+        CHECK_INT(os->mem_held(os), 0);
+    }
+    os->mem_ready(os, 1);                       /* nobody keeps such a block */
+    os->mem_ready(os, 1 << 20);
+    os->mem_ready(os, SIZE_MAX);
+    CHECK_INT(os->mem_held(os), 0);
+    lsm_os_posix_free(os);
+}

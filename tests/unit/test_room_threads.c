@@ -61,6 +61,23 @@ static int looking_dir_sync(struct lsm_dir *dir)
     return rc;
 }
 
+static atomic_uint_least64_t ready_size, ready_count, taken_size;
+
+static void noted_ready(struct lsm_os *o, size_t size)
+{
+    CHECK(!is_writer);
+    atomic_store(&ready_size, size);
+    atomic_fetch_add(&ready_count, 1);
+    real.mem_ready(o, size);
+}
+
+static void *noted_alloc(struct lsm_os *o, size_t size)
+{
+    if (size == atomic_load(&ready_size))
+        atomic_store(&taken_size, size);
+    return real.mem_alloc(o, size);
+}
+
 static struct lsm_slice text(const char *s)
 {
     return (struct lsm_slice){ (const uint8_t *)s, strlen(s) };
@@ -182,6 +199,48 @@ TEST(room_of_a_log_is_made_by_the_worker_and_not_by_writers)
         CHECK(made > 0 && made_by_writers == 0);
     check_rows();
     end();
+}
+
+/* Singles, or transactions of ten, until a piece of memory that the worker was asked for is taken. */
+static void write_until_ready(bool single)
+{
+    static uint8_t value[400];
+    char key[32];
+
+    atomic_store(&ready_size, 0);
+    atomic_store(&taken_size, 0);
+    for (uint32_t i = 0; i < 2000000 && atomic_load(&taken_size) == 0; i++) {
+        struct lsm_txn *txn;
+        key_of(key, 0, i);
+        if (single) {
+            CHECK_OK(lsm_db_put(db, tree, text(key), (struct lsm_slice){ value, sizeof value }, false));
+            continue;
+        }
+        if (!CHECK_OK(lsm_txn_begin(db, NULL, &txn)))
+            return;
+        for (uint32_t k = 0; k < 10; k++) {
+            key_of(key, 1 + k, i);
+            CHECK_OK(lsm_txn_put(txn, tree, text(key), (struct lsm_slice){ value, sizeof value }));
+        }
+        CHECK_OK(lsm_txn_commit_alone(txn, false));
+    }
+    CHECK(atomic_load(&taken_size) > 0);
+}
+
+TEST(room_of_a_memtable_is_made_by_the_worker_as_it_will_be_asked_for)
+{
+    begin();
+    if (os->mem_ready) {
+        os->mem_ready = noted_ready;
+        os->mem_alloc = noted_alloc;
+        is_writer = true;
+        write_until_ready(true);
+        write_until_ready(false);
+        is_writer = false;
+        printf("  memory was made ready %d times\n", (int)ready_count);
+    }
+    close_store();
+    lsm_os_posix_free(os);
 }
 
 TEST(room_that_is_being_made_waits_for_nothing_that_is_lost_when_logs_end)
