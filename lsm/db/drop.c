@@ -12,6 +12,9 @@
  * A snapshot that sees the table but not the delete keeps it: then T is looked
  * at again when that snapshot is closed.
  *
+ * Of level 0 only the LEVEL0_OLDER next older tables are looked at: where there are
+ * more, a compaction of them all is due, and a look at each from each would take longer.
+ *
  * Not while a compaction runs: its outputs hold copies of rows whose originals
  * go when it ends, so that a delete beside the original would take both.
  */
@@ -20,6 +23,7 @@
 #include <assert.h>
 
 #define GAIN_SHARE 4u           /* of what is rewritten so much must be deleted */
+#define LEVEL0_OLDER 64u
 
 struct drop {
     struct lsm_db *db;
@@ -28,7 +32,7 @@ struct drop {
     uint64_t *snapshots;
     size_t snapshot_count;
     struct lsm_edit edit;
-    struct lsm_buf gone;        /* u64 numbers of tables in the edit */
+    bool *gone[LSM_LEVEL_COUNT_MAX];    /* by run: in the edit */
     uint64_t tables, bytes;
     bool sinks;                 /* some table was marked */
 
@@ -39,18 +43,12 @@ struct drop {
     bool has_older;             /* something older overlaps it and stays */
 };
 
-static bool is_gone(const struct drop *d, const struct lsm_run *run)
+static void remove_run(struct drop *d, uint32_t level, uint32_t i)
 {
-    for (size_t i = 0; i + 8 <= d->gone.size; i += 8)
-        if (lsm_get_u64(d->gone.data + i) == run->meta.number)
-            return true;
-    return false;
-}
+    const struct lsm_run *run = d->tv->level[level].runs[i];
 
-static void remove_run(struct drop *d, uint32_t level, const struct lsm_run *run)
-{
     lsm_edit_remove_table(&d->edit, level, d->tree->id, run->meta.number);
-    lsm_buf_put_u64(&d->gone, run->meta.number);
+    d->gone[level][i] = true;
     d->tables++;
     d->bytes += run->meta.size_bytes;
 }
@@ -83,14 +81,15 @@ static int estimate(struct drop *d, const struct lsm_run *run, struct lsm_slice 
     return LSM_OK;
 }
 
-/* One older table against [lo, hi), which everybody at seq and later sees as deleted. */
-static int look_at(struct drop *d, uint32_t level, const struct lsm_run *run, struct lsm_slice lo,
-                   struct lsm_slice hi, uint64_t seq)
+/* One older table, run k of `level`, against [lo, hi), which everybody at seq and later sees as deleted. */
+static int look_at(struct drop *d, uint32_t level, uint32_t k, struct lsm_slice lo, struct lsm_slice hi,
+                   uint64_t seq)
 {
     const struct lsm_comparator *cmp = d->tree->cmp;
+    const struct lsm_run *run = d->tv->level[level].runs[k];
     uint64_t snapshot;
 
-    if (is_gone(d, run) || lsm_key_compare(cmp, run->meta.largest, lo) < 0 ||
+    if (d->gone[level][k] || lsm_key_compare(cmp, run->meta.largest, lo) < 0 ||
         lsm_key_compare(cmp, run->meta.smallest, hi) >= 0)
         return LSM_OK;
     if (lsm_key_compare(cmp, run->meta.smallest, lo) < 0 ||
@@ -101,8 +100,16 @@ static int look_at(struct drop *d, uint32_t level, const struct lsm_run *run, st
         d->blocked_by = snapshot;
         return LSM_OK;
     }
-    remove_run(d, level, run);
+    remove_run(d, level, k);
     return LSM_OK;
+}
+
+/* Behind the last run of level 0 that is looked at from run i. */
+static uint32_t level0_end(const struct drop *d, uint32_t i)
+{
+    uint32_t count = d->tv->level[0].count;
+
+    return count - i > LEVEL0_OLDER ? i + 1 + LEVEL0_OLDER : count;
 }
 
 /* All that is older than run i of `level`. */
@@ -111,33 +118,38 @@ static int look_below(struct drop *d, uint32_t level, uint32_t i, struct lsm_sli
 {
     int rc = LSM_OK;
 
-    for (uint32_t k = i + 1; level == 0 && k < d->tv->level[0].count && rc == LSM_OK; k++)
-        rc = look_at(d, 0, d->tv->level[0].runs[k], lo, hi, seq);
+    for (uint32_t k = i + 1; level == 0 && k < level0_end(d, i) && rc == LSM_OK; k++)
+        rc = look_at(d, 0, k, lo, hi, seq);
     for (uint32_t l = level + 1; l < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; l++) {
         const struct lsm_level *deeper = &d->tv->level[l];
         uint32_t k = deeper->count ? lsm_level_find(deeper, d->tree->cmp, lo) : 0;
         for (; k < deeper->count && rc == LSM_OK &&
                lsm_key_compare(d->tree->cmp, deeper->runs[k]->meta.smallest, hi) < 0; k++)
-            rc = look_at(d, l, deeper->runs[k], lo, hi, seq);
+            rc = look_at(d, l, k, lo, hi, seq);
     }
     return rc;
 }
 
-/* Does anything older overlap run i of `level`? */
+/* May anything older overlap run i of `level`? */
 static bool has_older(const struct drop *d, uint32_t level, uint32_t i)
 {
     const struct lsm_comparator *cmp = d->tree->cmp;
     const struct lsm_table_meta *m = &d->tv->level[level].runs[i]->meta;
 
-    for (uint32_t l = level; l < LSM_LEVEL_COUNT_MAX; l++) {
-        if (l == level && l > 0)
-            continue;
-        for (uint32_t k = l == 0 ? i + 1 : 0; k < d->tv->level[l].count; k++) {
-            const struct lsm_run *run = d->tv->level[l].runs[k];
-            if (!is_gone(d, run) && lsm_key_compare(cmp, run->meta.largest, m->smallest) >= 0 &&
-                lsm_key_compare(cmp, run->meta.smallest, m->largest) <= 0)
+    for (uint32_t k = i + 1; level == 0 && k < level0_end(d, i); k++) {
+        const struct lsm_run *run = d->tv->level[0].runs[k];
+        if (!d->gone[0][k] && lsm_key_compare(cmp, run->meta.largest, m->smallest) >= 0 &&
+            lsm_key_compare(cmp, run->meta.smallest, m->largest) <= 0)
+            return true;
+    }
+    if (level == 0 && level0_end(d, i) < d->tv->level[0].count)
+        return true;
+    for (uint32_t l = level + 1; l < LSM_LEVEL_COUNT_MAX; l++) {
+        const struct lsm_level *deeper = &d->tv->level[l];
+        uint32_t k = deeper->count ? lsm_level_find(deeper, cmp, m->smallest) : 0;
+        for (; k < deeper->count && lsm_key_compare(cmp, deeper->runs[k]->meta.smallest, m->largest) <= 0; k++)
+            if (!d->gone[l][k])
                 return true;
-        }
     }
     return false;
 }
@@ -193,7 +205,7 @@ static int apply(struct drop *d, uint32_t level, uint32_t i)
     struct lsm_table *table;
     int rc;
 
-    if (run->meta.range_deletes == 0 || atomic_load(&run->is_applied) || is_gone(d, run))
+    if (run->meta.range_deletes == 0 || atomic_load(&run->is_applied) || d->gone[level][i])
         return LSM_OK;
     d->is_blocked = false;
     d->gain = d->cost = 0;
@@ -206,7 +218,7 @@ static int apply(struct drop *d, uint32_t level, uint32_t i)
         return rc;
     /* Nothing but deletes, and nothing left for them. */
     if (run->meta.entries == 0 && !has_older(d, level, i)) {
-        remove_run(d, level, run);
+        remove_run(d, level, i);
         return LSM_OK;
     }
     if (d->gain * GAIN_SHARE >= d->cost + run->meta.size_bytes && !d->is_blocked) {
@@ -231,8 +243,6 @@ static int install(struct drop *d)
     struct lsm_db *db = d->db;
     int rc = d->edit.rc;
 
-    if (rc == LSM_OK)
-        rc = d->gone.rc;
     if (rc)
         return rc;
     lsm_db_lock(db);
@@ -252,6 +262,24 @@ static int install(struct drop *d)
     return rc;
 }
 
+/* One allocation, the first level's. */
+static int gone_init(struct drop *d)
+{
+    size_t count = 0;
+    bool *gone;
+
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+        count += d->tv->level[l].count;
+    gone = lsm_mem_zalloc(d->db->os, count * sizeof *gone);
+    if (!gone)
+        return lsm_nomem();
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++) {
+        d->gone[l] = gone;
+        gone += d->tv->level[l].count;
+    }
+    return LSM_OK;
+}
+
 /* LSM_OK: something was dropped or marked; LSM_DONE: nothing to do. */
 static int drop_in_tree(struct lsm_db *db, struct lsm_tree *tree, const struct lsm_tree_version *tv)
 {
@@ -265,7 +293,7 @@ static int drop_in_tree(struct lsm_db *db, struct lsm_tree *tree, const struct l
     if (rc)
         return rc;
     lsm_edit_init(&d.edit, db->os);
-    lsm_buf_init(&d.gone, db->os);
+    rc = gone_init(&d);
     for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; l++)
         for (uint32_t i = 0; tv->level[l].range_deletes && i < tv->level[l].count && rc == LSM_OK; i++) {
             rc = apply(&d, l, i);
@@ -282,7 +310,7 @@ static int drop_in_tree(struct lsm_db *db, struct lsm_tree *tree, const struct l
     }
     lsm_mem_free(db->os, d.snapshots);
     lsm_edit_clear(&d.edit);
-    lsm_buf_clear(&d.gone);
+    lsm_mem_free(db->os, d.gone[0]);
     return rc;
 }
 

@@ -10,41 +10,137 @@
 
 #include "lsm/format/filename.h"
 #include "lsm/store/table_writer.h"
+#include "lsm/util/sort.h"
 
 #define SEPARATE_BYTES_MIN (UINT64_C(8) << 10)  /* a stretch of less makes no value logs: not a file for a few
                                                    values, and marks may be many */
 
-/* Rows of one tree with op numbers in [from, to): what a private table gets. */
-struct stretch {
+#define WALKS_MAX 8u            /* what a stretch with less than this part of the ops has is not looked for among
+                                   them all: marks may be many */
+
+/* ---- stretches: the writes to one tree with op numbers in [from, to), for one private table ---- */
+
+/* Of a short one: picked out, and sorted. */
+struct picked {
     struct lsm_iter base;
-    struct lsm_iter *it;
-    uint64_t from, to;
+    struct lsm_os *os;
+    const struct lsm_comparator *cmp;
+    struct lsm_buf rows;        /* struct lsm_memtable_row */
+    size_t count, at;
 };
 
-static bool stretch_has(const struct stretch *s)
+static int compare_rows(void *ctx, const void *a, const void *b)
 {
-    uint64_t op = lsm_tag_seq(s->it->tag);
-    return op >= s->from && op < s->to;
+    const struct lsm_memtable_row *x = a, *y = b;
+    int c = lsm_key_compare(((struct picked *)ctx)->cmp, x->key, y->key);
+
+    return c ? c : x->tag > y->tag ? -1 : x->tag < y->tag;
 }
 
-/* The range deletes with op numbers in [from, to): nobody can go back to between them. */
-static int spill_ranges(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
-                        struct lsm_ranges **ranges)
+static void picked_show(struct picked *p)
 {
-    const struct lsm_memtable *mem = txn->batch.mem;
-    uint32_t count = lsm_memtable_range_count(mem, tree->id);
-    struct lsm_range_set set;
+    const struct lsm_memtable_row *rows = (const void *)p->rows.data;
 
-    lsm_range_set_init(&set, txn->db->os);
+    p->base.valid = p->at < p->count;
+    if (p->base.valid) {
+        p->base.key = rows[p->at].key;
+        p->base.tag = rows[p->at].tag;
+        p->base.value = rows[p->at].value;
+    }
+}
+
+static void picked_first(struct lsm_iter *base)
+{
+    struct picked *p = (struct picked *)base;
+
+    p->at = 0;
+    picked_show(p);
+}
+
+static void picked_next(struct lsm_iter *base)
+{
+    struct picked *p = (struct picked *)base;
+
+    p->at++;
+    picked_show(p);
+}
+
+static void picked_close(struct lsm_iter *base)
+{
+    struct picked *p = (struct picked *)base;
+
+    lsm_buf_clear(&p->rows);
+    lsm_mem_free(p->os, p);
+}
+
+static int pick(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
+                struct lsm_range_set *set, struct lsm_iter **it)
+{
+    static const struct lsm_iter_methods methods = { .first = picked_first, .next = picked_next,
+                                                     .close = picked_close };
+    struct picked *p = lsm_mem_zalloc(txn->db->os, sizeof *p);
+    struct lsm_memtable_row *rows;
+    size_t count;
+
+    if (!p)
+        return lsm_nomem();
+    p->base.methods = &methods;
+    p->os = txn->db->os;
+    p->cmp = tree->cmp;
+    lsm_buf_init(&p->rows, p->os);
+    *it = &p->base;
+    lsm_batch_rows(&txn->batch, tree->id, from, to, &p->rows);
+    rows = (void *)p->rows.data;
+    count = p->rows.size / sizeof *rows;
+    for (size_t i = 0; i < count; i++)
+        if (lsm_tag_kind(rows[i].tag) == LSM_KIND_RANGE_DELETE)
+            lsm_range_set_add(set, rows[i].key, rows[i].value, lsm_tag_seq(rows[i].tag));
+        else
+            rows[p->count++] = rows[i];
+    lsm_sort(rows, p->count, sizeof *rows, compare_rows, p);
+    return p->rows.rc;
+}
+
+/* Of a long one: *it has the rows of others, too. */
+static int walk(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
+                struct lsm_range_set *set, struct lsm_iter **it)
+{
+    struct lsm_memtable *mem = txn->batch.mem;
+    uint32_t count = lsm_memtable_range_count(mem, tree->id);
+
     for (uint32_t i = 0; i < count; i++) {
         struct lsm_slice lo, hi;
         uint64_t op;
 
         lsm_memtable_range(mem, tree->id, i, &lo, &hi, &op);
         if (op >= from && op < to)
-            lsm_range_set_add(&set, lo, hi, op);
+            lsm_range_set_add(set, lo, hi, op);
     }
-    return lsm_range_set_finish(&set, tree->cmp, NULL, 0, ranges);
+    return lsm_memtable_iter_new(mem, tree->id, tree->cmp, 0, it);
+}
+
+/* An iterator that goes forward only, and the range deletes: nobody can go back to between them. */
+static int open_stretch(struct lsm_txn *txn, const struct lsm_tree *tree, uint64_t from, uint64_t to,
+                        struct lsm_iter **it, struct lsm_ranges **ranges)
+{
+    uint64_t ops = txn->batch.op_next - txn->batch.op_first;
+    struct lsm_range_set set;
+    int rc;
+
+    *it = NULL;
+    *ranges = NULL;
+    lsm_range_set_init(&set, txn->db->os);
+    rc = to - from < ops / WALKS_MAX ? pick(txn, tree, from, to, &set, it)
+                                     : walk(txn, tree, from, to, &set, it);
+    if (rc == LSM_OK)
+        rc = lsm_range_set_finish(&set, tree->cmp, NULL, 0, ranges);
+    else
+        lsm_range_set_clear(&set);
+    if (rc) {
+        lsm_iter_close(*it);
+        *it = NULL;
+    }
+    return rc;
 }
 
 static bool is_deleted(const struct lsm_ranges *ranges, const struct lsm_tree *tree,
@@ -69,7 +165,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     struct lsm_run *run = NULL;
     struct lsm_ranges *ranges;
     struct lsm_tree *tree;
-    struct stretch s = { .from = from, .to = to };
+    struct lsm_iter *it;
     int rc;
 
     lsm_db_lock(db);
@@ -83,25 +179,20 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
     lsm_job_build_init(db, &build, tree, compressor, NULL, 0);
     if (!separate)
         build.values.bytes_min = 0;
-    rc = spill_ranges(txn, tree, from, to, &ranges);
+    rc = open_stretch(txn, tree, from, to, &it, &ranges);
     if (rc)
         return rc;
-    rc = lsm_memtable_iter_new(txn->batch.mem, tree_id, tree->cmp, 0, &s.it);
-    if (rc) {
-        lsm_ranges_free(ranges);
-        return rc;
-    }
     if (ranges)
         rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
                                    compressor, db->file_mode, &w);
     for (uint32_t i = 0; rc == LSM_OK && ranges && i < ranges->count; i++)
         lsm_table_writer_add_range(w, ranges->range[i].lo, ranges->range[i].hi,
                                    ranges->seqs + ranges->range[i].seq_at, ranges->range[i].seq_count);
-    for (lsm_iter_first(s.it); s.it->valid && rc == LSM_OK; lsm_iter_next(s.it)) {
-        uint64_t tag = s.it->tag;
-        struct lsm_slice value = s.it->value;
+    for (lsm_iter_first(it); it->valid && rc == LSM_OK; lsm_iter_next(it)) {
+        uint64_t tag = it->tag, op = lsm_tag_seq(tag);
+        struct lsm_slice value = it->value;
 
-        if (!stretch_has(&s) || is_deleted(ranges, tree, s.it->key, tag))
+        if (op < from || op >= to || is_deleted(ranges, tree, it->key, tag))
             continue;
         if (!w)
             rc = lsm_table_writer_open(db->os, db->dir, db->uuid, lsm_db_new_file(db), tree_id, &options,
@@ -109,10 +200,10 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
         if (rc == LSM_OK)
             rc = lsm_values_put(&build, &tag, &value);
         if (rc == LSM_OK)
-            lsm_table_writer_add(w, s.it->key, tag, value);
+            lsm_table_writer_add(w, it->key, tag, value);
     }
     if (rc == LSM_OK)
-        rc = s.it->rc;
+        rc = it->rc;
     if (rc == LSM_OK)
         rc = lsm_values_finish(&build);
     if (rc == LSM_OK && w)
@@ -143,7 +234,7 @@ static int spill_stretch(struct lsm_txn *txn, uint32_t tree_id, struct lsm_compr
         lsm_values_remove(&build);
     lsm_build_clear(&build);
     lsm_table_writer_close(w);
-    lsm_iter_close(s.it);
+    lsm_iter_close(it);
     lsm_ranges_free(ranges);
     return rc;
 }

@@ -171,17 +171,24 @@ static void void_row(struct lsm_batch *batch, const struct lsm_memtable_row *row
     lsm_memtable_void(batch->mem, row->off);
 }
 
+/* The op that a walk to `first` begins at; *row is the row before it. */
+static uint64_t walk_from(const struct lsm_batch *batch, uint64_t first, struct lsm_memtable_row *row)
+{
+    uint64_t step = (first - batch->op_first) / LSM_BATCH_STEP;
+
+    assert(step < batch->step_count);
+    row->off = batch->steps[step];
+    return batch->op_first + step * LSM_BATCH_STEP;
+}
+
 /* Void the rows of ops [first, end). */
 static void void_ops(struct lsm_batch *batch, uint64_t first, uint64_t end)
 {
-    uint64_t step = (first - batch->op_first) / LSM_BATCH_STEP;
     struct lsm_memtable_row row;
 
     if (first >= end)
         return;
-    assert(step < batch->step_count);
-    row.off = batch->steps[step];
-    for (uint64_t op = batch->op_first + step * LSM_BATCH_STEP; op < end; op++) {
+    for (uint64_t op = walk_from(batch, first, &row); op < end; op++) {
         bool found = lsm_memtable_next_added(batch->mem, row.off, &row);
 
         assert(found);
@@ -238,6 +245,25 @@ void lsm_batch_discard_tree(struct lsm_batch *batch, uint32_t tree)
 bool lsm_batch_has_tree(const struct lsm_batch *batch, uint32_t tree)
 {
     return batch->live_count > 0 && lsm_memtable_has_tree(batch->mem, tree);
+}
+
+void lsm_batch_rows(struct lsm_batch *batch, uint32_t tree, uint64_t from, uint64_t to,
+                    struct lsm_buf *rows)
+{
+    struct lsm_memtable_row row;
+
+    assert(from >= batch->op_first && to <= batch->op_next);
+    if (from >= to)
+        return;
+    for (uint64_t op = walk_from(batch, from, &row); op < to; op++) {
+        bool found = lsm_memtable_next_added(batch->mem, row.off, &row);
+
+        assert(found);
+        (void)found;
+        batch->rows_visited++;
+        if (op >= from && row.tree == tree && lsm_tag_kind(row.tag) != LSM_KIND_VOID)
+            lsm_buf_append(rows, &row, sizeof row);
+    }
 }
 
 void lsm_batch_encode(const struct lsm_batch *batch, struct lsm_buf *out, uint32_t *count)

@@ -27,7 +27,7 @@ struct lsm_batch {
     uint32_t void_count, void_cap;
     uint32_t *steps;            /* for every LSM_BATCH_STEP-th op the row before it: to find ops */
     uint32_t step_count, step_cap;
-    uint64_t rows_visited;      /* by rollbacks: their cost */
+    uint64_t rows_visited;      /* by rollbacks and lsm_batch_rows: their cost */
 };
 
 void lsm_batch_init(struct lsm_batch *batch, struct lsm_os *os);
@@ -51,6 +51,11 @@ void lsm_batch_rollback(struct lsm_batch *batch, uint64_t mark);
 void lsm_batch_discard_tree(struct lsm_batch *batch, uint32_t tree);
 /* Has the batch a live op of this tree? */
 bool lsm_batch_has_tree(const struct lsm_batch *batch, uint32_t tree);
+
+/* Append the live ops of one tree with numbers in [from, to), ascending, as struct lsm_memtable_row. The
+   buffer latches errors. */
+void lsm_batch_rows(struct lsm_batch *batch, uint32_t tree, uint64_t from, uint64_t to,
+                    struct lsm_buf *rows);
 
 /* Append the live ops, in order, as record ops; *count is how many. Ops are renumbered from
    op_first on in this order when the record is read back, so numbers of the encoded form may be

@@ -1180,3 +1180,23 @@ mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memt
     if (!tree ||
         !lsm_arena_reserve
 X
+mutant a_delete_stays_for_what_was_not_looked_at lsm/db/drop.c 'unit/test_rangedel' <<'X'
+    if (level == 0 && level0_end(d, i) < d->tv->level[0].count)
+        return true;
+====
+X
+mutant a_delete_looks_at_so_many_tables_of_level_0 lsm/db/drop.c 'unit/test_rangedel' <<'X'
+    return count - i > LEVEL0_OLDER ? i + 1 + LEVEL0_OLDER : count;
+====
+    return i < count ? count : i;
+X
+mutant rows_of_a_short_stretch_are_sorted lsm/db/spill.c 'unit/test_txn_spill unit/test_rangedel' <<'X'
+    lsm_sort(rows, p->count, sizeof *rows, compare_rows, p);
+====
+    (void)compare_rows;
+X
+mutant rows_of_a_short_stretch_are_found lsm/store/batch.c 'unit/test_batch' <<'X'
+        if (op >= from && row.tree == tree && lsm_tag_kind(row.tag) != LSM_KIND_VOID)
+====
+        if (row.tree == tree && lsm_tag_kind(row.tag) != LSM_KIND_VOID)
+X

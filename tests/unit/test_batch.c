@@ -205,6 +205,52 @@ TEST(batch_nested_marks_are_linear)
     CHECK_INT(os.used, 0);
 }
 
+TEST(batch_rows_of_a_stretch_are_those_that_live_and_cost_no_others)
+{
+    enum { OPS = 10000, STRETCH = 7 };
+    struct format_os os;
+    struct lsm_batch batch;
+    struct lsm_buf rows;
+    uint64_t first = 500, live = 0;
+
+    format_os_init(&os);
+    lsm_batch_init(&batch, &os.os);
+    lsm_batch_reset(&batch, first);
+    lsm_buf_init(&rows, &os.os);
+    for (uint32_t i = 0; i < OPS; i++) {
+        enum lsm_kind kind = i % 3 ? LSM_KIND_PUT : LSM_KIND_RANGE_DELETE;
+        uint32_t lo = i * 2654435761u | 1u << 31, hi = UINT32_MAX;
+
+        CHECK_OK(lsm_batch_add(&batch, kind, i % 2, NULL, lsm_slice(&lo, 4), lsm_slice(&hi, 4)));
+        if (i % 100 == 99)
+            lsm_batch_rollback(&batch, lsm_batch_mark(&batch) - 30);
+    }
+    batch.rows_visited = 0;
+    for (uint64_t from = first; from < first + OPS; from += STRETCH) {
+        uint64_t to = from + STRETCH < first + OPS ? from + STRETCH : first + OPS, expected = from;
+        const struct lsm_memtable_row *row;
+
+        lsm_buf_reset(&rows);
+        lsm_batch_rows(&batch, 1, from, to, &rows);
+        row = (const void *)rows.data;
+        for (size_t i = 0; i < rows.size / sizeof *row; i++, row++, live++) {
+            for (; expected < lsm_tag_seq(row->tag); expected++)
+                CHECK((expected - first) % 2 == 0 || (expected - first) % 100 >= 70);
+            CHECK_INT(expected++ % 2, 1);
+            CHECK_INT(lsm_tag_kind(row->tag),
+                      (lsm_tag_seq(row->tag) - first) % 3 ? LSM_KIND_PUT : LSM_KIND_RANGE_DELETE);
+            CHECK_INT(row->tree, 1);
+        }
+        for (; expected < to; expected++)
+            CHECK((expected - first) % 2 == 0 || (expected - first) % 100 >= 70);
+    }
+    CHECK_INT(live, OPS / 100 * 35);
+    CHECK(batch.rows_visited <= (uint64_t)OPS * (STRETCH + LSM_BATCH_STEP) / STRETCH + STRETCH);
+    lsm_batch_clear(&batch);
+    lsm_buf_clear(&rows);
+    CHECK_INT(os.used, 0);
+}
+
 TEST(batch_that_is_empty_answers)
 {
     struct format_os os;

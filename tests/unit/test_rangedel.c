@@ -4,6 +4,7 @@
  * snapshots, held cursors, spills, flushes, compactions and reopening, against
  * plain arrays; then what they promise one by one.
  */
+#include "lsm/db/db.h"
 #include "tests/unit/one_tree.h"
 
 #define KEYS 500
@@ -574,6 +575,71 @@ TEST(reading_past_a_deleted_range_costs_a_seek_and_not_a_walk)
     CHECK_INT(stat_of(o.db, "rows_passed_over"), 0);
     CHECK(stat_of(o.db, "cache_misses") - misses < 20);
     lsm_snapshot_close(keep);
+    one_end(&o);
+}
+
+static uint64_t compares;
+
+static int count_compare(void *ctx, struct lsm_slice a, struct lsm_slice b)
+{
+    compares++;
+    return -backwards(ctx, a, b);
+}
+
+/* Each stretch between two positions is a table of its own: a look at each from each is a second, or a minute. */
+TEST(deletes_between_many_marks_cost_what_they_are)
+{
+    static const struct lsm_comparator counting = { .name = "counting", .compare = count_compare };
+    const struct lsm_tree_options options = { .comparator = &counting };
+    enum { DELETES = 1500 };
+    struct lsm_tree *tree;
+    struct lsm_txn *txn;
+    struct one o;
+
+    if (!one_begin(&o))
+        return;
+    CHECK_OK(lsm_tree_create(o.db, (struct lsm_slice){ (const uint8_t *)"counted", 7 }, &options, &tree));
+    o.tree = tree;
+    fill(&o, 0, 5 * DELETES);
+    CHECK_OK(lsm_db_compact(o.db, NULL));
+    CHECK_OK(lsm_txn_begin(o.db, NULL, &txn));
+    for (uint32_t i = 0; i < DELETES; i++) {
+        lsm_txn_mark(txn);
+        CHECK_OK(lsm_txn_delete_range(txn, tree, number(5 * i), number(5 * i + 4)));
+    }
+    CHECK_OK(lsm_txn_commit_alone(txn, false));
+    CHECK_OK(lsm_db_flush(o.db));
+    CHECK(stat_of(o.db, "tables") > DELETES / 2);
+    compares = 0;
+    CHECK_INT(lsm_drop_covered(o.db), LSM_DONE);
+    CHECK(compares < 300u * DELETES);
+    work(&o);
+    CHECK_INT(count_rows(&o, NULL), DELETES);
+    one_end(&o);
+}
+
+/* What it deletes is too far down in level 0 to be looked at: the delete, a table of its own, stays. */
+TEST(delete_far_above_what_it_deletes_stays)
+{
+    struct one o;
+
+    if (!one_begin(&o))
+        return;
+    fill(&o, 5, 6);
+    CHECK_OK(lsm_db_flush(o.db));               /* into a deeper level, so that what follows cannot go there */
+    fill(&o, 0, 6);
+    CHECK_OK(lsm_db_flush(o.db));
+    for (int i = 0; i < 100; i++) {
+        fill(&o, 5, 6);
+        CHECK_OK(lsm_db_flush(o.db));
+    }
+    CHECK_OK(lsm_db_delete_range(o.db, o.tree, number(0), number(4), false));
+    CHECK_OK(lsm_db_flush(o.db));
+    CHECK_INT(lsm_drop_covered(o.db), LSM_DONE);
+    CHECK_INT(stat_of(o.db, "tables"), 103);
+    CHECK_INT(count_rows(&o, NULL), 2);
+    work(&o);
+    CHECK_INT(count_rows(&o, NULL), 2);
     one_end(&o);
 }
 
