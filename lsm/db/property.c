@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lsm/db/db.h"
+#include "lsm/util/nearest.h"
 
 #define STATS_MAX 160u
 
@@ -60,6 +61,25 @@ static void put_histograms(struct lsm_db *db, struct text *t)
         }
 }
 
+static int no_property(struct lsm_db *db, const char *name)
+{
+    static const char *const texts[] = { "stats", "levels", "histograms", "state" };
+    struct lsm_stat stats[STATS_MAX];
+    size_t count = lsm_db_stats(db, stats, STATS_MAX);
+    struct lsm_nearest n;
+
+    lsm_nearest_init(&n, name);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        lsm_nearest_offer(&n, texts[i]);
+    for (size_t i = 0; i < count && i < STATS_MAX; i++)
+        lsm_nearest_offer(&n, stats[i].name);
+    if (n.best)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no property \"%.100s\" (did you mean \"%s\"?)", db->path, name,
+                        n.best);
+    return lsm_fail(LSM_NOTFOUND, "%s: there is no property \"%.100s\" (\"stats\" lists those that are numbers; texts "
+                                  "are levels, histograms, state)", db->path, name);
+}
+
 static bool put_stat(struct lsm_db *db, struct text *t, const char *name)
 {
     struct lsm_stat stats[STATS_MAX];
@@ -95,7 +115,7 @@ int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size
         const char *why, *state = lsm_db_state(db, &why);
         put(&t, "%s%s%s", state, why[0] ? ": " : "", why);
     } else if (!put_stat(db, &t, name)) {
-        return lsm_fail(LSM_NOTFOUND, "%s: there is no property \"%.100s\"", db->path, name);
+        return no_property(db, name);
     }
     if (needed)
         *needed = t.used + 1;

@@ -279,6 +279,12 @@ TEST(property_says_as_text_what_the_statistics_say)
     CHECK_INT(strlen(small), 7);
     CHECK(again + 64 > needed);
     CHECK_RC(lsm_db_property(db, "colour", text_of, sizeof text_of, NULL), LSM_NOTFOUND);
+    CHECK_STR(lsm_error_text(), "a: there is no property \"colour\" (\"stats\" lists those that are numbers; texts are "
+                                "levels, histograms, state)");
+    CHECK_RC(lsm_db_property(db, "cache-used", text_of, sizeof text_of, NULL), LSM_NOTFOUND);
+    CHECK_STR(lsm_error_text(), "a: there is no property \"cache-used\" (did you mean \"cache_used\"?)");
+    CHECK_RC(lsm_db_property(db, "level", text_of, sizeof text_of, NULL), LSM_NOTFOUND);
+    CHECK_STR(lsm_error_text(), "a: there is no property \"level\" (did you mean \"levels\"?)");
     CHECK_OK(lsm_db_close(db));
     disk_end();
 }
