@@ -14,7 +14,7 @@ static void func_version(sqlite3_context *context, int argc, sqlite3_value **arg
 {
     (void)argc;
     (void)argv;
-    sqlite3_result_text(context, LSM_VERSION, -1, SQLITE_STATIC);
+    sqlite3_result_text(context, lsm_version(), -1, SQLITE_STATIC);
 }
 
 static void func_debug(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -26,7 +26,7 @@ static void func_debug(sqlite3_context *context, int argc, sqlite3_value **argv)
 
     (void)argc;
     (void)argv;
-    text = sqlite3_mprintf("lsmvtab %s, SQLite %s (built with %s)\n%z", LSM_VERSION,
+    text = sqlite3_mprintf("lsmvtab %s, SQLite %s (built with %s)\n%z", lsm_version(),
                            sqlite3_libversion(), SQLITE_VERSION, stores);
     for (ctx = conn->ctxs; ctx && text; ctx = ctx->next)
         text = sqlite3_mprintf("%zschema %s: tables=%d store=%s txn=%s pin=%s cursors=%d\n", text,

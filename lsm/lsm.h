@@ -26,7 +26,12 @@
 extern "C" {
 #endif
 
+/* Of this header; what is linked says lsm_version(). */
 #define LSM_VERSION "0.1.0"
+#define LSM_VERSION_NUMBER 1000         /* 1000000 * major + 1000 * minor + patch */
+
+const char *lsm_version(void);          /* "0.1.0" */
+uint32_t lsm_version_number(void);      /* to be compared */
 
 #define LSM_KEY_SIZE_MAX 65535u         /* bytes of an encoded key */
 #define LSM_VALUE_SIZE_MAX 0x7fff0000u  /* bytes of a value */

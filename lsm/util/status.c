@@ -22,6 +22,16 @@ const char *lsm_error_text(void)
     return error_text;
 }
 
+const char *lsm_version(void)
+{
+    return LSM_VERSION;
+}
+
+uint32_t lsm_version_number(void)
+{
+    return LSM_VERSION_NUMBER;
+}
+
 const char *lsm_code_name(int code)
 {
     static const char *const names[] = {

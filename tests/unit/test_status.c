@@ -6,6 +6,17 @@ TEST(status_text_is_never_null_and_empty_at_first)
     CHECK_STR(lsm_error_text(), "");
 }
 
+TEST(status_version_is_the_same_as_text_and_as_number)
+{
+    char text[32];
+    uint32_t n = lsm_version_number();
+
+    snprintf(text, sizeof text, "%u.%u.%u", n / 1000000, n / 1000 % 1000, n % 1000);
+    CHECK_STR(lsm_version(), text);
+    CHECK_STR(lsm_version(), LSM_VERSION);
+    CHECK_INT(n, LSM_VERSION_NUMBER);
+}
+
 TEST(status_fail_keeps_the_text_and_gives_the_code_back)
 {
     CHECK_INT(lsm_fail(LSM_BUSY, "process %d has %s", 42, "app.db-lsm"), LSM_BUSY);
