@@ -247,8 +247,7 @@ static void db_free(struct lsm_db *db)
     lsm_cache_free(db->cache);
     lsm_compressor_pool_free(db->compressors);
     lsm_db_event_close(db);
-    if (db->lock_file)
-        os->file_close(db->lock_file);
+    lsm_lock_release(db);
     if (db->dir)
         os->dir_close(db->dir);
     if (db->changed)
@@ -320,6 +319,17 @@ static uint32_t open_vlogs_max(const struct lsm_db *db)
     return count < OPEN_VLOGS_MIN ? OPEN_VLOGS_MIN : count < OPEN_VLOGS_MAX ? (uint32_t)count : OPEN_VLOGS_MAX;
 }
 
+/* Of whichever kind a file cannot be opened: the other one gives its idle descriptors. */
+static uint32_t close_idle_vlogs(void *ctx)
+{
+    return lsm_vlogs_close_idle(((struct lsm_db *)ctx)->vlogs);
+}
+
+static uint32_t close_idle_tables(void *ctx)
+{
+    return lsm_tables_close_idle(((struct lsm_db *)ctx)->tables, LSM_TABLES_CLOSE_AT_ONCE);
+}
+
 static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *created)
 {
     uint32_t mode = db->file_mode, dir_mode = mode | ((mode & 0444) >> 2);
@@ -363,6 +373,10 @@ static int open_parts(struct lsm_db *db, const struct lsm_options *o, bool *crea
                             &db->tables);
     if (rc == LSM_OK)
         rc = lsm_vlogs_new(db->os, db->dir, db->uuid, db->compressors, open_vlogs_max(db), &db->vlogs);
+    if (rc == LSM_OK) {
+        lsm_tables_set_relief(db->tables, close_idle_vlogs, db);
+        lsm_vlogs_set_relief(db->vlogs, close_idle_tables, db);
+    }
     if (rc == LSM_OK)
         rc = lsm_paranoid_open(db);
     return rc;

@@ -25,6 +25,11 @@ int lsm_tables_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16
                    struct lsm_cache *cache, struct lsm_compressor_pool *compressors,
                    uint32_t open_max, struct lsm_tables **tables);
 void lsm_tables_free(struct lsm_tables *tables);        /* nothing may be in use */
+/* Where descriptors run out and no table is idle: close idle files of others; how many were. */
+void lsm_tables_set_relief(struct lsm_tables *tables, uint32_t (*relief)(void *ctx), void *ctx);
+/* Close idle tables, least recently used first, until `count` are closed; how many were. */
+#define LSM_TABLES_CLOSE_AT_ONCE 16u    /* when there are no descriptors */
+uint32_t lsm_tables_close_idle(struct lsm_tables *tables, uint32_t count);
 /* The table of `meta`, opened if need be (EMFILE: others are closed and it is tried again).
    LSM_CORRUPT: missing, of another size, of another store, damaged. The caller unrefs it. */
 int lsm_tables_get(struct lsm_tables *tables, const struct lsm_table_meta *meta,

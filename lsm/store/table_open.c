@@ -12,7 +12,6 @@
 
 #include "lsm/util/hash.h"
 
-#define CLOSE_AT_ONCE 16u               /* tables, when there are no descriptors */
 
 /* The 48 bytes that header and footer share behind their magic and before their sum. */
 static int check_identity(const struct lsm_table *t, uint64_t off, const uint8_t *p)
@@ -236,7 +235,8 @@ int lsm_table_open(struct lsm_tables *ts, const struct lsm_table_meta *meta,
 
     do {
         error = os->file_open(ts->dir, t->name, LSM_OPEN_READ, 0, &t->file);
-    } while ((error == EMFILE || error == ENFILE) && lsm_tables_close_idle(ts, CLOSE_AT_ONCE) > 0);
+    } while ((error == EMFILE || error == ENFILE) &&
+             (lsm_tables_close_idle(ts, LSM_TABLES_CLOSE_AT_ONCE) > 0 || (ts->relief && ts->relief(ts->relief_ctx) > 0)));
     if (error) {
         t->file = NULL;
         rc = error == ENOENT ? lsm_table_corrupt(t, 0, "the file is missing")

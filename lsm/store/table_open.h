@@ -83,6 +83,8 @@ struct lsm_tables {
     struct lsm_compressor_pool *compressors;
     struct lsm_table_scratch *_Atomic spare_scratch;
     uint32_t open_max;
+    uint32_t (*relief)(void *ctx);      /* NULL: nobody else has descriptors to give */
+    void *relief_ctx;
     atomic_uint open_count;             /* files held, also by tables that can no longer be found */
     atomic_uint kept_count;             /* tables in slots: they do not become idle */
     atomic_bool over;                   /* more are open than open_max, all in use */
@@ -108,8 +110,6 @@ void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s);    
 int lsm_table_open(struct lsm_tables *tables, const struct lsm_table_meta *meta,
                    const struct lsm_comparator *cmp, struct lsm_table **table);
 void lsm_table_close(struct lsm_table *table);
-/* Close idle tables, least recently used first, until `count` are closed; how many were. */
-uint32_t lsm_tables_close_idle(struct lsm_tables *tables, uint32_t count);
 
 static inline int lsm_table_corrupt(const struct lsm_table *t, uint64_t off, const char *why)
 {

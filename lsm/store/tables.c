@@ -127,6 +127,12 @@ void lsm_tables_free(struct lsm_tables *ts)
     lsm_mem_free(ts->os, ts);
 }
 
+void lsm_tables_set_relief(struct lsm_tables *ts, uint32_t (*relief)(void *ctx), void *ctx)
+{
+    ts->relief = relief;
+    ts->relief_ctx = ctx;
+}
+
 static void touch(struct lsm_tables *ts, struct lsm_table *t)
 {
     uint64_t now = atomic_load_explicit(&ts->clock, memory_order_relaxed);

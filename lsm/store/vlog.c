@@ -52,6 +52,8 @@ struct lsm_vlogs {
     uint8_t uuid[16];
     struct lsm_compressor_pool *compressors;
     uint32_t open_max;
+    uint32_t (*relief)(void *ctx);      /* NULL: nobody else has descriptors to give */
+    void *relief_ctx;
     atomic_uint open_count;
     atomic_uint_least64_t memory;
     struct lsm_mutex *mutex;
@@ -248,7 +250,8 @@ static int vlog_open(struct lsm_vlogs *vs, const struct lsm_vlog_meta *meta, str
     }
     do
         error = vs->os->file_open(vs->dir, v->name, LSM_OPEN_READ, 0, &v->file);
-    while ((error == EMFILE || error == ENFILE) && close_oldest(vs));
+    while ((error == EMFILE || error == ENFILE) &&
+           (close_oldest(vs) || (vs->relief && vs->relief(vs->relief_ctx) > 0)));
     if (error) {
         rc = error == ENOENT ? corrupt(v, 0, "the value log is missing") :
              lsm_fail_os(error, "open", v->name);
@@ -331,13 +334,27 @@ void lsm_vlogs_free(struct lsm_vlogs *vs)
 {
     if (!vs)
         return;
-    while (close_oldest(vs))
-        ;
+    lsm_vlogs_close_idle(vs);
     assert(atomic_load(&vs->open_count) == 0);          /* nothing is in use */
     while (vs->spare_count)
         lsm_buf_clear(&vs->spare[--vs->spare_count]);
     vs->os->mutex_free(vs->mutex);
     lsm_mem_free(vs->os, vs);
+}
+
+void lsm_vlogs_set_relief(struct lsm_vlogs *vs, uint32_t (*relief)(void *ctx), void *ctx)
+{
+    vs->relief = relief;
+    vs->relief_ctx = ctx;
+}
+
+uint32_t lsm_vlogs_close_idle(struct lsm_vlogs *vs)
+{
+    uint32_t closed = 0;
+
+    while (close_oldest(vs))
+        closed++;
+    return closed;
 }
 
 /* Where the pointer to the log stands, or would. Mutex held. */

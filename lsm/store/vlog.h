@@ -23,6 +23,10 @@ int lsm_vlogs_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16]
                   struct lsm_compressor_pool *compressors, uint32_t open_max,
                   struct lsm_vlogs **vlogs);
 void lsm_vlogs_free(struct lsm_vlogs *vlogs);           /* nothing may be in use */
+/* Where descriptors run out and no log is idle: close idle files of others; how many were. */
+void lsm_vlogs_set_relief(struct lsm_vlogs *vlogs, uint32_t (*relief)(void *ctx), void *ctx);
+/* Close idle logs, all of them; how many were. */
+uint32_t lsm_vlogs_close_idle(struct lsm_vlogs *vlogs);
 /* The log of `meta`, opened if need be. LSM_CORRUPT: missing, of another size, store, log or tree,
    damaged. The caller unrefs it. */
 int lsm_vlogs_get(struct lsm_vlogs *vlogs, const struct lsm_vlog_meta *meta, struct lsm_vlog **vlog);

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "lsm/lsm.h"
+#include "lsm/db/db.h"
 #include "lsm/util/slice.h"
 #include "tests/unit/one_tree.h"
 
@@ -13,14 +13,14 @@
 enum { DESCRIPTORS = 32 };
 
 static struct few {
-    int open, peak;
+    int open, peak, max;
     int (*file_open)(struct lsm_dir *dir, const char *name, int flags, uint32_t mode, struct lsm_file **file);
     void (*file_close)(struct lsm_file *file);
 } few;
 
 static int few_open(struct lsm_dir *dir, const char *name, int flags, uint32_t mode, struct lsm_file **file)
 {
-    int error = few.open < DESCRIPTORS ? few.file_open(dir, name, flags, mode, file) : EMFILE;
+    int error = few.open < few.max ? few.file_open(dir, name, flags, mode, file) : EMFILE;
 
     if (!error && ++few.open > few.peak)
         few.peak = few.open;
@@ -43,7 +43,7 @@ static bool few_begin(struct one *o)
 {
     o->base = lsm_os_posix_new();
     o->os = lsm_os_mem_new(o->base);
-    few = (struct few){ 0, 0, o->os->file_open, o->os->file_close };
+    few = (struct few){ 0, 0, DESCRIPTORS, o->os->file_open, o->os->file_close };
     o->os->file_open = few_open;
     o->os->file_close = few_close;
     o->os->file_limit = few_limit;
@@ -181,6 +181,49 @@ TEST(compact_shrinks_a_level0_of_more_runs_than_there_are_descriptors)
             one_end(&o);
             CHECK_INT(few.open, 0);
         }
+}
+
+/* A row that is read opens a table, and a value log where its value is long. */
+TEST(compact_tables_and_value_logs_give_each_other_their_idle_descriptors)
+{
+    const struct lsm_tree_options options = { .value_log_bytes = 64 };
+    enum { PARTS = 6 };
+    struct lsm_value value;
+    uint8_t big[500];
+    struct one o;
+
+    if (!few_begin(&o))
+        return;
+    CHECK_OK(lsm_tree_create(o.db, lsm_slice_str("u"), &options, &o.tree));
+    for (uint32_t part = 0; part < PARTS; part++) {
+        memset(big, (int)part, sizeof big);
+        CHECK_OK(lsm_db_put(o.db, o.tree, number(2 * part), lsm_slice_str("short"), false));
+        CHECK_OK(lsm_db_put(o.db, o.tree, number(2 * part + 1), lsm_slice(big, sizeof big), false));
+        CHECK_OK(lsm_db_flush(o.db));
+    }
+    CHECK_INT(stat_of(o.db, "value_logs"), PARTS);
+    CHECK_OK(lsm_db_close(o.db));
+    CHECK_OK(one_open(o.os, &o.db));
+    CHECK_OK(lsm_tree_find(o.db, lsm_slice_str("u"), &o.tree));
+    for (uint32_t part = 0; part < PARTS; part++) {
+        CHECK_OK(lsm_tree_get(o.tree, NULL, number(2 * part), &value));
+        lsm_value_release(&value);
+    }
+    CHECK_INT(stat_of(o.db, "tables_open"), PARTS);
+    few.max = few.open;
+    for (uint32_t part = 0; part < PARTS; part++) {     /* logs take what the tables have */
+        CHECK_OK(lsm_tree_get(o.tree, NULL, number(2 * part + 1), &value));
+        CHECK(value.bytes.size == sizeof big && value.bytes.data[0] == part);
+        lsm_value_release(&value);
+    }
+    lsm_tables_close_idle(o.db->tables, 100);
+    few.max = few.open;
+    for (uint32_t part = 0; part < PARTS; part++) {     /* and tables what the logs have */
+        CHECK_OK(lsm_tree_get(o.tree, NULL, number(2 * part), &value));
+        lsm_value_release(&value);
+    }
+    few.max = DESCRIPTORS;
+    one_end(&o);
 }
 
 /* ---- a range ---- */
