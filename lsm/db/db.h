@@ -175,6 +175,7 @@ struct lsm_db {
     struct lsm_dir *dir;
     struct lsm_file *lock_file;
     bool lock_created;          /* there was no LOCK */
+    bool lock_signed;
     char *path;
     uint32_t fork_generation;
     uint8_t uuid[16];
@@ -336,6 +337,8 @@ int lsm_lock_take(struct lsm_db *db, bool create);
 /* Write in it whose it is. Not before the store is known to be the one that was meant: nothing is
    written in another's. */
 void lsm_lock_sign(struct lsm_db *db);
+/* At close, also of what was not opened. */
+void lsm_lock_release(struct lsm_db *db);
 
 /* ---- stats.c ---- */
 /* A flush or compaction into this level is done. */

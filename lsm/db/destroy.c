@@ -8,6 +8,7 @@
  */
 #include "lsm/db/db.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "lsm/format/filename.h"
@@ -172,7 +173,8 @@ int lsm_db_destroy(const char *path, const struct lsm_options *options)
         db.dir = NULL;
     d.dir = db.dir;
     lsm_buf_init(&d.entries, os);
-    rc = error ? lsm_fail_os(error, "open directory", path) : look(&d, path, wanted, uuid);
+    rc = error == ENOENT ? lsm_fail(LSM_NOTFOUND, "%s: there is no such directory; nothing was removed", path) :
+         error ? lsm_fail_os(error, "open directory", path) : look(&d, path, wanted, uuid);
     if (rc == LSM_OK)
         rc = lsm_lock_take(&db, true);
     if (rc == LSM_OK)           /* again: it may have become another one meanwhile */

@@ -1,6 +1,7 @@
 /*
  * lock.c -- LOCK: one process writes in a directory. The lock itself is the kernel's; what stands in the file
- * is for people.
+ * is for people: who writes, or wrote when it died. Who only reads leaves no name, so that a name tells who
+ * has the lock only as long as no process has died with it.
  */
 #include "lsm/db/db.h"
 
@@ -20,10 +21,13 @@ static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
     for (size_t i = 0; i < got; i++)
         if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
             owner[i] = i + 1 == got ? 0 : ' ';
-    return lsm_fail(LSM_BUSY, "%s: %s%s%s%s", db->path,
-                    strncmp(owner, own, (size_t)n) == 0 ? "this process has the store open already"
-                                                        : "another process has the store open",
-                    got ? " (" : "", owner, got ? ")" : "");
+    if (!owner[0])
+        return lsm_fail(LSM_BUSY, "%s: a process that %s, this one or another", db->path,
+                        db->read_only ? "is opening or closing the store has its lock" : "only reads has the store open");
+    if (strncmp(owner, own, (size_t)n) == 0)
+        return lsm_fail(LSM_BUSY, "%s: this process has the store open already (%s)", db->path, owner);
+    return lsm_fail(LSM_BUSY, "%s: another process has the store open (%s; if that one is gone, one that "
+                    "only reads)", db->path, owner);
 }
 
 static int is_of_store(void *ctx, const char *name)
@@ -107,6 +111,16 @@ void lsm_lock_sign(struct lsm_db *db)
     lsm_time_text(os->wall_us(os), since);
     n = snprintf(text, sizeof text, "process %llu, since %.19s UTC\n",
                  (unsigned long long)os->process_id(os), since);
-    if (n > 0 && os->file_truncate(db->lock_file, 0) == 0)
-        os->file_write(db->lock_file, text, (size_t)n, 0);
+    if (n <= 0 || os->file_truncate(db->lock_file, 0))
+        return;
+    db->lock_signed = true;
+    os->file_write(db->lock_file, text, (size_t)n, 0);
+}
+
+void lsm_lock_release(struct lsm_db *db)
+{
+    if (db->lock_signed)        /* the next one to have the lock may be a reader, which leaves no name */
+        db->os->file_truncate(db->lock_file, 0);
+    if (db->lock_file)
+        db->os->file_close(db->lock_file);
 }

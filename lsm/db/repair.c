@@ -623,6 +623,9 @@ static int repair(struct repair *p, const char *from, const char *to, const stru
     bool created, made = false;
     int error = p->r.os->dir_open(p->r.os, from, false, 0, &created, &p->r.from), rc;
 
+    if (error == ENOENT)
+        return lsm_fail(LSM_NOTFOUND, "%s: there is no such directory; what is repaired is the directory of a store, "
+                                      "or a copy of it", from);
     if (error)
         return lsm_fail_os(error, "open directory", from);
     rc = lock_source(p, from, &lock);

@@ -162,6 +162,8 @@ TEST(options_a_store_that_is_not_there_or_open_already_is_named_with_what_to_do)
     struct lsm_tree *tree;
     bool created;
     struct lsm_dir *dir;
+    struct lsm_file *file;
+    static const char dead[] = "process 4711, since 2026-01-01 00:00:00 UTC\n";
 
     disk_begin();
     o = fresh(), o.create_if_missing = false;
@@ -188,6 +190,33 @@ TEST(options_a_store_that_is_not_there_or_open_already_is_named_with_what_to_do)
     CHECK_RC(lsm_tree_create(db, text("fruit"), NULL, &tree), LSM_EXISTS);
     said("a: there is a tree \"fruit\" already");
     CHECK_OK(lsm_db_close(db));
+
+    /* A reader leaves no name; that of a writer who closed would be nobody's. */
+    o.read_only = true, o.create_if_missing = false;
+    CHECK_OK(lsm_db_open("a", &o, &db));
+    o = fresh();
+    CHECK_RC(lsm_db_open("a", &o, &other), LSM_BUSY);
+    said("a: a process that only reads has the store open, this one or another");
+    CHECK_OK(lsm_db_close(db));
+
+    /* Nor does one that died take its name with it. */
+    CHECK_INT(disk.real.dir_open(disk.os, "a", false, 0, &created, &dir), 0);
+    CHECK_INT(disk.real.file_open(dir, "LOCK", LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.real.file_write(file, dead, sizeof dead - 1, 0), 0);
+    disk.real.file_close(file);
+    disk.real.dir_close(dir);
+    o.read_only = true, o.create_if_missing = false;
+    CHECK_OK(lsm_db_open("a", &o, &db));
+    o = fresh();
+    CHECK_RC(lsm_db_open("a", &o, &other), LSM_BUSY);
+    said("a: another process has the store open (process 4711, since 2026-01-01 00:00:00 UTC; if that one is gone, "
+         "one that only reads)");
+    CHECK_OK(lsm_db_close(db));
+
+    CHECK_RC(lsm_db_destroy("nowhere", &o), LSM_NOTFOUND);
+    said("nowhere: there is no such directory; nothing was removed");
+    CHECK_RC(lsm_db_repair("nowhere", "new", &o, NULL, NULL), LSM_NOTFOUND);
+    said("nowhere: there is no such directory; what is repaired is the directory of a store, or a copy of it");
     disk_end();
 }
 
