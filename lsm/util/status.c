@@ -128,6 +128,20 @@ static const char *why_not_opened(int error)
     }
 }
 
+/* Where nothing is broken and somebody can mend it; "" elsewhere. */
+static const char *way_out(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+        return " (make room and try again; what was committed is kept)";
+    case EFBIG:
+        return " (the process or the file system allows no larger file: ulimit -f)";
+    default:
+        return "";
+    }
+}
+
 int lsm_fail_os(int error, const char *what, const char *name)
 {
     bool opening = strncmp(what, "open", 4) == 0;
@@ -139,8 +153,8 @@ int lsm_fail_os(int error, const char *what, const char *name)
     else if (strerror_r(error, why, sizeof(why)) != 0)
         snprintf(why, sizeof(why), "error %d", error);
     if (name)
-        return lsm_fail(code, "%s %s: %s", what, name, why);
-    return lsm_fail(code, "%s: %s", what, why);
+        return lsm_fail(code, "%s %s: %s%s", what, name, why, way_out(error));
+    return lsm_fail(code, "%s: %s%s", what, why, way_out(error));
 }
 
 int lsm_corrupt(const char *file, uint64_t off, const char *why)

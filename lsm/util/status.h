@@ -11,7 +11,8 @@
 /* Set this thread's error text and return `code`. */
 int lsm_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* An errno value from the seam, as a code and a text: "write 000012.log: No space left on device". */
+/* An errno value from the seam, as a code and a text: "write 000012.log: No space left on device (make room
+   and try again; what was committed is kept)". */
 int lsm_fail_os(int error, const char *what, const char *name);
 
 /* Bytes of `file` at `off` are not what was written. The only birthplace of LSM_CORRUPT: put the

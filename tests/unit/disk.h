@@ -43,6 +43,7 @@ static struct disk {
     int fail_at, fail_seen;     /* the fail_at-th of them fails */
     bool fail_sticky;           /* and all after it */
     const char *fail_name;      /* only of files whose name has this in it */
+    int fail_error;             /* what a write answers then; 0: EIO */
     unsigned seen[8];           /* calls by kind (its bit number) */
     unsigned log_syncs, log_writes;
     int link_error;             /* what a link answers; 0: it is made */
@@ -66,6 +67,7 @@ static inline void disk_fail(unsigned kinds, int at, bool sticky, const char *na
     disk.fail_seen = 0;
     disk.fail_sticky = sticky;
     disk.fail_name = name;
+    disk.fail_error = 0;
 }
 
 static inline void disk_heal(void)
@@ -199,7 +201,7 @@ static inline int disk_write(struct lsm_file *file, const void *data, size_t siz
     disk.log_writes += strstr(name, ".log") != NULL;
     if (disk_fails(DISK_WRITE, name)) {
         disk.real.file_write(file, data, size / 2, off);
-        return EIO;
+        return disk.fail_error ? disk.fail_error : EIO;
     }
     return disk.real.file_write(file, data, size, off);
 }

@@ -63,6 +63,47 @@ TEST(I_03_a_store_that_crashed_on_a_full_disk_is_read_on_it_and_written_when_the
     disk_end();
 }
 
+TEST(I_03_a_full_disk_says_the_way_out_and_with_room_the_store_goes_on_without_an_open)
+{
+    static const char *const files[] = { ".log", ".ldb", "MANIFEST", NULL };
+
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        const char *why;
+        struct store s;
+        int rc, count;
+
+        disk_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        CHECK_OK(put_all(&s, 0, 200));
+        CHECK_OK(lsm_db_flush(s.db));
+        CHECK_OK(put_all(&s, 200, 250));
+        disk_fail(DISK_WRITE, 1, true, files[f]);
+        disk.fail_error = ENOSPC;
+        rc = put_all(&s, 250, 300);
+        if (rc == LSM_OK)
+            rc = lsm_db_flush(s.db);
+        CHECK_RC(rc, LSM_FULL);
+        CHECK(strstr(lsm_error_text(), "No space left on device (make room and try again; what was committed is kept)"));
+        count = count_at(&s, NULL);
+        CHECK(count >= 250);
+        CHECK_RC(lsm_db_flush(s.db), LSM_FULL);
+        disk_heal();
+        CHECK_OK(put_all(&s, 300, 400));
+        CHECK_OK(lsm_db_flush(s.db));
+        CHECK_OK(lsm_db_compact(s.db, NULL));
+        CHECK_STR(lsm_db_state(s.db, &why), "HEALTHY");
+        CHECK_INT(count_at(&s, NULL), count + 100);
+        CHECK_OK(lsm_db_check(s.db));
+        store_close(&s);
+        if (CHECK(store_open_as(&s, "a", true))) {
+            CHECK_INT(count_at(&s, NULL), count + 100);
+            store_close(&s);
+        }
+        disk_end();
+    }
+}
+
 /* C-13, I-13: what a compaction replaced cannot be removed; it stays, is removed later, and no number comes twice. */
 TEST(C_13_I_13_files_that_could_not_be_removed_go_with_the_first_write_after_the_next_open)
 {

@@ -70,7 +70,11 @@ TEST(status_errno_values_become_codes_the_caller_can_act_on)
 TEST(status_os_text_says_what_where_and_why)
 {
     lsm_fail_os(ENOSPC, "write", "000012.log");
-    CHECK_STR(lsm_error_text(), "write 000012.log: No space left on device");
+    CHECK_STR(lsm_error_text(), "write 000012.log: No space left on device (make room and try again; what was "
+                                "committed is kept)");
+    lsm_fail_os(EFBIG, "write", "000012.log");
+    CHECK_STR(lsm_error_text(), "write 000012.log: File too large (the process or the file system allows no larger "
+                                "file: ulimit -f)");
     lsm_fail_os(ENOMEM, "start thread", NULL);
     CHECK_STR(lsm_error_text(), "start thread: Cannot allocate memory");
     lsm_fail_os(987654, "read", "x");
