@@ -392,6 +392,7 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     struct lsm_ranges *ranges = NULL;
     struct lsm_iter *it;
     const struct lsm_comparator *cmp = lsm_repair_comparator(&p->r, tree);
+    int32_t effort = tree->level_compression[OUTPUT_LEVEL] ? tree->level_compression[OUTPUT_LEVEL] : tree->level;
     int rc = gather_ranges(p, tree->id, cmp, &ranges);
 
     if (rc == LSM_OK)
@@ -409,12 +410,13 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
                              .is_bottom_range = is_bottom_range, .ranges = ranges };
     b->table.block_bytes = tree->block_bytes;
     b->table.filter_bits = tree->filter_bits;
-    b->table.codec = tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
-    b->table.level = tree->level == LSM_COMPRESSION_NONE ? 1 : tree->level;
+    b->table.codec = effort == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD;
+    b->table.level = effort == LSM_COMPRESSION_NONE ? 1 : effort;
     b->table.tree_name = lsm_buf_slice(&tree->name);
     b->table.comparator = cmp;
     b->values.bytes_min = tree->value_log_bytes;
-    b->values.options = (struct lsm_vlog_options){ b->table.codec, b->table.level };
+    b->values.options = (struct lsm_vlog_options){
+        tree->level == LSM_COMPRESSION_NONE ? LSM_CODEC_NONE : LSM_CODEC_ZSTD, tree->level };
     rc = lsm_compressor_take(p->salvage.compressors, &compressor);
     if (rc == LSM_OK) {
         b->compressor = compressor;
@@ -447,7 +449,9 @@ static int build_trees(struct repair *p)
         struct lsm_edit_tree t = { trees[i].id, lsm_buf_slice(&trees[i].name), trees[i].block_bytes,
                                    trees[i].filter_bits, trees[i].level, lsm_buf_slice(&trees[i].comparator), { 0 },
                                    trees[i].value_log_bytes,
-                                   lsm_comparator_hash_name(cmp) };
+                                   cmp && !cmp->hash ? lsm_buf_slice(&trees[i].hash_name)
+                                                     : lsm_comparator_hash_name(cmp) };
+        memcpy(t.level_compression, trees[i].level_compression, sizeof t.level_compression);
         if (trees[i].dropped)
             continue;
         if (trees[i].comparator.size && !cmp) {

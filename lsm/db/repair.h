@@ -20,9 +20,10 @@ enum lsm_repair_manifest {
 struct lsm_repair_tree {
     uint32_t id;
     bool dropped;
-    struct lsm_buf name, comparator;
+    struct lsm_buf name, comparator, hash_name;
     uint32_t block_bytes, filter_bits, value_log_bytes;
     int32_t level;              /* as in lsm_edit_tree */
+    int32_t level_compression[LSM_LEVEL_COUNT_MAX];     /* the same */
 };
 
 struct lsm_repair_record {

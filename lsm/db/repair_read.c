@@ -55,6 +55,7 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     fresh.value_log_bytes = LSM_TREE_VALUE_LOG_BYTES;
     lsm_buf_init(&fresh.name, r->os);
     lsm_buf_init(&fresh.comparator, r->os);
+    lsm_buf_init(&fresh.hash_name, r->os);
     if (name.size == 0 && r->manifest == LSM_REPAIR_WHOLE && id < r->next_tree) {
         fresh.dropped = true;           /* or the MANIFEST would name it; logs have its rows still */
     } else if (name.size == 0) {
@@ -107,8 +108,10 @@ static int restore_tree(struct lsm_repair_state *r, const struct lsm_edit_tree *
     tree->filter_bits = t->filter_bits;
     tree->level = t->compression_level;
     tree->value_log_bytes = t->value_log_bytes;
+    memcpy(tree->level_compression, t->level_compression, sizeof tree->level_compression);
     lsm_buf_append_slice(&tree->comparator, t->comparator);
-    return tree->comparator.rc;
+    lsm_buf_append_slice(&tree->hash_name, t->hash_name);
+    return tree->comparator.rc ? tree->comparator.rc : tree->hash_name.rc;
 }
 
 /* ---- the MANIFEST ---- */
@@ -167,6 +170,7 @@ static void clear_trees(struct lsm_repair_state *r)
     for (size_t i = 0; i < r->trees.size / sizeof *trees; i++) {
         lsm_buf_clear(&trees[i].name);
         lsm_buf_clear(&trees[i].comparator);
+        lsm_buf_clear(&trees[i].hash_name);
     }
     lsm_buf_reset(&r->trees);
 }

@@ -1214,3 +1214,13 @@ mutant LOCK_is_empty_after_a_close lsm/db/lock.c 'unit/test_options' <<'X'
 ====
     if (false)        /* the next
 X
+mutant a_repair_keeps_compression_by_level lsm/db/repair_read.c 'unit/test_repair' <<'X'
+    memcpy(tree->level_compression, t->level_compression, sizeof tree->level_compression);
+====
+X
+mutant a_repair_keeps_the_hash_of_a_comparator lsm/db/repair.c 'unit/test_repair' <<'X'
+                                   cmp && !cmp->hash ? lsm_buf_slice(&trees[i].hash_name)
+                                                     : lsm_comparator_hash_name(cmp) };
+====
+                                   lsm_comparator_hash_name(cmp) };
+X

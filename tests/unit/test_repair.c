@@ -622,6 +622,52 @@ TEST(repair_follows_the_comparators_that_it_is_given)
     }
 }
 
+/* The MANIFEST alone has them; and who repairs may not have the hash, which the next to open it has. */
+TEST(repair_keeps_what_a_tree_was_made_with)
+{
+    static const struct lsm_comparator with_hash = { .name = "backward", .compare = compare_reverse,
+                                                     .hash = hash_bytes, .hash_name = "fnv" };
+    static const struct lsm_comparator *const hashed[] = { &with_hash };
+
+    for (int damage = 0; damage < 2; damage++)
+        for (int has_hash = 0; has_hash < 2; has_hash++) {
+            struct lsm_tree_options how = { .comparator = &with_hash, .block_bytes = 2048, .filter_bits = 14,
+                                            .compression_level = 3, .value_log_bytes = 512 }, seen;
+            struct lsm_options o;
+            struct store s;
+
+            how.level_compression[1] = 7;
+            how.level_compression[LSM_LEVEL_COUNT_MAX - 2] = LSM_COMPRESSION_NONE;
+            disk_and_host_begin();
+            lsm_options_init(&o);
+            o.os = disk.os;
+            o.create_if_missing = o.no_worker = true;
+            o.comparators = hashed;
+            o.comparator_count = 1;
+            if (!CHECK_OK(lsm_db_open("a", &o, &s.db)) || !CHECK_OK(lsm_tree_create(s.db, text("down"), &how, &s.tree)))
+                return;
+            for (int v = 1; v <= 6; v++) {
+                put_rows(&s, 0, ROWS, v);
+                CHECK_OK(lsm_db_flush(s.db));
+            }
+            store_close(&s);
+            if (damage)
+                flip("a", file_of("a", "MANIFEST", 0), size_of("a", file_of("a", "MANIFEST", 0)) - 40, 8);
+            o.comparators = has_hash ? hashed : orders;
+            CHECK_OK(lsm_db_repair("a", "b", &o, NULL, &info));
+            CHECK_INT(info.trees, 1);
+            o.comparators = hashed;
+            if (CHECK_OK(lsm_db_open("b", &o, &s.db)) && CHECK_OK(lsm_tree_find(s.db, text("down"), &s.tree))) {
+                lsm_tree_options_get(s.tree, &seen);
+                CHECK(memcmp(&seen, &how, sizeof seen) == 0);
+                CHECK_INT(count_versions(&s, 0, ROWS, 6), ROWS);
+                CHECK_OK(lsm_db_check(s.db));
+                store_close(&s);
+            }
+            disk_end();
+        }
+}
+
 TEST(repair_takes_what_the_host_committed_and_nothing_else)
 {
     struct store s;
