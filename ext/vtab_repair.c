@@ -132,6 +132,9 @@ static int look_at_store(struct work *w, char **error)
         }
         if (rc == LSM_OK) {
             w->state = STATE_FITS;
+            rc = lsm_db_check_files(w->store);
+            if (rc != LSM_OK && rc != LSM_CORRUPT)
+                return lsm_vtab_error_engine(error, w->path, rc);
         } else if (rc == LSM_STALE) {
             w->why = sqlite3_mprintf("%s", lsm_error_text());
             w->state = lsm_db_newest(w->store, &w->newest) == LSM_OK && w->token.txid < w->newest.txid
@@ -297,7 +300,9 @@ static char *describe(const struct work *w, const char *names)
     case STATE_NONE:
         return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept");
     case STATE_FITS:
-        return sqlite3_mprintf("the database and %s belong together: there is nothing to accept", w->path);
+        return sqlite3_mprintf("the database and %s belong together: there is nothing to accept. Every file is "
+                               "there, of its size, with its head and its foot; SELECT lsm_check() reads them whole",
+                               w->path);
     case STATE_OLDER:
         return sqlite3_mprintf(
             "database older than store: the database is at transaction %lld, %s at %lld.\n"
@@ -340,6 +345,7 @@ static char *describe(const struct work *w, const char *names)
         return sqlite3_mprintf(
             "damaged store: %s\n"
             "Best: bring back the database and the directory of one backup.\n"
+            "lsm_check() reads all of it and names what else is damaged, if the store can be opened.\n"
             "lsm_repair() makes a new store of what can be read, beside the damaged one, which stays as it "
             "is; it says what is lost.", w->why ? w->why : w->path);
     }

@@ -616,6 +616,9 @@ int lsm_db_step(struct lsm_db *db);
  */
 int lsm_db_check(struct lsm_db *db);
 int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, const char *text), void *ctx);
+/* The quick part of it: every table and value log is there, has its size, and a head and a foot that are its own.
+   What is open already is not looked at again. */
+int lsm_db_check_files(struct lsm_db *db);
 /* Stay within another budget from now on; recorded in the store. */
 int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
 

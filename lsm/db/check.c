@@ -274,6 +274,16 @@ static int check_vlog(struct lsm_db *db, const struct lsm_vlog_meta *meta)
     return rc;
 }
 
+static int open_vlog(struct lsm_db *db, const struct lsm_vlog_meta *meta)
+{
+    struct lsm_vlog *vlog;
+    int rc = lsm_vlogs_get(db->vlogs, meta, &vlog);
+
+    if (rc == LSM_OK)
+        lsm_vlog_unref(vlog);
+    return rc;
+}
+
 /* ---- versions: the upper level has the newer ones ---- */
 
 struct run_source {             /* a run of level 0, or a level */
@@ -532,6 +542,45 @@ int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, c
         note(&c, check_vlog(db, &c.view->version->vlogs[i].file->meta));
     lsm_view_unref(c.view);
     return c.first;
+}
+
+/* ---- files alone ---- */
+
+static int open_files(struct lsm_db *db, struct lsm_run *const *runs, uint32_t count)
+{
+    int rc = LSM_OK;
+
+    for (uint32_t i = 0; i < count && rc == LSM_OK; i++) {
+        struct lsm_table *table;
+
+        rc = lsm_tables_get(db->tables, &runs[i]->meta, comparator_of(db, runs[i]->meta.tree), &table);
+        if (rc == LSM_OK)
+            lsm_table_unref(table);
+        for (uint32_t k = 0; k < runs[i]->vlog_count && rc == LSM_OK; k++)
+            rc = open_vlog(db, &runs[i]->vlogs[k]);
+    }
+    return rc;
+}
+
+int lsm_db_check_files(struct lsm_db *db)
+{
+    const struct lsm_unit *unit;
+    struct lsm_view *view;
+    int rc = lsm_db_usable(db);
+
+    if (rc)
+        return rc;
+    view = lsm_view_current(db);
+    unit = view->newest;
+    for (uint32_t i = 0; i < view->unit_count && rc == LSM_OK; i++, unit = unit->older)
+        rc = open_files(db, unit->runs, unit->run_count);
+    for (uint32_t t = 0; t < view->version->tree_count && rc == LSM_OK; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX && rc == LSM_OK; l++)
+            rc = open_files(db, view->version->trees[t]->level[l].runs, view->version->trees[t]->level[l].count);
+    for (uint32_t i = 0; i < view->version->vlog_count && rc == LSM_OK; i++)
+        rc = open_vlog(db, &view->version->vlogs[i].file->meta);
+    lsm_view_unref(view);
+    return rc;
 }
 
 int lsm_db_check(struct lsm_db *db)
