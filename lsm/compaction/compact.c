@@ -3,6 +3,7 @@
  */
 #include "lsm/compaction/compact.h"
 
+#include "lsm/compaction/parts.h"
 #include "lsm/compaction/rewrite.h"
 #include "lsm/format/filename.h"
 #include "lsm/version/merge.h"
@@ -58,15 +59,29 @@ static void look_below(struct lsm_compact *c)
 
 /* ---- slices ---- */
 
-/* Does the run end before `next`, and so do its range deletes, which would be missing behind the last
+/* How far the outputs have come. */
+struct reached {
+    struct lsm_slice next;      /* the first key that is not in them, */
+    bool is_done;               /* or the last one that is, and all range deletes up to it: a part's end */
+    bool is_all;                /* no key is missing */
+};
+
+static bool is_before(const struct lsm_compact *c, struct lsm_slice key, const struct reached *r)
+{
+    int n = lsm_key_compare(c->build.table.comparator, key, r->next);
+    return n < 0 || (n == 0 && r->is_done);
+}
+
+/* Does the run end before that, and so do its range deletes, which would be missing behind the last
    output? */
-static bool is_used_up(const struct lsm_compact *c, const struct lsm_run *run, struct lsm_slice next)
+static bool is_used_up(const struct lsm_compact *c, const struct lsm_run *run, const struct reached *r)
 {
     const struct lsm_comparator *cmp = c->build.table.comparator;
 
-    return lsm_key_compare(cmp, run->meta.largest, next) < 0 &&
-           (run->meta.range_deletes == 0 ||
-            lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) <= 0);
+    return r->is_all ||
+           (is_before(c, run->meta.largest, r) &&
+            (r->is_done || run->meta.range_deletes == 0 ||
+             lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) <= 0));
 }
 
 static void remove_run(struct lsm_compact *c, struct lsm_edit *edit, uint32_t level, struct lsm_run **place)
@@ -77,9 +92,8 @@ static void remove_run(struct lsm_compact *c, struct lsm_edit *edit, uint32_t le
 
 /* From the oldest to the newest: none goes that touches an older one that stays. All that stays goes on
    at or behind `next`, so it touches what reaches to where it begins. */
-static void remove_upper(struct lsm_compact *c, struct lsm_edit *edit, struct lsm_slice next, bool is_last)
+static void remove_upper(struct lsm_compact *c, struct lsm_edit *edit, struct reached r)
 {
-    const struct lsm_comparator *cmp = c->build.table.comparator;
     const struct lsm_job *job = c->job;
     uint32_t at = job->upper_count;
 
@@ -89,17 +103,16 @@ static void remove_upper(struct lsm_compact *c, struct lsm_edit *edit, struct ls
 
             if (!run)
                 continue;
-            if (is_last || is_used_up(c, run, next))
+            if (is_used_up(c, run, &r))
                 remove_run(c, edit, level, &job->upper[at]);
-            else if (lsm_key_compare(cmp, run->meta.smallest, next) < 0)
-                next = run->meta.smallest;
+            else if (is_before(c, run->meta.smallest, &r))
+                r = (struct reached){ run->meta.smallest, false, false };
         }
 }
 
-/* Install what is complete: outputs so far, without the inputs that are used up when `next` follows. */
-static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
+/* Install what is complete: outputs so far, without the inputs that are used up by then. */
+static int install(struct lsm_compact *c, struct reached r)
 {
-    const struct lsm_comparator *cmp = c->build.table.comparator;
     const struct lsm_job *job = c->job;
     struct lsm_edit edit;
     uint32_t lower_done = c->lower_done;
@@ -107,11 +120,10 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
 
     lsm_edit_init(&edit, c->build.os);
     lsm_buf_reset(&c->going);
-    for (; lower_done < job->lower_count && (is_last || is_used_up(c, job->lower[lower_done], next)); lower_done++)
+    for (; lower_done < job->lower_count && is_used_up(c, job->lower[lower_done], &r); lower_done++)
         remove_run(c, &edit, job->output_level, &job->lower[lower_done]);
     /* A lower run that is only half used up overlaps outputs that begin inside it: wait for its end. */
-    if (!is_last && lower_done < job->lower_count &&
-        lsm_key_compare(cmp, job->lower[lower_done]->meta.smallest, next) < 0) {
+    if (lower_done < job->lower_count && is_before(c, job->lower[lower_done]->meta.smallest, &r)) {
         lsm_edit_clear(&edit);
         return LSM_OK;
     }
@@ -124,7 +136,7 @@ static int install(struct lsm_compact *c, struct lsm_slice next, bool is_last)
         lsm_edit_add_vlog(&edit, &c->build.values.metas[i]);
     for (size_t i = c->installed; i < c->build.count; i++)
         lsm_edit_add_table(&edit, job->output_level, c->build.metas[i]);
-    remove_upper(c, &edit, next, is_last);
+    remove_upper(c, &edit, r);
     rc = edit.rc ? edit.rc : c->going.rc;
     if (rc == LSM_OK) {
         rc = c->install(c->ctx, &edit);
@@ -169,7 +181,12 @@ static int file_done(void *ctx, struct lsm_slice next)
 
     if (!next.data || !slice_is_due(c))
         return LSM_OK;
-    return install(c, next, false);
+    return install(c, (struct reached){ next, false, false });
+}
+
+int lsm_compact_install(struct lsm_compact *c, struct lsm_slice upto)
+{
+    return install(c, (struct reached){ upto, true, !upto.data });
 }
 
 /* ---- inputs ---- */
@@ -228,6 +245,47 @@ static int open_sorted(struct lsm_compact *c, struct lsm_run *const *runs, uint3
     return lsm_level_iter_new(c->build.os, &source, it);    /* frees s if it fails */
 }
 
+/* The rows of a part. */
+struct bounded {
+    struct lsm_iter base;
+    struct lsm_iter *it;
+    const struct lsm_comparator *cmp;
+    struct lsm_slice after, upto;
+};
+
+static void bounded_show(struct bounded *b)
+{
+    b->base.valid = b->it->valid && (!b->upto.data || lsm_key_compare(b->cmp, b->it->key, b->upto) <= 0);
+    b->base.rc = b->it->rc;
+    b->base.key = b->it->key;
+    b->base.tag = b->it->tag;
+    b->base.value = b->it->value;
+}
+
+static void bounded_first(struct lsm_iter *base)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    if (b->after.data) {
+        lsm_iter_seek(b->it, b->after, 0);      /* behind its versions, where that is a key */
+        while (b->it->valid && lsm_key_compare(b->cmp, b->it->key, b->after) <= 0)
+            lsm_iter_next(b->it);
+    } else {
+        lsm_iter_first(b->it);
+    }
+    bounded_show(b);
+}
+
+static void bounded_next(struct lsm_iter *base)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    lsm_iter_next(b->it);
+    bounded_show(b);
+}
+
+static const struct lsm_iter_methods bounded_methods = { .first = bounded_first, .next = bounded_next };
+
 /* From the newest to the oldest: runs of level 0, the levels of the upper side, the lower side. */
 static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
 {
@@ -265,6 +323,21 @@ static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
     return rc;
 }
 
+/* In a part, as far as it lies there: what reaches over the part's last key goes on in the next one from the
+   first key behind that. In a tree with a comparator there is none, and nothing reaches over (divide.c). */
+static void add_range(struct lsm_compact *c, struct lsm_range_set *set, struct lsm_slice lo, struct lsm_slice hi,
+                      uint64_t seq)
+{
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+
+    if (c->from.size && lsm_key_compare(cmp, lo, lsm_buf_slice(&c->from)) < 0)
+        lo = lsm_buf_slice(&c->from);
+    if (c->to.size && lsm_key_compare(cmp, hi, lsm_buf_slice(&c->to)) > 0)
+        hi = lsm_buf_slice(&c->to);
+    if (lsm_key_compare(cmp, lo, hi) < 0)
+        lsm_range_set_add(set, lo, hi, seq);
+}
+
 static int add_ranges(struct lsm_compact *c, struct lsm_run *const *runs, uint32_t count,
                       struct lsm_range_set *set)
 {
@@ -282,8 +355,8 @@ static int add_ranges(struct lsm_compact *c, struct lsm_run *const *runs, uint32
         r = lsm_table_ranges(table);
         for (uint32_t k = 0; k < r->count; k++)
             for (uint32_t n = 0; n < r->range[k].seq_count; n++)
-                lsm_range_set_add(set, r->range[k].lo, r->range[k].hi,
-                                  r->seqs[r->range[k].seq_at + n] + meta->seq_add);
+                add_range(c, set, r->range[k].lo, r->range[k].hi,
+                          r->seqs[r->range[k].seq_at + n] + meta->seq_add);
         lsm_table_unref(table);
     }
     return LSM_OK;
@@ -324,73 +397,131 @@ static int read_value(void *ctx, const struct lsm_vlog_handle *handle, struct ls
     return rc;
 }
 
+void lsm_compact_init(struct lsm_compact *c)
+{
+    struct lsm_os *os = c->build.os;
+
+    lsm_buf_init(&c->going, os);
+    lsm_buf_init(&c->rewrite, os);
+    lsm_buf_init(&c->from, os);
+    lsm_buf_init(&c->to, os);
+    lsm_buf_init(&c->scratch, os);
+    lsm_buf_init(&c->value, os);
+    c->installed = 0;
+    c->lower_done = 0;
+    c->slice_bytes_done = 0;
+    c->lower_at = 0;
+    c->uncertain = false;
+}
+
+void lsm_compact_clear(struct lsm_compact *c)
+{
+    lsm_build_clear(&c->build);
+    lsm_buf_clear(&c->going);
+    lsm_buf_clear(&c->rewrite);
+    lsm_buf_clear(&c->from);
+    lsm_buf_clear(&c->to);
+    lsm_buf_clear(&c->scratch);
+    lsm_buf_clear(&c->value);
+}
+
 static int plan_values(struct lsm_compact *c)
 {
     struct lsm_values *values = &c->build.values;
     int rc = LSM_OK;
 
-    lsm_buf_init(&c->going, c->build.os);
-    lsm_buf_init(&c->rewrite, c->build.os);
-    lsm_buf_init(&c->scratch, c->build.os);
-    lsm_buf_init(&c->value, c->build.os);
     if (c->vlogs && values->bytes_min)
         rc = lsm_rewrite_plan(c->job, &c->rewrite);
     values->rewrite = (const uint64_t *)(const void *)c->rewrite.data;
     values->rewrite_count = c->rewrite.size / sizeof *values->rewrite;
-    values->ctx = c;
-    values->read = read_value;
     return rc;
 }
 
-int lsm_compact_run(struct lsm_compact *c)
+/* The first key behind `key`, in the order of bytes; in others there is no bound. */
+static int set_bound(const struct lsm_compact *c, struct lsm_buf *bound, struct lsm_slice key)
+{
+    if (!key.data || c->build.table.comparator)
+        return LSM_OK;
+    lsm_buf_append_slice(bound, key);
+    lsm_buf_put_u8(bound, 0);
+    return bound->rc;
+}
+
+int lsm_compact_build(struct lsm_compact *c)
 {
     struct lsm_build *b = &c->build;
-    const struct lsm_slice end = { NULL, 0 };
+    struct bounded bounded = { .base.methods = &bounded_methods, .cmp = b->table.comparator,
+                               .after = c->after, .upto = c->upto };
     struct lsm_ranges *ranges;
-    struct lsm_iter *it;
-    int rc = gather_ranges(c, &ranges);
+    int rc = set_bound(c, &c->from, c->after);
 
+    if (rc == LSM_OK)
+        rc = set_bound(c, &c->to, c->upto);
+    if (rc == LSM_OK)
+        rc = gather_ranges(c, &ranges);
     if (rc)
         return rc;
-    rc = open_inputs(c, &it);
+    rc = open_inputs(c, &bounded.it);
     if (rc) {
         lsm_ranges_free(ranges);
         return rc;
     }
-    c->installed = 0;
-    c->lower_done = 0;
-    c->slice_bytes_done = 0;
-    c->lower_at = 0;
     b->ctx = c;
     b->new_file = new_file;
     b->pause = take_a_break;
     b->is_bottom = is_bottom;
     b->ranges = ranges;
     b->is_bottom_range = is_bottom_range;
-    b->cut = cut;
-    b->file_done = file_done;
     b->file_bytes = c->policy->file_bytes;
     look_below(c);
     b->grand_bytes_max = c->policy->overlap_bytes_max;
-    rc = plan_values(c);
-    if (rc == LSM_OK)
-        rc = lsm_build_run(b, it);
+    b->values.ctx = c;
+    b->values.read = read_value;
+    rc = lsm_build_run(b, c->after.data || c->upto.data ? &bounded.base : bounded.it);
     b->ranges = NULL;
     lsm_ranges_free(ranges);
-    lsm_iter_close(it);
-    if (rc == LSM_OK)
-        rc = install(c, end, true);
-    if (rc && !c->uncertain) {  /* a failed append may still be on disk: then the files must be, too */
-        lsm_values_remove(b);
-        for (size_t i = c->installed; i < b->count; i++) {
-            char name[LSM_FILENAME_SIZE];
-            b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, b->metas[i]->number));
-        }
+    lsm_iter_close(bounded.it);
+    return rc;
+}
+
+void lsm_compact_remove(struct lsm_compact *c)
+{
+    struct lsm_build *b = &c->build;
+
+    lsm_values_remove(b);
+    for (size_t i = c->installed; i < b->count; i++) {
+        char name[LSM_FILENAME_SIZE];
+        b->os->file_remove(b->dir, lsm_filename(name, LSM_FILE_TABLE, b->metas[i]->number));
     }
-    lsm_build_clear(b);
-    lsm_buf_clear(&c->going);
-    lsm_buf_clear(&c->rewrite);
-    lsm_buf_clear(&c->scratch);
-    lsm_buf_clear(&c->value);
+}
+
+static int run_whole(struct lsm_compact *c)
+{
+    const struct lsm_slice all = { NULL, 0 };
+    int rc;
+
+    c->build.cut = cut;
+    c->build.file_done = file_done;
+    rc = lsm_compact_build(c);
+    return rc ? rc : lsm_compact_install(c, all);
+}
+
+int lsm_compact_run(struct lsm_compact *c)
+{
+    struct lsm_borders borders;
+    int rc;
+
+    lsm_compact_init(c);
+    lsm_borders_init(&borders, c->build.os);
+    rc = plan_values(c);
+    if (rc == LSM_OK && c->parts_max > 1)
+        rc = lsm_divide(c->job, c->policy, c->tables, c->build.table.comparator, c->parts_max, c->slice_bytes,
+                        &borders);
+    if (rc == LSM_OK)
+        rc = borders.count ? lsm_parts_run(c, &borders) : run_whole(c);
+    lsm_borders_clear(&borders);
+    if (rc && !c->uncertain)    /* a failed append may still be on disk: then the files must be, too */
+        lsm_compact_remove(c);
+    lsm_compact_clear(c);
     return rc;
 }

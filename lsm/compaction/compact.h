@@ -19,6 +19,10 @@
  * output with them lies below it. A run's range deletes go on in an output
  * behind its last row, so a run with some is used up only when an output has
  * passed its end.
+ *
+ * A large job may be done in parts side by side (divide.h, parts.h): each is a stretch
+ * of keys, and a job by itself but for its results, which are installed in order
+ * of the keys as slices are. What a part ends with is done, range deletes and all.
  */
 #ifndef LSM_COMPACTION_COMPACT_H
 #define LSM_COMPACTION_COMPACT_H
@@ -38,6 +42,10 @@ struct lsm_compact {
     struct lsm_vlogs *vlogs;            /* and the version of `tree`: to read values that are written anew */
     const struct lsm_version *version;  /* (rewrite.h). Both may be NULL: none are */
     uint64_t slice_bytes;               /* install after this much output */
+    uint32_t parts_max;                 /* do it in so many parts at once, if it is large; 0 or 1: it is not divided */
+    bool one_thread;                    /* ... one after the other */
+    struct lsm_compressor_pool *compressors;    /* for other threads than the caller's; new_file is called by all */
+    struct lsm_slice after, upto;       /* only the keys behind `after`, up to and with `upto`. No data: all */
     void *ctx;
     uint64_t (*new_file)(void *ctx);
     int (*pause)(void *ctx);
@@ -49,6 +57,7 @@ struct lsm_compact {
 
     /* ---- private to compact.c ---- */
     struct lsm_buf rewrite;             /* ids of logs, u64 */
+    struct lsm_buf from, to;            /* `after` and `upto` as bounds of range deletes; empty: none */
     struct lsm_buf scratch, value;
     size_t installed;                   /* metas of the build that are installed */
     bool uncertain;                     /* an install failed whose edit may be on disk */
@@ -57,9 +66,19 @@ struct lsm_compact {
     uint64_t slice_bytes_done;
     uint32_t lower_at;                  /* first run of the lower side that does not end before the output */
     uint32_t deeper_at[LSM_LEVEL_COUNT_MAX];
+    uint32_t parts_done;                /* a result: of a job that was divided */
 };
 
 /* On failure files that were not installed are removed, unless the failure was install's. */
 int lsm_compact_run(struct lsm_compact *c);
+
+/* ---- for parts.c ---- */
+void lsm_compact_init(struct lsm_compact *c);           /* what is private */
+void lsm_compact_clear(struct lsm_compact *c);          /* and what was built, not its files */
+/* Write the tables, without installing them. build.cut, build.file_done are the caller's. */
+int lsm_compact_build(struct lsm_compact *c);
+void lsm_compact_remove(struct lsm_compact *c);         /* the files that are not installed */
+/* Install the tables of c->build, which hold all up to and with `upto`; no data: all. */
+int lsm_compact_install(struct lsm_compact *c, struct lsm_slice upto);
 
 #endif

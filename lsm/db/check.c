@@ -289,8 +289,16 @@ static int open_vlog(struct lsm_db *db, const struct lsm_vlog_meta *meta)
 struct run_source {             /* a run of level 0, or a level */
     struct lsm_run **runs;
     uint32_t count, at;
+    uint32_t place;             /* sources of a lower one are newer */
     struct lsm_iter *it;
-    uint64_t newest, oldest;    /* tags of the present key */
+};
+
+struct run_sources {            /* those that stand side by side, */
+    struct lsm_db *db;
+    const struct lsm_comparator *cmp;
+    struct run_source *some;
+    uint32_t some_count;
+    struct run_source *all;     /* and all of the tree, by place */
 };
 
 static int open_next(struct lsm_db *db, struct run_source *s, const struct lsm_comparator *cmp)
@@ -313,71 +321,103 @@ static int open_next(struct lsm_db *db, struct run_source *s, const struct lsm_c
     return s->it->valid ? LSM_OK : s->it->rc ? s->it->rc : open_next(db, s, cmp);
 }
 
-/* Walk over all versions of `key`, where the source stands. */
-static int pass_key(struct lsm_db *db, struct run_source *s, const struct lsm_comparator *cmp,
-                    struct lsm_slice key)
+/* Has the source this very row? */
+static int look_in(const struct run_sources *r, const struct run_source *s, struct lsm_slice key, uint64_t tag, bool *has)
 {
+    const struct lsm_level level = { .runs = s->runs, .count = s->count };
+    uint32_t i = lsm_level_find(&level, r->cmp, key);
+    struct lsm_table *table;
+    struct lsm_iter *it;
+    int rc;
+
+    if (i == s->count || lsm_key_compare(r->cmp, key, s->runs[i]->meta.smallest) < 0)
+        return LSM_OK;
+    rc = lsm_tables_get(r->db->tables, &s->runs[i]->meta, r->cmp, &table);
+    if (rc)
+        return rc;
+    rc = lsm_table_iter_new(table, true, &it);
+    lsm_table_unref(table);
+    if (rc)
+        return rc;
+    lsm_iter_seek(it, key, tag);
+    *has = it->valid && it->tag == tag && lsm_key_compare(r->cmp, it->key, key) == 0;
+    rc = it->rc;
+    lsm_iter_close(it);
+    return rc;
+}
+
+/* A compaction that was cut short leaves rows of inputs that stay in its outputs, too: under older
+   versions in whatever lies between. */
+static int check_copy(const struct run_sources *r, uint32_t place, struct lsm_slice key, uint64_t tag)
+{
+    bool has = false;
     int rc = LSM_OK;
 
-    s->newest = s->oldest = s->it->tag;
-    while (rc == LSM_OK && lsm_key_compare(cmp, s->it->key, key) == 0) {
-        s->oldest = s->it->tag;
+    for (uint32_t p = 0; p < place && rc == LSM_OK && !has; p++)
+        rc = look_in(r, &r->all[p], key, tag, &has);
+    if (rc == LSM_OK && !has)
+        rc = lsm_corrupt("tables", 0, "an older version of a key lies above a newer one");
+    return rc;
+}
+
+/* Walk over all versions of `key`, where the source stands; *oldest is that of the sources above. */
+static int pass_key(const struct run_sources *r, struct run_source *s, struct lsm_slice key, uint64_t *oldest)
+{
+    uint64_t above = *oldest;
+    int rc = LSM_OK;
+
+    while (rc == LSM_OK && lsm_key_compare(r->cmp, s->it->key, key) == 0) {
+        if (s->it->tag > above)
+            rc = check_copy(r, s->place, key, s->it->tag);
+        if (rc)
+            break;
+        *oldest = s->it->tag < *oldest ? s->it->tag : *oldest;
         lsm_iter_next(s->it);
         if (!s->it->valid)
-            rc = s->it->rc ? s->it->rc : open_next(db, s, cmp);
+            rc = s->it->rc ? s->it->rc : open_next(r->db, s, r->cmp);
     }
     return rc;
 }
 
-static int check_key(struct lsm_db *db, struct run_source *sources, uint32_t count,
-                     const struct lsm_comparator *cmp, struct lsm_buf *key)
+static int check_key(const struct run_sources *r, struct lsm_buf *key)
 {
-    const struct run_source *above = NULL;
-    uint32_t least = count;
+    uint32_t least = r->some_count;
+    uint64_t oldest = LSM_TAG_MAX;
     int rc = LSM_OK;
 
-    for (uint32_t i = 0; i < count; i++)
-        if (sources[i].it &&
-            (least == count || lsm_key_compare(cmp, sources[i].it->key, sources[least].it->key) < 0))
+    for (uint32_t i = 0; i < r->some_count; i++)
+        if (r->some[i].it && (least == r->some_count ||
+                              lsm_key_compare(r->cmp, r->some[i].it->key, r->some[least].it->key) < 0))
             least = i;
-    if (least == count)
+    if (least == r->some_count)
         return LSM_DONE;
     lsm_buf_reset(key);
-    lsm_buf_append_slice(key, sources[least].it->key);
+    lsm_buf_append_slice(key, r->some[least].it->key);
     if (key->rc)
         return key->rc;
-    for (uint32_t i = least; i < count && (rc == LSM_OK || rc == LSM_DONE); i++) {
-        if (!sources[i].it || lsm_key_compare(cmp, sources[i].it->key, lsm_buf_slice(key)) != 0)
-            continue;
-        rc = pass_key(db, &sources[i], cmp, lsm_buf_slice(key));
-        if (rc && rc != LSM_DONE)
-            return rc;
-        /* Equal: a compaction that was cut short leaves a row in both. */
-        if (above && above->oldest < sources[i].newest)
-            return lsm_corrupt("tables", 0, "an older version of a key lies above a newer one");
-        above = &sources[i];
-    }
+    for (uint32_t i = least; i < r->some_count && (rc == LSM_OK || rc == LSM_DONE); i++)
+        if (r->some[i].it && lsm_key_compare(r->cmp, r->some[i].it->key, lsm_buf_slice(key)) == 0)
+            rc = pass_key(r, &r->some[i], lsm_buf_slice(key), &oldest);
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
 /* Runs and levels side by side. */
-static int compare_sources(struct lsm_db *db, struct run_source *sources, uint32_t count,
-                           const struct lsm_comparator *cmp)
+static int compare_sources(const struct run_sources *r)
 {
     struct lsm_buf key;
     int rc = LSM_OK;
 
-    lsm_buf_init(&key, db->os);
-    for (uint32_t i = 0; i < count && rc == LSM_OK; i++) {
-        sources[i].at = 0;
-        rc = open_next(db, &sources[i], cmp);
+    lsm_buf_init(&key, r->db->os);
+    for (uint32_t i = 0; i < r->some_count && rc == LSM_OK; i++) {
+        r->some[i].at = 0;
+        rc = open_next(r->db, &r->some[i], r->cmp);
         rc = rc == LSM_DONE ? LSM_OK : rc;
     }
-    while (rc == LSM_OK && count > 1)
-        rc = check_key(db, sources, count, cmp, &key);
-    for (uint32_t i = 0; i < count; i++) {
-        lsm_iter_close(sources[i].it);
-        sources[i].it = NULL;
+    while (rc == LSM_OK && r->some_count > 1)
+        rc = check_key(r, &key);
+    for (uint32_t i = 0; i < r->some_count; i++) {
+        lsm_iter_close(r->some[i].it);
+        r->some[i].it = NULL;
     }
     lsm_buf_clear(&key);
     return rc == LSM_DONE ? LSM_OK : rc;
@@ -389,6 +429,7 @@ static int check_versions(struct lsm_db *db, const struct lsm_tree_version *tv, 
 {
     uint32_t cap = tv->level[0].count + LSM_LEVEL_COUNT_MAX, count = 0, open_max, group;
     struct run_source *sources = lsm_mem_zalloc(db->os, 2 * cap * sizeof *sources), *some = sources + cap;
+    struct run_sources r = { .db = db, .cmp = cmp, .some = some, .all = sources };
     int rc = LSM_OK;
 
     if (!sources)
@@ -398,6 +439,8 @@ static int check_versions(struct lsm_db *db, const struct lsm_tree_version *tv, 
     for (uint32_t l = 1; l < LSM_LEVEL_COUNT_MAX; l++)
         if (tv->level[l].count)
             sources[count++] = (struct run_source){ .runs = tv->level[l].runs, .count = tv->level[l].count };
+    for (uint32_t i = 0; i < count; i++)
+        sources[i].place = i;
     lsm_db_lock(db);
     open_max = db->policy.level0_inputs_max;
     lsm_db_unlock(db);
@@ -410,7 +453,8 @@ static int check_versions(struct lsm_db *db, const struct lsm_tree_version *tv, 
             memcpy(some, sources + a, n * sizeof *some);
             if (m)
                 memcpy(some + n, sources + b, m * sizeof *some);
-            rc = compare_sources(db, some, n + m, cmp);
+            r.some_count = n + m;
+            rc = compare_sources(&r);
             b += group;
         } while (b < count && rc == LSM_OK);
     }

@@ -7,9 +7,13 @@
 
 #include "lsm/compaction/compact.h"
 #include "lsm/compaction/flush.h"
+#include "lsm/compaction/parts.h"
 
 #define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store; */
 #define SLICE_SHARE 8u                  /* or as much of what is asked for, when all of it may be at stake */
+#define PARTS_DEFAULT 4u                /* at once: at most so many, */
+#define PART_CPUS 2u                    /* one for so many processors, */
+#define PART_MEMORY (UINT64_C(8) << 20) /* and for so much of the budget: a part takes 1 MiB, more with values */
 
 struct job_run {
     struct lsm_db *db;
@@ -178,6 +182,20 @@ static uint64_t slice_of(const struct lsm_policy *policy, uint64_t job_bytes)
     return share > most ? most : share < policy->file_bytes ? policy->file_bytes : share;
 }
 
+/* Mutex held. */
+static uint32_t parts_max(const struct lsm_db *db)
+{
+    uint64_t parts = db->max_subcompactions, fit = db->memory_bytes / PART_MEMORY;
+
+    if (db->no_worker)
+        return parts ? (uint32_t)parts : 1;
+    if (parts == 0) {
+        parts = db->os->cpu_count ? db->os->cpu_count(db->os) / PART_CPUS : 1;
+        parts = parts < PARTS_DEFAULT ? parts : PARTS_DEFAULT;
+    }
+    return (uint32_t)(parts < fit ? parts : fit);
+}
+
 /* `is_asked`: by a user, for much at a time. */
 static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
 {
@@ -187,6 +205,7 @@ static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
     struct lsm_compact c = { .job = job, .policy = &policy, .tables = db->tables,
                              .tree = lsm_version_tree(run->version, tree->id),
                              .vlogs = db->vlogs, .version = run->version,
+                             .one_thread = db->no_worker, .compressors = db->compressors,
                              .ctx = run, .new_file = job_new_file, .pause = compact_pause,
                              .install = compact_install };
     struct lsm_compressor *compressor;
@@ -199,6 +218,7 @@ static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
     rc = lsm_snapshot_gather(db, &snapshots, &snapshot_count);
     policy = db->policy;
     c.slice_bytes = slice_of(&policy, is_asked ? bytes : UINT64_MAX);
+    c.parts_max = parts_max(db);
     lsm_db_unlock(db);
     if (rc)
         return rc;
@@ -217,6 +237,7 @@ static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
     job_ends(db, job, bytes, &c.build, started, rc);
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.subcompactions, c.parts_done, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.compact_bytes_read, bytes, memory_order_relaxed);
         lsm_level_worked(run->tree, job->output_level, bytes,
                          c.build.bytes_written + c.build.values.bytes_written);

@@ -457,6 +457,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     db->no_worker = options->no_worker;
     db->paranoid = options->paranoid_checks;
     db->file_mode = options->file_mode ? options->file_mode : 0644;
+    db->max_subcompactions = options->max_subcompactions;
     db->has_owner = options->owner != NULL;
     if (options->owner)
         db->owner = *options->owner;

@@ -142,8 +142,8 @@ struct lsm_counters {           /* statistics; relaxed atomics */
     atomic_uint_least64_t puts, deletes, gets, get_hits, seeks, rows_passed_over, commits_solo, commits_joint, aborts,
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
-    atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, compact_bytes_read,
-        compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
+    atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, subcompactions,
+        compact_bytes_read, compact_bytes_written, moves, stall_us, settles, vlog_rewrites, vlog_bytes_rewritten;
     atomic_uint_least64_t nexts, prepares;
     atomic_uint_least64_t values_pinned, values_released;   /* with get_hits: which are still held */
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;
@@ -186,6 +186,7 @@ struct lsm_db {
     size_t comparator_count;
     const char *read_only_why;  /* NULL: it was asked for */
     uint32_t file_mode;
+    uint32_t max_subcompactions;        /* as it was given */
     bool has_owner;
     struct lsm_owner owner;
     void (*event)(void *ctx, const struct lsm_event *event);

@@ -4,6 +4,8 @@
  */
 #include "lsm/db/db.h"
 
+#include "lsm/compaction/parts.h"
+
 #define MEMORY_MIN (UINT64_C(1) << 20)
 
 void lsm_options_init(struct lsm_options *options)
@@ -29,6 +31,9 @@ int lsm_options_check(const char *path, const struct lsm_options *o)
                         (unsigned long long)o->memory_bytes, (unsigned long long)MEMORY_MIN);
     if (o->file_mode & ~0666u)
         return lsm_fail(LSM_MISUSE, "%s: file_mode %o is not within 0666", path, o->file_mode);
+    if (o->max_subcompactions > LSM_PARTS_MAX)
+        return lsm_fail(LSM_MISUSE, "%s: max_subcompactions %u is above the most, %u", path, o->max_subcompactions,
+                        LSM_PARTS_MAX);
     if (o->read_only && o->create_if_missing)
         return refuse(path, "read_only and create_if_missing contradict each other");
     if (o->read_only && in_memory)

@@ -177,6 +177,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("nexts", COUNTER(nexts), "count");
     STAT("prepares", COUNTER(prepares), "count");
     STAT("values_held", lsm_values_held(db), "count");
+    STAT("subcompactions", COUNTER(subcompactions), "count");
 #undef STAT
 #undef COUNTER
     return n;

@@ -113,6 +113,7 @@ struct lsm_os {
     int (*random)(struct lsm_os *os, void *data, size_t size);
     uint64_t (*process_id)(struct lsm_os *os);
     uint32_t (*file_limit)(struct lsm_os *os);  /* files that the process may have open; NULL: any */
+    uint32_t (*cpu_count)(struct lsm_os *os);   /* processors that its threads may run on; NULL: 1 */
     uint32_t (*fork_generation)(struct lsm_os *os);     /* changes in a forked child */
 
     /* ---- memory: one allocator, counted ---- */

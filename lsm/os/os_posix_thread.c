@@ -10,8 +10,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #define THREAD_STACK_BYTES (256u * 1024)
 #define WAIT_US_MAX 1000000000000000u       /* 31 years: what a timespec can surely hold */
@@ -210,6 +212,18 @@ static void thread_join(struct lsm_thread *thread)
     thread->os->mem_free(thread->os, thread);
 }
 
+static uint32_t cpu_count(struct lsm_os *os)
+{
+    cpu_set_t set;
+    long count;
+
+    (void)os;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return (uint32_t)CPU_COUNT(&set);
+    count = sysconf(_SC_NPROCESSORS_ONLN);      /* the machine has more than a cpu_set_t holds */
+    return count > 0 && count <= UINT32_MAX ? (uint32_t)count : 1;
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t wall_us(struct lsm_os *os)
@@ -250,6 +264,7 @@ void lsm_posix_thread_calls(struct lsm_os *os)
     os->cond_broadcast = cond_broadcast;
     os->thread_start = thread_start;
     os->thread_join = thread_join;
+    os->cpu_count = cpu_count;
     os->wall_us = wall_us;
     os->mono_us = mono_us;
     os->sleep_us = sleep_us;

@@ -634,3 +634,17 @@ uint64_t lsm_table_offset_of(struct lsm_table *t, struct lsm_slice key)
     lsm_cache_unpin(t->tables->cache, entry);
     return off;
 }
+
+uint32_t lsm_table_part_count(const struct lsm_table *t)
+{
+    return t->top->count;
+}
+
+int lsm_table_part_end(const struct lsm_table *t, uint32_t i, struct lsm_buf *key, uint64_t *bytes)
+{
+    struct lsm_slice in_buf;
+    uint64_t tag;
+
+    *bytes = t->parts[i].data_end - t->parts[i].data_off;
+    return lsm_table_row_key(t->top, i, key, &in_buf, &tag);
+}

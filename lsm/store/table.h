@@ -111,4 +111,9 @@ int lsm_table_check(struct lsm_table *table);
 /* About how many bytes of the file lie before `key`. */
 uint64_t lsm_table_offset_of(struct lsm_table *table, struct lsm_slice key);
 
+/* Its index partitions, whose ends are in memory as long as it is open: the last key of one, or a separator
+   behind it, ascending, and the bytes of its data. LSM_NOMEM. */
+uint32_t lsm_table_part_count(const struct lsm_table *table);
+int lsm_table_part_end(const struct lsm_table *table, uint32_t i, struct lsm_buf *key, uint64_t *bytes);
+
 #endif

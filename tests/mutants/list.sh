@@ -844,6 +844,91 @@ mutant log_with_a_joint_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
     bool is_plain = rec->type != LSM_RECORD_ABORT && rec->adopted_count == 0
 X
 
+# ---- a compaction in parts ----
+
+mutant a_part_ends_within_a_run_of_the_output_level lsm/compaction/divide.c 'unit/test_divide' <<'X'
+    if (p->lower_at < job->lower_count && is_open_at(p, job->lower[p->lower_at], key))
+        return false;
+====
+X
+mutant a_part_ends_within_a_range_delete_of_a_comparator lsm/compaction/divide.c 'unit/test_divide' <<'X'
+        if (job->upper[i]->meta.range_deletes && is_open_at(p, job->upper[i], key))
+            return false;
+====
+        ;
+X
+mutant a_part_ends_with_the_longest_key lsm/compaction/divide.c 'unit/test_divide' <<'X'
+        return key.size < LSM_KEY_SIZE_MAX;     /* a range delete goes on from key ‖ 0 */
+====
+        return true;
+X
+mutant parts_of_one_file lsm/compaction/divide.c 'unit/test_divide' <<'X'
+    uint64_t parts = bytes / (PART_FILES * file_bytes), slices
+====
+    uint64_t parts = bytes / file_bytes, slices
+X
+mutant a_part_leaves_out_its_last_key lsm/compaction/compact.c 'unit/test_parts' <<'X'
+    b->base.valid = b->it->valid && (!b->upto.data || lsm_key_compare(b->cmp, b->it->key, b->upto) <= 0);
+====
+    b->base.valid = b->it->valid && (!b->upto.data || lsm_key_compare(b->cmp, b->it->key, b->upto) < 0);
+X
+mutant a_part_begins_with_the_last_key_before_it lsm/compaction/compact.c 'unit/test_parts' <<'X'
+        lsm_iter_seek(b->it, b->after, 0);      /* behind its versions, where that is a key */
+        while (b->it->valid && lsm_key_compare(b->cmp, b->it->key, b->after) <= 0)
+            lsm_iter_next(b->it);
+====
+        lsm_iter_seek(b->it, b->after, LSM_TAG_MAX);
+X
+mutant a_range_delete_is_whole_in_each_part lsm/compaction/compact.c 'unit/test_parts' <<'X'
+        hi = lsm_buf_slice(&c->to);
+====
+        ;
+X
+mutant a_range_delete_ends_before_the_last_key_of_a_part lsm/compaction/compact.c 'unit/test_parts' <<'X'
+    lsm_buf_put_u8(bound, 0);
+    return bound->rc;
+====
+    return bound->rc;
+X
+mutant parts_are_installed_before_they_are_done lsm/compaction/parts.c 'unit/test_parts_threads' <<'X'
+    while (p->installed + n < p->admitted && p->part[(p->installed + n) % p->slots].state == DONE)
+====
+    while (p->installed + n < p->admitted && p->part[(p->installed + n) % p->slots].state != FREE)
+X
+mutant a_part_that_failed_is_not_missed lsm/compaction/parts.c 'unit/test_parts' <<'X'
+    note_failure(p, rc);
+    os->cond_broadcast(p->changed);
+    return true;
+====
+    os->cond_broadcast(p->changed);
+    return true;
+X
+mutant parts_that_are_done_leave_their_files lsm/compaction/parts.c 'unit/test_parts_threads' <<'X'
+            if (p->part[i].is_built)
+                lsm_compact_remove(&p->part[i].c);
+====
+X
+mutant the_store_waits_for_parts_of_others lsm/compaction/parts.c 'unit/test_parts_threads' <<'X'
+    rc = whole->pause ? whole->pause(whole->ctx) : LSM_OK;
+====
+    rc = LSM_OK;
+X
+mutant more_parts_than_memory_has_room_for lsm/db/compact_job.c 'unit/test_parts_threads' <<'X'
+    return (uint32_t)(parts < fit ? parts : fit);
+====
+    return (uint32_t)(parts + 0 * fit);
+X
+mutant two_processors_have_two_parts lsm/db/compact_job.c 'unit/test_parts_threads' <<'X'
+        parts = db->os->cpu_count ? db->os->cpu_count(db->os) / PART_CPUS : 1;
+====
+        parts = db->os->cpu_count ? db->os->cpu_count(db->os) : 1;
+X
+mutant a_copy_below_older_versions_is_damage lsm/db/check.c 'unit/test_parts' <<'X'
+            rc = check_copy(r, s->place, key, s->it->tag);
+====
+            rc = lsm_corrupt("tables", 0, "an older version of a key lies above a newer one");
+X
+
 # ---- what one compaction takes ----
 
 mutant no_bound_of_level0_for_the_worker lsm/compaction/pick.c 'unit/test_pick unit/test_compact' <<'X'
@@ -866,7 +951,7 @@ mutant inputs_stay_until_the_end_of_a_compaction lsm/db/compact_job.c 'unit/test
 ====
 X
 mutant a_newer_input_goes_before_an_older_one lsm/compaction/compact.c 'unit/test_compact_room sim/crash_compact' <<'X'
-                next = run->meta.smallest;
+                r = (struct reached){ run->meta.smallest, false, false };
 ====
                 continue;
 X

@@ -10,10 +10,12 @@
 #include "lsm/util/slice.h"
 #include "tests/sim/sim.h"
 #include "lsm/lsm.h"
+#include "tests/stat.h"
 
 enum { KEYS = 6000, VALUE_WORDS = 62 };
 
 static uint32_t rows[KEYS];             /* the value; 0: none */
+static uint32_t parts;                  /* in so many the compact is divided */
 
 /* ---- the store ---- */
 
@@ -28,6 +30,7 @@ static int open_store(struct sim *sim, struct lsm_db **db, struct lsm_tree **tre
     options.create_if_missing = true;
     options.no_worker = true;
     options.memory_bytes = 1 << 20;
+    options.max_subcompactions = parts;
     rc = lsm_db_open("/db/app.db-lsm", &options, db);
     if (rc == LSM_OK)
         rc = lsm_tree_find(*db, name, tree);
@@ -154,7 +157,7 @@ static int64_t open_state(void *ctx, struct sim_state *state, struct sim_disk *d
     return is_whole(sim_on(disk), (*opened)++ % 8 == 0, state->why, sizeof state->why) ? 0 : -1;
 }
 
-TEST(any_crash_between_the_slices_of_a_compact_leaves_every_row)
+static void crash_anywhere(void)
 {
     uint64_t opened = 0;
     struct sim_enum e = { .models = test_long() ? SIM_M_ALL : SIM_M(0) | SIM_M(1) | SIM_M(9), .ctx = &opened,
@@ -167,6 +170,7 @@ TEST(any_crash_between_the_slices_of_a_compact_leaves_every_row)
 
     e.pos_first = sim->disk->op_count;
     CHECK_OK(lsm_db_compact(db, NULL));
+    CHECK((stat_of(db, "subcompactions") > 3) == (parts > 1));
     if (!CHECK(is_exact(tree, why, sizeof why)))
         printf("  %s\n", why);
     for (size_t i = e.pos_first; i < sim->disk->op_count; i++)
@@ -176,6 +180,18 @@ TEST(any_crash_between_the_slices_of_a_compact_leaves_every_row)
     CHECK(sim_enumerate(sim->disk, &e));
     printf("  %d slices, %" PRIu64 " distinct states\n", slices, e.distinct);
     CHECK(sim_free(sim));
+}
+
+TEST(any_crash_between_the_slices_of_a_compact_leaves_every_row)
+{
+    parts = 1;
+    crash_anywhere();
+}
+
+TEST(any_crash_in_a_compact_that_is_divided_leaves_every_row)
+{
+    parts = 3;
+    crash_anywhere();
 }
 
 /* ---- faults ---- */
@@ -219,7 +235,7 @@ static bool fails_at(struct sim_disk *from, uint64_t at, bool memory, bool stick
     return hit && test_state.failures < 3;
 }
 
-TEST(each_fault_in_a_compact_in_slices_leaves_every_row)
+static void fail_anywhere(void)
 {
     struct lsm_db *db;
     struct lsm_tree *tree;
@@ -236,4 +252,16 @@ TEST(each_fault_in_a_compact_in_slices_leaves_every_row)
     printf("  %" PRIu64 " points\n", points);
     CHECK(points > 20);
     CHECK(sim_free(sim));
+}
+
+TEST(each_fault_in_a_compact_in_slices_leaves_every_row)
+{
+    parts = 1;
+    fail_anywhere();
+}
+
+TEST(each_fault_in_a_compact_that_is_divided_leaves_every_row)
+{
+    parts = 3;
+    fail_anywhere();
 }

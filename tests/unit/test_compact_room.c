@@ -3,8 +3,8 @@
  * than a slice: its files go as slices are installed, and whoever reads meanwhile
  * sees every row as it was.
  */
+#include "lsm/db/db.h"
 #include "lsm/format/filename.h"
-#include "lsm/lsm.h"
 #include "lsm/util/slice.h"
 #include "tests/unit/one_tree.h"
 
@@ -204,7 +204,7 @@ static uint64_t files_in_upper_levels(struct one *o)
     return files;
 }
 
-TEST(compact_of_everything_needs_the_room_of_its_slices_not_the_store_twice)
+static void measure_room(uint32_t parts)
 {
     struct one o;
     uint64_t before;
@@ -214,6 +214,7 @@ TEST(compact_of_everything_needs_the_room_of_its_slices_not_the_store_twice)
         return;
     fill(&o);
     CHECK(files_in_upper_levels(&o) > 3);
+    o.db->max_subcompactions = parts;
     before = disk.bytes;
     disk.peak = 0;
     disk.watching = true;
@@ -227,9 +228,20 @@ TEST(compact_of_everything_needs_the_room_of_its_slices_not_the_store_twice)
     one_end(&o);
 }
 
+TEST(compact_of_everything_needs_the_room_of_its_slices_not_the_store_twice)
+{
+    measure_room(1);
+}
+
+TEST(compact_of_everything_in_parts_needs_the_room_of_slices_too)
+{
+    measure_room(3);
+}
+
 TEST(compact_in_slices_changes_nothing_that_a_reader_sees_between_them)
 {
-    for (int with_snapshot = 0; with_snapshot < 2; with_snapshot++) {
+    for (int how = 0; how < 4; how++) {
+        bool with_snapshot = how % 2;
         struct one o;
 
         memset(rows, 0, sizeof rows);
@@ -243,6 +255,7 @@ TEST(compact_in_slices_changes_nothing_that_a_reader_sees_between_them)
             memcpy(older, rows, sizeof rows);
             pile_up(&o);
         }
+        o.db->max_subcompactions = how < 2 ? 1 : 3;
         disk.look = look;
         disk.watching = true;
         CHECK_OK(lsm_db_compact(o.db, NULL));

@@ -58,6 +58,8 @@ TEST(options_that_contradict_each_other_are_refused_with_a_reason)
     refused(&o, "a", "error_if_exists without create_if_missing");
     o = fresh(), o.memory_bytes = 1000;
     refused(&o, "a", "memory_bytes 1000");
+    o = fresh(), o.max_subcompactions = 17;
+    refused(&o, "a", "max_subcompactions 17 is above the most, 16");
     o = fresh(), o.file_mode = 04755;
     refused(&o, "a", "file_mode 4755");
     o = fresh(), o.host = &no_settle;
