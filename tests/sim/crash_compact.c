@@ -7,15 +7,16 @@
  */
 #include "tests/test.h"
 
-#include "lsm/util/slice.h"
+#include "lsm/db/db.h"
 #include "tests/sim/sim.h"
-#include "lsm/lsm.h"
+#include "tests/sim/sim_threads.h"
 #include "tests/stat.h"
 
 enum { KEYS = 6000, VALUE_WORDS = 62 };
 
 static uint32_t rows[KEYS];             /* the value; 0: none */
 static uint32_t parts;                  /* in so many the compact is divided */
+static bool with_threads;               /* each in its own */
 
 /* ---- the store ---- */
 
@@ -133,13 +134,30 @@ static bool is_whole(struct sim *sim, bool compact, char *why, size_t size)
     return sim_free(sim) && ok;
 }
 
-/* A store that is filled and open. */
-static struct sim *begin(struct lsm_db **db, struct lsm_tree **tree)
+/* With its threads, but without a worker that would do something else beside it. */
+static int compact(struct lsm_db *db)
 {
-    struct sim *sim = sim_new(6000);
+    uint64_t memory_bytes = db->memory_bytes;
+    int rc;
+
+    db->no_worker = !with_threads;
+    if (with_threads)
+        db->memory_bytes = 64 << 20;
+    rc = lsm_db_compact(db, NULL);
+    db->no_worker = true;
+    db->memory_bytes = memory_bytes;
+    return rc;
+}
+
+/* A store that is filled and open. */
+static struct sim *begin(uint64_t seed, struct lsm_db **db, struct lsm_tree **tree)
+{
+    struct sim *sim = sim_new(seed);
     int rc;
 
     *db = NULL;
+    if (with_threads)
+        sim_threads_begin(sim->os);
     sim_watch(sim);
     rc = open_store(sim, db, tree);
     if (rc == LSM_OK)
@@ -157,25 +175,26 @@ static int64_t open_state(void *ctx, struct sim_state *state, struct sim_disk *d
     return is_whole(sim_on(disk), (*opened)++ % 8 == 0, state->why, sizeof state->why) ? 0 : -1;
 }
 
-static void crash_anywhere(void)
+static void crash_anywhere(uint64_t seed)
 {
     uint64_t opened = 0;
     struct sim_enum e = { .models = test_long() ? SIM_M_ALL : SIM_M(0) | SIM_M(1) | SIM_M(9), .ctx = &opened,
                           .open = open_state, .cap = test_long() ? 16 : 3, .sparse = test_long() ? 1 : 8 };
     struct lsm_db *db;
     struct lsm_tree *tree;
-    struct sim *sim = begin(&db, &tree);
+    struct sim *sim = begin(seed, &db, &tree);
     char why[100] = "";
     int slices = 0;
 
     e.pos_first = sim->disk->op_count;
-    CHECK_OK(lsm_db_compact(db, NULL));
+    CHECK_OK(compact(db));
+    CHECK((sim_threads_switches() > 100) == with_threads);
     CHECK((stat_of(db, "subcompactions") > 3) == (parts > 1));
     if (!CHECK(is_exact(tree, why, sizeof why)))
         printf("  %s\n", why);
     for (size_t i = e.pos_first; i < sim->disk->op_count; i++)
         slices += sim->disk->ops[i].kind == SIM_SYNCDIR;
-    CHECK(slices > 3);
+    CHECK(slices > (with_threads ? 1 : 3));     /* several parts may be done by the time that one is installed */
     CHECK_OK(lsm_db_close(db));
     CHECK(sim_enumerate(sim->disk, &e));
     printf("  %d slices, %" PRIu64 " distinct states\n", slices, e.distinct);
@@ -185,13 +204,44 @@ static void crash_anywhere(void)
 TEST(any_crash_between_the_slices_of_a_compact_leaves_every_row)
 {
     parts = 1;
-    crash_anywhere();
+    crash_anywhere(6000);
 }
 
 TEST(any_crash_in_a_compact_that_is_divided_leaves_every_row)
 {
     parts = 3;
-    crash_anywhere();
+    crash_anywhere(6000);
+}
+
+TEST(any_crash_in_a_compact_whose_parts_run_side_by_side_leaves_every_row)
+{
+    parts = 3;
+    with_threads = true;
+    for (uint64_t seed = 6001; seed < (test_long() ? 6009 : 6003); seed++)
+        crash_anywhere(seed);
+    with_threads = false;
+}
+
+TEST(threads_of_a_simulated_machine_run_in_the_order_that_the_seed_gives)
+{
+    uint64_t ops[3], switches[3];
+
+    parts = 3;
+    with_threads = true;
+    for (int i = 0; i < 3; i++) {
+        struct lsm_db *db;
+        struct lsm_tree *tree;
+        struct sim *sim = begin(i < 2 ? 6001 : 6002, &db, &tree);
+
+        CHECK_OK(compact(db));
+        ops[i] = sim->disk->op_count;
+        switches[i] = sim_threads_switches();
+        CHECK_OK(lsm_db_close(db));
+        CHECK(sim_free(sim));
+    }
+    with_threads = false;
+    CHECK(ops[0] == ops[1] && switches[0] == switches[1]);
+    CHECK(switches[0] != switches[2]);
 }
 
 /* ---- faults ---- */
@@ -205,8 +255,13 @@ static bool fails_at(struct sim_disk *from, uint64_t at, bool memory, bool stick
     struct lsm_tree *tree;
     char why[300] = "";
     bool hit, ok = true;
-    int rc = open_store(sim, &db, &tree);
+    int rc;
 
+    if (with_threads)
+        sim_threads_begin(sim->os);
+    rc = open_store(sim, &db, &tree);
+    if (rc == LSM_OK && with_threads)
+        rc = lsm_db_flush(db);
     CHECK_OK(rc);
     if (memory) {
         sim->os->mem_fail_at = sim->os->mem_calls + at;
@@ -215,7 +270,7 @@ static bool fails_at(struct sim_disk *from, uint64_t at, bool memory, bool stick
         sim->disk->fault = (struct sim_fault){ .at = at, .sticky = sticky, .error = EIO,
                                                .kinds = (1u << SIM_KIND_COUNT) - 1 };
     }
-    rc = lsm_db_compact(db, NULL);
+    rc = compact(db);
     hit = memory ? sim->os->mem_fired > 0 : sim->disk->fault.fired > 0;
     sim->disk->fault.at = sim->os->mem_fail_at = 0;
     if (rc == LSM_CORRUPT || rc == LSM_MISUSE || (!hit && rc != LSM_OK))
@@ -239,7 +294,7 @@ static void fail_anywhere(void)
 {
     struct lsm_db *db;
     struct lsm_tree *tree;
-    struct sim *sim = begin(&db, &tree);
+    struct sim *sim = begin(6000, &db, &tree);
     uint64_t points = 0;
 
     CHECK_OK(lsm_db_close(db));
@@ -260,8 +315,10 @@ TEST(each_fault_in_a_compact_in_slices_leaves_every_row)
     fail_anywhere();
 }
 
-TEST(each_fault_in_a_compact_that_is_divided_leaves_every_row)
+TEST(each_fault_in_a_compact_whose_parts_run_side_by_side_leaves_every_row)
 {
     parts = 3;
+    with_threads = true;
     fail_anywhere();
+    with_threads = false;
 }

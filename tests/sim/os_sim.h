@@ -5,7 +5,8 @@
  * randomness comes from the disk's seed, there is one thread. thread_start
  * answers EAGAIN: stores are opened with options.no_worker, and the harness
  * calls lsm_db_step(). A lock that is held already, or a wait without an end,
- * can never get better in one thread and ends the program.
+ * can never get better in one thread and ends the program. sim_threads.h has more
+ * than one.
  *
  * Memory is malloc's (so that the sanitizers see it), counted, and the Nth
  * allocation can fail. What is still allocated or open at the end is a leak.

@@ -319,9 +319,9 @@ TEST(parts_of_other_threads_do_not_keep_the_store_from_a_flush)
     usleep(300000);                     /* the leader has done what it could */
     flushes = stat_of(db, "flushes");
     parts = stat_of(db, "subcompactions");
-    for (uint32_t k = 0; k < 2 * SMALL / 150 && k < KEYS; k++)
+    for (uint32_t k = 0; k < SMALL / 110 && k < KEYS; k++)     /* more than a memtable, less than would be waited for */
         put(k, 77);
-    for (int i = 0; i < 600 && stat_of(db, "flushes") == flushes; i++)
+    for (int i = 0; i < 300 && stat_of(db, "flushes") == flushes; i++)
         usleep(100000);
     CHECK(stat_of(db, "flushes") > flushes);
     CHECK(stat_of(db, "subcompactions") == parts);      /* it still runs */
