@@ -308,6 +308,16 @@ static int held_write(struct lsm_file *file, const void *data, size_t size, uint
     return real.file_write(file, data, size, off);
 }
 
+static bool is_flush_due(void)
+{
+    bool due;
+
+    lsm_db_lock(db);
+    due = lsm_flush_due(db) || db->flushing;
+    lsm_db_unlock(db);
+    return due;
+}
+
 TEST(parts_of_other_threads_do_not_keep_the_store_from_a_flush)
 {
     uint64_t flushes, parts;
@@ -319,7 +329,7 @@ TEST(parts_of_other_threads_do_not_keep_the_store_from_a_flush)
     usleep(300000);                     /* the leader has done what it could */
     flushes = stat_of(db, "flushes");
     parts = stat_of(db, "subcompactions");
-    for (uint32_t k = 0; k < SMALL / 110 && k < KEYS; k++)     /* more than a memtable, less than would be waited for */
+    for (uint32_t k = 0; k < KEYS && !is_flush_due(); k++)     /* and no more: writers would have to wait */
         put(k, 77);
     for (int i = 0; i < 300 && stat_of(db, "flushes") == flushes; i++)
         usleep(100000);
