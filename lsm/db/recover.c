@@ -207,7 +207,10 @@ struct reading {
     bool is_look;
     bool is_plain;              /* so far only SOLOs on the root, each once, and none with tables or an ABORT */
     uint64_t txid;              /* of the record before */
+    struct lsm_prepared gathered;       /* of plain ones: those whose rows are not published */
 };
+
+#define GATHER_BYTES (4u << 10)
 
 static bool is_plain_next(struct reading *r, const struct lsm_record *rec)
 {
@@ -218,15 +221,47 @@ static bool is_plain_next(struct reading *r, const struct lsm_record *rec)
     return is_plain;
 }
 
-static int publish_plain(struct lsm_db *db, const struct lsm_record *rec)
+static int publish_gathered(struct reading *r)
+{
+    struct lsm_prepared *g = &r->gathered;
+    int rc = g->ops.rc;
+
+    if (rc == LSM_OK && g->ops.size)
+        rc = lsm_chain_publish_read(r->db, g);
+    lsm_buf_clear(&g->ops);
+    *g = (struct lsm_prepared){ .ops = g->ops };
+    return rc;
+}
+
+static int publish_empty(struct reading *r, const struct lsm_record *rec)
 {
     struct lsm_prepared *prep;
-    int rc = lsm_recover_prepared(db, rec, &prep);
+    int rc = publish_gathered(r);
 
     if (rc == LSM_OK)
-        rc = lsm_chain_publish_read(db, prep);
-    lsm_prepared_free(db->os, prep);
+        rc = lsm_recover_prepared(r->db, rec, &prep);
+    if (rc)
+        return rc;
+    rc = lsm_chain_publish_read(r->db, prep);
+    lsm_prepared_free(r->db->os, prep);
     return rc;
+}
+
+/* Small ones as if they were one record: the leaves of their rows are waited for in groups. */
+static int publish_plain(struct reading *r, const struct lsm_record *rec)
+{
+    struct lsm_prepared *g = &r->gathered;
+
+    if (rec->ops.size == 0)
+        return publish_empty(r, rec);
+    g->type = rec->type;
+    g->state = LSM_RECORD_HIDDEN;
+    g->id = rec->id;
+    g->base = rec->base;
+    g->op_first = 1;
+    g->op_max += rec->op_count;
+    lsm_buf_append_slice(&g->ops, rec->ops);
+    return g->ops.rc || g->ops.size >= GATHER_BYTES ? publish_gathered(r) : LSM_OK;
 }
 
 static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
@@ -247,7 +282,7 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
         return lsm_corrupt("log", off, "it changed while it was read");
     lsm_recover_note(db, &rec);
     if (r->is_plain)
-        return publish_plain(db, &rec);
+        return publish_plain(r, &rec);
     old = lsm_chain_hidden(db, &rec.id);
     if (rec.type == LSM_RECORD_ABORT && old)
         old->state = LSM_RECORD_DEAD;
@@ -371,13 +406,19 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
     struct reading r = { .db = db };
     int rc = LSM_OK;
 
+    lsm_buf_init(&r.gathered.ops, db->os);
     if (!db->wait_for_token) {          /* else only the host knows what is decided */
         r.is_look = r.is_plain = true;
         rc = read_logs_once(&r, clean_end);
         r.is_look = false;
         r.txid = 0;
     }
-    return rc ? rc : read_logs_once(&r, clean_end);
+    if (rc == LSM_OK)
+        rc = read_logs_once(&r, clean_end);
+    if (rc == LSM_OK)
+        rc = publish_gathered(&r);
+    lsm_buf_clear(&r.gathered.ops);
+    return rc;
 }
 
 /* ---- opening ---- */

@@ -1254,9 +1254,12 @@ mutant a_transaction_asks_for_the_memory_that_comes_next lsm/db/chain.c 'unit/te
         lsm_room_look_memory(db);
 ====
 X
-mutant a_single_row_asks_for_the_memory_that_comes_next lsm/db/single.c 'unit/test_room_threads:memtable' <<'X'
-    lsm_room_look_memory(db);
+mutant the_last_rows_that_an_open_gathers_are_published lsm/db/recover.c 'unit/test_recover' <<'X'
+    if (rc == LSM_OK)
+        rc = publish_gathered(&r);
+    lsm_buf_clear
 ====
+    lsm_buf_clear
 X
 mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memtable' <<'X'
     if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||
