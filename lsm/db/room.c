@@ -22,6 +22,8 @@
 #define STEP_MIN (UINT64_C(64) << 10)
 #define STEP_MAX (UINT64_C(1) << 20)    /* written in 10 ms: a job looks as often */
 
+#define WAKE_FROM ((size_t)1 << 20)     /* less than that is made when the worker looks anyway: to wake it takes 14 us */
+
 enum { NONE, ASKED, BUSY, MADE };
 
 void lsm_room_look(struct lsm_db *db)
@@ -57,12 +59,12 @@ void lsm_room_look_memory(struct lsm_db *db)
         return;
     db->room.memory_seen = held;
     next = lsm_memtable_next_memory(mem);
-    /* A worker that has work is what writers wait for: then it is theirs. */
-    if (next == 0 || db->flushing || db->compacting || db->no_worker ||
+    if (next == 0 || db->no_worker ||
         held + next > atomic_load_explicit(&db->memtable_bytes, memory_order_relaxed))
         return;
     atomic_store_explicit(&db->room.memory, next, memory_order_relaxed);
-    lsm_worker_wake(db);
+    if (next >= WAKE_FROM)
+        lsm_worker_wake(db);
 }
 
 bool lsm_room_is_asked(struct lsm_db *db)
