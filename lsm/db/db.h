@@ -165,6 +165,7 @@ struct lsm_room {               /* room.c: what the worker makes ready for write
     bool is_filled;             /* a log has asked for the largest step: the next ones begin with it */
     bool is_awaited;            /* mutex */
     uint64_t memory_seen;       /* of the active memtable; both mutexes */
+    atomic_uint_least64_t used; /* of it, as far as it is full */
     _Atomic size_t memory;      /* that it will ask for next; 0: the worker knows */
 };
 
@@ -475,6 +476,8 @@ void lsm_room_look(struct lsm_db *db);
 /* After rows were added to the active memtable: the same for its memory. Both mutexes held. */
 void lsm_room_look_memory(struct lsm_db *db);
 bool lsm_room_is_asked(struct lsm_db *db);
+/* Before an append up to `end`: where room is being made nobody writes. Log slot held; may wait. */
+void lsm_room_keep_out(struct lsm_db *db, uint64_t end);
 /* Make what is asked for, if anything is. A background thread, no lock held. */
 void lsm_room_make(struct lsm_db *db);
 /* Before db->log is closed, cut, or another one's: nobody else uses its file. Log slot held; waits. */

@@ -4,8 +4,9 @@
  *     log   ....records....|.....room.....|      the writer enters the last room: ASKED
  *                                         |.....room.....|      the worker: BUSY, then MADE
  *
- * The writer goes on meanwhile, behind its room too, if the worker is late: a write
- * there costs 2 us more. The worker looks whenever it is woken, and between two pieces
+ * The writer goes on meanwhile, behind its room too, if the worker has not begun: a write
+ * there costs 2 us more. If it has, he waits for the rest of 0.2 ms: zeros are written where
+ * his record would stand. The worker looks whenever it is woken, and between two pieces
  * of a job. It holds no lock then, so that the file must not be closed or cut: whoever
  * wants to takes the room back first.
  *
@@ -26,10 +27,26 @@
 
 enum { NONE, ASKED, BUSY, MADE };
 
+/* What the log will take behind its room until the memtable is full, if rows go on as they were. */
+static uint64_t expected_bytes(const struct lsm_db *db)
+{
+    uint64_t full = atomic_load_explicit(&db->memtable_bytes, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&db->room.used, memory_order_relaxed), left;
+    const struct lsm_log *log = &db->log;
+
+    if (used < STEP_MIN)
+        return full;
+    left = used < full ? (uint64_t)((double)log->size / (double)used * (double)(full - used)) : 0;
+    if (log->reserved <= log->size || log->reserved == UINT64_MAX)
+        return left;
+    return left > log->reserved - log->size ? left - (log->reserved - log->size) : 0;
+}
+
 void lsm_room_look(struct lsm_db *db)
 {
     struct lsm_room *room = &db->room;
     uint64_t step_max = atomic_load_explicit(&db->memtable_bytes, memory_order_relaxed) / 8;
+    uint64_t left;
     int state = atomic_load_explicit(&room->state, memory_order_acquire);
 
     if (state == MADE) {
@@ -37,10 +54,12 @@ void lsm_room_look(struct lsm_db *db)
         state = NONE;
         atomic_store_explicit(&room->state, state, memory_order_relaxed);
     }
-    step_max = step_max < STEP_MIN ? STEP_MIN : step_max > STEP_MAX ? STEP_MAX : step_max;
-    if (state != NONE ||
-        !lsm_log_wants_room(&db->log, room->is_filled ? step_max : STEP_MIN, step_max, &room->from, &room->end))
+    if (state != NONE || !lsm_log_wants_room(&db->log, &room->from))
         return;
+    step_max = step_max < STEP_MIN ? STEP_MIN : step_max > STEP_MAX ? STEP_MAX : step_max;
+    left = expected_bytes(db);
+    left = left < STEP_MIN ? STEP_MIN : left < step_max ? left : step_max;
+    room->end = lsm_log_room_end(&db->log, room->from, room->is_filled ? left : STEP_MIN, left);
     room->is_filled |= room->end - room->from == step_max;
     room->file = db->log.file;
     atomic_store_explicit(&room->state, ASKED, memory_order_release);
@@ -49,12 +68,21 @@ void lsm_room_look(struct lsm_db *db)
     lsm_db_unlock(db);
 }
 
+void lsm_room_keep_out(struct lsm_db *db, uint64_t end)
+{
+    int state = atomic_load_explicit(&db->room.state, memory_order_acquire);
+
+    if ((state == ASKED || state == BUSY) && end > db->room.from)
+        lsm_room_take_back(db);
+}
+
 void lsm_room_look_memory(struct lsm_db *db)
 {
     const struct lsm_memtable *mem = db->active->mem;
     uint64_t held = lsm_memtable_bytes(mem);
     size_t next;
 
+    atomic_store_explicit(&db->room.used, lsm_memtable_used(mem), memory_order_relaxed);
     if (held == db->room.memory_seen || !db->os->mem_ready)
         return;
     db->room.memory_seen = held;

@@ -381,9 +381,10 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
     int rc = sync ? lsm_write_sync_before(db) : LSM_OK;
     uint64_t mapped = db->log.mapped_bytes;
 
-    if (rc == LSM_OK)
-        rc = lsm_log_append(&db->log, &bytes, 1);
-
+    if (rc)
+        return rc;
+    lsm_room_keep_out(db, db->log.size + lsm_frame_size(bytes.size));
+    rc = lsm_log_append(&db->log, &bytes, 1);
     if (rc)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);

@@ -75,9 +75,10 @@ struct lsm_os {
     int (*file_sync)(struct lsm_file *file);    /* data, and the size if that changed */
     int (*file_truncate)(struct lsm_file *file, uint64_t size);
     int (*file_allocate)(struct lsm_file *file, uint64_t size); /* reserve, size grows; or EOPNOTSUPP */
-    /* A hint: many small writes follow in [off, end), which is reserved, behind what was expected before.
-       Another thread may call it, and file_allocate, beside the writer's file_write; not beside
-       file_truncate or file_close. NULL: it is of no use here. */
+    /* A hint: many small writes follow in [off, end), which is reserved, behind what was expected before. Nothing
+       stands there, and nobody writes there until it returns: zeros may be written. Another thread may call it,
+       and file_allocate, beside the writer's file_write elsewhere; not beside file_truncate or file_close.
+       NULL: it is of no use here. */
     void (*file_expect)(struct lsm_file *file, uint64_t off, uint64_t end);
     /* A hint: a sync will follow, these bytes may go to the disk meanwhile. NULL: it is of no use here. */
     void (*file_push)(struct lsm_file *file, uint64_t off, uint64_t size);

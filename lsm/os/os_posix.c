@@ -40,6 +40,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@
 #include "lsm/os/os_posix_thread.h"
 
 #define MAP_BYTES_MAX (UINT64_C(4) << 20)
+#define ZEROS_SIZE ((size_t)64 << 10)
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -527,9 +529,34 @@ static uint8_t *file_mapped(struct lsm_file *file, uint64_t off, size_t size)
     return off < map->end ? map->at + (off - map->off) : NULL;
 }
 
+/* One large write: the kernel takes large folios for it where it has them, which are mapped, made writable and given
+   up at once. 512 KiB at a time: 0.2 ms for a MiB where single pages took 1.25 (ext4, Linux 6.18), and 0.05 instead
+   of 0.28 when the file is removed; with small pages as before. */
+static bool write_zeros(struct lsm_file *file, uint64_t off, uint64_t end)
+{
+    static uint8_t zeros[ZEROS_SIZE];
+    struct iovec parts[MAP_BYTES_MAX / ZEROS_SIZE];
+    ssize_t done;
+    int count;
+
+    for (; off < end; off += (uint64_t)done) {
+        uint64_t left = end - off;
+        for (count = 0; left && count < (int)(MAP_BYTES_MAX / ZEROS_SIZE); count++) {
+            parts[count] = (struct iovec){ zeros, left < ZEROS_SIZE ? (size_t)left : ZEROS_SIZE };
+            left -= parts[count].iov_len;
+        }
+        do {
+            done = pwritev(file->fd, parts, count, (off_t)off);
+        } while (done < 0 && errno == EINTR);
+        if (done <= 0)
+            return false;
+    }
+    return true;
+}
+
 /*
  * A small write through a mapping costs a tenth of one through pwrite, and is as
- * safe from the end of the process; but a page costs 2.5 us, as much as a pwrite of
+ * safe from the end of the process; but a page costs up to 2.5 us, as much as a pwrite of
  * 4 KiB. What a mapping must never do is to end the process itself, by SIGBUS: so the
  * room is reserved on disk, and every page is made present and writable here, where a
  * file system that refuses says so by an error.
@@ -548,10 +575,10 @@ static void file_expect(struct lsm_file *file, uint64_t off, uint64_t end)
         return;                 /* both are the writer's */
     map = &file->map[!file->map_now];
     map_clear(map);
-    off -= off % page;
-    if (end <= off || end - off > MAP_BYTES_MAX || fstatfs(file->fd, &fs) ||
-        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
+    if (end <= off || end - off > MAP_BYTES_MAX - page || fstatfs(file->fd, &fs) ||
+        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC) || !write_zeros(file, off, end))
         return;
+    off -= off % page;
     at = mmap(NULL, (size_t)(end - off), PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)off);
     if (at == MAP_FAILED)
         return;

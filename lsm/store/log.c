@@ -189,18 +189,19 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
  * A page costs 5 us to make ready: 300 us for each half MiB in some writer's path, every
  * 3,500 small records. So another thread does it as soon as the last room is begun.
  */
-bool lsm_log_wants_room(const struct lsm_log *log, uint64_t step_min, uint64_t step_max, uint64_t *from,
-                        uint64_t *end)
+bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from)
 {
-    uint64_t step = log->size < step_min ? step_min : log->size < step_max ? log->size : step_max;
-
     if (!log->is_helped || log->failed || log->size < log->room_begin || is_synced(log) || !has_small_records(log))
         return false;
     *from = log->reserved > log->size ? log->reserved : log->size;
-    if (log->reserved == UINT64_MAX || step > LSM_FRAME_FILE_MAX - *from)
-        return false;
-    *end = *from + step;
-    return true;
+    return *from < LSM_FRAME_FILE_MAX;
+}
+
+uint64_t lsm_log_room_end(const struct lsm_log *log, uint64_t from, uint64_t step_min, uint64_t step_max)
+{
+    uint64_t step = log->size < step_min ? step_min : log->size < step_max ? log->size : step_max;
+
+    return step < LSM_FRAME_FILE_MAX - from ? from + step : LSM_FRAME_FILE_MAX;
 }
 
 bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, uint64_t end)

@@ -74,11 +74,11 @@ int lsm_log_create_ahead(struct lsm_log *log, struct lsm_os *os, struct lsm_dir 
 /* One write, of large ones several. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
    `failed`; LSM_NOMEM and LSM_TOOBIG write nothing and leave the log as it was. */
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count);
-/* Of a log that is helped: is it time to make the room of [*from, *end) ready, in steps of up to `step_max`?
-   The other thread calls lsm_log_make_room, the appender is told with lsm_log_room_is_made and writes to
-   the end of the file meanwhile. */
-bool lsm_log_wants_room(const struct lsm_log *log, uint64_t step_min, uint64_t step_max, uint64_t *from,
-                        uint64_t *end);
+/* Of a log that is helped: is it time to make more room ready, and from where on? The other thread calls
+   lsm_log_make_room, the appender is told with lsm_log_room_is_made and writes no further than *from meanwhile. */
+bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from);
+/* As much again as has been written, within these bounds. */
+uint64_t lsm_log_room_end(const struct lsm_log *log, uint64_t from, uint64_t step_min, uint64_t step_max);
 bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, uint64_t end);
 void lsm_log_room_is_made(struct lsm_log *log, uint64_t from, uint64_t end, bool ok);
 /* LSM_FSYNC latches `failed`. */

@@ -99,7 +99,6 @@ struct engine {
     virtual ~engine() {}
     virtual void open(const char *dir, uint64_t memory) = 0;    /* as it was left, or new */
     virtual void close() = 0;
-    virtual uint64_t mapped_bytes() { return 0; }       /* that went to files through a map, not write(2) */
     virtual void apply(const write *writes, size_t count, bool sync) = 0;   /* all or nothing */
     /* The value is valid until this thread's next call; false: there is none. */
     virtual bool get(int thread, bytes key, bytes *value) = 0;
@@ -113,19 +112,7 @@ struct lsm_engine : engine {
     struct lsm_tree *tree = nullptr;
     struct lsm_value value[2] = {};
     struct lsm_cursor *cursor = nullptr;
-    uint64_t mapped_before = 0;
 
-    uint64_t mapped_bytes() override
-    {
-        std::vector<struct lsm_stat> stats(db ? lsm_db_stats(db, nullptr, 0) : 0);
-
-        if (db)
-            lsm_db_stats(db, stats.data(), stats.size());
-        for (const struct lsm_stat &s : stats)
-            if (strcmp(s.name, "log_bytes_mapped") == 0)
-                return mapped_before + s.value;
-        return mapped_before;
-    }
     static void check(int rc, const char *what)
     {
         if (rc != LSM_OK)
@@ -151,7 +138,6 @@ struct lsm_engine : engine {
         lsm_value_release(&value[1]);
         lsm_cursor_close(cursor);
         cursor = nullptr;
-        mapped_before = mapped_bytes();
         check(lsm_db_close(db), "close");
         db = nullptr;
     }
@@ -547,7 +533,8 @@ double cpu_seconds()
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-/* Bytes handed to write(2) (our log's, which go through a map, come on top); of LMDB, which writes through a map, bytes of pages made dirty. */
+/* Bytes handed to write(2) (of our log the zeros, in whose place its records come through a map); of LMDB, which
+   writes through a map, bytes of pages made dirty. */
 uint64_t written_bytes(bool mapped)
 {
     char line[128];
@@ -1050,7 +1037,7 @@ struct bench {
         e = engine_new(name);
         while (scanf("%63s", row) == 1) {
             double cpu;
-            uint64_t written = written_bytes(mapped) + e->mapped_bytes();
+            uint64_t written = written_bytes(mapped);
 
             ops = 0;
             value = second = -1;
@@ -1061,7 +1048,7 @@ struct bench {
             run(row);
             settle();
             cpu = cpu_seconds() - cpu;
-            written = written_bytes(mapped) + e->mapped_bytes() - written;
+            written = written_bytes(mapped) - written;
             std::sort(latency.begin(), latency.end());
             printf("ok %.6g %.6g %.6g %.6g %.6g %.6g %.6g\n",
                    value >= 0 ? value : (double)ops / ((double)(end - begin) / 1e9), second,

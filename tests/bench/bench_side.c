@@ -208,20 +208,6 @@ bool side_stat(struct side *s, const char *name, uint64_t *value)
     return ok;
 }
 
-/* Bytes of the log that went to the file through a map, not write(2). The count begins anew with each open. */
-static uint64_t mapped_bytes(struct side *s)
-{
-    static uint64_t before, last;
-    uint64_t now = 0;
-
-    if (!s->is_lsm || !s->db || !side_stat(s, "log_bytes_mapped", &now))
-        return before + last;
-    if (now < last)
-        before += last;
-    last = now;
-    return before + now;
-}
-
 /* Is a level due for compaction? */
 static bool is_due(struct side *s, bool *due)
 {
@@ -320,7 +306,7 @@ int side_main(const char *name, const char *dir, const char *so, uint64_t rows_m
 
     while (scanf("%63s %" SCNu64 " %" SCNu64, phase, &count, &batch) == 3) {
         const struct side_phase *p = side_phase_find(phase);
-        uint64_t written = written_bytes() + mapped_bytes(s), end;
+        uint64_t written = written_bytes(), end;
 
         if (p == NULL)
             bench_die("no such phase: %s", phase);
@@ -335,7 +321,7 @@ int side_main(const char *name, const char *dir, const char *so, uint64_t rows_m
         end = bench_now_ns();
         printf("ok %" PRIu64 " %.9f %.6f %" PRIu64 " %.6f\n", s->phase_ops,
                (double)(end - s->phase_begin) / 1e9, cpu_seconds() - s->phase_cpu,
-               written_bytes() + mapped_bytes(s) - written, s->phase_value);
+               written_bytes() - written, s->phase_value);
         fflush(stdout);
     }
     if (!side_close(s))

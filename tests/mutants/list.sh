@@ -1254,6 +1254,10 @@ mutant a_transaction_asks_for_the_memory_that_comes_next lsm/db/chain.c 'unit/te
         lsm_room_look_memory(db);
 ====
 X
+mutant no_record_is_written_where_room_is_being_made lsm/db/write.c 'unit/test_room_threads:late' <<'X'
+    lsm_room_keep_out(db, db->log.size + lsm_frame_size(bytes.size));
+====
+X
 mutant the_last_rows_that_an_open_gathers_are_published lsm/db/recover.c 'unit/test_recover' <<'X'
     if (rc == LSM_OK)
         rc = publish_gathered(&r);
