@@ -141,9 +141,9 @@ mutant a_log_that_is_read_is_not_cut lsm/db/write.c 'unit/test_backup' <<'X'
     is_read = false;
 X
 mutant only_files_written_in_place_are_mapped lsm/os/os_posix.c 'unit/test_os_posix_map' <<'X'
-        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC))
+        (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC) ||
 ====
-        fs.f_type == 0)
+        fs.f_type == 0 ||
 X
 mutant C_05_a_void_log_is_not_copied lsm/db/write.c 'unit/test_recover' <<'X'
         (number < list->db->void_first || number > list->db->void_last))

@@ -227,7 +227,38 @@ struct expecting {
     struct shared *shared;
     struct lsm_file *file;
     atomic_uint_least64_t written;      /* bytes */
+    pthread_mutex_t mutex;
+    uint64_t claimed;                   /* up to here there may be bytes */
+    uint64_t making;                    /* and nobody writes from here on */
 };
+
+static bool claim(struct expecting *e, uint64_t end)
+{
+    bool ok;
+
+    pthread_mutex_lock(&e->mutex);
+    ok = end <= e->making;
+    if (ok)
+        e->claimed = end;
+    pthread_mutex_unlock(&e->mutex);
+    return ok;
+}
+
+static uint64_t keep_out(struct expecting *e, uint64_t from)
+{
+    pthread_mutex_lock(&e->mutex);
+    e->making = from < e->claimed ? e->claimed : from;
+    from = e->making;
+    pthread_mutex_unlock(&e->mutex);
+    return from;
+}
+
+static void let_in(struct expecting *e)
+{
+    pthread_mutex_lock(&e->mutex);
+    e->making = UINT64_MAX;
+    pthread_mutex_unlock(&e->mutex);
+}
 
 #define EXPECTED (UINT64_C(4) << 20)
 #define EXPECTED_STEP (UINT64_C(96) << 10)
@@ -239,12 +270,11 @@ static void expect_ahead(void *ctx)
     struct lsm_os *os = e->shared->os;
 
     for (uint64_t from = 0, end; from < EXPECTED; from = end) {
-        uint64_t written = atomic_load(&e->written);
-        if (from < written)
-            from = written;
+        from = keep_out(e, from);
         end = from + EXPECTED_STEP;
         CHECK_INT(os->file_allocate(e->file, end), 0);
         os->file_expect(e->file, from, end);
+        let_in(e);
         while (atomic_load(&e->written) < from && atomic_load(&e->written) < EXPECTED) { }
     }
 }
@@ -252,10 +282,11 @@ static void expect_ahead(void *ctx)
 TEST(os_posix_room_may_be_made_beside_the_writer)
 {
     struct shared s;
-    struct expecting e = { .shared = &s };
+    struct expecting e = { .shared = &s, .making = UINT64_MAX };
     struct lsm_thread *thread;
     uint8_t bytes[700];
 
+    pthread_mutex_init(&e.mutex, NULL);
     shared_init(&s);
     char path[128];
     snprintf(path, sizeof path, "%s/store", test_dir());
@@ -266,6 +297,7 @@ TEST(os_posix_room_may_be_made_beside_the_writer)
         size = 1 + off * 31 % sizeof bytes;
         for (uint64_t i = 0; i < size; i++)
             bytes[i] = (uint8_t)((off + i) * 131 >> 7);
+        while (!claim(&e, off + size)) { }
         CHECK_INT(s.os->file_write(e.file, bytes, size, off), 0);
         atomic_store(&e.written, off + size);
     }
