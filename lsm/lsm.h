@@ -363,11 +363,12 @@ void lsm_ingest_abort(struct lsm_ingest *ingest);
 
 /* A position to which the transaction can go back. Positions grow; cheap. */
 uint64_t lsm_txn_mark(const struct lsm_txn *txn);
-/* Tell that no position in (mark, now] will be asked for. Optional; but each stretch between two positions
-   that may be asked for becomes a table of its own when the transaction outgrows its memory, and its cursors
-   have all of them open. */
+/* Tell that no position in (mark, now] will be asked for. Optional; but when the transaction outgrows its memory
+   the stretches between positions that may be asked for become up to 16 tables, more where they are over 16,000,
+   and its cursors have all of them open. */
 void lsm_txn_release_mark(struct lsm_txn *txn, uint64_t mark);
-/* Undo all writes after the mark; a prepared state is cancelled. Cannot fail. */
+/* Undo all writes after the mark; a prepared state is cancelled. Cannot fail; but where the transaction had outgrown its
+   memory, with more than 16 positions, the next read or prepare may have to write a table anew, and fails if that does. */
 void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark);
 
 bool lsm_txn_is_empty(const struct lsm_txn *txn);       /* no write left in it */

@@ -276,6 +276,8 @@ int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync)
     if (db->has_host)
         return lsm_fail(LSM_MISUSE, "%s: the host decides its transactions", db->path);
     me.rc = lsm_db_usable(db);
+    if (me.rc == LSM_OK)
+        me.rc = lsm_txn_trim(txn);
     if (me.rc) {
         lsm_error_save(me.why, sizeof me.why);
     } else if (txn->prepared) {

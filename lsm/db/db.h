@@ -496,11 +496,20 @@ void lsm_ahead_wait(struct lsm_db *db);
 uint64_t lsm_backup_log_min(const struct lsm_db *db, uint64_t log_min);
 
 /* ---- txn.c ---- */
+/* The op numbers of a private table, [first, end). One that goes over several marks holds what is behind the one that
+   the transaction went back to, until it is trimmed: going back cannot fail. */
+struct lsm_txn_stretch {
+    uint64_t first, end;
+    bool is_cut;
+    bool is_named;              /* by a record, when it was cut: the file stays */
+};
+
 struct lsm_txn {
     struct lsm_db *db;
     struct lsm_batch batch;
     struct lsm_run **runs;      /* spilled, oldest first */
-    uint64_t *run_op_min;       /* first op number of each */
+    struct lsm_txn_stretch *stretches;  /* of each run */
+    bool has_cut;               /* a run is to be trimmed */
     uint32_t run_count, run_cap;
     struct lsm_token base;
     struct lsm_prepared *prepared;      /* the newest, or NULL */
@@ -523,9 +532,14 @@ struct lsm_txn {
 void lsm_txn_forget_memory(struct lsm_txn *txn, uint64_t before);
 /* A private table that nothing refers to: its file too, and those of its value logs. */
 void lsm_txn_remove_run(struct lsm_db *db, struct lsm_run *run);
+/* The transaction's, but its files are kept while a prepared record may refer to them. */
+void lsm_txn_give_up_run(struct lsm_txn *txn, struct lsm_run *run);
 
 /* ---- spill.c ---- */
 int lsm_txn_spill(struct lsm_txn *txn);
+/* Write private tables anew without what was taken back. Before its tables are read or adopted: nobody else
+   knows how far they count. */
+int lsm_txn_trim(struct lsm_txn *txn);
 /* The transaction's newest writes, all with op number `op`, which is the next; its batch is empty. */
 int lsm_txn_take_runs(struct lsm_txn *txn, const struct lsm_tree *tree, struct lsm_run **runs,
                       uint32_t count, uint64_t op);

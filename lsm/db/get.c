@@ -154,6 +154,11 @@ static int search_own(struct search *s, const struct lsm_txn *own)
         if (rc == LSM_OK)
             return rc;
     }
+    if (own->has_cut) {
+        int rc = lsm_txn_trim((struct lsm_txn *)own);
+        if (rc)
+            return rc;
+    }
     for (uint32_t i = own->run_count; i-- > 0;) {
         int rc = search_run(s, own->runs[i], false, s->at.own_max);
         if (rc != LSM_NOTFOUND)

@@ -134,8 +134,7 @@ static void cancel_prepared(struct lsm_txn *txn)
         txn->solo_cancelled = true;
 }
 
-/* Tables are kept while a prepared record may refer to them. */
-static void give_up_run(struct lsm_txn *txn, struct lsm_run *run)
+void lsm_txn_give_up_run(struct lsm_txn *txn, struct lsm_run *run)
 {
     if (txn->prepared)
         lsm_run_unref(run);
@@ -147,8 +146,13 @@ void lsm_txn_rollback_to(struct lsm_txn *txn, uint64_t mark)
 {
     uint64_t before = lsm_batch_bytes(&txn->batch);
 
-    while (txn->run_count && txn->run_op_min[txn->run_count - 1] >= mark)
-        give_up_run(txn, txn->runs[--txn->run_count]);
+    while (txn->run_count && txn->stretches[txn->run_count - 1].first >= mark)
+        lsm_txn_give_up_run(txn, txn->runs[--txn->run_count]);
+    for (uint32_t i = txn->run_count; i-- > 0 && txn->stretches[i].end > mark;) {
+        txn->stretches[i].end = mark;
+        txn->stretches[i].is_cut = txn->has_cut = true;
+        txn->stretches[i].is_named |= txn->prepared != NULL;
+    }
     cancel_prepared(txn);
     lsm_batch_rollback(&txn->batch, mark);
     if (txn->batch.live_count == 0)     /* rows that were taken back use up memory, too */
@@ -179,9 +183,9 @@ void lsm_txn_discard_tree(struct lsm_txn *txn, const struct lsm_tree *tree)
         return;
     for (uint32_t i = 0; i < txn->run_count; i++)
         if (txn->runs[i]->meta.tree == tree->id) {
-            give_up_run(txn, txn->runs[i]);
+            lsm_txn_give_up_run(txn, txn->runs[i]);
         } else {
-            txn->run_op_min[kept] = txn->run_op_min[i];
+            txn->stretches[kept] = txn->stretches[i];
             txn->runs[kept++] = txn->runs[i];
         }
     txn->run_count = kept;
@@ -600,6 +604,9 @@ int lsm_txn_prepare(struct lsm_txn *txn, const struct lsm_prepare *how, struct l
         return rc;
     if (how->kind != LSM_PREPARE_SOLO && (how->kind != LSM_PREPARE_JOINT || !db->has_host))
         return lsm_fail(LSM_MISUSE, "%s: nobody could decide a joint transaction without a host", db->path);
+    rc = lsm_txn_trim(txn);
+    if (rc)
+        return rc;
     if (lsm_txn_is_empty(txn) && !txn->joint_once && !txn->prepared && !even_empty)
         return LSM_OK;
     bool timed = atomic_fetch_add_explicit(&db->counters.prepares, 1, memory_order_relaxed) % LSM_LATENCY_SAMPLE == 0;
@@ -667,7 +674,7 @@ void lsm_txn_free(struct lsm_txn *txn)
     for (uint32_t i = 0; i < txn->run_count; i++)
         lsm_run_unref(txn->runs[i]);
     lsm_mem_free(db->os, txn->runs);
-    lsm_mem_free(db->os, txn->run_op_min);
+    lsm_mem_free(db->os, txn->stretches);
     lsm_mem_free(db->os, txn->marks);
     lsm_buf_clear(&txn->redo);
     lsm_db_lock(db);

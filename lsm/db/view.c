@@ -415,7 +415,9 @@ int lsm_view_iter(struct lsm_db *db, struct lsm_view *view, struct lsm_tree *tre
     if (atomic_load(&tree->dropped))        /* its rows are in memory still */
         return lsm_merge_new(db->os, tree->cmp, NULL, 0, it);
     if (own) {
-        rc = add_mem(&s, own->batch.mem, tree, LSM_SEQ_OWN);
+        rc = lsm_txn_trim((struct lsm_txn *)own);
+        if (rc == LSM_OK)
+            rc = add_mem(&s, own->batch.mem, tree, LSM_SEQ_OWN);
         for (uint32_t i = own->run_count; i-- > 0 && rc == LSM_OK;)     /* oldest first */
             rc = add_run(&s, db, tree, own->runs[i], no_cache);
     }

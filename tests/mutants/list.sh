@@ -1316,3 +1316,56 @@ mutant a_repair_keeps_the_hash_of_a_comparator lsm/db/repair.c 'unit/test_repair
 ====
                                    lsm_comparator_hash_name(cmp) };
 X
+mutant many_marks_share_tables lsm/db/spill.c 'unit/test_txn_spill' <<'X'
+#define TABLES_MAX 16u
+====
+#define TABLES_MAX 4096u
+X
+mutant a_mark_within_a_table_cuts_it lsm/db/txn.c 'unit/test_txn_spill' <<'X'
+        txn->stretches[i].is_cut = txn->has_cut = true;
+====
+        txn->stretches[i].is_cut = true;
+X
+mutant deletes_that_a_mark_would_show_stay lsm/db/spill.c 'unit/test_txn_spill unit/test_rangedel' <<'X'
+        rc = lsm_range_set_finish(&set, tree->cmp, limits, limit_count, ranges);
+====
+        rc = lsm_range_set_finish(&set, tree->cmp, NULL, 0, ranges);
+X
+mutant rows_that_a_mark_would_show_stay lsm/db/spill.c 'unit/test_txn_spill unit/test_rangedel' <<'X'
+    lsm_retain_init(&marks, db->os, tree->cmp, limits, limit_count);
+====
+    lsm_retain_init(&marks, db->os, tree->cmp, NULL, 0);
+X
+mutant a_trimmed_table_has_no_newer_deletes lsm/db/spill.c 'unit/test_txn_spill unit/test_rangedel' <<'X'
+        while (gone < range->seq_count && seqs[gone] >= end)
+====
+        while (gone < range->seq_count && seqs[gone] >= UINT64_MAX)
+X
+mutant what_was_cut_is_trimmed_before_a_record_names_it lsm/db/txn.c 'unit/test_txn_spill' <<'X'
+    rc = lsm_txn_trim(txn);
+    if (rc)
+        return rc;
+    if (lsm_txn_is_empty(txn) && !txn->joint_once
+====
+    if (lsm_txn_is_empty(txn) && !txn->joint_once
+X
+mutant what_was_cut_is_trimmed_before_a_commit_alone lsm/db/commit.c 'unit/test_rangedel' <<'X'
+        me.rc = lsm_txn_trim(txn);
+====
+        me.rc = LSM_OK;
+X
+mutant what_was_cut_is_trimmed_before_a_get lsm/db/get.c 'unit/test_txn_spill' <<'X'
+    if (own->has_cut) {
+====
+    if (false) {
+X
+mutant what_was_cut_is_trimmed_before_a_scan lsm/db/view.c 'unit/test_rangedel unit/test_txn_spill' <<'X'
+        rc = lsm_txn_trim((struct lsm_txn *)own);
+====
+        rc = LSM_OK;
+X
+mutant directory_sync_of_a_trimmed_table lsm/db/spill.c 'unit/test_txn_spill' <<'X'
+    if (rc == LSM_OK && fresh && (error = db->os->dir_sync(db->dir))) {
+====
+    if (false && (error = db->os->dir_sync(db->dir))) {
+X

@@ -291,6 +291,143 @@ TEST(txn_small_rows_do_not_spill_one_by_one)
     store_end(&s);
 }
 
+/* ---- many marks ---- */
+
+enum { MARKS = 400 };
+
+static struct marked {                  /* as it was at each mark, and at the end */
+    uint64_t mark[MARKS];
+    bool has[MARKS + 1][MARKS];         /* by key */
+    char first[MARKS + 1];              /* of what key 0 has, which is put anew all the time */
+} marked;
+
+static struct lsm_slice key_of(int i)
+{
+    static char buf[2][16];
+    static int at;
+    char *p = buf[at++ % 2];
+
+    snprintf(p, sizeof buf[0], "%06d", i);
+    return text(p);
+}
+
+static void write_marked(struct lsm_txn *txn, struct lsm_tree *tree)
+{
+    memset(&marked, 0, sizeof marked);
+    for (int i = 0; i < MARKS; i++) {
+        bool *has = marked.has[i + 1];
+
+        marked.mark[i] = lsm_txn_mark(txn);
+        memcpy(has, marked.has[i], sizeof marked.has[i]);
+        memset(big, 'a' + i % 26, 900);
+        CHECK_OK(lsm_txn_put(txn, tree, key_of(i), (struct lsm_slice){ (uint8_t *)big, 900 }));
+        CHECK_OK(lsm_txn_put(txn, tree, key_of(0), (struct lsm_slice){ (uint8_t *)big, 900 }));
+        has[i] = has[0] = true;
+        marked.first[i + 1] = big[0];
+        if (i % 10 >= 8) {
+            CHECK_OK(lsm_txn_delete_range(txn, tree, key_of(i / 2), key_of(i)));
+            memset(has + i / 2, 0, (size_t)(i - i / 2));
+        }
+    }
+}
+
+/* txn NULL: what is published. */
+static void is_at_mark(struct store *s, struct lsm_txn *txn, int m)
+{
+    struct lsm_read read = { .txn = txn };
+    struct lsm_value value;
+    int count = 0;
+
+    for (int i = 0; i < MARKS; i++) {
+        int rc = lsm_tree_get(s->tree, txn ? &read : NULL, key_of(i), &value);
+        if (!CHECK_INT(rc, marked.has[m][i] ? LSM_OK : LSM_NOTFOUND))
+            printf("  key %d at mark %d\n", i, m);
+        if (rc == LSM_OK && i == 0)
+            CHECK_INT(value.bytes.data[0], marked.first[m]);
+        lsm_value_release(&value);
+        count += marked.has[m][i];
+    }
+    CHECK_INT(count_at(s, txn ? &read : NULL), count);
+}
+
+TEST(txn_many_marks_share_tables_and_each_can_be_gone_back_to)
+{
+    struct lsm_token k;
+    struct lsm_txn *txn;
+    struct store s;
+
+    for (int step = 1; step < 60; step += 13) {
+        int m = MARKS - 1;
+
+        if (!store_begin(&s))
+            return;
+        txn = begin(&s, &no_token);
+        write_marked(txn, s.tree);
+        CHECK(disk_count("a", ".ldb") > 16);
+        CHECK(disk_count("a", ".ldb") < MARKS / 2);
+        is_at_mark(&s, txn, MARKS);
+        for (; m > MARKS / 4; m -= step) {
+            lsm_txn_rollback_to(txn, marked.mark[m]);
+            if (m % 2)                          /* else it goes back again before anybody looks */
+                is_at_mark(&s, txn, m);
+            if (m % 3 == 0) {
+                CHECK_OK(prepare_joint(txn, &k));
+                is_at_mark(&s, txn, m);
+            }
+        }
+        lsm_txn_rollback_to(txn, marked.mark[m]);
+        CHECK_OK(prepare_joint(txn, &k));
+        lsm_txn_commit(txn, true);
+        is_at_mark(&s, NULL, m);
+        CHECK_OK(lsm_db_check(s.db));
+        disk_kill("a", "b");
+        CHECK_OK(lsm_db_flush(s.db));
+        is_at_mark(&s, NULL, m);
+        CHECK_OK(lsm_db_compact(s.db, NULL));
+        is_at_mark(&s, NULL, m);
+        CHECK_OK(lsm_db_check(s.db));
+        store_close(&s);
+        if (CHECK(store_open_at(&s, "b", &k)))
+            is_at_mark(&s, NULL, m);
+        store_end(&s);
+    }
+}
+
+TEST(txn_that_cannot_trim_says_so_and_is_as_it_was_when_it_can)
+{
+    static const unsigned kinds[] = { DISK_WRITE, DISK_CREATE, DISK_SYNC, DISK_DIR_SYNC };
+    struct lsm_read read = { 0 };
+    struct lsm_cursor *cursor;
+    struct lsm_value value;
+    struct lsm_token k;
+    struct store s;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        int files;
+
+        if (!store_begin(&s))
+            return;
+        read.txn = begin(&s, &no_token);
+        struct lsm_txn *txn = (struct lsm_txn *)read.txn;
+        write_marked(txn, s.tree);
+        lsm_txn_rollback_to(txn, marked.mark[MARKS / 2 + 1]);
+        lsm_txn_rollback_to(txn, marked.mark[MARKS / 2]);
+        files = disk_count("a", ".ldb");
+        disk_fail(kinds[i], 1, true, kinds[i] == DISK_DIR_SYNC ? NULL : ".ldb");
+        CHECK(lsm_tree_get(s.tree, &read, key_of(0), &value) != LSM_OK);
+        lsm_value_release(&value);
+        CHECK(lsm_cursor_open(s.tree, &read, &cursor) != LSM_OK);
+        CHECK(prepare_joint(txn, &k) != LSM_OK);
+        CHECK_INT(disk_count("a", ".ldb"), files);
+        disk_heal();
+        is_at_mark(&s, txn, MARKS / 2);
+        CHECK_OK(prepare_joint(txn, &k));
+        lsm_txn_commit(txn, true);
+        is_at_mark(&s, NULL, MARKS / 2);
+        store_end(&s);
+    }
+}
+
 TEST(txn_a_failed_spill_leaves_the_transaction_as_it_was)
 {
     struct store s;
