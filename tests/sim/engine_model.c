@@ -254,6 +254,8 @@ static int put_large(struct model *model, struct lsm_txn *txn, struct model_tree
     for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
         while (value_size(++model->values) < 3000)
             ;
+        if (n % 2)
+            lsm_txn_mark(txn);
         rc = lsm_txn_put(txn, tree->tree, key_of(k, key), value_of(model->values));
         if (rc == LSM_OK)
             rows_add(&tree->rows[k], n, model->values);
@@ -261,7 +263,8 @@ static int put_large(struct model *model, struct lsm_txn *txn, struct model_tree
     return rc;
 }
 
-/* Two spills, one of which is taken back, and an ingest; each in any tree. */
+/* Two spills, one of which is taken back, and an ingest; each in any tree. Every second time each row has a mark, so that
+   tables are of several stretches, and one is gone back into. */
 static int write_large(struct model *model, struct lsm_txn *txn, int n)
 {
     struct model_tree *tree = some_tree(model), *other = some_tree(model), *third = some_tree(model);
@@ -272,11 +275,17 @@ static int write_large(struct model *model, struct lsm_txn *txn, int n)
     if (!tree || !other || !third)
         return LSM_OK;
     rc = put_large(model, txn, tree, n);
+    if (n % 2 && rc == LSM_OK) {
+        lsm_txn_mark(txn);
+        rc = put_number(txn, model->meta, "n", n);      /* so that no table ends at the mark */
+    }
     mark = lsm_txn_mark(txn);
     for (int k = 0; k < MODEL_KEYS && rc == LSM_OK; k++) {
         uint32_t v = model->values - (uint32_t)k;
         while (value_size(v) < 3000)
             v--;
+        if (n % 2)
+            lsm_txn_mark(txn);
         rc = lsm_txn_put(txn, other->tree, key_of(k, key), value_of(v));
     }
     if (rc == LSM_OK)
