@@ -4,6 +4,7 @@
 #include "lsm/compaction/build.h"
 
 #include "lsm/format/filename.h"
+#include "lsm/store/table.h"
 
 #define PAUSE_ROWS 4096u                /* or */
 #define PAUSE_BYTES (UINT64_C(1) << 20)
@@ -69,12 +70,8 @@ static int output_finish(struct lsm_build *b, struct output *out, struct lsm_sli
 }
 
 /* Would the file overlap too much of the level below if this key were added? */
-static bool is_cut(const struct lsm_build *b, struct output *out, struct lsm_slice key)
+static bool overlaps_too_much(const struct lsm_build *b, struct output *out, struct lsm_slice key)
 {
-    if (b->cut && b->cut(b->ctx, key))
-        return true;
-    if (b->file_bytes && lsm_table_writer_size(out->writer) >= b->file_bytes)
-        return true;
     if (!b->grand)
         return false;
     while (out->grand_at < b->grand->count &&
@@ -84,6 +81,16 @@ static bool is_cut(const struct lsm_build *b, struct output *out, struct lsm_sli
         out->grand_at++;
     }
     return out->grand_bytes > b->grand_bytes_max;
+}
+
+/* Should the file end before this key? */
+static bool is_cut(const struct lsm_build *b, struct output *out, struct lsm_slice key)
+{
+    if (b->cut && b->cut(b->ctx, key))
+        return true;
+    if (b->file_bytes && lsm_table_writer_size(out->writer) >= b->file_bytes)
+        return true;
+    return overlaps_too_much(b, out, key);
 }
 
 /* ---- range deletes ---- */
@@ -128,6 +135,19 @@ static void spans_clear(struct spans *s, struct lsm_os *os)
     lsm_mem_free(os, s->kept);
     lsm_buf_clear(&s->out_from);
     lsm_buf_clear(&s->end);
+}
+
+/* Does some delete reach into [first, last]? Keys ascend. */
+static bool spans_touch(struct spans *s, const struct lsm_build *b, struct lsm_slice first, struct lsm_slice last)
+{
+    const struct lsm_comparator *cmp = b->table.comparator;
+    const struct lsm_ranges *r = s->ranges;
+
+    if (!r)
+        return false;
+    while (s->row_at < r->count && lsm_key_compare(cmp, r->range[s->row_at].hi, first) <= 0)
+        s->row_at++;
+    return s->row_at < r->count && lsm_key_compare(cmp, r->range[s->row_at].lo, last) <= 0;
 }
 
 /* Is the row deleted for everybody? *beside: some delete stays that it stands beside, so that it must
@@ -211,88 +231,187 @@ static bool spans_left(struct spans *s)
 
 /* ---- the run ---- */
 
-int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
-{
-    const struct lsm_slice end = { NULL, 0 };
-    struct output out = { NULL, 0, 0, 0, 0 };
+struct pass {                   /* over the rows */
+    struct lsm_build *b;
+    struct lsm_iter *it;
+    struct output out;
     struct lsm_retain retain;
     struct spans spans;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
-    uint64_t tag_before = 0, worked = 0;
+    uint64_t tag_before, worked;
+};
+
+static int pause_if_due(struct pass *p)
+{
+    if (p->worked < PAUSE_BYTES || !p->b->pause)
+        return LSM_OK;
+    p->worked = 0;
+    return p->b->pause(p->b->ctx);
+}
+
+/* A file for the row of this key, perhaps the next one. */
+static int output_for(struct pass *p, struct lsm_slice key)
+{
+    const struct lsm_slice last = lsm_buf_slice(&p->last);
+    struct lsm_build *b = p->b;
+    int rc = LSM_OK;
+
+    if (p->out.writer && is_cut(b, &p->out, key) &&
+        lsm_key_compare(b->table.comparator, key, last) != 0 && spans_allow_cut(&p->spans, b, last)) {
+        rc = spans_write(&p->spans, b, p->out.writer, &last);
+        if (rc == LSM_OK)
+            rc = output_finish(b, &p->out, key);
+    }
+    if (rc == LSM_OK && !p->out.writer)
+        rc = output_open(b, &p->out, key);
+    return rc;
+}
+
+static int set_last(struct pass *p, struct lsm_slice key)
+{
+    lsm_buf_reset(&p->last);
+    lsm_buf_append_slice(&p->last, key);
+    return p->last.rc;
+}
+
+/* ---- blocks that are copied ---- */
+
+/* Would each row be written as it is? */
+static bool rows_are_unchanged(const struct lsm_build *b, const struct lsm_block *block)
+{
+    const struct lsm_comparator *cmp = b->table.comparator;
+    const struct lsm_values *v = &b->values;
+    /* Where one row tells of all: a tag for all admits no two of one key */
+    uint32_t count = block->tag_size == 0 && block->row_size ? 1 : block->count;
+    struct lsm_slice before = { NULL, 0 }, suffix, value;
+    uint64_t tag;
+
+    for (uint32_t i = 0; i < count; i++, before = suffix) {
+        lsm_block_row(block, i, &suffix, &tag, &value);
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG ? v->rewrite_count > 0
+                                               : v->bytes_min && value.size >= v->bytes_min)
+            return false;
+        if (block->tag_size && i && lsm_key_compare(cmp, before, suffix) == 0)
+            return false;               /* an older version: it may go, and counts if it stays */
+    }
+    return true;
+}
+
+/* Would each row of the block be kept as it is, and none be set back to sequence 0? */
+static bool is_unchanged(struct pass *p, const struct lsm_iter_block *block)
+{
+    const struct lsm_build *b = p->b;
+    struct lsm_slice first = p->it->key;
+
+    if (p->retain.has_key && lsm_key_compare(b->table.comparator, lsm_buf_slice(&p->retain.key), first) >= 0)
+        return false;
+    return !spans_touch(&p->spans, b, first, block->last) &&
+           (block->seq_max == 0 || b->is_above(b->ctx, first, block->last)) &&
+           rows_are_unchanged(b, block->block);
+}
+
+/* The block goes to the output as it stands, and the iterator behind it. *copied is false: its rows do. */
+static int copy_block(struct pass *p, bool *copied)
+{
+    struct lsm_build *b = p->b;
+    struct lsm_iter_block block;
+    struct lsm_slice sealed, suffix, value;
+    uint64_t tag;
     int rc;
 
-    lsm_retain_init(&retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
-    lsm_buf_init(&last, b->os);
-    rc = spans_init(&spans, b, &retain);
+    *copied = false;
+    if (!b->is_above || !lsm_iter_block(p->it, &block) || !is_unchanged(p, &block))
+        return LSM_OK;
+    rc = output_for(p, p->it->key);     /* a block that goes too far begins the next file */
+    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed(block.owner, &sealed) ||
+        !lsm_table_writer_copy(p->out.writer, p->it->key, block.block, sealed))
+        return rc;
 
-    for (lsm_iter_first(it); it->valid && rc == LSM_OK; lsm_iter_next(it)) {
-        uint64_t tag = it->tag;
-        bool keep, same, beside;
+    /* The rest is as if its last row had come, which is neither dropped nor changed above the bottom. */
+    *copied = true;
+    b->bytes_copied += sealed.size;
+    b->rows_read += block.block->count;
+    b->rows_written += block.block->count;
+    p->worked += sealed.size + block.block->size;
+    lsm_block_row(block.block, block.block->count - 1, &suffix, &tag, &value);
+    p->tag_before = tag;
+    lsm_retain_row(&p->retain, block.last, &tag, false);
+    rc = p->retain.key.rc ? lsm_nomem() : set_last(p, block.last);
+    if (rc == LSM_OK)
+        lsm_iter_next_block(p->it);
+    return rc;
+}
 
-        b->rows_read++;
-        worked += it->key.size + it->value.size + PAUSE_BYTES / PAUSE_ROWS;
-        if (worked >= PAUSE_BYTES && b->pause) {
-            worked = 0;
-            rc = b->pause(b->ctx);
-            if (rc)
-                break;
-        }
-        if (retain.has_key) {   /* H-08: never act on an order that is not there */
-            int c = lsm_key_compare(b->table.comparator, lsm_buf_slice(&retain.key), it->key);
-            if (c > 0 || (c == 0 && tag > tag_before)) {
-                rc = lsm_corrupt("a table or memtable", 0, "rows are not in order");
-                break;
-            }
-        }
-        if (spans_hide(&spans, b, &retain, it->key, tag, &beside))
-            continue;
-        tag_before = tag;
-        keep = lsm_retain_row(&retain, it->key, &tag,
-                              !beside && b->is_bottom && b->is_bottom(b->ctx, it->key));
-        if (retain.key.rc) {
-            rc = lsm_nomem();
-            break;
-        }
-        if (!keep)
-            continue;
-        if (out.writer && is_cut(b, &out, it->key)) {
-            same = lsm_key_compare(b->table.comparator, it->key, lsm_buf_slice(&last)) == 0;
-            if (!same && spans_allow_cut(&spans, b, lsm_buf_slice(&last))) {
-                struct lsm_slice last_key = lsm_buf_slice(&last);
-                rc = spans_write(&spans, b, out.writer, &last_key);
-                if (rc == LSM_OK)
-                    rc = output_finish(b, &out, it->key);
-                if (rc)
-                    break;
-            }
-        }
-        if (!out.writer) {
-            rc = output_open(b, &out, it->key);
-            if (rc)
-                break;
-        }
-        struct lsm_slice value = it->value;
+/* ---- rows ---- */
+
+static int put_row(struct pass *p)
+{
+    struct lsm_build *b = p->b;
+    const struct lsm_comparator *cmp = b->table.comparator;
+    struct lsm_slice key = p->it->key, value = p->it->value;
+    uint64_t tag = p->it->tag;
+    bool beside;
+    int rc;
+
+    b->rows_read++;
+    p->worked += key.size + value.size + PAUSE_BYTES / PAUSE_ROWS;
+    if (p->retain.has_key) {    /* H-08: never act on an order that is not there */
+        int c = lsm_key_compare(cmp, lsm_buf_slice(&p->retain.key), key);
+        if (c > 0 || (c == 0 && tag > p->tag_before))
+            return lsm_corrupt("a table or memtable", 0, "rows are not in order");
+    }
+    if (spans_hide(&p->spans, b, &p->retain, key, tag, &beside))
+        return LSM_OK;
+    p->tag_before = tag;
+    bool keep = lsm_retain_row(&p->retain, key, &tag, !beside && b->is_bottom && b->is_bottom(b->ctx, key));
+    if (p->retain.key.rc)
+        return lsm_nomem();
+    if (!keep)
+        return LSM_OK;
+    rc = output_for(p, key);
+    if (rc == LSM_OK)
         rc = lsm_values_put(b, &tag, &value);
-        if (rc)
-            break;
-        lsm_table_writer_add(out.writer, it->key, tag, value);
-        b->rows_written++;
-        out.superseded += retain.is_older && lsm_key_compare(b->table.comparator, it->key, lsm_buf_slice(&last)) == 0;
-        lsm_buf_reset(&last);
-        lsm_buf_append_slice(&last, it->key);
-        rc = last.rc;
+    if (rc)
+        return rc;
+    lsm_table_writer_add(p->out.writer, key, tag, value);
+    b->rows_written++;
+    p->out.superseded += p->retain.is_older && lsm_key_compare(cmp, key, lsm_buf_slice(&p->last)) == 0;
+    return set_last(p, key);
+}
+
+int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
+{
+    const struct lsm_slice end = { NULL, 0 };
+    struct pass p = { .b = b, .it = it };
+    int rc;
+
+    lsm_retain_init(&p.retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
+    lsm_buf_init(&p.last, b->os);
+    rc = spans_init(&p.spans, b, &p.retain);
+
+    for (lsm_iter_first(it); it->valid && rc == LSM_OK;) {
+        bool copied = false;
+
+        rc = pause_if_due(&p);
+        if (rc == LSM_OK && it->begins_block)
+            rc = copy_block(&p, &copied);
+        if (rc == LSM_OK && !copied) {
+            rc = put_row(&p);
+            if (rc == LSM_OK)
+                lsm_iter_next(it);
+        }
     }
     if (rc == LSM_OK)
         rc = it->rc;
-    if (rc == LSM_OK && !out.writer && spans_left(&spans))
-        rc = output_open(b, &out, end);
-    if (out.writer) {
+    if (rc == LSM_OK && !p.out.writer && spans_left(&p.spans))
+        rc = output_open(b, &p.out, end);
+    if (p.out.writer) {
         if (rc == LSM_OK)
-            rc = spans_write(&spans, b, out.writer, NULL);
+            rc = spans_write(&p.spans, b, p.out.writer, NULL);
         if (rc == LSM_OK)
-            rc = output_finish(b, &out, end);
+            rc = output_finish(b, &p.out, end);
         else
-            lsm_table_writer_close(out.writer);
+            lsm_table_writer_close(p.out.writer);
     }
     if (rc == LSM_OK)
         rc = lsm_values_finish(b);
@@ -304,9 +423,9 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
         lsm_values_remove(b);
         lsm_build_clear(b);
     }
-    lsm_buf_clear(&last);
-    spans_clear(&spans, b->os);
-    lsm_retain_clear(&retain);
+    lsm_buf_clear(&p.last);
+    spans_clear(&p.spans, b->os);
+    lsm_retain_clear(&p.retain);
     return rc;
 }
 

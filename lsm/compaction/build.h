@@ -5,6 +5,10 @@
  * Range deletes are cut with the files: one that reaches over the last row k of
  * a file goes on in the next from k ‖ 0, the first key behind it.
  *
+ * A whole block of one input, between whose rows none of another comes and to which nothing is
+ * to be done, is copied: it is decoded, for its keys are wanted, but not built and compressed anew,
+ * which is most of the work. The output has the same rows either way.
+ *
  * Every file is synced before its meta is given out; the directory is not.
  */
 #ifndef LSM_COMPACTION_BUILD_H
@@ -36,6 +40,8 @@ struct lsm_build {
     uint64_t (*new_file)(void *ctx);    /* a number that sweep leaves alone until the job ends */
     /* May an older version of a row of this key be anywhere else? Asked with ascending keys. NULL: yes. */
     bool (*is_bottom)(void *ctx, struct lsm_slice key);
+    /* Is is_bottom surely false for each key in [first, last]? Asked of any keys. NULL: no block is copied. */
+    bool (*is_above)(void *ctx, struct lsm_slice first, struct lsm_slice last);
     /* May anything older than a range delete of [lo, hi) be within it, elsewhere? NULL: yes. */
     bool (*is_bottom_range)(void *ctx, struct lsm_slice lo, struct lsm_slice hi);
     /* Should a file end before this key, for the caller's reasons? Asked with ascending keys. May be NULL. */
@@ -52,6 +58,7 @@ struct lsm_build {
     struct lsm_table_meta **metas;      /* owned; created by lsm_table_meta_copy */
     size_t count, cap;
     uint64_t bytes_written, rows_read, rows_written, count_all;     /* also after lsm_build_clear */
+    uint64_t bytes_copied;              /* of the written: blocks that were copied */
 };
 
 /* Drain `it` (not closed). On failure the files made so far are removed (with file_done: only value

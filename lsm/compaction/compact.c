@@ -26,6 +26,21 @@ static bool is_bottom(void *ctx, struct lsm_slice key)
     return true;
 }
 
+/* One deeper run that reaches over all of it, so that is_bottom is false for each key. */
+static bool is_above(void *ctx, struct lsm_slice first, struct lsm_slice last)
+{
+    struct lsm_compact *c = ctx;
+    const struct lsm_comparator *cmp = c->build.table.comparator;
+
+    for (uint32_t i = c->job->output_level + 1; i < LSM_LEVEL_COUNT_MAX; i++) {
+        const struct lsm_level *level = &c->tree->level[i];
+        uint32_t at = lsm_level_find(level, cmp, last);
+        if (at < level->count && lsm_key_compare(cmp, level->runs[at]->meta.smallest, first) <= 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_bottom_range(void *ctx, struct lsm_slice lo, struct lsm_slice hi)
 {
     struct lsm_compact *c = ctx;
@@ -260,6 +275,7 @@ static void bounded_show(struct bounded *b)
     b->base.key = b->it->key;
     b->base.tag = b->it->tag;
     b->base.value = b->it->value;
+    b->base.begins_block = b->it->begins_block;
 }
 
 static void bounded_first(struct lsm_iter *base)
@@ -284,7 +300,24 @@ static void bounded_next(struct lsm_iter *base)
     bounded_show(b);
 }
 
-static const struct lsm_iter_methods bounded_methods = { .first = bounded_first, .next = bounded_next };
+static bool bounded_block(struct lsm_iter *base, struct lsm_iter_block *block)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    return lsm_iter_block(b->it, block) &&
+           (!b->upto.data || lsm_key_compare(b->cmp, block->last, b->upto) <= 0);
+}
+
+static void bounded_next_block(struct lsm_iter *base)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    lsm_iter_next_block(b->it);
+    bounded_show(b);
+}
+
+static const struct lsm_iter_methods bounded_methods = { .first = bounded_first, .next = bounded_next,
+                                                         .block = bounded_block, .next_block = bounded_next_block };
 
 /* From the newest to the oldest: runs of level 0, the levels of the upper side, the lower side. */
 static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)
@@ -470,6 +503,7 @@ int lsm_compact_build(struct lsm_compact *c)
     b->new_file = new_file;
     b->pause = take_a_break;
     b->is_bottom = is_bottom;
+    b->is_above = is_above;
     b->ranges = ranges;
     b->is_bottom_range = is_bottom_range;
     b->file_bytes = c->policy->file_bytes;

@@ -33,8 +33,8 @@
 #include "lsm/store/vlog.h"
 
 struct lsm_compact {
-    struct lsm_build build;             /* filled by the caller but ranges, grand, is_bottom, file_done,
-                                           ctx's use */
+    struct lsm_build build;             /* filled by the caller but ranges, grand, is_bottom, is_above,
+                                           file_done, ctx's use */
     struct lsm_job *job;                /* a run that was installed over is NULL in it from then on */
     const struct lsm_tree_version *tree;        /* that the job is of; install may set a newer one */
     const struct lsm_policy *policy;

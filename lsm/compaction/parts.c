@@ -176,6 +176,7 @@ static void free_part(struct part *part)
     struct lsm_build *to = &part->parts->whole->build, *from = &part->c.build;
 
     to->bytes_written += from->bytes_written;
+    to->bytes_copied += from->bytes_copied;
     to->rows_read += from->rows_read;
     to->rows_written += from->rows_written;
     to->count_all += from->count_all;

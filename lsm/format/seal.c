@@ -18,7 +18,7 @@
 #include "lsm/util/coding.h"
 #include "lsm/util/hash.h"
 
-#define SUMMED_TRAILER_SIZE 4u          /* codec, kind, flags */
+#define SUM_SIZE 4u                     /* behind codec, kind, flags */
 #define RAW_SIZE_SIZE 4u                /* before a frame */
 
 _Static_assert(LSM_BLOCK_RAW_SIZE_MAX <= UINT32_MAX, "raw sizes are stored in 32 bits");
@@ -82,6 +82,37 @@ void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind
         lsm_buf_put_u32(out, lsm_hash32(out->data + start, out->size - start, place));
 }
 
+static bool has_its_sum(struct lsm_slice sealed, uint64_t place)
+{
+    const uint8_t *sum = sealed.data + sealed.size - SUM_SIZE;
+
+    return lsm_get_u32(sum) == lsm_hash32(sealed.data, sealed.size - SUM_SIZE, place);
+}
+
+bool lsm_seal_is_intact(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place)
+{
+    const uint8_t *trailer;
+
+    if (sealed.size < LSM_SEAL_TRAILER_SIZE || !has_its_sum(sealed, place))
+        return false;
+    trailer = sealed.data + sealed.size - LSM_SEAL_TRAILER_SIZE;
+    return trailer[1] == kind && lsm_get_u16(trailer + 2) == 0;
+}
+
+void lsm_seal_look(struct lsm_slice sealed, int *codec, size_t *raw_size)
+{
+    size_t stored = sealed.size - LSM_SEAL_TRAILER_SIZE;
+
+    *codec = sealed.data[stored];
+    *raw_size = *codec == LSM_CODEC_NONE ? stored : stored < RAW_SIZE_SIZE ? 0 : lsm_get_u32(sealed.data);
+}
+
+void lsm_seal_copy(struct lsm_buf *out, struct lsm_slice sealed, uint64_t place)
+{
+    lsm_buf_append(out, sealed.data, sealed.size - SUM_SIZE);
+    lsm_buf_put_u32(out, lsm_hash32(sealed.data, sealed.size - SUM_SIZE, place));
+}
+
 /* `raw size ‖ frame ‖ zeros` into `raw`. */
 static int unseal_compressed(struct lsm_slice stored, enum lsm_block_kind kind, int codec, struct lsm_compressor *compressor,
                        struct lsm_buf *raw, const char *file, uint64_t off)
@@ -121,8 +152,7 @@ int lsm_unseal(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place
     stored = lsm_slice(sealed.data, sealed.size - LSM_SEAL_TRAILER_SIZE);
     trailer = sealed.data + stored.size;
 
-    if (lsm_get_u32(trailer + SUMMED_TRAILER_SIZE) !=
-        lsm_hash32(sealed.data, stored.size + SUMMED_TRAILER_SIZE, place))
+    if (!has_its_sum(sealed, place))
         return lsm_corrupt(file, off, "the sum of a block does not match its bytes and place");
     if (trailer[1] != kind)
         return lsm_corrupt(file, off, "a block is of another kind");

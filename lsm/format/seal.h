@@ -34,6 +34,13 @@ uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number);
 void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind kind, int codec,
               int level, struct lsm_compressor *compressor, uint64_t place);
 
+/* Has a sealed block the sum of its bytes and place, and is it of this kind? */
+bool lsm_seal_is_intact(struct lsm_slice sealed, enum lsm_block_kind kind, uint64_t place);
+/* Its codec and the size of its payload. Of a block that is intact. */
+void lsm_seal_look(struct lsm_slice sealed, int *codec, size_t *raw_size);
+/* Append an intact block with the sum of another place. Latches errors in out->rc. */
+void lsm_seal_copy(struct lsm_buf *out, struct lsm_slice sealed, uint64_t place);
+
 /*
  * Check a sealed block and give its payload: *payload is `raw` when it was
  * compressed (raw is reset first), else it points into `sealed`. LSM_CORRUPT

@@ -21,6 +21,17 @@ struct lsm_iter_pin {
     struct lsm_cache_entry *entry;
 };
 
+struct lsm_block;
+
+/* A block of which each row comes next, before any of another source: from the row where the iterator stands
+   to the block's last. Until the next move. */
+struct lsm_iter_block {
+    struct lsm_iter *owner;     /* of the table: lsm_table_iter_sealed() */
+    const struct lsm_block *block;
+    struct lsm_slice last;      /* its last key; the first is the iterator's */
+    uint64_t seq_max;
+};
+
 struct lsm_iter_methods {
     void (*first)(struct lsm_iter *it);
     void (*last)(struct lsm_iter *it);
@@ -33,11 +44,17 @@ struct lsm_iter_methods {
     bool (*pin)(struct lsm_iter *it, struct lsm_iter_pin *pin);
     /* Its next move will be this seek: ask for the memory, so that several sources' comes in at once. Or NULL. */
     void (*aim)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag);
+    /* The block that begins here. False: none does, rows of another source come between its rows, it has
+       tombstones, or its tags are not those in the file. Or NULL. */
+    bool (*block)(struct lsm_iter *it, struct lsm_iter_block *block);
+    /* To the first row behind that block, as so many next(). */
+    void (*next_block)(struct lsm_iter *it);
 };
 
 struct lsm_iter {
     const struct lsm_iter_methods *methods;
     bool valid;
+    bool begins_block;          /* after a next, true where the row is the first of a table's block: ask block() */
     int rc;
     struct lsm_slice key;
     uint64_t tag;
@@ -59,6 +76,11 @@ static inline void lsm_iter_aim(struct lsm_iter *it, struct lsm_slice key, uint6
     if (it->methods->aim)
         it->methods->aim(it, key, tag);
 }
+static inline bool lsm_iter_block(struct lsm_iter *it, struct lsm_iter_block *block)
+{
+    return it->begins_block && it->methods->block && it->methods->block(it, block);
+}
+static inline void lsm_iter_next_block(struct lsm_iter *it) { it->methods->next_block(it); }
 static inline void lsm_iter_close(struct lsm_iter *it) { if (it) it->methods->close(it); }
 
 #endif

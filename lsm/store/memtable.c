@@ -718,7 +718,8 @@ int lsm_memtable_iter_new(struct lsm_memtable *mem, uint32_t id, const struct ls
 {
     static const struct lsm_iter_methods methods = {
         mem_iter_first, mem_iter_last, mem_iter_seek, mem_iter_seek_prev,
-        mem_iter_next, mem_iter_prev, mem_iter_close, mem_iter_pin, NULL
+        mem_iter_next, mem_iter_prev, mem_iter_close, mem_iter_pin, NULL,
+        NULL, NULL
     };
     struct mem_iter *it = lsm_mem_zalloc(mem->os, sizeof(*it));
 

@@ -75,7 +75,7 @@ void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s)
 }
 
 /* A merge has a scratch for each table: what a large value took must not stay beside its block. */
-static void scratch_trim(struct lsm_table_scratch *s)
+void lsm_table_scratch_trim(struct lsm_table_scratch *s)
 {
     if (s->sealed.cap > SCRATCH_KEEP)
         lsm_buf_clear(&s->sealed);
@@ -94,6 +94,18 @@ int lsm_table_read_at(struct lsm_table *t, void *data, size_t size, uint64_t off
     if (got != size)
         return lsm_table_corrupt(t, off, "the file ends within a block");
     return LSM_OK;
+}
+
+bool lsm_table_read_intact(struct lsm_table *t, uint8_t *data, uint32_t size, uint64_t off)
+{
+    struct lsm_os *os = t->tables->os;
+    size_t got = 0;
+
+    if (os->file_read(t->file, data, size, off, &got) || got != size)
+        return false;
+    atomic_fetch_add_explicit(&t->tables->block_reads, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->tables->block_bytes, size, memory_order_relaxed);
+    return lsm_seal_is_intact(lsm_slice(data, size), LSM_BLOCK_DATA, t->seed + off);
 }
 
 int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_block_kind kind,
@@ -277,7 +289,7 @@ int lsm_table_read_data(struct lsm_table *t, uint32_t p, const struct lsm_table_
     rc = lsm_table_read(t, h->off, h->size, LSM_BLOCK_DATA, s, &payload);
     if (rc == LSM_OK)
         rc = lsm_block_new(t->tables->os, payload, t->cmp, t->name, h->off, block);
-    scratch_trim(s);
+    lsm_table_scratch_trim(s);
     if (rc)
         return rc;
     rc = check_place(t, h->off, *block, index->block, b, before, b ? b - 1 : p - 1);

@@ -105,6 +105,10 @@ int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter *
 /* As if it were a new one of another table, also after a failure. */
 void lsm_table_iter_reopen(struct lsm_iter *it, struct lsm_table *table);
 
+/* The block where the iterator stands as it is in the file, its sum checked; until the iterator's next move.
+   False: it cannot be had, which is no failure while the block itself is there (the cache's may be older than the damage). */
+bool lsm_table_iter_sealed(struct lsm_iter *it, struct lsm_slice *sealed);
+
 /* Read everything; sums, order, counts against the footer and meta. */
 int lsm_table_check(struct lsm_table *table);
 

@@ -30,6 +30,7 @@ struct table_iter {
     uint32_t handle;                    /* of block */
     struct lsm_block *block;            /* NULL: none */
     struct lsm_cache_entry *block_entry;
+    bool was_read;                      /* it is in scratch.sealed as well, unless it was large */
     uint32_t row;
 
     uint8_t *key;                       /* begins with the block's prefix */
@@ -50,6 +51,7 @@ static void drop_block(struct table_iter *it)
     lsm_cache_unpin(it->table->tables->cache, it->block_entry);
     it->block_entry = NULL;
     it->block = NULL;
+    lsm_table_scratch_trim(&it->scratch);       /* a large one may have been read for lsm_table_iter_sealed */
 }
 
 static void drop_index(struct table_iter *it)
@@ -175,6 +177,7 @@ static bool open_block(struct table_iter *it, uint32_t handle, int direction)
     drop_block(it);
     set_direction(it, direction);
     it->block_entry = lsm_cache_lookup(ts->cache, it->table->meta->number, h->off);
+    it->was_read = !it->block_entry;
     if (!it->block_entry) {
         read_ahead(it, h);
         rc = lsm_table_load_data(it->table, it->part, it->index, handle, it->no_cache,
@@ -204,6 +207,7 @@ static void to_first(struct table_iter *it, uint32_t part)
     if (!open_part(it, part) || !open_block(it, 0, it->base.valid))
         return;
     it->row = 0;
+    it->base.begins_block = true;
     show(it);
 }
 
@@ -247,6 +251,7 @@ static __attribute__((noinline)) void next_block(struct table_iter *it)
         to_first(it, it->part + 1);
     } else if (open_block(it, it->handle + 1, 1)) {
         it->row = 0;
+        it->base.begins_block = true;
         show(it);
     }
 }
@@ -269,6 +274,7 @@ static void iter_next(struct lsm_iter *base)
         return;
     if (it->row + 1 < it->block->count) {
         it->row++;
+        it->base.begins_block = false;
         show(it);
     } else {
         next_block(it);
@@ -404,9 +410,53 @@ static bool iter_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
     return true;
 }
 
+/* Tags are those of the file only where nothing is added to them. */
+static bool iter_block(struct lsm_iter *base, struct lsm_iter_block *block)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    const struct lsm_table_handle *h;
+    uint64_t tag;
+
+    if (!base->valid || it->row != 0 || it->table->tag_add)
+        return false;
+    h = &it->index->data[it->handle];
+    if (h->tombstones)
+        return false;
+    *block = (struct lsm_iter_block){ .owner = base, .block = it->block, .seq_max = h->seq_max };
+    return lsm_table_row_key(it->block, it->block->count - 1, &it->scratch.key, &block->last, &tag) == LSM_OK;
+}
+
+static void iter_next_block(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (base->valid)
+        next_block(it);
+}
+
 static const struct lsm_iter_methods methods = {
-    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin, iter_aim
+    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin, iter_aim,
+    iter_block, iter_next_block
 };
+
+bool lsm_table_iter_sealed(struct lsm_iter *base, struct lsm_slice *sealed)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    struct lsm_table *t = it->table;
+    const struct lsm_table_handle *h = &it->index->data[it->handle];
+    struct lsm_buf *buf = &it->scratch.sealed;
+
+    assert(base->methods == &methods && base->valid);
+    if (!it->was_read || buf->size != h->size) {
+        lsm_buf_reset(buf);
+        if (lsm_buf_reserve(buf, h->size) != LSM_OK || !lsm_table_read_intact(t, buf->data, h->size, h->off))
+            return false;
+        buf->size = h->size;
+        it->was_read = true;
+    }
+    *sealed = lsm_buf_slice(buf);
+    return true;
+}
 
 int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **iter)
 {

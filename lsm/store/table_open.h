@@ -104,6 +104,7 @@ struct lsm_table_scratch {
 };
 void lsm_table_scratch_init(struct lsm_table_scratch *s, struct lsm_os *os);
 void lsm_table_scratch_clear(struct lsm_table_scratch *s);
+void lsm_table_scratch_trim(struct lsm_table_scratch *s);       /* gives back what a large value took */
 void lsm_table_scratch_free(struct lsm_os *os, struct lsm_table_scratch *s);    /* NULL is fine */
 
 /* Not in any list, one reference. */
@@ -122,6 +123,8 @@ size_t lsm_table_filter_memory(const struct lsm_table_filter *filter);
 
 /* Exactly `size` bytes of the file. */
 int lsm_table_read_at(struct lsm_table *table, void *data, size_t size, uint64_t off);
+/* A data block as it stands there. False: it is not whole. */
+bool lsm_table_read_intact(struct lsm_table *table, uint8_t *data, uint32_t size, uint64_t off);
 /* Header and footer against the file, the meta and this version. */
 int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer, bool *has_separators);
 /* A block from the file; *payload points into the scratch. */

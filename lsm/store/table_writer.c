@@ -10,6 +10,12 @@
  * A block is cut before the row that would take it over its size, so that a
  * large value stands alone and its neighbours can be read without it.
  *
+ * A block of another table is copied between two blocks, so that the rows before it
+ * are cut off in a block of their own. For no block to be less than half, a few rows
+ * take the next block in, and both are cut in the middle:
+ *
+ *     [....]  [########]  [########]      ->  [....##] [######]  copied
+ *
  * A tree with a comparator gets no filter unless that hashes, too: keys that it
  * holds for equal need not have equal bytes.
  *
@@ -58,6 +64,9 @@ struct lsm_table_writer {
 
     struct lsm_block_builder data, index, top;
     struct lsm_buf hashes;              /* u64 each: the partition's keys, for the filter */
+    uint32_t block_max;                 /* where the block being built is cut */
+    bool is_copied;                     /* the last block: it is in the file, but not yet in the index */
+    uint64_t copied_off, copied_size;
     struct run block, partition, table;
     uint32_t partition_blocks;
     uint64_t partition_off;             /* of its first block */
@@ -237,7 +246,14 @@ static void finish_block(struct lsm_table_writer *w, const struct lsm_slice *nex
     if (w->f.rc || w->block.entries == 0)
         return;
     set_index_key(w, next);
-    put_block(w, &w->data, LSM_BLOCK_DATA, &off, &size);
+    if (w->is_copied) {
+        off = w->copied_off;
+        size = w->copied_size;
+    } else {
+        put_block(w, &w->data, LSM_BLOCK_DATA, &off, &size);
+    }
+    w->is_copied = false;
+    w->block_max = w->options.block_bytes;
     if (w->partition_blocks == 0)
         w->partition_off = off;
     off -= w->partition_off;
@@ -245,6 +261,11 @@ static void finish_block(struct lsm_table_writer *w, const struct lsm_slice *nex
     run_add(&w->partition, &w->block);
     run_reset(&w->block);
     w->partition_blocks++;
+}
+
+static bool partition_is_full(const struct lsm_table_writer *w)
+{
+    return w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX;
 }
 
 static void finish_partition(struct lsm_table_writer *w, const struct lsm_slice *next)
@@ -288,6 +309,7 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
         return lsm_nomem();
     w->compressor = compressor;
     w->options = *options;
+    w->block_max = options->block_bytes;
     if (!lsm_filter_is_possible(options->comparator))
         w->options.filter_bits = 0;
     memcpy(w->uuid, uuid, 16);
@@ -385,9 +407,9 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
         fail(w, lsm_fail(LSM_TOOBIG, "write %s: a value of %zu bytes", w->f.name, value.size));
         return;
     }
-    if (w->block.entries && lsm_block_builder_size(&w->data) + size > w->options.block_bytes) {
+    if (w->block.entries && (w->is_copied || lsm_block_builder_size(&w->data) + size > w->block_max)) {
         finish_block(w, &key);
-        if (w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX)
+        if (partition_is_full(w))
             finish_partition(w, &key);
         if (w->f.rc)
             return;
@@ -404,6 +426,111 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
     run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
     w->partition_raw += size;
     w->raw += size;
+}
+
+/* ---- blocks of other tables ---- */
+
+/* Is it compressed as a block would be that is built now? Where that is to be looked at, the block that is
+   being built tells, which its end comes before; without one, this block is built to be looked at. */
+static bool has_right_codec(const struct lsm_table_writer *w, int codec, size_t raw_size, bool is_looked_at)
+{
+    if (w->options.codec != LSM_CODEC_ZSTD)
+        return codec == w->options.codec;
+    if (!may_choose(w))                 /* nobody knows the level that it was compressed with */
+        return false;
+    if (raw_size > LOOK_SIZE_MAX)
+        return codec == LSM_CODEC_ZSTD;
+    if (w->look_in > 0)
+        return codec == w->codec;
+    return !is_looked_at && w->block.entries && !w->is_copied &&
+           (codec == LSM_CODEC_ZSTD || codec == LSM_CODEC_LZ);
+}
+
+/* Neither too small nor too large, and so are the rows that would be cut off before it? Else they are cut in
+   the middle with its rows. Rows with other beginnings make a block larger than it is asked to be. */
+static bool has_right_size(struct lsm_table_writer *w, size_t raw_size, uint32_t count)
+{
+    size_t limit = w->options.block_bytes, before = 0;
+
+    if (count > 1 && (raw_size < limit / 2 || raw_size > limit + limit / 4))
+        return false;
+    if (w->block.entries && !w->is_copied)
+        before = lsm_block_builder_size(&w->data);
+    if (before == 0 || before >= limit / 2 || (count == 1 && before + raw_size > limit))
+        return true;
+    if (count > 1 && before + raw_size > limit)
+        w->block_max = (uint32_t)((before + raw_size + 1) / 2);
+    return false;
+}
+
+/* The rows of a copied block into the filter and into what is told about the table. */
+static void count_rows(struct lsm_table_writer *w, const struct lsm_block *block)
+{
+    uint64_t raw = 0;
+    size_t hashes = w->hashes.size;
+
+    if (w->options.filter_bits)
+        lsm_buf_reserve(&w->hashes, block->count * sizeof(uint64_t));
+    lsm_buf_reset(&w->last_key);
+    lsm_buf_append(&w->last_key, block->prefix, block->prefix_size);
+    for (uint32_t i = 0; i < block->count && w->last_key.rc == LSM_OK && w->hashes.rc == LSM_OK; i++) {
+        struct lsm_slice suffix, value;
+        uint64_t tag, seq;
+
+        lsm_block_row(block, i, &suffix, &tag, &value);
+        w->last_key.size = block->prefix_size;
+        lsm_buf_append_slice(&w->last_key, suffix);
+        if (w->raw == 0 && i == 0)
+            lsm_buf_append_slice(&w->first_key, lsm_buf_slice(&w->last_key));
+        if (w->options.filter_bits) {
+            uint64_t hash = lsm_filter_key_hash(w->options.comparator, lsm_buf_slice(&w->last_key));
+            memcpy(w->hashes.data + hashes, &hash, sizeof hash);
+            hashes += sizeof hash;
+        }
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG)
+            count_ref(w, value);
+        seq = lsm_tag_seq(tag);
+        run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
+        raw += w->last_key.size + value.size + ROW_OVERHEAD;
+        w->last_tag = tag;
+    }
+    w->hashes.size = hashes;
+    w->partition_raw += raw;
+    w->raw += raw;
+    fail(w, w->first_key.rc);
+    fail(w, w->last_key.rc);
+    fail(w, w->hashes.rc);
+}
+
+bool lsm_table_writer_copy(struct lsm_table_writer *w, struct lsm_slice first, const struct lsm_block *block,
+                           struct lsm_slice sealed)
+{
+    size_t raw_size;
+    int codec;
+
+    if (w->f.rc)
+        return false;
+    assert(!w->f.is_finished);
+    lsm_seal_look(sealed, &codec, &raw_size);
+    if (!has_right_codec(w, codec, raw_size, false) || !has_right_size(w, raw_size, block->count))
+        return false;
+    if (w->raw && lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), first) >= 0)
+        return false;                   /* for add() to say so */
+    finish_block(w, &first);
+    if (partition_is_full(w))
+        finish_partition(w, &first);
+    if (w->f.rc || !has_right_codec(w, codec, raw_size, true))
+        return false;
+    if (w->look_in)
+        w->look_in--;
+    w->copied_off = place(w);
+    lsm_seal_copy(&w->f.out, sealed, w->seed + w->copied_off);
+    fail(w, w->f.out.rc);
+    w->copied_size = place(w) - w->copied_off;
+    w->is_copied = true;
+    count_rows(w, block);
+    lsm_outfile_grown(&w->f);
+    return true;
 }
 
 void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo, struct lsm_slice hi,

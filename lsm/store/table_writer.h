@@ -28,10 +28,9 @@
  * each begins where the one before it ends. (filter off is 0 when there is none,
  * so are range_delete's off and size.)
  *
- * A partition (up to 64 data blocks with its filter and index) is the unit that
- * can be copied without decoding. Data blocks are compressed as asked; nothing
- * else is. Filters hold lsm_filter_key_hash(): a tree with a comparator that does
- * not hash has none.
+ * A data block says nothing of its place but in its sum, so one of another table can be
+ * copied. Data blocks are compressed as asked; nothing else is. Filters hold
+ * lsm_filter_key_hash(): a tree with a comparator that does not hash has none.
  */
 #ifndef LSM_STORE_TABLE_WRITER_H
 #define LSM_STORE_TABLE_WRITER_H
@@ -60,6 +59,14 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
 /* Rows in order. Latches errors. */
 void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
                           struct lsm_slice value);
+/*
+ * The rows of a whole block of another table, which come next, `first` being the first one's key: the block as it
+ * stands there (`sealed`, intact), without building and compressing it again. False: this table would not have it
+ * so (another codec, another size, or the rows before it would be left in a block of less than half); then nothing
+ * was taken, and its rows are added one by one. No two rows may be of one key. Latches errors.
+ */
+bool lsm_table_writer_copy(struct lsm_table_writer *w, struct lsm_slice first, const struct lsm_block *block,
+                           struct lsm_slice sealed);
 /* A stretch of range deletes, in order among themselves; whenever, before finish. `seqs` descend.
    What it covers widens smallest and largest. Latches errors. */
 void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo, struct lsm_slice hi,

@@ -376,7 +376,7 @@ int lsm_cover_filter(struct lsm_cover *c, uint32_t newer_count, bool has_own, st
 {
     static const struct lsm_iter_methods methods = {
         filter_first, filter_last, filter_seek, filter_seek_prev, filter_next, filter_prev,
-        filter_close, filter_pin, filter_aim
+        filter_close, filter_pin, filter_aim, NULL, NULL
     };
     struct filter *f = lsm_mem_zalloc(c->os, sizeof *f);
 

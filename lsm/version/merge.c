@@ -136,6 +136,7 @@ static inline void show(struct merge *m)
     m->base.key = s->it->key;
     m->base.tag = s->it->tag;
     m->base.value = s->it->value;
+    m->base.begins_block = s->it->begins_block;
 }
 
 /* All sources have moved. */
@@ -282,6 +283,27 @@ static bool merge_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
     return lsm_iter_pin(m->source[m->order[0].source].it, pin);
 }
 
+/* The next source's row is the first of all others': a block that ends before its key has no other row between. */
+static bool merge_block(struct lsm_iter *base, struct lsm_iter_block *block)
+{
+    struct merge *m = (struct merge *)base;
+    const struct source *next = &m->source[m->order[1].source];
+
+    return !m->back && lsm_iter_block(m->source[m->order[0].source].it, block) &&
+           (next->ended || lsm_key_compare(m->cmp, block->last, next->it->key) < 0);
+}
+
+static void merge_next_block(struct lsm_iter *base)
+{
+    struct merge *m = (struct merge *)base;
+
+    if (m->base.rc != LSM_OK)
+        return;
+    assert(base->valid && !m->back);
+    lsm_iter_next_block(m->source[m->order[0].source].it);
+    arrange_first(m);
+}
+
 static void merge_close(struct lsm_iter *base)
 {
     struct merge *m = (struct merge *)base;
@@ -313,7 +335,8 @@ static void empty_close(struct lsm_iter *base)
 static int empty_new(struct lsm_os *os, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL, NULL
+        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL, NULL,
+        NULL, NULL
     };
     struct empty *e = lsm_mem_zalloc(os, sizeof(*e));
 
@@ -330,7 +353,7 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
 {
     static const struct lsm_iter_methods methods = {
         merge_first, merge_last, merge_seek, merge_seek_prev, merge_next, merge_prev, merge_close,
-        merge_pin, NULL
+        merge_pin, NULL, merge_block, merge_next_block
     };
     struct merge *m;
     size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(struct place));
@@ -404,6 +427,7 @@ static void settle(struct level *l, bool back)
     l->base.key = l->run->key;
     l->base.tag = l->run->tag;
     l->base.value = l->run->value;
+    l->base.begins_block = l->run->begins_block;
 }
 
 /* Nothing to do: failed before, or there is no run. */
@@ -516,12 +540,29 @@ static bool level_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
     return lsm_iter_pin(((struct level *)base)->run, pin);
 }
 
+static bool level_block(struct lsm_iter *base, struct lsm_iter_block *block)
+{
+    return lsm_iter_block(((struct level *)base)->run, block);
+}
+
+static void level_next_block(struct lsm_iter *base)
+{
+    struct level *l = (struct level *)base;
+
+    if (l->base.rc != LSM_OK)
+        return;
+    assert(base->valid);
+    base->valid = false;
+    lsm_iter_next_block(l->run);
+    settle(l, false);
+}
+
 int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source,
                        struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
         level_first, level_last, level_seek, level_seek_prev, level_next, level_prev, level_close,
-        level_pin, level_aim
+        level_pin, level_aim, level_block, level_next_block
     };
     struct level *l = lsm_mem_zalloc(os, sizeof(*l));
 

@@ -1315,6 +1315,136 @@ mutant a_repair_keeps_the_hash_of_a_comparator lsm/db/repair.c 'unit/test_repair
                                                      : lsm_comparator_hash_name(cmp) };
 ====
                                    lsm_comparator_hash_name(cmp) };
+
+# ---- blocks that a compaction takes as they stand ----
+
+mutant copied_with_tombstones lsm/store/table_iter.c 'unit/test_build_copy' <<'X'
+    if (h->tombstones)
+        return false;
+    *block
+====
+    *block
+X
+mutant copied_although_sequences_are_added lsm/store/table_iter.c 'unit/test_build_copy' <<'X'
+    if (!base->valid || it->row != 0 || it->table->tag_add)
+====
+    if (!base->valid || it->row != 0)
+X
+mutant copied_around_a_row_of_another_input lsm/version/merge.c 'unit/test_build_copy' <<'X'
+           (next->ended || lsm_key_compare(m->cmp, block->last, next->it->key) < 0);
+====
+           (next->ended || next->it->valid);
+X
+mutant copied_before_another_version_of_its_last_key lsm/version/merge.c 'unit/test_build_copy' <<'X'
+           (next->ended || lsm_key_compare(m->cmp, block->last, next->it->key) < 0);
+====
+           (next->ended || lsm_key_compare(m->cmp, block->last, next->it->key) <= 0);
+X
+mutant copied_behind_a_newer_version_of_its_first_key lsm/compaction/build.c 'unit/test_compact_copy' <<'X'
+    if (p->retain.has_key && lsm_key_compare(b->table.comparator, lsm_buf_slice(&p->retain.key), first) >= 0)
+====
+    if (p->retain.has_key && lsm_key_compare(b->table.comparator, lsm_buf_slice(&p->retain.key), first) > 0)
+X
+mutant copied_with_old_versions lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+        if (block->tag_size && i && lsm_key_compare(cmp, before, suffix) == 0)
+====
+        if (0)
+X
+mutant copied_under_a_range_delete lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+    return !spans_touch(&p->spans, b, first, block->last) &&
+====
+    return
+X
+mutant copied_with_sequences_at_the_bottom lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+           (block->seq_max == 0 || b->is_above(b->ctx, first, block->last)) &&
+====
+X
+mutant copied_with_values_for_a_log lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+                                               : v->bytes_min && value.size >= v->bytes_min)
+====
+                                               : false)
+X
+mutant copied_with_values_of_a_log_that_is_written_anew lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG ? v->rewrite_count > 0
+====
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG ? false
+X
+mutant copied_across_too_much_of_the_level_below lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed
+====
+    if (rc || !lsm_table_iter_sealed
+X
+mutant copied_and_its_last_key_is_forgotten lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+    lsm_retain_row(&p->retain, block.last, &tag, false);
+====
+X
+mutant copied_without_its_sum lsm/store/table.c 'unit/test_build_copy' <<'X'
+    return lsm_seal_is_intact(lsm_slice(data, size), LSM_BLOCK_DATA, t->seed + off);
+====
+    return true;
+X
+mutant copied_with_the_sum_of_its_old_place lsm/format/seal.c 'unit/test_build_copy' <<'X'
+    lsm_buf_append(out, sealed.data, sealed.size - SUM_SIZE);
+    lsm_buf_put_u32(out, lsm_hash32(sealed.data, sealed.size - SUM_SIZE, place));
+====
+    lsm_buf_append(out, sealed.data, sealed.size);
+X
+mutant copied_with_another_codec lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+        return codec == w->options.codec;
+    if (!may_choose
+====
+        return true;
+    if (!may_choose
+X
+mutant copied_where_another_level_is_asked_for lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+    if (!may_choose(w))                 /* nobody knows the level that it was compressed with */
+        return false;
+====
+    if (!may_choose(w))
+        return codec == LSM_CODEC_ZSTD;
+X
+mutant copied_and_never_looked_at lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+    if (w->look_in)
+        w->look_in--;
+    w->copied_off
+====
+    w->copied_off
+X
+mutant copied_with_another_size lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+    if (count > 1 && (raw_size < limit / 2 || raw_size > limit + limit / 4))
+        return false;
+====
+X
+mutant copied_behind_blocks_of_a_few_rows lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+    if (before == 0 || before >= limit / 2 || (count == 1 && before + raw_size > limit))
+        return true;
+====
+    if (before < SIZE_MAX)
+        return true;
+X
+mutant copied_and_denied_by_the_filter lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+            hashes += sizeof hash;
+        }
+====
+        }
+X
+mutant copied_without_its_refs lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+            count_ref(w, value);
+        seq = lsm_tag_seq(tag);
+====
+            ;
+        seq = lsm_tag_seq(tag);
+X
+mutant copied_from_what_was_read_before lsm/store/table_iter.c 'unit/test_build_copy' <<'X'
+    it->was_read = !it->block_entry;
+====
+    it->was_read |= !it->block_entry;
+X
+mutant copied_beyond_the_end_of_its_part lsm/compaction/compact.c 'unit/test_build_copy' <<'X'
+    return lsm_iter_block(b->it, block) &&
+           (!b->upto.data || lsm_key_compare(b->cmp, block->last, b->upto) <= 0);
+====
+    return lsm_iter_block(b->it, block);
 X
 mutant many_marks_share_tables lsm/db/spill.c 'unit/test_txn_spill' <<'X'
 #define TABLES_MAX 16u
