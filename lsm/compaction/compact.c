@@ -96,7 +96,8 @@ static bool is_used_up(const struct lsm_compact *c, const struct lsm_run *run, c
     return r->is_all ||
            (is_before(c, run->meta.largest, r) &&
             (r->is_done || run->meta.range_deletes == 0 ||
-             lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) <= 0));
+             (c->build.count &&             /* the parts so far may have had nothing to write */
+              lsm_key_compare(cmp, run->meta.largest, c->build.metas[c->build.count - 1]->largest) <= 0)));
 }
 
 static void remove_run(struct lsm_compact *c, struct lsm_edit *edit, uint32_t level, struct lsm_run **place)

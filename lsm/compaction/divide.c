@@ -106,6 +106,8 @@ static bool is_allowed(struct plan *p, struct lsm_slice key)
 {
     const struct lsm_job *job = p->job;
 
+    if (key.size == 0)
+        return false;           /* a border of no bytes would be none */
     while (p->lower_at < job->lower_count &&
            lsm_key_compare(p->cmp, job->lower[p->lower_at]->meta.largest, key) < 0)
         p->lower_at++;

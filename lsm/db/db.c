@@ -237,8 +237,10 @@ static void db_free(struct lsm_db *db)
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
     lsm_carry_free(os, db->carry.taken);
-    if (db->has_log)
+    if (db->has_log) {
+        lsm_room_take_back(db);         /* it is cut off with the rest */
         lsm_log_close(&db->log);
+    }
     if (db->has_log_before)
         lsm_log_close(&db->log_before);
     lsm_manifest_close(&db->manifest);

@@ -1254,6 +1254,20 @@ mutant a_transaction_asks_for_the_memory_that_comes_next lsm/db/chain.c 'unit/te
         lsm_room_look_memory(db);
 ====
 X
+mutant parts_so_far_may_have_written_nothing lsm/compaction/compact.c 'unit/test_parts_edges' <<'X'
+             (c->build.count &&             /* the parts so far may have had nothing to write */
+====
+             (
+X
+mutant no_part_ends_at_the_empty_key lsm/compaction/divide.c 'unit/test_parts_edges' <<'X'
+    if (key.size == 0)
+        return false;           /* a border of no bytes would be none */
+====
+X
+mutant room_that_was_made_last_is_cut_off lsm/db/db.c 'unit/test_room_threads:closed' <<'X'
+        lsm_room_take_back(db);         /* it is cut off with the rest */
+====
+X
 mutant no_record_is_written_where_room_is_being_made lsm/db/write.c 'unit/test_room_threads:late' <<'X'
     lsm_room_keep_out(db, db->log.size + lsm_frame_size(bytes.size));
 ====

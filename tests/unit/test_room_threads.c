@@ -310,6 +310,21 @@ TEST(room_that_is_made_late_takes_nothing_that_was_written)
     end();
 }
 
+/* Also room that was made for a log that took no record any more: it is written, and would stay as long as the log. */
+TEST(room_that_was_made_last_goes_when_the_store_is_closed)
+{
+    char command[300];
+
+    begin();
+    run_writers(false);
+    CHECK_OK(lsm_db_flush(db));
+    close_store();
+    snprintf(command, sizeof command, "test $(cat '%s'/store/*.log | wc -c) -lt 20000", test_dir());
+    CHECK_INT(system(command), 0);
+    open_store();
+    end();
+}
+
 TEST(room_of_a_log_that_fails_is_taken_back)
 {
     begin();
