@@ -316,14 +316,17 @@ static int copy_block(struct pass *p, bool *copied)
     struct lsm_build *b = p->b;
     struct lsm_iter_block block;
     struct lsm_slice sealed, suffix, value;
+    struct output ahead;
     uint64_t tag;
     int rc;
 
     *copied = false;
     if (!b->is_above || !lsm_iter_block(p->it, &block) || !is_unchanged(p, &block))
         return LSM_OK;
-    rc = output_for(p, p->it->key);     /* a block that goes too far begins the next file */
-    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed(block.owner, &sealed) ||
+    rc = output_for(p, p->it->key);
+    /* A look only: if its rows follow one by one they are asked for again, and a file without any must not be cut. */
+    ahead = p->out;
+    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed(block.owner, &sealed) ||
         !lsm_table_writer_copy(p->out.writer, p->it->key, block.block, sealed))
         return rc;
 

@@ -452,7 +452,7 @@ static bool has_right_size(struct lsm_table_writer *w, size_t raw_size, uint32_t
 {
     size_t limit = w->options.block_bytes, before = 0;
 
-    if (count > 1 && (raw_size < limit / 2 || raw_size > limit + limit / 4))
+    if (raw_size < limit / 2 || (count > 1 && raw_size > limit + limit / 4))
         return false;
     if (w->block.entries && !w->is_copied)
         before = lsm_block_builder_size(&w->data);

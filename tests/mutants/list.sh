@@ -1384,9 +1384,14 @@ mutant copied_with_values_of_a_log_that_is_written_anew lsm/compaction/build.c '
         if (lsm_tag_kind(tag) == LSM_KIND_VLOG ? false
 X
 mutant copied_across_too_much_of_the_level_below lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed
+    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed
 ====
     if (rc || !lsm_table_iter_sealed
+X
+mutant copied_or_not_a_look_ahead_changes_nothing lsm/compaction/build.c 'unit/test_build_copy' <<'X'
+    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed
+====
+    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed
 X
 mutant copied_and_its_last_key_is_forgotten lsm/compaction/build.c 'unit/test_build_copy' <<'X'
     lsm_retain_row(&p->retain, block.last, &tag, false);
@@ -1425,7 +1430,7 @@ mutant copied_and_never_looked_at lsm/store/table_writer.c 'unit/test_build_copy
     w->copied_off
 X
 mutant copied_with_another_size lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
-    if (count > 1 && (raw_size < limit / 2 || raw_size > limit + limit / 4))
+    if (raw_size < limit / 2 || (count > 1 && raw_size > limit + limit / 4))
         return false;
 ====
 X

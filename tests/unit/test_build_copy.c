@@ -326,6 +326,7 @@ static bool same_outputs(const struct lsm_build *a, const struct lsm_build *b)
             const struct lsm_table_meta *m = builds[i]->metas[k];
             struct lsm_table *t;
 
+            CHECK(m->entries + m->range_deletes > 0);
             CHECK_OK(lsm_tables_get(w.tables[1 + i], m, w.cmp, &t));
             CHECK_OK(lsm_table_check(t));
             CHECK_OK(lsm_table_iter_new(t, true, &tables[k]));
@@ -766,5 +767,82 @@ TEST(build_looks_for_the_right_codec_while_blocks_are_copied)
     CHECK(b.bytes_copied > b.bytes_written / 8);
     CHECK(layout.lz > layout.blocks / 4);
     lsm_build_clear(&b);
+    end_world();
+}
+
+/* Of the first block, which is not copied since it overlaps too much: it is cut where its rows need it. */
+TEST(build_of_a_block_that_alone_overlaps_too_much_leaves_no_file_empty)
+{
+    struct lsm_build b[2];
+    struct lsm_iter *it;
+
+    begin_world();
+    write_one_input();
+    memset(w.runs, 0, sizeof w.runs);
+    for (int i = 0; i < 12; i++) {      /* between its keys */
+        snprintf(w.ends[i][0], KEY_MAX, "k%05d5", i);
+        snprintf(w.ends[i][1], KEY_MAX, "k%05d7", i);
+        w.runs[i].meta.smallest = text(w.ends[i][0]);
+        w.runs[i].meta.largest = text(w.ends[i][1]);
+        w.runs[i].meta.size_bytes = 100;
+        w.run_list[i] = &w.runs[i];
+    }
+    w.grand = (struct lsm_level){ .runs = w.run_list, .count = 12 };
+    for (int copies = 0; copies < 2; copies++) {
+        it = open_inputs();
+        b[copies] = new_build(1 + copies);
+        b[copies].grand = &w.grand;
+        b[copies].grand_bytes_max = 250;
+        b[copies].file_bytes = 1 << 20;
+        if (!copies)
+            b[copies].is_above = NULL;
+        CHECK_OK(lsm_build_run(&b[copies], it));
+        lsm_iter_close(it);
+    }
+    CHECK_INT(b[1].count, b[0].count);
+    for (size_t k = 0; k < b[0].count && k < b[1].count; k++)
+        CHECK_INT(b[1].metas[k]->entries, b[0].metas[k]->entries);
+    lsm_build_clear(&b[0]);
+    lsm_build_clear(&b[1]);
+    end_world();
+}
+
+TEST(build_puts_blocks_of_one_small_row_together)
+{
+    enum { SMALL_TABLES = 150 };
+    static struct lsm_table_meta *metas[SMALL_TABLES];
+    struct lsm_iter *its[SMALL_TABLES], *it;
+    struct layout layout;
+    struct lsm_build b;
+
+    begin_world();
+    w.options = (struct lsm_table_options){ .block_bytes = 4096, .filter_bits = 10, .codec = LSM_CODEC_NONE, .level = 1 };
+    for (uint32_t i = 0; i < SMALL_TABLES; i++) {
+        struct lsm_table_writer *writer;
+        struct lsm_table_meta meta;
+        struct lsm_table *t;
+        char key[KEY_MAX], value[300];
+
+        memset(value, 'a', sizeof value);
+        snprintf(key, KEY_MAX, "k%05u", i);
+        CHECK_OK(lsm_table_writer_open(disk.os, w.dir[0], uuid, 1 + (uint64_t)i, 1, &w.options, w.compressor, 0644,
+                                       &writer));
+        lsm_table_writer_add(writer, text(key), lsm_tag(0, LSM_KIND_PUT), lsm_slice(value, sizeof value));
+        CHECK_OK(lsm_table_writer_finish(writer, &meta));
+        metas[i] = lsm_table_meta_copy(disk.os, &meta);
+        lsm_table_writer_close(writer);
+        CHECK_OK(lsm_tables_get(w.tables[0], metas[i], w.cmp, &t));
+        CHECK_OK(lsm_table_iter_new(t, true, &its[i]));
+        lsm_table_unref(t);
+    }
+    CHECK_OK(lsm_merge_new(disk.os, w.cmp, its, SMALL_TABLES, &it));
+    b = new_build(2);
+    CHECK_OK(lsm_build_run(&b, it));
+    lsm_iter_close(it);
+    look_at_layout(&b, w.tables[2], &layout);
+    CHECK(layout.blocks < SMALL_TABLES / 8);
+    lsm_build_clear(&b);
+    for (uint32_t i = 0; i < SMALL_TABLES; i++)
+        lsm_mem_free(disk.os, metas[i]);
     end_world();
 }
