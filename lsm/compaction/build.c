@@ -249,14 +249,15 @@ static int pause_if_due(struct pass *p)
     return p->b->pause(p->b->ctx);
 }
 
-/* A file for the row of this key, perhaps the next one. */
+/* A file for the row of this key, perhaps the next one. It may be asked twice, where a block is not copied after all:
+   a file that has no row is never ended. */
 static int output_for(struct pass *p, struct lsm_slice key)
 {
     const struct lsm_slice last = lsm_buf_slice(&p->last);
     struct lsm_build *b = p->b;
     int rc = LSM_OK;
 
-    if (p->out.writer && is_cut(b, &p->out, key) &&
+    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 && is_cut(b, &p->out, key) &&
         lsm_key_compare(b->table.comparator, key, last) != 0 && spans_allow_cut(&p->spans, b, last)) {
         rc = spans_write(&p->spans, b, p->out.writer, &last);
         if (rc == LSM_OK)

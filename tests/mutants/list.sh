@@ -1388,6 +1388,11 @@ mutant copied_across_too_much_of_the_level_below lsm/compaction/build.c 'unit/te
 ====
     if (rc || !lsm_table_iter_sealed
 X
+mutant copied_or_not_no_file_without_a_row_is_ended lsm/compaction/build.c 'unit/test_build' <<'X'
+    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 && is_cut
+====
+    if (p->out.writer && is_cut
+X
 mutant copied_or_not_a_look_ahead_changes_nothing lsm/compaction/build.c 'unit/test_build_copy' <<'X'
     if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed
 ====
