@@ -209,14 +209,7 @@ int lsm_compact_install(struct lsm_compact *c, struct lsm_slice upto)
 
 static int open_run(struct lsm_compact *c, const struct lsm_run *run, struct lsm_iter **it)
 {
-    struct lsm_table *table;
-    int rc = lsm_tables_get(c->tables, &run->meta, c->build.table.comparator, &table);
-
-    if (rc)
-        return rc;
-    rc = lsm_table_iter_new(table, true, it);
-    lsm_table_unref(table);     /* the iterator holds its own */
-    return rc;
+    return lsm_tables_iter(c->tables, &run->meta, c->build.table.comparator, it);
 }
 
 /* Runs of one level below 0: a table at a time is open. */

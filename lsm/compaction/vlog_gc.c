@@ -33,14 +33,9 @@ static bool refers(const struct lsm_table_meta *meta, uint64_t id)
 static int collect_table(const struct lsm_vlog_gc *gc, const struct lsm_table_meta *meta,
                          struct lsm_buf *list, uint64_t *rows)
 {
-    struct lsm_table *table;
     struct lsm_iter *it;
-    int rc = lsm_tables_get(gc->tables, meta, gc->cmp, &table);
+    int rc = lsm_tables_iter(gc->tables, meta, gc->cmp, &it);
 
-    if (rc)
-        return rc;
-    rc = lsm_table_iter_new(table, true, &it);
-    lsm_table_unref(table);
     if (rc)
         return rc;
     for (lsm_iter_first(it); it->valid && rc == LSM_OK; lsm_iter_next(it)) {

@@ -303,18 +303,13 @@ struct run_sources {            /* those that stand side by side, */
 
 static int open_next(struct lsm_db *db, struct run_source *s, const struct lsm_comparator *cmp)
 {
-    struct lsm_table *table;
     int rc;
 
     lsm_iter_close(s->it);
     s->it = NULL;
     if (s->at == s->count)
         return LSM_DONE;
-    rc = lsm_tables_get(db->tables, &s->runs[s->at++]->meta, cmp, &table);
-    if (rc)
-        return rc;
-    rc = lsm_table_iter_new(table, true, &s->it);
-    lsm_table_unref(table);
+    rc = lsm_tables_iter(db->tables, &s->runs[s->at++]->meta, cmp, &s->it);
     if (rc)
         return rc;
     lsm_iter_first(s->it);
@@ -326,17 +321,12 @@ static int look_in(const struct run_sources *r, const struct run_source *s, stru
 {
     const struct lsm_level level = { .runs = s->runs, .count = s->count };
     uint32_t i = lsm_level_find(&level, r->cmp, key);
-    struct lsm_table *table;
     struct lsm_iter *it;
     int rc;
 
     if (i == s->count || lsm_key_compare(r->cmp, key, s->runs[i]->meta.smallest) < 0)
         return LSM_OK;
-    rc = lsm_tables_get(r->db->tables, &s->runs[i]->meta, r->cmp, &table);
-    if (rc)
-        return rc;
-    rc = lsm_table_iter_new(table, true, &it);
-    lsm_table_unref(table);
+    rc = lsm_tables_iter(r->db->tables, &s->runs[i]->meta, r->cmp, &it);
     if (rc)
         return rc;
     lsm_iter_seek(it, key, tag);

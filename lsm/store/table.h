@@ -102,6 +102,9 @@ void lsm_table_range_at(const struct lsm_table *table, struct lsm_slice key, uin
 /* Holds a reference on the table. Readahead doubles from 16 KiB to 256 KiB after two sequential
    blocks. no_cache: blocks are inserted cold. */
 int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter **it);
+/* The same of a table that is opened for it, for who reads it once: blocks are inserted cold. */
+int lsm_tables_iter(struct lsm_tables *tables, const struct lsm_table_meta *meta, const struct lsm_comparator *cmp,
+                    struct lsm_iter **it);
 /* As if it were a new one of another table, also after a failure. */
 void lsm_table_iter_reopen(struct lsm_iter *it, struct lsm_table *table);
 

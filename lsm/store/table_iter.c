@@ -481,6 +481,19 @@ int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter *
     return LSM_OK;
 }
 
+int lsm_tables_iter(struct lsm_tables *tables, const struct lsm_table_meta *meta, const struct lsm_comparator *cmp,
+                    struct lsm_iter **it)
+{
+    struct lsm_table *table;
+    int rc = lsm_tables_get(tables, meta, cmp, &table);
+
+    if (rc)
+        return rc;
+    rc = lsm_table_iter_new(table, true, it);
+    lsm_table_unref(table);     /* the iterator holds its own */
+    return rc;
+}
+
 void lsm_table_iter_reopen(struct lsm_iter *iter, struct lsm_table *table)
 {
     struct table_iter *it = (struct table_iter *)iter;
