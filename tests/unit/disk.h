@@ -440,8 +440,8 @@ static inline struct lsm_slice text(const char *s)
     return (struct lsm_slice){ (const uint8_t *)s, strlen(s) };
 }
 
-/* Open; the first time with a tree. Alone: without a host. */
-static inline bool store_open_as(struct store *s, const char *path, bool alone)
+/* Of a small store on the disk; its work is done where lsm_db_step() is called. cmp: its only order, or NULL. */
+static inline struct lsm_options small_options(const struct lsm_comparator *const *cmp)
 {
     struct lsm_options o;
 
@@ -450,6 +450,16 @@ static inline bool store_open_as(struct store *s, const char *path, bool alone)
     o.create_if_missing = true;
     o.no_worker = true;
     o.memory_bytes = 1 << 20;
+    o.comparators = cmp;
+    o.comparator_count = cmp && *cmp;
+    return o;
+}
+
+/* Open; the first time with a tree. Alone: without a host. */
+static inline bool store_open_as(struct store *s, const char *path, bool alone)
+{
+    struct lsm_options o = small_options(NULL);
+
     if (!alone) {
         o.host = &the_host;
         o.wait_for_token = true;

@@ -73,4 +73,14 @@ static inline size_t short_successor(void *ctx, struct lsm_slice key, uint8_t *o
     return above_prefix(key, 0, out);
 }
 
+/* One of these, or none as often as both; draw: any number. */
+static inline const struct lsm_comparator *any_order(uint64_t draw)
+{
+    static const struct lsm_comparator speaking = { .name = "bytes", .compare = compare_bytes, .hash = hash_bytes,
+                                                    .separator = short_separator, .successor = short_successor };
+    const struct lsm_comparator *const orders[] = { NULL, NULL, &speaking, &reverse };
+
+    return orders[draw % 4];
+}
+
 #endif

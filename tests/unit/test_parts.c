@@ -7,6 +7,7 @@
 
 #include "lsm/db/db.h"
 #include "lsm/format/filename.h"
+#include "tests/unit/listed.h"
 #include "tests/unit/one_tree.h"
 
 enum { KEYS = 4000, SNAPSHOTS = 3, VALUE_MAX = 3000 };
@@ -357,23 +358,6 @@ static void fail_begin(struct one *o)
     o->os->file_sync = fail_sync;
     o->os->mem_alloc = fail_alloc;
     o->os->mem_realloc = fail_realloc;
-}
-
-struct listed {
-    uint64_t tables, logs;
-};
-
-static int count_file(void *ctx, const char *name)
-{
-    struct listed *l = ctx;
-    enum lsm_file_kind kind;
-    uint64_t n;
-
-    if (lsm_filename_parse(name, &kind, &n)) {
-        l->tables += kind == LSM_FILE_TABLE;
-        l->logs += kind == LSM_FILE_VLOG;
-    }
-    return 0;
 }
 
 static void fail_anywhere(uint32_t parts)

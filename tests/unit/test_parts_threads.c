@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include "lsm/db/db.h"
-#include "lsm/format/filename.h"
 #include "lsm/util/hash.h"
 #include "tests/noise.h"
 #include "tests/stat.h"
 #include "tests/test.h"
+#include "tests/unit/listed.h"
 
 enum { KEYS = 20000, WRITERS = 2, SMALL = 512 << 10 };
 
@@ -186,23 +186,6 @@ static int failing_write(struct lsm_file *file, const void *data, size_t size, u
     if (size > 4096 && atomic_load(&writes_until_failure) > 0 && atomic_fetch_sub(&writes_until_failure, 1) == 1)
         return ENOSPC;
     return real.file_write(file, data, size, off);
-}
-
-struct listed {
-    uint64_t tables, logs;
-};
-
-static int count_file(void *ctx, const char *name)
-{
-    struct listed *l = ctx;
-    enum lsm_file_kind kind;
-    uint64_t n;
-
-    if (lsm_filename_parse(name, &kind, &n)) {
-        l->tables += kind == LSM_FILE_TABLE;
-        l->logs += kind == LSM_FILE_VLOG;
-    }
-    return 0;
 }
 
 /* Every table and value log is one of the tree's. */

@@ -536,15 +536,8 @@ static const struct lsm_comparator *const orders[] = { &backward_order };
 static bool open_backward(struct store *s, const char *path)
 {
     struct lsm_tree_options how;
-    struct lsm_options o;
+    struct lsm_options o = small_options(orders);
 
-    lsm_options_init(&o);
-    o.os = disk.os;
-    o.create_if_missing = true;
-    o.no_worker = true;
-    o.memory_bytes = 1 << 20;
-    o.comparators = orders;
-    o.comparator_count = 1;
     lsm_tree_options_init(&how);
     how.comparator = &backward_order;
     return CHECK_OK(lsm_db_open(path, &o, &s->db)) &&

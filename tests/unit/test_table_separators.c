@@ -83,15 +83,8 @@ static void make_rows(void)
 static bool open_tree(const char *path, const struct lsm_comparator *cmp, struct lsm_db **db, struct lsm_tree **tree)
 {
     struct lsm_tree_options to;
-    struct lsm_options o;
+    struct lsm_options o = small_options(&cmp);
 
-    lsm_options_init(&o);
-    o.os = disk.os;
-    o.create_if_missing = true;
-    o.no_worker = true;
-    o.memory_bytes = 1 << 20;
-    o.comparators = &cmp;
-    o.comparator_count = 1;
     lsm_tree_options_init(&to);
     to.comparator = cmp;
     to.block_bytes = 512;
