@@ -738,7 +738,7 @@ int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
     if (c->has_value) {      /* read anew if it is asked for again */
         lsm_value_give(value, bytes, c->db->vlogs, &c->value_buf);
         c->has_value = false;
-    } else if (bytes.data == c->it->value.data && lsm_iter_pin(c->it, &pin)) {
+    } else if ((lsm_visible_in_streak(&c->visible) || bytes.data == c->it->value.data) && lsm_iter_pin(c->it, &pin)) {
         lsm_value_set(value, bytes, &pin);
     } else {
         rc = lsm_value_copy(c->db->os, value, bytes);

@@ -32,6 +32,15 @@ struct lsm_iter_block {
     uint64_t seq_max;
 };
 
+/* Rows of a block of which each comes next, in the direction of the moves and before any of another source:
+   from `row`, where the iterator stands, to `last`; on the way back that is the smaller one, and the rows of another
+   source may come before it. The block is the iterator's until it moves. */
+struct lsm_iter_streak {
+    const struct lsm_block *block;
+    uint32_t row, last;
+    uint64_t tag_add;           /* to the tags in the block */
+};
+
 struct lsm_iter_methods {
     void (*first)(struct lsm_iter *it);
     void (*last)(struct lsm_iter *it);
@@ -49,12 +58,17 @@ struct lsm_iter_methods {
     bool (*block)(struct lsm_iter *it, struct lsm_iter_block *block);
     /* To the first row behind that block, as so many next(). */
     void (*next_block)(struct lsm_iter *it);
+    /* The rows that come from here on. False: none are known of, or the iterator goes the other way. Or NULL. */
+    bool (*streak)(struct lsm_iter *it, bool back, struct lsm_iter_streak *streak);
+    /* To a row of that streak, as so many moves. */
+    void (*to_row)(struct lsm_iter *it, uint32_t row);
 };
 
 struct lsm_iter {
     const struct lsm_iter_methods *methods;
     bool valid;
-    bool begins_block;          /* after a next, true where the row is the first of a table's block: ask block() */
+    bool begins_block;          /* after a move by one row, true where the row is the first of a table's block on that
+                                   way: ask block(), streak() */
     int rc;
     struct lsm_slice key;
     uint64_t tag;
@@ -81,6 +95,11 @@ static inline bool lsm_iter_block(struct lsm_iter *it, struct lsm_iter_block *bl
     return it->begins_block && it->methods->block && it->methods->block(it, block);
 }
 static inline void lsm_iter_next_block(struct lsm_iter *it) { it->methods->next_block(it); }
+static inline bool lsm_iter_streak(struct lsm_iter *it, bool back, struct lsm_iter_streak *streak)
+{
+    return it->valid && it->methods->streak && it->methods->streak(it, back, streak);
+}
+static inline void lsm_iter_to_row(struct lsm_iter *it, uint32_t row) { it->methods->to_row(it, row); }
 static inline void lsm_iter_close(struct lsm_iter *it) { if (it) it->methods->close(it); }
 
 #endif

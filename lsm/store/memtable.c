@@ -717,9 +717,8 @@ int lsm_memtable_iter_new(struct lsm_memtable *mem, uint32_t id, const struct ls
                           uint64_t seq_add, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        mem_iter_first, mem_iter_last, mem_iter_seek, mem_iter_seek_prev,
-        mem_iter_next, mem_iter_prev, mem_iter_close, mem_iter_pin, NULL,
-        NULL, NULL
+        .first = mem_iter_first, .last = mem_iter_last, .seek = mem_iter_seek, .seek_prev = mem_iter_seek_prev,
+        .next = mem_iter_next, .prev = mem_iter_prev, .close = mem_iter_close, .pin = mem_iter_pin,
     };
     struct mem_iter *it = lsm_mem_zalloc(mem->os, sizeof(*it));
 

@@ -16,6 +16,7 @@
 #define READAHEAD_MIN (16u << 10)
 #define READAHEAD_MAX (256u << 10)
 #define SEQUENTIAL 2                    /* blocks in a row before reading ahead */
+#define FETCH_MAX (8u << 10)            /* of a block; the rest comes row by row */
 #define COPY_SIZE 32u                   /* a suffix up to this is copied in one piece */
 #define KEY_CAP_MIN 256u
 
@@ -165,6 +166,17 @@ static bool open_part(struct table_iter *it, uint32_t part)
     return true;
 }
 
+/* A scan comes by: the block's memory, all of it at once instead of row by row, and where the next one is. */
+static void fetch(const struct table_iter *it, const struct lsm_block *block, uint32_t next)
+{
+    size_t size = block->size < FETCH_MAX ? block->size : FETCH_MAX;
+
+    for (size_t i = 0; i < size; i += 64)
+        __builtin_prefetch(block->data + i);
+    if (next < it->index->block->count)         /* going back, -1 is not */
+        lsm_cache_aim(it->table->tables->cache, it->table->meta->number, it->index->data[next].off);
+}
+
 /* Block `handle` of the open part; direction 1 and -1: reached by going there, 0: by a seek. */
 static bool open_block(struct table_iter *it, uint32_t handle, int direction)
 {
@@ -189,6 +201,8 @@ static bool open_block(struct table_iter *it, uint32_t handle, int direction)
     }
     it->block = it->block_entry->value;
     it->handle = handle;
+    if (direction && !it->was_read)
+        fetch(it, it->block, handle + (uint32_t)direction);
     if (it->block->prefix_size) {
         if (it->block->prefix_size + COPY_SIZE > it->key_cap &&
             !grow_key(it, it->block->prefix_size))
@@ -222,6 +236,7 @@ static void to_last_before(struct table_iter *it, uint32_t part)
         !open_block(it, it->index->block->count - 1, -(int)it->base.valid))
         return;
     it->row = it->block->count - 1;
+    it->base.begins_block = true;
     show(it);
 }
 
@@ -262,6 +277,7 @@ static __attribute__((noinline)) void prev_block(struct table_iter *it)
         to_last_before(it, it->part);
     } else if (open_block(it, it->handle - 1, -1)) {
         it->row = it->block->count - 1;
+        it->base.begins_block = true;
         show(it);
     }
 }
@@ -289,6 +305,7 @@ static void iter_prev(struct lsm_iter *base)
         return;
     if (it->row > 0) {
         it->row--;
+        it->base.begins_block = false;
         show(it);
     } else {
         prev_block(it);
@@ -434,9 +451,28 @@ static void iter_next_block(struct lsm_iter *base)
         next_block(it);
 }
 
+static bool iter_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
+{
+    const struct table_iter *it = (const struct table_iter *)base;
+    uint32_t last = back ? 0 : it->block->count - 1;
+
+    *streak = (struct lsm_iter_streak){ it->block, it->row, last, it->table->tag_add };
+    return last != it->row;
+}
+
+static void iter_to_row(struct lsm_iter *base, uint32_t row)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    it->row = row;
+    it->base.begins_block = false;
+    show(it);
+}
+
 static const struct lsm_iter_methods methods = {
-    iter_first, iter_last, iter_seek, iter_seek_prev, iter_next, iter_prev, iter_close, iter_pin, iter_aim,
-    iter_block, iter_next_block
+    .first = iter_first, .last = iter_last, .seek = iter_seek, .seek_prev = iter_seek_prev, .next = iter_next,
+    .prev = iter_prev, .close = iter_close, .pin = iter_pin, .aim = iter_aim, .block = iter_block,
+    .next_block = iter_next_block, .streak = iter_streak, .to_row = iter_to_row,
 };
 
 bool lsm_table_iter_sealed(struct lsm_iter *base, struct lsm_slice *sealed)

@@ -375,8 +375,8 @@ static void filter_close(struct lsm_iter *base)
 int lsm_cover_filter(struct lsm_cover *c, uint32_t newer_count, bool has_own, struct lsm_iter **it)
 {
     static const struct lsm_iter_methods methods = {
-        filter_first, filter_last, filter_seek, filter_seek_prev, filter_next, filter_prev,
-        filter_close, filter_pin, filter_aim, NULL, NULL
+        .first = filter_first, .last = filter_last, .seek = filter_seek, .seek_prev = filter_seek_prev,
+        .next = filter_next, .prev = filter_prev, .close = filter_close, .pin = filter_pin, .aim = filter_aim,
     };
     struct filter *f = lsm_mem_zalloc(c->os, sizeof *f);
 

@@ -23,6 +23,7 @@
  */
 #include <assert.h>
 
+#include "lsm/format/block.h"
 #include "lsm/version/merge.h"
 
 #define SINK_STEPS 4u
@@ -304,6 +305,39 @@ static void merge_next_block(struct lsm_iter *base)
     arrange_first(m);
 }
 
+/* As far as the next source's row. One of the same key is no part of it, but for its last row going back, which
+   only says whether the one before it has another key (iter.h). */
+static bool merge_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
+{
+    struct merge *m = (struct merge *)base;
+    const struct source *next = &m->source[m->order[1].source];
+    uint32_t at;
+
+    if (m->back != back || m->cmp || !lsm_iter_streak(m->source[m->order[0].source].it, back, streak))
+        return false;
+    if (next->ended)
+        return true;
+    at = lsm_block_seek(streak->block, NULL, next->it->key, back ? 0 : LSM_TAG_MAX);
+    if (back) {
+        if (at > streak->last)
+            streak->last = at;
+        return streak->last < streak->row;
+    }
+    if (at == 0)
+        return false;
+    if (at - 1 < streak->last)
+        streak->last = at - 1;
+    return streak->last > streak->row;
+}
+
+static void merge_to_row(struct lsm_iter *base, uint32_t row)
+{
+    struct merge *m = (struct merge *)base;
+
+    lsm_iter_to_row(m->source[m->order[0].source].it, row);
+    arrange_first(m);
+}
+
 static void merge_close(struct lsm_iter *base)
 {
     struct merge *m = (struct merge *)base;
@@ -335,8 +369,8 @@ static void empty_close(struct lsm_iter *base)
 static int empty_new(struct lsm_os *os, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        empty_move, empty_move, empty_seek, empty_seek, empty_move, empty_move, empty_close, NULL, NULL,
-        NULL, NULL
+        .first = empty_move, .last = empty_move, .seek = empty_seek, .seek_prev = empty_seek,
+        .next = empty_move, .prev = empty_move, .close = empty_close,
     };
     struct empty *e = lsm_mem_zalloc(os, sizeof(*e));
 
@@ -352,8 +386,9 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
                   size_t count, struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        merge_first, merge_last, merge_seek, merge_seek_prev, merge_next, merge_prev, merge_close,
-        merge_pin, NULL, merge_block, merge_next_block
+        .first = merge_first, .last = merge_last, .seek = merge_seek, .seek_prev = merge_seek_prev,
+        .next = merge_next, .prev = merge_prev, .close = merge_close, .pin = merge_pin,
+        .block = merge_block, .next_block = merge_next_block, .streak = merge_streak, .to_row = merge_to_row,
     };
     struct merge *m;
     size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(struct place));
@@ -557,12 +592,27 @@ static void level_next_block(struct lsm_iter *base)
     settle(l, false);
 }
 
+static bool level_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
+{
+    return lsm_iter_streak(((struct level *)base)->run, back, streak);
+}
+
+static void level_to_row(struct lsm_iter *base, uint32_t row)
+{
+    struct level *l = (struct level *)base;
+
+    base->valid = false;
+    lsm_iter_to_row(l->run, row);
+    settle(l, false);                   /* it is valid, or has failed */
+}
+
 int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source,
                        struct lsm_iter **out)
 {
     static const struct lsm_iter_methods methods = {
-        level_first, level_last, level_seek, level_seek_prev, level_next, level_prev, level_close,
-        level_pin, level_aim, level_block, level_next_block
+        .first = level_first, .last = level_last, .seek = level_seek, .seek_prev = level_seek_prev,
+        .next = level_next, .prev = level_prev, .close = level_close, .pin = level_pin, .aim = level_aim,
+        .block = level_block, .next_block = level_next_block, .streak = level_streak, .to_row = level_to_row,
     };
     struct level *l = lsm_mem_zalloc(os, sizeof(*l));
 

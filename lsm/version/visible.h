@@ -14,6 +14,7 @@
 #ifndef LSM_VERSION_VISIBLE_H
 #define LSM_VERSION_VISIBLE_H
 
+#include "lsm/format/block.h"
 #include "lsm/store/iter.h"
 #include "lsm/util/buf.h"
 
@@ -33,9 +34,9 @@ static inline bool lsm_view_sees(const struct lsm_view_point *at, uint64_t tag)
 /* ---- reading: rows of a snapshot, one per key, tombstones left out ---- */
 
 /*
- * Wraps an iterator over all versions. key and value point into the source when
- * it moves forward, and into the buffers here when it moves backward (there the
- * newest version comes last, so it has to be kept). rc is latched.
+ * Wraps an iterator over all versions. key and value point into the source or into
+ * the buffers here (going backward the newest version comes last, so it has to be
+ * kept), until the next move. rc is latched.
  */
 struct lsm_visible {
     struct lsm_iter *it;        /* owned by the caller */
@@ -55,7 +56,20 @@ struct lsm_visible {
     bool paused, skip;          /* skip: key_buf is a key whose further versions are hidden */
     bool passed_own;            /* a row of the reader's transaction was among those */
     uint64_t passed_over;       /* rows that the last move went past, since it began or went on */
+    /*
+     * Rows of one block that are all visible and of different keys are read from it, while `it`
+     * stands where the streak begins, in the same block (visible.c). block NULL: no streak.
+     */
+    struct lsm_iter_streak streak;      /* row: forward the one shown, backward the next to look at */
+    uint32_t streak_begin;
+    uint32_t asks;              /* so many times within a block it is worth to ask for one */
 };
+
+/* Does the row shown lie in the block where `it` stands, so that to pin the one keeps the other? */
+static inline bool lsm_visible_in_streak(const struct lsm_visible *v)
+{
+    return v->streak.block != NULL;
+}
 
 void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os);
 /* Read from another source; keeps its buffers. */

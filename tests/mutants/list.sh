@@ -1523,3 +1523,43 @@ mutant directory_sync_of_a_trimmed_table lsm/db/spill.c 'unit/test_txn_spill' <<
 ====
     if (false && (error = db->os->dir_sync(db->dir))) {
 X
+
+# ---- rows that a cursor takes from a block ----
+
+mutant streak_around_a_row_of_another_source lsm/version/merge.c 'unit/test_visible_streak' <<'X'
+        streak->last = at - 1;
+    return streak->last > streak->row;
+====
+        streak->last = at;
+    return streak->last > streak->row;
+X
+mutant streak_with_another_version_of_its_key lsm/version/visible.c 'unit/test_visible_streak' <<'X'
+    return lsm_slice_equal(a, b);
+====
+    return false;
+X
+mutant streak_with_a_row_that_is_not_seen lsm/version/visible.c 'unit/test_visible_streak' <<'X'
+    if (lsm_tag_kind(tag) == LSM_KIND_DELETE || !lsm_view_sees(&v->at, tag))
+====
+    if (lsm_tag_kind(tag) == LSM_KIND_DELETE)
+X
+mutant streak_with_a_tombstone lsm/version/visible.c 'unit/test_visible_streak' <<'X'
+    if (lsm_tag_kind(tag) == LSM_KIND_DELETE || !lsm_view_sees(&v->at, tag))
+====
+    if (!lsm_view_sees(&v->at, tag))
+X
+mutant streak_that_the_source_does_not_follow lsm/version/visible.c 'unit/test_visible_streak' <<'X'
+    lsm_iter_to_row(v->it, s->row);
+====
+X
+mutant streak_that_goes_on_after_a_seek lsm/version/visible.c 'unit/test_visible_streak' <<'X'
+    v->streak.block = NULL;
+    v->asks = STREAK_ASKS;
+====
+    v->asks = STREAK_ASKS;
+X
+mutant pin_of_a_block_that_the_row_is_not_in lsm/version/visible.h 'unit/test_visible_streak' <<'X'
+    return v->streak.block != NULL;
+====
+    return v->valid;
+X

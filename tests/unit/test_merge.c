@@ -77,8 +77,8 @@ static void array_close(struct lsm_iter *it)
 static struct array_iter *array_new(const struct lsm_comparator *cmp, int *open)
 {
     static const struct lsm_iter_methods methods = {
-        array_first, array_last, array_seek, array_seek_prev, array_next, array_prev, array_close, NULL, NULL,
-        NULL, NULL
+        .first = array_first, .last = array_last, .seek = array_seek, .seek_prev = array_seek_prev,
+        .next = array_next, .prev = array_prev, .close = array_close,
     };
     struct array_iter *a = calloc(1, sizeof(*a));
 
