@@ -282,7 +282,9 @@ static int seal(struct flush *f)
         lsm_db_lock(db);
         db->settle_refused = rc == LSM_BUSY;
         lsm_db_unlock(db);
-        if (rc == LSM_OK)
+        /* A log without a record is the next one: that of a flush that failed. Another for each try would take what is left
+           of a full disk. */
+        if (rc == LSM_OK && !(lsm_write_is_ready(db) && db->log.size == LSM_LOG_HEADER_SIZE))
             rc = lsm_write_rotate(db);
     }
     if (rc == LSM_OK) {

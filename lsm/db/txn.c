@@ -555,7 +555,7 @@ static int prepare_in_slot(struct lsm_txn *txn, const struct lsm_prepare *how, s
 
     if (rc && (rec.type == LSM_RECORD_JOINT || !db->log.failed)) {
         /* No token was given out (or nothing was written): the record can never come to life. */
-        if (rec.type == LSM_RECORD_JOINT) {
+        if (rec.type == LSM_RECORD_JOINT && (db->log.failed || db->log.size != txn->cut_size)) {
             lsm_db_lock(db);
             db->suspect = true;
             db->newest_joint = rec.id;      /* it may stand in the log: not quiet */

@@ -258,15 +258,20 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
     return rc;
 }
 
-/* Not cut at its end while a backup reads it, which would call that damage. */
-static void close_log(struct lsm_db *db, struct lsm_log *log)
+/* By a backup, which would call a log that is cut at its end damaged. */
+static bool logs_are_read(struct lsm_db *db)
 {
-    bool is_read;
+    bool are_read;
 
     lsm_db_lock(db);
-    is_read = db->backups != NULL;
+    are_read = db->backups != NULL;
     lsm_db_unlock(db);
-    if (is_read)
+    return are_read;
+}
+
+static void close_log(struct lsm_db *db, struct lsm_log *log)
+{
+    if (logs_are_read(db))
         lsm_log_drop(log);
     else
         lsm_log_close(log);
@@ -375,6 +380,20 @@ int lsm_write_sync_before(struct lsm_db *db)
     return LSM_OK;
 }
 
+/* There was no room for a record: the log goes on without it, where what was written can be cut off; else a fresh one is
+   begun. */
+static void take_back(struct lsm_db *db)
+{
+    char why[LSM_ERROR_TEXT_SIZE];
+
+    lsm_error_save(why, sizeof why);
+    lsm_room_take_back(db);
+    lsm_ahead_wait(db);
+    if (!logs_are_read(db))
+        (void)lsm_log_take_back(&db->log);
+    lsm_fail(LSM_FULL, "%s", why);
+}
+
 int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
 {
     /* Before the record is written, so that it tells that there is no hole. */
@@ -385,6 +404,8 @@ int lsm_write_bytes(struct lsm_db *db, struct lsm_slice bytes, bool sync)
         return rc;
     lsm_room_keep_out(db, db->log.size + lsm_frame_size(bytes.size));
     rc = lsm_log_append(&db->log, &bytes, 1);
+    if (rc == LSM_FULL)
+        take_back(db);
     if (rc)
         return rc;
     atomic_store_explicit(&db->log_size, db->log.size, memory_order_relaxed);

@@ -9,6 +9,10 @@
  * behind the last success is unknown: a later append that succeeds would stand behind
  * bytes that may or may not be there, and a sync that is tried again reports success
  * for pages that the kernel has dropped. The caller begins a fresh log.
+ *
+ * But for a write that had no room: that loses nothing of what was written before, and
+ * what came into the file can be cut off for good. A fresh log, with copies of
+ * all live records, is what a full disk has no room for: not even a DELETE could be written.
  */
 #include <assert.h>
 #include <errno.h>
@@ -372,6 +376,19 @@ int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
         log->synced = size;
         log->synced_chain = chain;
     }
+    return LSM_OK;
+}
+
+int lsm_log_take_back(struct lsm_log *log)
+{
+    int rc;
+
+    assert(log->failed);
+    rc = lsm_log_cut(log, log->size, log->chain);
+    if (rc)
+        return rc;
+    log->failed = false;
+    log->reserved = log->expected = log->room_begin = 0;        /* its room went, too */
     return LSM_OK;
 }
 

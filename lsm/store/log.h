@@ -50,7 +50,7 @@ struct lsm_log {
     uint64_t mapped_bytes;      /* written there */
     uint64_t room_begin;        /* of the newest room that was made by another thread */
     bool is_helped;             /* another thread makes the room for small records that are not synced */
-    bool failed;                /* a write or sync failed: no more appends, ever */
+    bool failed;                /* a write or sync failed: no more appends, unless lsm_log_take_back() may and can */
     struct lsm_buf scratch;
 };
 
@@ -74,6 +74,9 @@ int lsm_log_create_ahead(struct lsm_log *log, struct lsm_os *os, struct lsm_dir 
 /* One write, of large ones several. `parts` are joined; together 1 .. LSM_LOG_PAYLOAD_MAX bytes. A failed write latches
    `failed`; LSM_NOMEM and LSM_TOOBIG write nothing and leave the log as it was. */
 int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t part_count);
+/* Right behind an append for which there was no room (LSM_FULL): cut off what came into the file, and sync. The log is
+   as it was before, or, when this fails too, stays failed. Nobody else makes room for it or syncs it meanwhile. */
+int lsm_log_take_back(struct lsm_log *log);
 /* Of a log that is helped: is it time to make more room ready, and from where on? The other thread calls
    lsm_log_make_room, the appender is told with lsm_log_room_is_made and writes no further than *from meanwhile. */
 bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from);

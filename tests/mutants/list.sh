@@ -136,9 +136,9 @@ mutant a_fresh_log_is_whole lsm/db/write.c 'unit/test_recover' <<'X'
         return LSM_OK;
 X
 mutant a_log_that_is_read_is_not_cut lsm/db/write.c 'unit/test_backup' <<'X'
-    is_read = db->backups != NULL;
+    are_read = db->backups != NULL;
 ====
-    is_read = false;
+    are_read = false;
 X
 mutant only_files_written_in_place_are_mapped lsm/os/os_posix.c 'unit/test_os_posix_map' <<'X'
         (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC) ||
@@ -1562,4 +1562,26 @@ mutant pin_of_a_block_that_the_row_is_not_in lsm/version/visible.h 'unit/test_vi
     return v->streak.block != NULL;
 ====
     return v->valid;
+X
+
+# ---- a full disk ----
+
+mutant no_cut_of_what_had_no_room lsm/store/log.c 'sim/crash_engine' <<'X'
+    rc = lsm_log_cut(log, log->size, log->chain);
+    if (rc)
+        return rc;
+    log->failed = false;
+====
+    rc = LSM_OK;
+    log->failed = false;
+X
+mutant no_log_goes_on_when_there_was_no_room lsm/db/write.c 'unit/test_machine' <<'X'
+    if (rc == LSM_FULL)
+        take_back(db);
+====
+X
+mutant another_log_for_each_flush_that_fails lsm/db/flush_job.c 'unit/test_machine' <<'X'
+        if (rc == LSM_OK && !(lsm_write_is_ready(db) && db->log.size == LSM_LOG_HEADER_SIZE))
+====
+        if (rc == LSM_OK)
 X

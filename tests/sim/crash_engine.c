@@ -8,6 +8,8 @@
  *
  * The numbers of states are printed. TEST_TIER=long: more seeds, more choices.
  */
+#include <errno.h>
+
 #include "tests/stat.h"
 #include "tests/test.h"
 
@@ -240,6 +242,46 @@ TEST(any_crash_around_large_transactions_leaves_a_prefix)
         CHECK(sim_free(sim));
     }
     printf("  %" PRIu64 " distinct states, %" PRIu64 " of their recoveries\n", total, total2);
+}
+
+/* A write for which there was no room, of which nothing, half or all came into the file: what a log had no room for is cut
+   off, and it goes on. */
+TEST(I_04_any_crash_around_a_full_disk_leaves_a_prefix)
+{
+    static const enum model_step steps[] = {
+        MODEL_CREATE, MODEL_TXN, MODEL_SINGLE, MODEL_TXN_SYNC, MODEL_SINGLE, MODEL_TXN, MODEL_FLUSH,
+        MODEL_SINGLE, MODEL_TXN, MODEL_TXN_SYNC, MODEL_SINGLE,
+    };
+    static struct model model;
+    bool fired = true;
+    int points = 0;
+
+    total = total2 = 0;
+    for (uint64_t at = 1; fired && test_state.failures == 0; at += test_long() ? 1 : 2) {
+        for (int partial = 0; partial <= 2; partial++) {
+            struct sim *sim = sim_new(6000 + at);
+
+            sim_watch(sim);
+            model_init(&model, sim, at);
+            CHECK_OK(model_open(&model));
+            sim->disk->fault = (struct sim_fault){ .at = at, .kinds = 1u << SIM_WRITE, .error = ENOSPC,
+                                                   .partial = partial };
+            for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+                int rc = model_step(&model, steps[i]);
+
+                CHECK(rc == LSM_OK || rc == LSM_FULL);
+            }
+            fired = sim->disk->fault.fired > 0;
+            sim->disk->fault = (struct sim_fault){ 0 };
+            if (!CHECK(model_is_exact(&model)) || !CHECK_OK(model_close(&model)) ||
+                !crash_all(&model, SIM_M(0) | SIM_M(1) | SIM_M(3) | SIM_M(9), test_long() ? 8 : 0))
+                printf("  write %" PRIu64 ", partial %d: %s\n", at, partial, model.failed);
+            CHECK(model_clear(&model));
+            CHECK(sim_free(sim));
+            points++;
+        }
+    }
+    printf("  %d points, %" PRIu64 " distinct states\n", points, total);
 }
 
 /* C-14 */

@@ -555,7 +555,7 @@ int sim_write(struct sim_disk *disk, uint32_t ino, const void *data, size_t size
         memcpy(inode->data + off, data, size);
     }
     if (!inode->anonymous)
-        log_op(disk, (struct sim_op){ .kind = SIM_WRITE, .failed = error != 0, .ino = ino,
+        log_op(disk, (struct sim_op){ .kind = SIM_WRITE, .failed = error != 0, .no_room = error == ENOSPC, .ino = ino,
                                       .off = off, .size = (uint32_t)size, .size_was = size_was,
                                       .data = arena_put(disk, data, size) });
     return error;

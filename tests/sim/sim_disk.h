@@ -34,6 +34,7 @@ const char *sim_kind_name(int kind);
 struct sim_op {
     uint8_t kind;
     bool failed;        /* the caller got an error; a failed WRITE holds what reached the file */
+    bool no_room;       /* WRITE: and that was why */
     uint32_t ino;       /* the file, or the one that a directory's op names */
     uint32_t dir;       /* directory ops: the directory */
     uint64_t off;       /* WRITE: where; TRUNC, ALLOC: the size */
@@ -75,6 +76,8 @@ struct sim_inode {
     bool is_dir;
     bool anonymous;             /* a temporary file without a name: not logged */
     bool poisoned;              /* a sync of it failed */
+    uint64_t no_room;           /* sim_rules.c: behind where a write began for which there was no room, and */
+    bool is_cut;                /* it was cut off */
     uint32_t mode, nlink, handles;
     struct sim_blob *base;      /* at log position 0 */
     struct sim_entries base_entries;

@@ -152,10 +152,12 @@ static void on_write(struct sim_rules *rules, struct sim_disk *disk, const struc
     if (!dir || kind == LSM_FILE_INFO_LOG || kind == LSM_FILE_LOCK)
         return;
     lsm_filename(name, kind, number);
-    if (inode->poisoned)
+    if (inode->poisoned || inode->no_room)
         sim_disk_break(disk, "op %zu writes to %s, of which a write or sync failed",
                        disk->op_count - 1, name);
-    if (op->failed)
+    if (op->failed && op->no_room && kind == LSM_FILE_LOG)
+        inode->no_room = op->off + 1;
+    else if (op->failed)
         inode->poisoned = true;
     if (kind == LSM_FILE_TABLE && durable_contents(rules, dir, &manifest, &c)) {
         if (names_table(&c, number))
@@ -235,11 +237,26 @@ static void on_unlink(struct sim_rules *rules, struct sim_disk *disk, const stru
     free(c.table);
 }
 
+/* What a log had no room for may come back as long as the cut is not on disk. */
+static void on_cut_or_sync(struct sim_disk *disk, const struct sim_op *op)
+{
+    struct sim_inode *inode = sim_inode(disk, op->ino);
+
+    if (op->kind == SIM_TRUNC && inode->no_room && op->off < inode->no_room)
+        inode->is_cut = true;
+    if (op->kind == SIM_SYNC && !op->failed && inode->is_cut) {
+        inode->no_room = 0;
+        inode->is_cut = false;
+    }
+}
+
 static void rule(void *ctx, struct sim_disk *disk, const struct sim_op *op)
 {
     struct sim_rules *rules = ctx;
 
     sim_walk_to(rules->walk, disk->op_count - 1);
+    if (op->kind == SIM_TRUNC || op->kind == SIM_SYNC)
+        on_cut_or_sync(disk, op);
     if (op->kind == SIM_WRITE)
         on_write(rules, disk, op);
     else if (op->kind == SIM_RENAME)

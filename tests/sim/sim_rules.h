@@ -8,7 +8,8 @@
  *   - nothing is removed that the durable CURRENT's MANIFEST still names: the
  *     MANIFEST itself, a table, a log that is needed;
  *   - after a failed sync or write of a file nothing is written to it again (it
- *     may be truncated and synced, or removed);
+ *     may be truncated and synced, or removed), but to a log for whose record there was no
+ *     room, once that was cut off and the cut synced;
  *   - a table is not written to once a durable MANIFEST names it.
  *
  * A directory is a store when it holds a file CURRENT or MANIFEST-*.

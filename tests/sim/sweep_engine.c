@@ -208,9 +208,10 @@ TEST(each_call_fails_for_ever_with_eio)
 
 TEST(each_write_meets_a_full_disk_once)
 {
-    sweep((struct fault){ .disk = { .kinds = 1u << SIM_WRITE | 1u << SIM_ALLOC | 1u << SIM_CREATE |
-                                             1u << SIM_MKDIR | 1u << SIM_TRUNC,
-                                    .error = ENOSPC, .partial = 1 } });
+    for (int partial = 1; partial <= 2; partial++)
+        sweep((struct fault){ .disk = { .kinds = 1u << SIM_WRITE | 1u << SIM_ALLOC | 1u << SIM_CREATE |
+                                                 1u << SIM_MKDIR | 1u << SIM_TRUNC,
+                                        .error = ENOSPC, .partial = partial } });
 }
 
 /* I-02 */

@@ -104,6 +104,48 @@ TEST(I_03_a_full_disk_says_the_way_out_and_with_room_the_store_goes_on_without_a
     }
 }
 
+/* I-04: what a full disk had no room for is cut off, so that the log goes on: a fresh one would need room for all that
+   it holds, and then nothing could be deleted. A flush that fails is tried again without another log. */
+TEST(I_04_on_a_full_disk_what_is_small_enough_goes_to_the_same_log)
+{
+    struct store s;
+    int logs;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_OK(put_all(&s, 0, 100));
+    logs = disk_count("a", ".log");
+    for (int i = 0; i < 3; i++) {
+        disk_fail(DISK_WRITE, 1, false, ".log");
+        disk.fail_error = ENOSPC;
+        CHECK_RC(put_all(&s, 100 + i, 101 + i), LSM_FULL);
+        CHECK(strstr(lsm_error_text(), "make room and try again"));
+        CHECK_OK(put_all(&s, 200 + i, 201 + i));
+        CHECK_INT(disk_count("a", ".log"), logs);
+    }
+    CHECK_INT(count_at(&s, NULL), 103);
+
+    for (int i = 0; i < 3; i++) {
+        disk_fail(DISK_WRITE, 1, true, ".ldb");
+        disk.fail_error = ENOSPC;
+        CHECK_RC(lsm_db_flush(s.db), LSM_FULL);
+        CHECK_INT(disk_count("a", ".log"), logs + 1);
+    }
+    disk_heal();
+    disk_kill("a", "b");
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_INT(count_at(&s, NULL), 103);
+    CHECK_OK(lsm_db_check(s.db));
+    store_close(&s);
+    if (!CHECK(store_open_as(&s, "b", true)))
+        return;
+    CHECK_INT(count_at(&s, NULL), 103);
+    CHECK_OK(lsm_db_check(s.db));
+    store_close(&s);
+    disk_end();
+}
+
 /* C-13, I-13: what a compaction replaced cannot be removed; it stays, is removed later, and no number comes twice. */
 TEST(C_13_I_13_files_that_could_not_be_removed_go_with_the_first_write_after_the_next_open)
 {
