@@ -712,7 +712,7 @@ int lsm_db_levels(struct lsm_db *db, struct lsm_tree_stats *stats);
 /*
  * About what lies in [lower, upper) (NULL data: no bound): bytes on disk of its tables and of the
  * values that they have in value logs, and rows in tables and memory. Old versions count until they are compacted away; what range deletes hide, too.
- * Reads at most two indexes of a table. An empty range gives zeros.
+ * Reads at most two blocks of a table, and the indexes that lead to them. An empty range gives zeros.
  */
 struct lsm_approximate {
     uint64_t bytes, rows;

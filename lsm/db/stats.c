@@ -305,13 +305,37 @@ static uint64_t value_bytes(const struct lsm_table_meta *m)
     return bytes;
 }
 
+/* From `from` to `to` of a table. Blocks that lie between them are not read: of what is not in the two that were, they
+   have the share that their bytes have. */
+static void add_between(const struct lsm_table_place *from, const struct lsm_table_place *to, uint64_t data_bytes,
+                        uint64_t rows, uint64_t values, struct lsm_approximate *sum)
+{
+    uint64_t middle = from->off + from->block.bytes, read_bytes = from->block.bytes + to->block.bytes;
+    double share;
+
+    if (to->off < middle) {     /* one block */
+        sum->bytes += to->before.bytes - from->before.bytes + to->before.value_bytes - from->before.value_bytes;
+        sum->rows += to->before.rows - from->before.rows;
+        return;
+    }
+    share = data_bytes > read_bytes ? (double)(to->off - middle) / (double)(data_bytes - read_bytes) : 0;
+    rows -= rows < from->block.rows + to->block.rows ? rows : from->block.rows + to->block.rows;
+    values -= values < from->block.value_bytes + to->block.value_bytes ? values :
+              from->block.value_bytes + to->block.value_bytes;
+    sum->bytes += to->off + to->before.bytes - from->off - from->before.bytes +
+                  from->block.value_bytes - from->before.value_bytes + to->before.value_bytes +
+                  (uint64_t)(share * (double)values);
+    sum->rows += from->block.rows - from->before.rows + to->before.rows + (uint64_t)(share * (double)rows);
+}
+
 static int add_run(const struct span *span, const struct lsm_run *run, struct lsm_approximate *sum)
 {
     const struct lsm_comparator *cmp = span->tree->cmp;
     const struct lsm_table_meta *m = &run->meta;
     bool from_start = !span->lower.data || lsm_key_compare(cmp, span->lower, m->smallest) <= 0;
     bool to_end = !span->upper.data || lsm_key_compare(cmp, span->upper, m->largest) > 0;
-    uint64_t from = 0, to = m->size_bytes, rows = m->entries - m->tombstones;
+    struct lsm_table_place from = { .off = 0 }, to = { .off = 0 };
+    uint64_t begin, end, rows = m->entries - m->tombstones;
     struct lsm_table *table;
     int rc;
 
@@ -319,21 +343,25 @@ static int add_run(const struct span *span, const struct lsm_run *run, struct ls
         (span->lower.data && lsm_key_compare(cmp, m->largest, span->lower) < 0) ||
         (span->upper.data && lsm_key_compare(cmp, m->smallest, span->upper) >= 0))
         return LSM_OK;
-    if (!from_start || !to_end) {
-        rc = lsm_tables_get(span->tree->db->tables, m, cmp, &table);
-        if (rc)
-            return rc;
-        if (!from_start)
-            from = lsm_table_offset_of(table, span->lower);
-        if (!to_end)
-            to = lsm_table_offset_of(table, span->upper);
-        lsm_table_unref(table);
-    }
-    if (to <= from)
+    if (from_start && to_end) {
+        sum->bytes += m->size_bytes + value_bytes(m);
+        sum->rows += rows;
         return LSM_OK;
-    sum->bytes += to - from + (uint64_t)((double)value_bytes(m) * (double)(to - from) / (double)m->size_bytes);
-    sum->rows += (uint64_t)((double)rows * (double)(to - from) / (double)m->size_bytes);
-    return LSM_OK;
+    }
+    rc = lsm_tables_get(span->tree->db->tables, m, cmp, &table);
+    if (rc)
+        return rc;
+    lsm_table_data_span(table, &begin, &end);
+    from.off = begin;
+    to.off = end;
+    if (!from_start)
+        rc = lsm_table_place(table, span->lower, &from);
+    if (rc == LSM_OK && !to_end)
+        rc = lsm_table_place(table, span->upper, &to);
+    if (rc == LSM_OK)
+        add_between(&from, &to, end - begin, rows, value_bytes(m), sum);
+    lsm_table_unref(table);
+    return rc;
 }
 
 static int add_memtable(const struct span *span, struct lsm_memtable *mem, struct lsm_approximate *sum)

@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "lsm/format/filter.h"
+#include "lsm/format/vlog_meta.h"
 #include "lsm/store/table_open.h"
 #include "lsm/util/hash.h"
 
@@ -645,6 +646,68 @@ uint64_t lsm_table_offset_of(struct lsm_table *t, struct lsm_slice key)
         off = index->data[b].off;
     lsm_cache_unpin(t->tables->cache, entry);
     return off;
+}
+
+void lsm_table_data_span(const struct lsm_table *t, uint64_t *off, uint64_t *end)
+{
+    *off = t->top->count ? t->parts[0].data_off : 0;
+    *end = t->top->count ? t->parts[t->top->count - 1].data_end : 0;
+}
+
+static void sum_block(const struct lsm_table *t, const struct lsm_block *block, struct lsm_slice key,
+                      struct lsm_table_place *place)
+{
+    uint32_t at = lsm_block_seek(block, t->cmp, key, LSM_TAG_MAX);
+
+    for (uint32_t i = 0; i < block->count; i++) {
+        struct lsm_slice suffix, value;
+        struct lsm_vlog_handle handle;
+        uint64_t tag;
+
+        if (i == at)
+            place->before = place->block;
+        lsm_block_row(block, i, &suffix, &tag, &value);
+        place->block.rows += lsm_tag_kind(tag) != LSM_KIND_DELETE;
+        if (lsm_tag_kind(tag) == LSM_KIND_VLOG && lsm_vlog_handle_decode(value, &handle))
+            place->block.value_bytes += handle.size;
+    }
+    if (at == block->count)     /* between the last row and its separator */
+        place->before = place->block;
+    else
+        place->before.bytes = place->block.bytes * at / block->count;
+}
+
+int lsm_table_place(struct lsm_table *t, struct lsm_slice key, struct lsm_table_place *place)
+{
+    struct lsm_cache_entry *index_entry, *entry;
+    struct lsm_table_index *index;
+    uint32_t p = lsm_block_seek(t->top, t->cmp, key, LSM_TAG_MAX), b;
+    uint64_t begin;
+    int rc = LSM_OK;
+
+    *place = (struct lsm_table_place){ .off = 0 };
+    lsm_table_data_span(t, &begin, &place->off);
+    if (p == t->top->count)
+        return LSM_OK;
+    rc = get_index(t, p, false, &index, &index_entry);
+    if (rc)
+        return rc;
+    b = lsm_block_seek(index->block, t->cmp, key, LSM_TAG_MAX);
+    if (b < index->block->count) {
+        place->off = index->data[b].off;
+        place->block.bytes = index->data[b].size;
+        entry = lsm_cache_lookup(t->tables->cache, t->meta->number, place->off);
+        if (!entry)
+            rc = load_data(t, p, index, b, true, &entry);
+        if (rc == LSM_OK) {
+            sum_block(t, entry->value, key, place);
+            lsm_cache_unpin(t->tables->cache, entry);
+        }
+    } else {
+        place->off = t->parts[p].data_end;
+    }
+    lsm_cache_unpin(t->tables->cache, index_entry);
+    return rc;
 }
 
 uint32_t lsm_table_part_count(const struct lsm_table *t)

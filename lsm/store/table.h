@@ -118,6 +118,24 @@ int lsm_table_check(struct lsm_table *table);
 /* About how many bytes of the file lie before `key`. */
 uint64_t lsm_table_offset_of(struct lsm_table *table, struct lsm_slice key);
 
+/*
+ * The place of `key` among the rows: its data block, which is read, and what of that block lies before it. A
+ * block of handles can stand for a hundred values of a megabyte each, so whoever adds up values cannot leave it
+ * whole. Behind the last row `block` is empty. A failure to read.
+ */
+struct lsm_table_sum {
+    uint64_t bytes;             /* of the file; before `key`: by the share of rows */
+    uint64_t rows;              /* but tombstones */
+    uint64_t value_bytes;       /* of their values in value logs */
+};
+struct lsm_table_place {
+    uint64_t off;               /* of the block */
+    struct lsm_table_sum block, before;
+};
+int lsm_table_place(struct lsm_table *table, struct lsm_slice key, struct lsm_table_place *place);
+/* From the first data block to the end of the last. */
+void lsm_table_data_span(const struct lsm_table *table, uint64_t *off, uint64_t *end);
+
 /* Its index partitions, whose ends are in memory as long as it is open: the last key of one, or a separator
    behind it, ascending, and the bytes of its data. LSM_NOMEM. */
 uint32_t lsm_table_part_count(const struct lsm_table *table);

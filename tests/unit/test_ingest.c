@@ -301,6 +301,38 @@ TEST(approximate_sizes_count_values_in_value_logs)
     one_end(&o);
 }
 
+/* Their handles are all in one block, or in three. */
+TEST(approximate_sizes_tell_values_in_value_logs_apart)
+{
+    static uint8_t value[100000];
+    struct lsm_approximate sum;
+    struct one o;
+
+    for (size_t b = 0; b < sizeof value; b++)
+        value[b] = (uint8_t)test_random();
+    for (uint32_t count = 8; count <= 320; count *= 40) {
+        uint32_t size = count == 8 ? 100000 : 10000;
+
+        if (!one_begin(&o))
+            return;
+        for (uint32_t i = 0; i < count; i++)
+            CHECK_OK(lsm_db_put(o.db, o.tree, number(i),
+                                (struct lsm_slice){ value, count == 8 && i % 2 ? size / 10 : size }, false));
+        CHECK_OK(lsm_db_compact(o.db, o.tree));
+        for (uint32_t from = 0; from <= count; from += count / 8)
+            for (uint32_t to = from; to <= count; to += count / 8) {
+                uint64_t bytes = 0;
+
+                for (uint32_t i = from; i < to; i++)
+                    bytes += count == 8 && i % 2 ? size / 10 : size;
+                CHECK_OK(lsm_tree_approximate(o.tree, number(from), number(to), &sum));
+                CHECK(sum.bytes >= bytes && sum.bytes <= bytes + bytes / 20);
+                CHECK_INT(sum.rows, to - from);
+            }
+        one_end(&o);
+    }
+}
+
 /* R12's order: a table that a commit needs is on disk, and its name, before the record that names it. */
 TEST(ingested_rows_survive_a_power_cut_after_a_synced_commit)
 {
