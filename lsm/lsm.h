@@ -532,7 +532,7 @@ uint64_t lsm_snapshot_seq(const struct lsm_snapshot *snapshot);
 uint64_t lsm_db_seq_published(struct lsm_db *db);
 bool lsm_db_has_snapshots(struct lsm_db *db);   /* is any open? */
 
-struct lsm_read {
+struct lsm_read {               /* of the tree's store, else reads are LSM_MISUSE */
     const struct lsm_snapshot *snapshot;    /* NULL: the newest state */
     const struct lsm_txn *txn;  /* its writes are seen on top; NULL: none */
     bool no_cache;              /* blocks read do not displace others: for a full scan */
@@ -594,7 +594,8 @@ int lsm_cursor_pin(struct lsm_cursor *cursor, struct lsm_value *value);
 bool lsm_cursor_valid(const struct lsm_cursor *cursor);
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *cursor);
 /* The value is read from its value log when it is asked for, not by the move. On a failure data is
-   NULL, and the cursor moves no more: lsm_cursor_read, or the next move, says why. */
+   NULL, and the cursor moves no more: lsm_cursor_read, or the next move, says why. Where the cursor does not
+   stand on a row key and value are NULL, and lsm_cursor_read is LSM_MISUSE, as the next step is. */
 int lsm_cursor_read(struct lsm_cursor *cursor, struct lsm_slice *value);
 struct lsm_slice lsm_cursor_value(struct lsm_cursor *cursor);
 

@@ -157,7 +157,7 @@ int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct l
 {
     struct lsm_db *db = tree->db;
     struct lsm_cursor *c;
-    int rc = lsm_db_usable(db);
+    int rc = lsm_read_usable(db, read);
 
     *cursor = NULL;
     if (rc)
@@ -189,7 +189,7 @@ int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct l
 
 int lsm_cursor_reopen(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_read *read)
 {
-    int rc = lsm_db_usable(tree->db);
+    int rc = lsm_read_usable(tree->db, read);
 
     if (rc == LSM_OK && tree->db != c->db)
         rc = lsm_fail(LSM_MISUSE, "a cursor stays in its store");
@@ -678,7 +678,7 @@ bool lsm_cursor_valid(const struct lsm_cursor *c)
 
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
 {
-    return c->visible.key;
+    return c->valid ? c->visible.key : lsm_slice(NULL, 0);
 }
 
 #define VALUE_KEEP ((size_t)1 << 20)    /* a buffer larger than this goes when a small value comes */
@@ -711,6 +711,9 @@ static __attribute__((noinline)) int read_value_log(struct lsm_cursor *c, struct
 
 int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
 {
+    *value = lsm_slice(NULL, 0);
+    if (!c->valid)      /* what it showed last may be gone */
+        return c->rc ? c->rc : lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
     *value = c->visible.value;
     return lsm_tag_kind(c->visible.tag) == LSM_KIND_VLOG ? read_value_log(c, value) : c->rc;
 }

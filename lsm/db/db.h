@@ -572,6 +572,8 @@ struct lsm_view *lsm_view_current(struct lsm_db *db);   /* with a reference; any
    to unref. Mutex held, or at open and close (then NULL is fine). */
 struct lsm_view *lsm_view_install(struct lsm_db *db, struct lsm_view *view);
 struct lsm_version *lsm_version_current(struct lsm_db *db);     /* its tables, not its memtables; with a reference */
+/* lsm_db_usable(), and LSM_MISUSE where another store's sequence would be read as this one's. */
+int lsm_read_usable(const struct lsm_db *db, const struct lsm_read *read);
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at);
 
 /* Values that outlive what they were read with (get.c). The pin's reference goes to the value. */

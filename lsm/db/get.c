@@ -288,7 +288,7 @@ int lsm_tree_get(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_
     struct lsm_view *view;
     uint64_t begun;
     bool timed;
-    int rc = lsm_db_usable(db);
+    int rc = lsm_read_usable(db, read);
 
     memset(value, 0, sizeof *value);
     if (rc)
@@ -381,7 +381,7 @@ int lsm_tree_get_many(struct lsm_tree *tree, const struct lsm_read *read, const 
     struct lsm_view *view;
     struct wanted *order;
     bool ascending;
-    int failed = lsm_db_usable(db);
+    int failed = lsm_read_usable(db, read);
 
     for (size_t i = 0; i < count; i++) {
         memset(&values[i], 0, sizeof values[i]);

@@ -195,6 +195,17 @@ struct lsm_version *lsm_version_current(struct lsm_db *db)
     return version;
 }
 
+int lsm_read_usable(const struct lsm_db *db, const struct lsm_read *read)
+{
+    int rc = lsm_db_usable(db);
+
+    if (rc == LSM_OK && read && read->snapshot && read->snapshot->db != db)
+        rc = lsm_fail(LSM_MISUSE, "%s: the snapshot is another store's", db->path);
+    if (rc == LSM_OK && read && read->txn && read->txn->db != db)
+        rc = lsm_fail(LSM_MISUSE, "%s: the transaction is another store's", db->path);
+    return rc;
+}
+
 void lsm_view_point(struct lsm_db *db, const struct lsm_read *read, struct lsm_view_point *at)
 {
     at->seq_max = read && read->snapshot

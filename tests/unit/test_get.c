@@ -536,6 +536,64 @@ TEST(value_that_is_held_keeps_its_store_open)
     disk_end();
 }
 
+/* The last row's handle is in a block that the cursor let go. */
+TEST(cursor_behind_its_last_row_shows_nothing_of_it)
+{
+    static uint8_t large[3000];
+    struct lsm_cursor *c;
+    struct lsm_slice value;
+    struct lsm_value pinned;
+
+    if (!model_open(NULL))
+        return;
+    CHECK_OK(lsm_cursor_open(m.tree, NULL, &c));
+    CHECK_RC(lsm_cursor_read(c, &value), LSM_MISUSE);
+    CHECK(!value.data && !lsm_cursor_key(c).data && !lsm_cursor_value(c).data);
+    CHECK_OK(lsm_db_put(m.db, m.tree, text("k"), (struct lsm_slice){ large, sizeof large }, false));
+    CHECK_OK(lsm_db_flush(m.db));
+    CHECK_OK(lsm_cursor_reopen(c, m.tree, NULL));
+    CHECK_OK(lsm_cursor_first(c));
+    CHECK_OK(lsm_cursor_read(c, &value));
+    CHECK_INT(value.size, sizeof large);
+    CHECK_RC(lsm_cursor_next(c), LSM_DONE);
+    CHECK_RC(lsm_cursor_read(c, &value), LSM_MISUSE);
+    CHECK(!value.data && !lsm_cursor_key(c).data && !lsm_cursor_value(c).data);
+    CHECK_RC(lsm_cursor_pin(c, &pinned), LSM_MISUSE);
+    lsm_cursor_close(c);
+    CHECK_OK(lsm_db_close(m.db));
+}
+
+TEST(read_of_another_stores_state_is_told)
+{
+    struct lsm_slice key = text("k");
+    struct lsm_read by_snapshot = { NULL }, by_txn = { NULL };
+    struct lsm_snapshot *snapshot;
+    struct lsm_value value;
+    struct lsm_cursor *c;
+    struct lsm_txn *txn;
+    struct lsm_db *other;
+    int code;
+
+    if (!model_open(NULL) || !CHECK_OK(lsm_db_open(NULL, NULL, &other)))
+        return;
+    CHECK_OK(lsm_snapshot_open(other, &snapshot));
+    CHECK_OK(lsm_txn_begin(other, NULL, &txn));
+    by_snapshot.snapshot = snapshot;
+    by_txn.txn = txn;
+    CHECK_RC(lsm_tree_get(m.tree, &by_snapshot, key, &value), LSM_MISUSE);
+    CHECK_RC(lsm_tree_get(m.tree, &by_txn, key, &value), LSM_MISUSE);
+    CHECK_RC(lsm_tree_get_many(m.tree, &by_snapshot, &key, 1, &value, &code), LSM_MISUSE);
+    CHECK_RC(lsm_cursor_open(m.tree, &by_snapshot, &c), LSM_MISUSE);
+    CHECK_RC(lsm_cursor_open(m.tree, &by_txn, &c), LSM_MISUSE);
+    CHECK_OK(lsm_cursor_open(m.tree, NULL, &c));
+    CHECK_RC(lsm_cursor_reopen(c, m.tree, &by_snapshot), LSM_MISUSE);
+    lsm_cursor_close(c);
+    lsm_snapshot_close(snapshot);
+    CHECK_OK(lsm_txn_abort(txn));
+    CHECK_OK(lsm_db_close(other));
+    CHECK_OK(lsm_db_close(m.db));
+}
+
 TEST(cursor_without_a_row_has_nothing_to_pin)
 {
     struct lsm_cursor *c;
