@@ -397,9 +397,11 @@ int lsm_tree_open(struct lsm_db *db, struct lsm_slice name, const struct lsm_tre
     }
     if (rc == LSM_OK && !lsm_slice_equal(lsm_buf_slice(&(*tree)->cmp_name),
                                          lsm_slice_str(cmp ? cmp->name : ""))) {
-        rc = lsm_fail(LSM_MISMATCH, "%.100s: the tree is ordered by %.100s, not by %.100s", db->path,
+        rc = lsm_fail(LSM_MISMATCH, "%.100s: the tree is ordered by %s%.100s, not by %s%.100s "
+                                    "(lsm_tree_options.comparator)", db->path,
+                      (*tree)->cmp ? "comparator " : "",
                       (*tree)->cmp ? shown(lsm_buf_slice(&(*tree)->cmp_name), own) : "its bytes",
-                      cmp ? cmp->name : "its bytes");
+                      cmp ? "comparator " : "", cmp ? cmp->name : "its bytes");
         *tree = NULL;
     }
     if (rc == LSM_OK && !hash_fits(*tree, cmp)) {

@@ -202,6 +202,7 @@ TEST(tree_opened_with_another_comparator_is_an_error_that_names_both)
     CHECK_OK(lsm_tree_open(db, text("upside down"), &t, &tree));
     CHECK_OK(lsm_tree_open(db, text("bytes"), NULL, &tree));
     CHECK_RC(lsm_tree_open(db, text("bytes"), &t, &tree), LSM_MISMATCH);
+    CHECK(strstr(lsm_error_text(), "ordered by its bytes, not by comparator "));
     CHECK_OK(lsm_db_close(db));
     disk_end();
 }
