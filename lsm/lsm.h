@@ -243,10 +243,11 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 int lsm_db_close(struct lsm_db *db);
 
 /*
- * Remove the store in `path`, also a damaged one: only files of this engine, which say so themselves,
- * and of one store. Others stay, and with them the directory (LSM_EXISTS names the first). Of the
- * options os and uuid count. LSM_NOTFOUND: no file in it is a store's, whatever its name; LSM_MISMATCH:
- * it is another store's (options->uuid): both remove nothing. LSM_BUSY: it is open.
+ * Remove the store in `path`, also a damaged one: only files of this engine, which say so themselves, or are
+ * named by the store where their beginning is damaged, and of one store. Others stay, and with them the
+ * directory (LSM_EXISTS names the first). Of the options os and uuid count. LSM_NOTFOUND: no file in it is a
+ * store's, whatever its name; LSM_MISMATCH: it is another store's (options->uuid): both remove nothing.
+ * LSM_BUSY: it is open.
  */
 int lsm_db_destroy(const char *path, const struct lsm_options *options);
 

@@ -1,7 +1,8 @@
 /*
  * destroy.c -- remove a store. Names prove nothing: LevelDB and its kin use the same, and a path may be
  * mistyped. So a numbered file counts by what it begins with, a kind's magic and the store's uuid, and where
- * none does nothing is removed, not even looked at with a LOCK.
+ * none does nothing is removed, not even looked at with a LOCK. Where the beginning of a file is damaged it
+ * counts if the store itself names it: CURRENT its MANIFEST, that one tables, value logs and its first log.
  *
  * Order: CURRENT and the MANIFESTs go first, and the directory is synced. What a crash leaves then is refused by
  * every open, and can be destroyed again; a MANIFEST whose tables are gone would be opened, and miss them later.
@@ -28,6 +29,7 @@ struct entry {
     uint64_t number;
     bool is_blank;              /* nothing but zeros where its identity would be: what a crash leaves */
     bool is_ours;               /* it begins as this kind does */
+    bool is_named;              /* by CURRENT or the MANIFEST */
     uint8_t uuid[16];
 };
 
@@ -75,6 +77,44 @@ static void identify(const struct destroy *d, struct entry *e)
     d->os->file_close(file);
 }
 
+static void note_named(const struct destroy *d, enum lsm_file_kind kind, uint64_t number, bool is_named)
+{
+    for (size_t i = 0; entry_at(d, i); i++)
+        if (entry_at(d, i)->kind == kind && entry_at(d, i)->number == number)
+            entry_at(d, i)->is_named = is_named;
+}
+
+static int note_edit(void *ctx, const struct lsm_edit *e)
+{
+    struct destroy *d = ctx;
+
+    for (size_t i = 0; i < lsm_edit_removed_count(e); i++)
+        note_named(d, LSM_FILE_TABLE, lsm_edit_removed(e)[i].meta.number, false);
+    for (size_t i = 0; i < lsm_edit_added_count(e); i++)
+        note_named(d, LSM_FILE_TABLE, lsm_edit_added(e)[i].meta.number, true);
+    for (size_t i = 0; i < lsm_edit_vlog_count(e); i++)
+        note_named(d, LSM_FILE_VLOG, lsm_edit_vlogs(e)[i].number, true);
+    if (e->has & LSM_EDIT_LOG)
+        note_named(d, LSM_FILE_LOG, e->log_number, true);
+    if (e->has & LSM_EDIT_LOG_END)
+        note_named(d, LSM_FILE_LOG, e->log_end_number, true);
+    return 0;
+}
+
+/* As far as they can be read. */
+static void find_named(struct destroy *d, const uint8_t uuid[16])
+{
+    struct lsm_manifest m;
+    uint64_t current;
+
+    if (lsm_manifest_open(&m, d->os, d->dir, true, note_edit, d) == LSM_OK && memcmp(m.uuid, uuid, 16) != 0)
+        for (size_t i = 0; entry_at(d, i); i++)
+            entry_at(d, i)->is_named = false;
+    lsm_manifest_close(&m);
+    if (lsm_manifest_current(d->os, d->dir, &current) == LSM_OK)
+        note_named(d, LSM_FILE_MANIFEST, current, true);
+}
+
 /* What is there, and whose: the store's uuid is what was asked for, or stands in its newest MANIFEST, or
    where there is none in any file. */
 static int look(struct destroy *d, const char *path, const uint8_t *wanted, uint8_t uuid[16])
@@ -105,13 +145,14 @@ static int look(struct destroy *d, const char *path, const uint8_t *wanted, uint
     if (wanted && memcmp(best->uuid, wanted, 16) != 0)
         return lsm_fail(LSM_MISMATCH, "%s: the store belongs to another database; nothing was removed", path);
     memcpy(uuid, best->uuid, 16);
+    find_named(d, uuid);
     return LSM_OK;
 }
 
 static bool is_of_store(const struct entry *e, const uint8_t uuid[16])
 {
     if (e->kind < sizeof magic_of / sizeof *magic_of && magic_of[e->kind])
-        return e->is_blank || (e->is_ours && memcmp(e->uuid, uuid, 16) == 0);
+        return e->is_blank || (e->is_ours ? memcmp(e->uuid, uuid, 16) == 0 : e->is_named);
     return true;
 }
 

@@ -130,8 +130,7 @@ static int write_current(struct lsm_os *os, struct lsm_dir *dir, uint64_t number
     return sync_dir(os, dir);                                               /* step 5 */
 }
 
-/* What CURRENT names. LSM_NOTFOUND: there is none. LSM_DONE: it is not what was written. */
-static int read_current(struct lsm_os *os, struct lsm_dir *dir, uint64_t *number)
+int lsm_manifest_current(struct lsm_os *os, struct lsm_dir *dir, uint64_t *number)
 {
     char text[CURRENT_SIZE_MAX], again[CURRENT_SIZE_MAX], name[LSM_FILENAME_SIZE];
     enum lsm_file_kind kind;
@@ -476,7 +475,7 @@ int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir 
     int rc;
 
     *m = (struct lsm_manifest){ 0 };
-    rc = read_current(os, dir, &number);
+    rc = lsm_manifest_current(os, dir, &number);
     if (rc == LSM_NOTFOUND || rc == LSM_DONE) {
         rc = guess_current(os, dir, rc == LSM_NOTFOUND, &number);
         guessed = true;

@@ -67,6 +67,8 @@ int lsm_manifest_create(struct lsm_manifest *m, struct lsm_os *os, struct lsm_di
 int lsm_manifest_open(struct lsm_manifest *m, struct lsm_os *os, struct lsm_dir *dir,
                       bool read_only,
                       int (*fn)(void *ctx, const struct lsm_edit *edit), void *ctx);
+/* What CURRENT names. LSM_NOTFOUND: there is none. LSM_DONE: it is not what was written. */
+int lsm_manifest_current(struct lsm_os *os, struct lsm_dir *dir, uint64_t *number);
 /* Append and sync. LSM_NOMEM and LSM_TOOBIG write nothing. Another failure latches `failed`: the
    edit may or may not be on disk. */
 int lsm_manifest_append(struct lsm_manifest *m, const struct lsm_edit *edit);

@@ -177,6 +177,29 @@ TEST(destroy_removes_a_store_that_no_open_takes_any_more)
     }
 }
 
+/* Of a store that was repaired into another directory the old one has to go, whatever is damaged in it. */
+TEST(destroy_removes_what_the_store_names_where_its_beginning_is_damaged)
+{
+    static const char *const kinds[] = { "MANIFEST", ".ldb", ".vlog", ".log" };
+    struct lsm_dir *dir;
+    bool created;
+
+    for (int kind = 0; kind < 4; kind++) {
+        begin_test();
+        make_store("s");
+        CHECK_INT(disk.os->dir_open(disk.os, "s", false, 0, &created, &dir), 0);
+        for (int i = 0; i < DISK_NAMES; i++)
+            if (disk.live[i].file >= 0 && strstr(disk.live[i].name, kinds[kind])) {
+                write_to(dir, disk.live[i].name, "these are sixty-four bytes of nothing that any store would have.", 64);
+                break;
+            }
+        disk.os->dir_close(dir);
+        CHECK_OK(lsm_db_destroy("s", &options));
+        CHECK_INT(disk_count("s", ""), 0);
+        disk_end();
+    }
+}
+
 TEST(destroy_that_is_cut_short_leaves_what_no_open_takes_and_can_be_ended)
 {
     int states = 0;
