@@ -1073,9 +1073,19 @@ mutant destroy_asks_for_no_uuid lsm/db/destroy.c 'unit/test_destroy' <<'X'
     if (0)
 X
 mutant destroy_takes_files_of_another_store lsm/db/destroy.c 'unit/test_destroy' <<'X'
-        return e->is_blank || (e->is_ours && memcmp(e->uuid, uuid, 16) == 0);
+        return e->is_blank || (e->is_ours ? memcmp(e->uuid, uuid, 16) == 0 : e->is_named);
 ====
-        return e->is_blank || e->is_ours;
+        return e->is_blank || e->is_ours || e->is_named;
+X
+mutant destroy_keeps_what_the_store_names lsm/db/destroy.c 'unit/test_destroy' <<'X'
+        return e->is_blank || (e->is_ours ? memcmp(e->uuid, uuid, 16) == 0 : e->is_named);
+====
+        return e->is_blank || (e->is_ours && memcmp(e->uuid, uuid, 16) == 0);
+X
+mutant read_by_another_stores_snapshot lsm/db/view.c 'unit/test_get' <<'X'
+    if (rc == LSM_OK && read && read->snapshot && read->snapshot->db != db)
+====
+    if (rc == LSM_OK && read && read->snapshot && !db)
 X
 mutant files_of_an_edit_that_failed_go lsm/db/write.c 'sim/sweep_engine sim/crash_engine unit/test_compact unit/test_order unit/test_obsolete' <<'X'
         edit->may_be_on_disk = true;
