@@ -52,6 +52,8 @@ void lsm_visible_set(struct lsm_visible *v, struct lsm_iter *it, const struct ls
     v->pause_after = 0;
     begin(v, false);
     end_streak(v);
+    lsm_buf_reset(&v->key_buf);         /* one that had no memory has it again */
+    lsm_buf_reset(&v->value_buf);
     v->rc = LSM_OK;
 }
 

@@ -273,6 +273,41 @@ TEST(visible_a_row_that_stands_in_two_sources_is_seen_once)
     end(mem);
 }
 
+static void *no_memory(struct lsm_os *unused, void *p, size_t size)
+{
+    (void)unused, (void)p, (void)size;
+    return NULL;
+}
+
+/* What a cursor had no memory to keep says nothing of what it reads when it is used again. */
+TEST(visible_used_again_after_memory_ran_out_reads_to_the_end)
+{
+    void *(*some_memory)(struct lsm_os *, void *, size_t);
+    struct lsm_memtable *mem;
+    struct lsm_visible v;
+    struct lsm_iter *it;
+
+    begin(&mem);
+    add_history(mem, "a", "30D");
+    add_history(mem, "b", "20P");
+    CHECK_OK(lsm_memtable_iter_new(mem, 1, NULL, 0, &it));
+    lsm_visible_init(&v, os);
+    lsm_buf_reserve(&v.key_buf, 100);
+    some_memory = os->mem_realloc;
+    os->mem_realloc = no_memory;
+    lsm_visible_set(&v, it, NULL, (struct lsm_view_point){ 40, 0 });
+    lsm_visible_last(&v);
+    CHECK_RC(v.rc, LSM_NOMEM);
+    os->mem_realloc = some_memory;
+    lsm_visible_set(&v, it, NULL, (struct lsm_view_point){ 40, 0 });
+    lsm_visible_seek_before(&v, bytes("b"));    /* a tombstone: no value to keep */
+    CHECK(!v.valid);
+    CHECK_OK(v.rc);
+    lsm_visible_clear(&v);
+    lsm_iter_close(it);
+    end(mem);
+}
+
 /* ---- retain ---- */
 
 /* Keys of `size` that differ in one byte, at the front, in the middle and at the end: in order. */
