@@ -68,7 +68,7 @@ struct lsm_iter {
     const struct lsm_iter_methods *methods;
     bool valid;
     bool begins_block;          /* after a move by one row, true where the row is the first of a table's block on that
-                                   way: ask block(), streak() */
+                                   way: ask block(), streak(). After others it may be of an earlier row */
     int rc;
     struct lsm_slice key;
     uint64_t tag;

@@ -8,8 +8,9 @@
  * one as an older version.
  *
  * Streaks: where many rows of one block come next, before any of another source, they
- * are taken from the block, without a step of the sources: a third of the
- * instructions of a scan. Only what needs no judgement is: a row that the reader sees, no
+ * are taken from the block, without a step of the sources: that saves a fifth of the
+ * instructions of a scan, a third of one going back. Where another source has each second row it costs a
+ * twentieth; with each tenth it is even. Only what needs no judgement is: a row that the reader sees, no
  * tombstone, and with another key than the row before it in the block (backward:
  * the one that comes next, which would be newer). At any other row the source follows, and
  * settles as it would have done without.
