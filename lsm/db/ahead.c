@@ -15,6 +15,7 @@
 
 struct ahead {
     struct lsm_log_end end;
+    uint64_t cuts;
     struct lsm_area_mark mark;
     uint64_t bytes;             /* that were not synced */
 };
@@ -39,6 +40,7 @@ static bool begin(struct lsm_db *db, uint64_t bytes_min, struct ahead *a)
     if (is_due) {
         db->ahead_runs = true;
         a->end = lsm_log_end(&db->log);
+        a->cuts = db->log.cuts;
         a->mark = lsm_area_mark(&db->carry.area);
         a->bytes = db->log.size - db->log.synced;
     }
@@ -73,7 +75,8 @@ static void finish(struct lsm_db *db, const struct ahead *a, int rc, uint64_t us
     db->os->cond_broadcast(db->changed);
     lsm_write_slot_take(db);
     latch_failure(db);
-    if (rc == LSM_OK && db->has_log && db->log.number == a->end.number && !db->log.failed) {
+    /* Where the log was cut, other records may stand before that end, or none: its cut was synced. */
+    if (rc == LSM_OK && db->has_log && db->log.number == a->end.number && !db->log.failed && db->log.cuts == a->cuts) {
         lsm_log_synced(&db->log, &a->end);
         lsm_carry_covered_to(db, &a->end, a->mark);
         lsm_carry_timed(&db->carry, a->bytes, us);

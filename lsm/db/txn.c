@@ -466,7 +466,7 @@ static int take_back_solo(struct lsm_txn *txn)
     db->os->mutex_unlock(db->publish);
     rc = append_abort(db, solo);
     if (rc && db->log.number == txn->cut_log)
-        rc = append_abort(db, solo);    /* the log has failed: this one goes to a fresh log */
+        rc = append_abort(db, solo);    /* the log has failed: this one goes to a fresh log; or had no room */
     lsm_room_take_back(db);
     lsm_ahead_wait(db);
     if (rc)

@@ -389,7 +389,7 @@ static void take_back(struct lsm_db *db)
     lsm_error_save(why, sizeof why);
     lsm_room_take_back(db);
     lsm_ahead_wait(db);
-    if (!logs_are_read(db))
+    if (!logs_are_read(db) && db->ahead_failed != db->log.number)       /* what that sync lost is lost (R11) */
         (void)lsm_log_take_back(&db->log);
     lsm_fail(LSM_FULL, "%s", why);
 }

@@ -370,6 +370,8 @@ int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
         log->failed = true;
         return fail_sync(error, name);
     }
+    log->cuts++;
+    log->reserved = log->expected = log->room_begin = 0;        /* its room went, too */
     log->size = size;
     log->chain = chain;
     if (log->synced) {          /* else the log before it is not on disk */
@@ -388,7 +390,6 @@ int lsm_log_take_back(struct lsm_log *log)
     if (rc)
         return rc;
     log->failed = false;
-    log->reserved = log->expected = log->room_begin = 0;        /* its room went, too */
     return LSM_OK;
 }
 

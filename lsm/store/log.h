@@ -48,6 +48,7 @@ struct lsm_log {
                                    by close */
     uint64_t expected;          /* os->file_expect() was called from here to `reserved`; 0: it was not */
     uint64_t mapped_bytes;      /* written there */
+    uint64_t cuts;              /* how often it was cut: an end that was noted before may be none any more */
     uint64_t room_begin;        /* of the newest room that was made by another thread */
     bool is_helped;             /* another thread makes the room for small records that are not synced */
     bool failed;                /* a write or sync failed: no more appends, unless lsm_log_take_back() may and can */
@@ -93,7 +94,7 @@ void lsm_log_prev_is_safe(struct lsm_log *log);
 /* Close a log and leave its reserved room: the file is going to be removed, or somebody reads it. */
 void lsm_log_drop(struct lsm_log *log);
 /* Cut the log back to a size and chain it had before, and sync. For R9's last step: allowed on a
-   failed log, which stays failed. */
+   failed log, which stays failed; one that only had no room for an ABORT goes on. */
 int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain);
 void lsm_log_close(struct lsm_log *log);
 static inline struct lsm_log_end lsm_log_end(const struct lsm_log *log)

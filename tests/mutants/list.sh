@@ -1595,3 +1595,13 @@ mutant another_log_for_each_flush_that_fails lsm/db/flush_job.c 'unit/test_machi
 ====
         if (rc == LSM_OK)
 X
+mutant a_log_whose_sync_failed_goes_on_when_there_was_no_room lsm/db/write.c 'unit/test_ahead_threads' <<'X'
+    if (!logs_are_read(db) && db->ahead_failed != db->log.number)       /* what that sync lost is lost (R11) */
+====
+    if (!logs_are_read(db))
+X
+mutant a_sync_ahead_counts_for_a_log_that_was_cut lsm/db/ahead.c 'unit/test_ahead_threads' <<'X'
+ && db->log.cuts == a->cuts) {
+====
+) {
+X
