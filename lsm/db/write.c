@@ -11,6 +11,7 @@
 #include "lsm/db/db.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "lsm/format/filename.h"
 #include "lsm/util/hash.h"
@@ -479,28 +480,38 @@ void lsm_write_discard_next(struct lsm_db *db)
     atomic_store(&db->log_next_number, 0);
 }
 
-/* The log behind `end`, its name on disk. */
+/* It could not be begun, and has been removed: for good? Else a power cut undoes that. */
+static bool is_gone(struct lsm_db *db, uint64_t number)
+{
+    char name[LSM_FILENAME_SIZE];
+    int error = db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_LOG, number));
+
+    return (error == 0 || error == ENOENT) && db->os->dir_sync(db->dir) == 0;
+}
+
+/* The log behind `end`, its name on disk. When its file may be there in spite of a failure, which says where the present
+   one ends, that one gets no more: it has failed. Not where there was no room, or a full disk would ask for a fresh log. */
 static int begin_next(struct lsm_db *db, const struct lsm_log_end *end, bool is_ahead, struct lsm_log *log)
 {
-    bool is_prepared = atomic_load(&db->log_next_number) > db->log.number;
-    int rc, error;
+    uint64_t number = atomic_load(&db->log_next_number);
+    int rc, error = 0;
 
-    if (is_prepared) {          /* not before a log that was begun fresh meanwhile */
+    if (number > db->log.number) {      /* not before a log that was begun fresh meanwhile */
         rc = lsm_log_begin(&db->log_next, db->dir, db->uuid, end, is_ahead);
         *log = db->log_next;
         atomic_store(&db->log_next_number, 0);
-        return rc;
+    } else {
+        number = lsm_db_new_file(db);
+        rc = (is_ahead ? lsm_log_create_ahead : lsm_log_create)(log, db->os, db->dir, db->uuid, number, end,
+                                                                db->file_mode);
+        if (rc == LSM_OK && (error = db->os->dir_sync(db->dir)) != 0) {
+            lsm_log_close(log);         /* it stays (I-08) */
+            rc = lsm_fail_os(error, "sync directory", db->path);
+        }
     }
-    rc = (is_ahead ? lsm_log_create_ahead : lsm_log_create)(log, db->os, db->dir, db->uuid, lsm_db_new_file(db),
-                                                            end, db->file_mode);
-    if (rc)
-        return rc;
-    error = db->os->dir_sync(db->dir);
-    if (error) {
-        lsm_log_close(log);     /* it stays (I-08), and says where the present one ends: that gets no more */
-        return lsm_fail_os(error, "sync directory", db->path);
-    }
-    return LSM_OK;
+    if (rc && (error || rc != LSM_FULL || !is_gone(db, number)))
+        db->log.failed = true;
+    return rc;
 }
 
 int lsm_write_rotate(struct lsm_db *db)
@@ -525,10 +536,8 @@ int lsm_write_rotate(struct lsm_db *db)
     later = later && db->log.synced < db->log.size;
     end = lsm_log_end(&db->log);
     rc = begin_next(db, &end, later, &log);
-    if (rc) {
-        db->log.failed = true;  /* the file may be there, also where it was removed: a power cut undoes that */
+    if (rc)
         return rc;
-    }
     if (later) {
         db->log_before = db->log;
         db->has_log_before = true;

@@ -1,4 +1,5 @@
 /* test_machine.c -- a store on a machine that is full, locks nothing, starts no thread, removes nothing. */
+#include "lsm/db/db.h"
 #include "tests/unit/disk.h"
 
 static int put_all(struct store *s, int from, int to)
@@ -109,6 +110,7 @@ TEST(I_03_a_full_disk_says_the_way_out_and_with_room_the_store_goes_on_without_a
 TEST(I_04_on_a_full_disk_what_is_small_enough_goes_to_the_same_log)
 {
     struct store s;
+    uint64_t number;
     int logs;
 
     disk_begin();
@@ -116,6 +118,7 @@ TEST(I_04_on_a_full_disk_what_is_small_enough_goes_to_the_same_log)
         return;
     CHECK_OK(put_all(&s, 0, 100));
     logs = disk_count("a", ".log");
+    number = s.db->log.number;
     for (int i = 0; i < 3; i++) {
         disk_fail(DISK_WRITE, 1, false, ".log");
         disk.fail_error = ENOSPC;
@@ -125,6 +128,15 @@ TEST(I_04_on_a_full_disk_what_is_small_enough_goes_to_the_same_log)
         CHECK_INT(disk_count("a", ".log"), logs);
     }
     CHECK_INT(count_at(&s, NULL), 103);
+
+    for (int i = 0; i < 3; i++) {       /* no room for the next log's header */
+        disk_fail(DISK_WRITE, 1, false, ".log");
+        disk.fail_error = ENOSPC;
+        CHECK_RC(lsm_db_flush(s.db), LSM_FULL);
+        CHECK_OK(put_all(&s, 200 + i, 201 + i));
+        CHECK_INT(disk_count("a", ".log"), logs);
+        CHECK_INT(s.db->log.number, number);
+    }
 
     for (int i = 0; i < 3; i++) {
         disk_fail(DISK_WRITE, 1, true, ".ldb");
