@@ -1605,3 +1605,8 @@ mutant a_sync_ahead_counts_for_a_log_that_was_cut lsm/db/ahead.c 'unit/test_ahea
 ====
 ) {
 X
+mutant a_flush_without_room_for_a_log_fails_the_present_one lsm/db/write.c 'unit/test_machine' <<'X'
+    if (rc && (error || rc != LSM_FULL || !is_gone(db, number)))
+====
+    if (rc)
+X
