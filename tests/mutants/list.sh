@@ -1606,3 +1606,8 @@ mutant a_flush_without_room_for_a_log_fails_the_present_one lsm/db/write.c 'unit
 ====
     if (rc)
 X
+mutant directory_sync_of_a_next_log_that_was_removed lsm/db/write.c 'sim/crash_engine' <<'X'
+    return (error == 0 || error == ENOENT) && db->os->dir_sync(db->dir) == 0;
+====
+    return error == 0 || error == ENOENT;
+X

@@ -257,12 +257,12 @@ TEST(I_04_any_crash_around_a_full_disk_leaves_a_prefix)
     int points = 0;
 
     total = total2 = 0;
-    for (uint64_t at = 1; fired && test_state.failures == 0; at += test_long() ? 1 : 2) {
+    for (uint64_t at = 1; fired && test_state.failures == 0; at++) {
         for (int partial = 0; partial <= 2; partial++) {
-            struct sim *sim = sim_new(6000 + at);
+            struct sim *sim = sim_new(6000);    /* the same steps each time, so that no write is left out */
 
             sim_watch(sim);
-            model_init(&model, sim, at);
+            model_init(&model, sim, 7);
             CHECK_OK(model_open(&model));
             sim->disk->fault = (struct sim_fault){ .at = at, .kinds = 1u << SIM_WRITE, .error = ENOSPC,
                                                    .partial = partial };
