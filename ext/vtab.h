@@ -73,6 +73,14 @@ enum lsm_vtab_prepared {
 struct lsm_vtab_mark {
     int savepoint;
     uint64_t position;          /* 0: where the transaction began */
+    uint64_t write;             /* ctx->last_write there */
+};
+
+/* What a cursor has in sight of the transaction's own writes. */
+struct lsm_vtab_sight {
+    struct lsm_vtab_sight *next;
+    uint64_t write;             /* the newest; 0: none, and not in the list */
+    bool is_taken_back;         /* by a rollback, and the cursor could not be put right */
 };
 
 /* A table made in this transaction: it may vanish again without a callback. */
@@ -131,6 +139,9 @@ struct lsm_vtab_ctx {
     int mark_count, mark_capacity;      /* capacity stays above count: rollback cannot fail */
     struct lsm_cursor *spare_lsm;       /* of a cursor that was closed in it, for the next that is opened */
     int spare_writes;                   /* since then */
+    uint64_t write_count;               /* writes ever, each has a number */
+    uint64_t last_write;                /* the newest that the transaction still has; 0: none */
+    struct lsm_vtab_sight *sights;      /* of cursors that see some of them */
 };
 
 /* The connection's object for module registration: a new one, and what a module's
@@ -168,6 +179,9 @@ int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
 /* A function of ours is done: without tables no statement may be left, or the connection could not be
    closed. */
 void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn);
+
+/* The statements at work, and how many of them may write. */
+int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
@@ -293,6 +307,10 @@ int lsm_vtab_txn_created(struct lsm_vtab_table *table, char **error);
 /* Give up what is left of a transaction. */
 void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit);
 
+/* A cursor reads from here on, and does not any more. */
+void lsm_vtab_sight_begin(struct lsm_vtab_ctx *ctx, struct lsm_vtab_sight *sight);
+void lsm_vtab_sight_end(struct lsm_vtab_ctx *ctx, struct lsm_vtab_sight *sight);
+
 /* What the methods do, once for the context. */
 int lsm_vtab_txn_sync(struct lsm_vtab_ctx *ctx, char **error);
 int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint);
@@ -373,6 +391,10 @@ void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table);
 void lsm_vtab_cursor_drop_lsm(struct lsm_vtab_ctx *ctx);
 /* The transaction writes a row: what a spare cursor holds must not stay beside many. */
 void lsm_vtab_cursor_wrote(struct lsm_vtab_ctx *ctx);
+/* The transaction's writes behind this one are taken back: before, and after it. `txn` is what is left
+   of it, or NULL. */
+void lsm_vtab_cursor_take_back(struct lsm_vtab_ctx *ctx, uint64_t write);
+void lsm_vtab_cursor_put_right(struct lsm_vtab_ctx *ctx, const struct lsm_txn *txn, uint64_t write);
 int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *cursor, int plan_number, const char *plan_text,
                            int argc, sqlite3_value **argv);
 int lsm_vtab_cursor_next(sqlite3_vtab_cursor *cursor);

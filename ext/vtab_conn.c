@@ -545,3 +545,18 @@ void lsm_vtab_conn_unref(void *pointer)
     sqlite3_finalize(conn->pin_stmt);
     sqlite3_free(conn);
 }
+
+int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers)
+{
+    sqlite3_stmt *stmt = NULL;
+    int count = 0;
+
+    *writers = 0;
+    while ((stmt = sqlite3_next_stmt(conn->db, stmt)) != NULL) {
+        if (!sqlite3_stmt_busy(stmt))
+            continue;
+        count++;
+        *writers += !sqlite3_stmt_readonly(stmt);
+    }
+    return count;
+}

@@ -13,7 +13,12 @@
  * column compared with a number from another table ('1' and '01'). Then the rows
  * are collected and sorted by what is behind it; rare, and the only place where a
  * cursor holds more than one row.
+ *
+ * A SELECT outlives ROLLBACK and ROLLBACK TO, and goes on with what is left. If it saw what they
+ * took back, the engine's cursor stands on rows of no state that there ever was: it is opened
+ * anew behind its row. Where that cannot be, it ends with SQLITE_ABORT_ROLLBACK.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +51,9 @@ struct cursor {
     struct sorted_row **sorted;
     size_t sorted_count, sorted_capacity, sorted_at;
     bool is_sorted;
+    struct lsm_vtab_sight sight;
+    struct lsm_vtab_buf kept_row;       /* key, then value; while must_seek */
+    bool must_seek;             /* `lsm` was opened anew: it goes on behind the row */
     bool holds;                 /* counted as a cursor that has rows */
     bool value_pending;         /* the row's value was not asked of `lsm` yet */
     bool eof;
@@ -85,6 +93,7 @@ int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **result)
     cursor->eof = true;
     lsm_vtab_range_init(&cursor->range);
     lsm_vtab_buf_init(&cursor->span_bytes, SIZE_MAX / 2);
+    lsm_vtab_buf_init(&cursor->kept_row, SIZE_MAX / 2);
     if (lsm_vtab_row_init(&cursor->row, table->schema) != SQLITE_OK) {
         sqlite3_free(cursor);
         return SQLITE_NOMEM;
@@ -108,6 +117,7 @@ static void cursor_free(struct cursor *cursor)
     sqlite3_free(cursor->sorted);
     sqlite3_free(cursor->spans);
     lsm_vtab_buf_clear(&cursor->span_bytes);
+    lsm_vtab_buf_clear(&cursor->kept_row);
     lsm_vtab_range_clear(&cursor->range);
     lsm_vtab_row_clear(&cursor->row);
     sqlite3_free(cursor);
@@ -122,6 +132,7 @@ static bool cursor_is_small(const struct cursor *cursor)
 {
     return cursor->sorted == NULL && cursor->span_capacity <= SPARE_SPANS_MAX
            && cursor->span_bytes.capacity <= SPARE_BYTES_MAX
+           && cursor->kept_row.capacity <= SPARE_BYTES_MAX
            && cursor->range.prefix.capacity <= SPARE_BYTES_MAX
            && cursor->range.lower.capacity <= SPARE_BYTES_MAX
            && cursor->range.upper.capacity <= SPARE_BYTES_MAX
@@ -144,6 +155,7 @@ void lsm_vtab_cursor_drop_lsm(struct lsm_vtab_ctx *ctx)
 
 void lsm_vtab_cursor_wrote(struct lsm_vtab_ctx *ctx)
 {
+    ctx->last_write = ++ctx->write_count;
     if (ctx->spare_lsm && ++ctx->spare_writes > SPARE_WRITES_MAX)
         lsm_vtab_cursor_drop_lsm(ctx);
 }
@@ -167,6 +179,7 @@ int lsm_vtab_cursor_close(sqlite3_vtab_cursor *base)
     struct lsm_vtab_table *table = cursor_table(cursor);
 
     lsm_value_release(&cursor->value);
+    lsm_vtab_sight_end(table->ctx, &cursor->sight);
     put_lsm_away(table->ctx, cursor->lsm);
     cursor->lsm = NULL;
     if (cursor->holds)
@@ -461,6 +474,8 @@ static int show_value(struct cursor *cursor)
 
     if (!cursor->value_pending)
         return SQLITE_OK;
+    if (cursor->sight.is_taken_back)
+        return SQLITE_ABORT_ROLLBACK;
     rc = lsm_cursor_read(cursor->lsm, &value);
     if (rc != LSM_OK)
         return cursor_error(cursor, rc);
@@ -537,6 +552,96 @@ static int move_next(struct cursor *cursor)
                                            : lsm_cursor_next(cursor->lsm));
 }
 
+static int open_lsm(struct cursor *cursor, const struct lsm_read *read)
+{
+    struct lsm_tree *tree = cursor_table(cursor)->tree;
+    int rc = cursor->lsm ? lsm_cursor_reopen(cursor->lsm, tree, read)
+                         : lsm_cursor_open(tree, read, &cursor->lsm);
+
+    return rc == LSM_OK ? lsm_cursor_set_bounds(cursor->lsm, span_lower(cursor, &cursor->spans[0]),
+                                                span_upper(cursor, &cursor->spans[cursor->span_count - 1]))
+                        : rc;
+}
+
+/* The row where the engine's cursor will not stand any more. */
+static int keep_row(struct cursor *cursor)
+{
+    size_t key_size = cursor->row.key.size;
+    struct lsm_slice key, value;
+    int rc = show_value(cursor);
+
+    if (rc != SQLITE_OK)
+        return rc;
+    key = cursor->row.key;
+    value = cursor->row.value;
+    lsm_vtab_buf_reset(&cursor->kept_row);
+    lsm_vtab_buf_add(&cursor->kept_row, key.data, key.size);
+    lsm_vtab_buf_add(&cursor->kept_row, value.data, value.size);
+    if (cursor->kept_row.rc != SQLITE_OK)
+        return cursor->kept_row.rc;
+    key.data = cursor->kept_row.data;
+    value.data = cursor->kept_row.data + key_size;
+    lsm_vtab_row_set(&cursor->row, key, value);
+    return SQLITE_OK;
+}
+
+static struct cursor *sight_cursor(struct lsm_vtab_sight *sight)
+{
+    return (struct cursor *)((char *)sight - offsetof(struct cursor, sight));
+}
+
+void lsm_vtab_cursor_take_back(struct lsm_vtab_ctx *ctx, uint64_t write)
+{
+    struct lsm_vtab_sight *sight;
+
+    for (sight = ctx->sights; sight; sight = sight->next) {
+        struct cursor *cursor = sight_cursor(sight);
+
+        if (sight->write <= write || cursor->eof || cursor->must_seek
+            || (cursor->span_count == 1 && cursor->spans[0].is_point))
+            continue;
+        sight->is_taken_back = cursor->is_sorted || keep_row(cursor) != SQLITE_OK;
+    }
+}
+
+/* At once, while it is sure which state the transaction read. */
+void lsm_vtab_cursor_put_right(struct lsm_vtab_ctx *ctx, const struct lsm_txn *txn, uint64_t write)
+{
+    struct lsm_read read = { .snapshot = ctx->pin, .txn = txn };
+    struct lsm_vtab_sight *sight, *next;
+
+    for (sight = ctx->sights; sight; sight = next) {
+        struct cursor *cursor = sight_cursor(sight);
+
+        next = sight->next;
+        if (sight->write <= write)
+            continue;
+        if (!cursor->eof && !sight->is_taken_back
+            && !(cursor->span_count == 1 && cursor->spans[0].is_point)) {
+            cursor->must_seek = open_lsm(cursor, &read) == LSM_OK;
+            sight->is_taken_back = !cursor->must_seek;
+        }
+        if (write)
+            sight->write = write;
+        else
+            lsm_vtab_sight_end(ctx, sight);
+    }
+    if (ctx->last_write > write)
+        ctx->last_write = write;
+}
+
+static int move_behind(struct cursor *cursor)
+{
+    struct lsm_slice key = cursor->row.key;
+    bool desc = cursor->plan.desc;
+    int rc = desc ? lsm_cursor_seek_prev(cursor->lsm, key) : lsm_cursor_seek(cursor->lsm, key);
+
+    cursor->must_seek = false;
+    if (rc == LSM_OK && slice_compare(lsm_cursor_key(cursor->lsm), key) == 0)
+        rc = desc ? lsm_cursor_prev(cursor->lsm) : lsm_cursor_next(cursor->lsm);
+    return settle_on_row(cursor, rc);
+}
+
 /*
  * A transaction whose snapshot of the database still has a table, and whose first read
  * of an lsm table comes after its rows went: it must not be told that there are none.
@@ -568,18 +673,13 @@ static int get_point(struct cursor *cursor, const struct lsm_read *read)
 static int open_range(struct cursor *cursor, const struct lsm_read *read)
 {
     struct lsm_vtab_ctx *ctx = cursor_table(cursor)->ctx;
-    struct lsm_tree *tree = cursor_table(cursor)->tree;
     int rc;
 
     if (cursor->lsm == NULL) {
         cursor->lsm = ctx->spare_lsm;
         ctx->spare_lsm = NULL;
     }
-    rc = cursor->lsm ? lsm_cursor_reopen(cursor->lsm, tree, read)
-                     : lsm_cursor_open(tree, read, &cursor->lsm);
-    if (rc == LSM_OK)
-        rc = lsm_cursor_set_bounds(cursor->lsm, span_lower(cursor, &cursor->spans[0]),
-                                   span_upper(cursor, &cursor->spans[cursor->span_count - 1]));
+    rc = open_lsm(cursor, read);
     if (rc != LSM_OK)
         return cursor_error(cursor, rc);
     rc = check_dropped(cursor);
@@ -683,47 +783,6 @@ static int sort_rows(struct cursor *cursor)
     return sorted_show(cursor);
 }
 
-/* The statements at work, and how many of them may write. */
-static int busy_count(sqlite3 *db, int *writers)
-{
-    sqlite3_stmt *stmt = NULL;
-    int count = 0;
-
-    *writers = 0;
-    while ((stmt = sqlite3_next_stmt(db, stmt)) != NULL) {
-        if (!sqlite3_stmt_busy(stmt))
-            continue;
-        count++;
-        *writers += !sqlite3_stmt_readonly(stmt);
-    }
-    return count;
-}
-
-/* May the value be what SQLite compares as equal to `rhs`, a number? Rather yes than no. */
-static bool may_equal(const struct lsm_vtab_value *value, sqlite3_value *rhs)
-{
-    double number = sqlite3_value_double(rhs);
-    double mine, apart;
-    char text[64];
-
-    if (value->type == SQLITE_INTEGER) {
-        mine = (double)value->u.integer;
-    } else if (value->type == SQLITE_FLOAT) {
-        mine = value->u.real;
-    } else if (value->type == SQLITE_TEXT && lsm_vtab_text_is_number(value->u.bytes)) {
-        if (value->u.bytes.size >= sizeof(text))
-            return true;
-        memcpy(text, value->u.bytes.data, value->u.bytes.size);
-        text[value->u.bytes.size] = '\0';
-        mine = strtod(text, NULL);      /* a locale may hide what is behind the point */
-    } else {
-        return false;
-    }
-    apart = mine < number ? number - mine : mine - number;
-    number = number < 0 ? -number : number;
-    return !(apart >= (number > 1e9 ? number * 1e-9 : 1));
-}
-
 /* How many rows in sight may equal the plan's values, up to two? Leaves the cursor at the first row. */
 static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
 {
@@ -741,7 +800,7 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
             if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
                 continue;
             rc = column_value(cursor, schema->key[cursor->plan.terms[i].part].column, &value);
-            may = rc != SQLITE_OK || may_equal(&value, argv[i]);
+            may = rc != SQLITE_OK || lsm_vtab_value_may_equal(&value, argv[i]);
         }
         *count += may;
         if (rc == SQLITE_OK)
@@ -760,7 +819,7 @@ static int check_guess(struct cursor *cursor, sqlite3_value **argv)
 {
     struct lsm_vtab_table *table = cursor_table(cursor);
     int writers, count;
-    int busy = busy_count(table->ctx->conn->db, &writers);
+    int busy = lsm_vtab_conn_busy_count(table->ctx->conn, &writers);
     int rc;
 
     table->no_guess = true;
@@ -790,6 +849,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
 
     (void)plan_number;
     cursor->eof = true;
+    cursor->must_seek = false;
     lsm_value_release(&cursor->value);
     sorted_clear(cursor);
     if (!lsm_vtab_plan_decode(plan_text, argc, &cursor->plan))
@@ -804,6 +864,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
         cursor->holds = true;
         lsm_vtab_pin_cursor_begin(table->ctx);
     }
+    lsm_vtab_sight_begin(table->ctx, &cursor->sight);
     rc = build_spans(cursor, &read, argv, &must_sort);
     if (rc != SQLITE_OK || cursor->span_count == 0)
         return rc;
@@ -821,15 +882,19 @@ int lsm_vtab_cursor_next(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
 
-    if (cursor->is_sorted) {
-        cursor->sorted_at++;
-        return sorted_show(cursor);
-    }
     if (cursor->span_count == 1 && cursor->spans[0].is_point) {
         cursor->eof = true;
         return SQLITE_OK;
     }
-    return move_next(cursor);
+    if (cursor->sight.is_taken_back) {
+        cursor->eof = true;
+        return SQLITE_ABORT_ROLLBACK;
+    }
+    if (cursor->is_sorted) {
+        cursor->sorted_at++;
+        return sorted_show(cursor);
+    }
+    return cursor->must_seek ? move_behind(cursor) : move_next(cursor);
 }
 
 int lsm_vtab_cursor_eof(sqlite3_vtab_cursor *base)

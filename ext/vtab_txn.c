@@ -93,40 +93,72 @@ static bool may_be_solo(struct lsm_vtab_ctx *ctx)
 
 /* ---- marks --------------------------------------------------------------------- */
 
-static uint64_t position_now(const struct lsm_vtab_ctx *ctx)
+void lsm_vtab_sight_end(struct lsm_vtab_ctx *ctx, struct lsm_vtab_sight *sight)
 {
-    return ctx->txn ? lsm_txn_mark(ctx->txn) : 0;
+    struct lsm_vtab_sight **link = &ctx->sights;
+
+    if (sight->write == 0)
+        return;
+    while (*link != sight)
+        link = &(*link)->next;
+    *link = sight->next;
+    sight->write = 0;
 }
 
-static void rollback_to(struct lsm_vtab_ctx *ctx, uint64_t position)
+void lsm_vtab_sight_begin(struct lsm_vtab_ctx *ctx, struct lsm_vtab_sight *sight)
+{
+    lsm_vtab_sight_end(ctx, sight);
+    sight->is_taken_back = false;
+    sight->write = ctx->last_write;
+    if (sight->write == 0)
+        return;
+    sight->next = ctx->sights;
+    ctx->sights = sight;
+}
+
+static struct lsm_vtab_mark mark_now(const struct lsm_vtab_ctx *ctx)
+{
+    struct lsm_vtab_mark mark = { 0 };
+
+    if (ctx->txn) {
+        mark.position = lsm_txn_mark(ctx->txn);
+        mark.write = ctx->last_write;
+    }
+    return mark;
+}
+
+static const struct lsm_vtab_mark mark_begin;   /* where the transaction began */
+
+static void rollback_to(struct lsm_vtab_ctx *ctx, struct lsm_vtab_mark mark)
 {
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
+    lsm_vtab_cursor_take_back(ctx, mark.write);
     if (ctx->txn)
-        lsm_txn_rollback_to(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
+        lsm_txn_rollback_to(ctx->txn, mark.position > ctx->begin_mark ? mark.position : ctx->begin_mark);
+    lsm_vtab_cursor_put_right(ctx, ctx->txn, mark.write);
 }
 
-/* Remove the marks >= savepoint; the smallest position among them, or `none`. */
-static uint64_t marks_remove(struct lsm_vtab_ctx *ctx, int savepoint, uint64_t none)
+/* Remove the marks >= savepoint; the one with the smallest position among them, UINT64_MAX if there is none. */
+static struct lsm_vtab_mark marks_remove(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    uint64_t position = none;
+    struct lsm_vtab_mark lowest = { .position = UINT64_MAX };
 
     while (ctx->mark_count > 0 && ctx->marks[ctx->mark_count - 1].savepoint >= savepoint) {
         ctx->mark_count--;
-        if (ctx->marks[ctx->mark_count].position < position)
-            position = ctx->marks[ctx->mark_count].position;
+        if (ctx->marks[ctx->mark_count].position < lowest.position)
+            lowest = ctx->marks[ctx->mark_count];
     }
-    return position;
+    return lowest;
 }
 
 /* Add a mark above all others, unless it is there. There is always room for one. */
-static void marks_add(struct lsm_vtab_ctx *ctx, int savepoint, uint64_t position)
+static void marks_add(struct lsm_vtab_ctx *ctx, int savepoint, struct lsm_vtab_mark mark)
 {
     if (savepoint < 0
         || (ctx->mark_count > 0 && ctx->marks[ctx->mark_count - 1].savepoint >= savepoint))
         return;
-    ctx->marks[ctx->mark_count].savepoint = savepoint;
-    ctx->marks[ctx->mark_count].position = position;
-    ctx->mark_count++;
+    mark.savepoint = savepoint;
+    ctx->marks[ctx->mark_count++] = mark;
 }
 
 static int marks_reserve(struct lsm_vtab_ctx *ctx)
@@ -148,7 +180,7 @@ int lsm_vtab_txn_savepoint(struct lsm_vtab_ctx *ctx, int savepoint)
 {
     if (marks_reserve(ctx) != SQLITE_OK)
         return SQLITE_NOMEM;
-    marks_add(ctx, savepoint, position_now(ctx));
+    marks_add(ctx, savepoint, mark_now(ctx));
     return SQLITE_OK;
 }
 
@@ -158,8 +190,7 @@ void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint)
 
     if (ctx->mark_count == 0 || ctx->marks[ctx->mark_count - 1].savepoint < savepoint)
         return;                 /* another table's call did it */
-    position = marks_remove(ctx, savepoint, UINT64_MAX);
-    marks_add(ctx, savepoint - 1, position);
+    marks_add(ctx, savepoint - 1, marks_remove(ctx, savepoint));
     if (ctx->txn) {
         position = ctx->mark_count ? ctx->marks[ctx->mark_count - 1].position : 0;
         lsm_txn_release_mark(ctx->txn, position > ctx->begin_mark ? position : ctx->begin_mark);
@@ -168,12 +199,12 @@ void lsm_vtab_txn_release(struct lsm_vtab_ctx *ctx, int savepoint)
 
 void lsm_vtab_txn_rollback_to(struct lsm_vtab_ctx *ctx, int savepoint)
 {
-    uint64_t position = marks_remove(ctx, savepoint, UINT64_MAX);
+    struct lsm_vtab_mark mark = marks_remove(ctx, savepoint);
 
-    if (savepoint < 0 || position == UINT64_MAX)
-        position = 0;
-    rollback_to(ctx, position);
-    marks_add(ctx, savepoint, position);
+    if (savepoint < 0 || mark.position == UINT64_MAX)
+        mark = mark_begin;
+    rollback_to(ctx, mark);
+    marks_add(ctx, savepoint, mark);
 }
 
 int lsm_vtab_txn_xsavepoint(sqlite3_vtab *vtab, int savepoint)
@@ -438,7 +469,7 @@ static int discard_vanished(struct lsm_vtab_ctx *ctx, bool *has_store, char **er
         return rc;
     *has_store = found;
     if (!found) {               /* the first lsm tables of this database were */
-        rollback_to(ctx, 0);
+        rollback_to(ctx, mark_begin);
         ctx->token_written = false;
         return SQLITE_OK;
     }
@@ -675,6 +706,13 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     if (txn == NULL)
         return;
     lsm_vtab_cursor_drop_lsm(ctx);
+    if (!commit) {
+        lsm_vtab_cursor_take_back(ctx, 0);
+        lsm_vtab_cursor_put_right(ctx, NULL, 0);
+    }
+    while (ctx->sights)         /* no rollback concerns them any more */
+        lsm_vtab_sight_end(ctx, ctx->sights);
+    ctx->last_write = 0;
     lsm_vtab_redo_end(ctx);
     ctx->txn = NULL;
     ctx->writer = NULL;

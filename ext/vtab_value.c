@@ -426,3 +426,27 @@ void lsm_vtab_value_result(sqlite3_context *context, const struct lsm_vtab_value
         return;
     }
 }
+
+bool lsm_vtab_value_may_equal(const struct lsm_vtab_value *value, sqlite3_value *rhs)
+{
+    double number = sqlite3_value_double(rhs);
+    double mine, apart;
+    char text[64];
+
+    if (value->type == SQLITE_INTEGER) {
+        mine = (double)value->u.integer;
+    } else if (value->type == SQLITE_FLOAT) {
+        mine = value->u.real;
+    } else if (value->type == SQLITE_TEXT && lsm_vtab_text_is_number(value->u.bytes)) {
+        if (value->u.bytes.size >= sizeof(text))
+            return true;
+        memcpy(text, value->u.bytes.data, value->u.bytes.size);
+        text[value->u.bytes.size] = '\0';
+        mine = strtod(text, NULL);      /* a locale may hide what is behind the point */
+    } else {
+        return false;
+    }
+    apart = mine < number ? number - mine : mine - number;
+    number = number < 0 ? -number : number;
+    return !(apart >= (number > 1e9 ? number * 1e-9 : 1));
+}

@@ -125,4 +125,7 @@ bool lsm_vtab_text_is_number(struct lsm_slice text);
 /* Set the result of a SQL function or of xColumn; text and blobs are copied. */
 void lsm_vtab_value_result(sqlite3_context *context, const struct lsm_vtab_value *value);
 
+/* May the value be what SQLite compares as equal to `rhs`, a number? Rather yes than no. */
+bool lsm_vtab_value_may_equal(const struct lsm_vtab_value *value, sqlite3_value *rhs);
+
 #endif

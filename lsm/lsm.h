@@ -563,7 +563,8 @@ void lsm_value_release(struct lsm_value *value);        /* zeroed or released: f
  * A cursor pins what it reads: it survives the end of the snapshot and of the
  * transaction that it was opened with, and does not see later writes, its own
  * transaction's neither. What that one takes back (lsm_txn_rollback_to,
- * lsm_txn_discard_tree) goes from under it.
+ * lsm_txn_discard_tree) goes from under it, in parts: such a cursor stands on rows
+ * of no state that there ever was until it is reopened.
  */
 int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_cursor **cursor);
 /* Use a cursor again for another read; cheaper than close and open. */
