@@ -613,6 +613,9 @@ static int update(struct lsm_vtab_table *table, sqlite3_value *old_primary,
  *     DELETE    argc 1    argv[0] the old row's PRIMARY KEY
  *     INSERT    argv[0], argv[1] NULL, then the columns
  *     UPDATE    argv[0] the old PRIMARY KEY, argv[1] the new one, then the columns
+ *
+ * argv[0] NULL, argv[1] not: UPDATE ... FROM whose only row is that of an aggregate over no rows. It has no
+ * old row, so there is nothing to update.
  */
 int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid)
 {
@@ -633,10 +636,10 @@ int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_
         return rc == SQLITE_OK ? tree_delete(table, lsm_vtab_buf_slice(&table->old_key)) : rc;
     }
     conflict = sqlite3_vtab_on_conflict(db);
-    if (sqlite3_value_type(argv[0]) == SQLITE_NULL)
-        rc = insert(table, argv + 2, conflict, text);
-    else
+    if (sqlite3_value_type(argv[0]) != SQLITE_NULL)
         rc = update(table, argv[0], argv[1], argv + 2, conflict, text);
+    else if (sqlite3_value_type(argv[1]) == SQLITE_NULL)
+        rc = insert(table, argv + 2, conflict, text);
     lsm_vtab_buf_trim(&table->row);
     *rowid = sqlite3_last_insert_rowid(db);     /* SQLite takes it as the new one */
     return rc;

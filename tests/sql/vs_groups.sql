@@ -12,3 +12,11 @@ SELECT DISTINCT b, a FROM t ORDER BY b, a;
 SELECT DISTINCT b, a FROM t ORDER BY b DESC, a;
 SELECT x.b, x.a, count(*) FROM t AS x JOIN t AS y ON y.a = x.b GROUP BY x.b, x.a ORDER BY x.b, x.a;
 SELECT DISTINCT a, b, count(*) FROM t GROUP BY b, a ORDER BY b, a;
+-- An aggregate over no rows is a row without a key to UPDATE ... FROM: nothing to update.
+@TABLE one(k INTEGER PRIMARY KEY, v)@
+INSERT INTO one VALUES(1, 1), (2, 2);
+UPDATE one SET k = count(*) + 10 FROM (SELECT 1 WHERE 0);
+UPDATE one SET k = count(*) + 20, v = 5 FROM (SELECT 1 WHERE 0);
+SELECT * FROM one;
+UPDATE one SET k = count(*) + 10 FROM (SELECT 1) WHERE k = 2;
+SELECT * FROM one;
