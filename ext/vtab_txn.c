@@ -690,6 +690,7 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
 {
     struct lsm_txn *txn = ctx->txn;
     bool had_created = ctx->created != NULL;
+    uint64_t began;
 
     if (had_created)
         ctx->token_cached = false;      /* perhaps that of a store that is gone again */
@@ -705,6 +706,7 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->has_stand_in = false;
     if (txn == NULL)
         return;
+    began = lsm_db_seq_published(ctx->store->db);       /* nobody else publishes while it is open */
     lsm_vtab_cursor_drop_lsm(ctx);
     if (!commit) {
         lsm_vtab_cursor_take_back(ctx, 0);
@@ -743,10 +745,12 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
     ctx->token_written = false;
 
-    /* Cursors keep what they have. The connection's view is now its own commit. */
+    /* Cursors keep what they have. The connection's view is now its own commit, or where it began. */
     lsm_vtab_pin_end(ctx);
-    if (commit && ctx->seq_viewed != UINT64_MAX)
+    if (commit && ctx->cursor_count)
         ctx->seq_viewed = lsm_db_seq_published(ctx->store->db);
+    else if (ctx->cursor_count && began < ctx->seq_viewed)
+        ctx->seq_viewed = began;
 }
 
 int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)

@@ -454,6 +454,36 @@ TEST(vtab_txn_a_select_goes_on_after_a_rollback_of_what_it_did_not_see)
                         "ROLLBACK TO s", 4);
 }
 
+/* S-09, R4: the SELECT is all that the connection still has of what it read. */
+static void check_write_after_anothers(const char *end)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *other = open_db("test.db");
+    sqlite3_stmt *stmt;
+
+    SQL(db, "INSERT INTO t VALUES(1, 1), (2, 2)");
+    SQL(db, "BEGIN; INSERT INTO t VALUES(9, 9)");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a, b FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, end);
+    SQL(other, "UPDATE t SET b = b + 100");
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    CHECK_INT(sqlite3_column_int(stmt, 1), 2);
+    SQL_FAILS(db, "UPDATE t SET b = 2 + 1 WHERE a = 2", SQLITE_BUSY_SNAPSHOT);
+    sqlite3_finalize(stmt);
+    SQL(db, "UPDATE t SET b = b + 1 WHERE a = 2");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 103);
+    close_db(other);
+    SQL(db, "DROP TABLE t; DROP TABLE p");
+    close_db(db);
+}
+
+TEST(R4_a_write_after_anothers_is_busy_snapshot_while_a_select_from_before_the_end_is_open)
+{
+    check_write_after_anothers("ROLLBACK");
+    check_write_after_anothers("COMMIT");
+}
+
 TEST(vtab_txn_a_select_goes_on_after_the_commit_of_what_it_saw)
 {
     sqlite3 *db = open_with_t("WAL");
