@@ -5,7 +5,7 @@
  *     xSync      everything that can fail: the log record, and the token
  *     (SQLite commits)
  *     xCommit    publish; cannot fail, runs no SQL, allocates nothing
- *     xRollback  give up; the same
+ *     xRollback  give up; the same, but for SELECTs that go on (vtab_cursor.c): what they need may fail them
  *
  * The transaction is the context's, shared by all its tables: SQLite calls each
  * object of each table, and may call with several objects of one table. The
@@ -747,10 +747,8 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
 
     /* Cursors keep what they have. The connection's view is now its own commit, or where it began. */
     lsm_vtab_pin_end(ctx);
-    if (commit && ctx->cursor_count)
-        ctx->seq_viewed = lsm_db_seq_published(ctx->store->db);
-    else if (ctx->cursor_count && began < ctx->seq_viewed)
-        ctx->seq_viewed = began;
+    if (ctx->cursor_count)
+        ctx->seq_viewed = commit ? lsm_db_seq_published(ctx->store->db) : began;
 }
 
 int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)
