@@ -413,7 +413,7 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
     }
     if (ctx->pin_guessed && !is_explicit)
         lsm_vtab_pin_end(ctx);
-    if (ctx->pin && !ctx->pin_guessed) {
+    if (ctx->pin && !ctx->pin_guessed && (ctx->pin_explicit || !is_explicit)) {
         read->snapshot = ctx->pin;
         return SQLITE_OK;
     }
@@ -427,15 +427,15 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
         rc = pin_open(ctx, &token, error);
         if (rc != SQLITE_OK)
             return rc;
-        if (is_explicit) {
-            rc = companion_join(ctx->conn, error);
-            if (rc != SQLITE_OK) {
-                lsm_vtab_pin_end(ctx);
-                return rc;
-            }
-            ctx->pin_explicit = true;
-            ctx->pin_guessed = !ctx->conn->pin_joined;
+    }
+    if (is_explicit && !ctx->pin_explicit) {    /* also one of a SELECT from before BEGIN */
+        rc = companion_join(ctx->conn, error);
+        if (rc != SQLITE_OK) {
+            lsm_vtab_pin_end(ctx);
+            return rc;
         }
+        ctx->pin_explicit = true;
+        ctx->pin_guessed = !ctx->conn->pin_joined;
     }
     read->snapshot = ctx->pin;
     return SQLITE_OK;

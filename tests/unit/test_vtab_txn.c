@@ -484,6 +484,29 @@ TEST(R4_a_write_after_anothers_is_busy_snapshot_while_a_select_from_before_the_e
     check_write_after_anothers("COMMIT");
 }
 
+/* R19: a SELECT from before BEGIN is open; the transaction's own reads are its reads all the same. */
+TEST(R19_a_pin_from_before_begin_lasts_as_long_as_the_transaction_that_reads_by_it)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *other = open_db("test.db");
+    sqlite3_stmt *stmt;
+
+    SQL(db, "INSERT INTO t VALUES(1, 1), (2, 2)");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a, b FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, "BEGIN");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 2);
+    sqlite3_finalize(stmt);
+    SQL(other, "UPDATE t SET b = b + 100");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 2);
+    SQL_FAILS(db, "UPDATE t SET b = 2 + 1 WHERE a = 2", SQLITE_BUSY_SNAPSHOT);
+    SQL(db, "ROLLBACK");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 102);
+    close_db(other);
+    SQL(db, "DROP TABLE t; DROP TABLE p");
+    close_db(db);
+}
+
 TEST(vtab_txn_a_select_goes_on_after_the_commit_of_what_it_saw)
 {
     sqlite3 *db = open_with_t("WAL");
