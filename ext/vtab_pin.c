@@ -205,8 +205,9 @@ static void companion_end(sqlite3_vtab *vtab, bool commit)
     for (ctx = conn->ctxs; ctx; ctx = ctx->next) {
         if (ctx->has_stand_in)
             lsm_vtab_txn_end(ctx, commit);
-        if (ctx->pin_explicit)
+        if (ctx->pin_explicit && ctx->cursor_count == 0)
             lsm_vtab_pin_end(ctx);
+        ctx->pin_explicit = false;      /* else it ends with the last cursor */
     }
 }
 

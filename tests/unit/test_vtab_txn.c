@@ -507,6 +507,27 @@ TEST(R19_a_pin_from_before_begin_lasts_as_long_as_the_transaction_that_reads_by_
     close_db(db);
 }
 
+/* R18: SQLite's own snapshot stays while a SELECT is open. */
+TEST(R19_a_pin_lasts_beyond_a_commit_while_a_select_is_open)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *other = open_db("test.db");
+    sqlite3_stmt *stmt;
+
+    SQL(db, "INSERT INTO t VALUES(1, 1), (2, 2)");
+    SQL(db, "BEGIN");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a, b FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, "COMMIT");
+    SQL(other, "UPDATE t SET b = b + 100");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 2);
+    sqlite3_finalize(stmt);
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 102);
+    close_db(other);
+    SQL(db, "DROP TABLE t; DROP TABLE p");
+    close_db(db);
+}
+
 TEST(vtab_txn_a_select_goes_on_after_the_commit_of_what_it_saw)
 {
     sqlite3 *db = open_with_t("WAL");
