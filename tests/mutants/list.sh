@@ -526,13 +526,9 @@ mutant R19_the_pin_stays_in_a_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<
     if (--ctx->cursor_count == 0)
 X
 mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
-        if (ctx->pin_explicit)
+        if (ctx->pin_explicit && ctx->cursor_count == 0)
             lsm_vtab_pin_end(ctx);
-    }
-}
 ====
-    }
-}
 X
 mutant R20_the_horizon lsm/db/snapshot.c 'unit/test_chain' <<'X'
         if (*seq >= db->horizon)
@@ -1610,4 +1606,12 @@ mutant directory_sync_of_a_next_log_that_was_removed lsm/db/write.c 'sim/crash_e
     return (error == 0 || error == ENOENT) && db->os->dir_sync(db->dir) == 0;
 ====
     return error == 0 || error == ENOENT;
+X
+
+# ---- what a SELECT has from before the end of a transaction ----
+
+mutant R18_a_pin_goes_with_the_transaction_although_a_select_is_open ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+        if (ctx->pin_explicit && ctx->cursor_count == 0)
+====
+        if (ctx->pin_explicit)
 X
