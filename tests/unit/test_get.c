@@ -566,7 +566,7 @@ TEST(cursor_behind_its_last_row_shows_nothing_of_it)
 TEST(read_of_another_stores_state_is_told)
 {
     struct lsm_slice key = text("k");
-    struct lsm_read by_snapshot = { NULL }, by_txn = { NULL };
+    struct lsm_read by_snapshot = { .snapshot = NULL }, by_txn = { .txn = NULL };
     struct lsm_snapshot *snapshot;
     struct lsm_value value;
     struct lsm_cursor *c;
