@@ -135,4 +135,16 @@ static inline void lsm_block_row(const struct lsm_block *block, uint32_t i, stru
     *value = lsm_slice(p, (size_t)(end - p));
 }
 
+#define LSM_BLOCK_COPY_SIZE 32u         /* a suffix up to this is copied in one piece */
+
+/* Copy a row's suffix behind the prefix at `to`, which has room for it and LSM_BLOCK_COPY_SIZE bytes more. */
+static inline void lsm_block_copy_suffix(const struct lsm_block *block, struct lsm_slice suffix, uint8_t *to)
+{
+    if (suffix.size <= LSM_BLOCK_COPY_SIZE &&
+        (size_t)(block->data + block->size - suffix.data) >= LSM_BLOCK_COPY_SIZE)
+        memcpy(to, suffix.data, LSM_BLOCK_COPY_SIZE);
+    else
+        memcpy(to, suffix.data, suffix.size);
+}
+
 #endif

@@ -17,7 +17,6 @@
 #define READAHEAD_MAX (256u << 10)
 #define SEQUENTIAL 2                    /* blocks in a row before reading ahead */
 #define FETCH_MAX (8u << 10)            /* of a block; the rest comes row by row */
-#define COPY_SIZE 32u                   /* a suffix up to this is copied in one piece */
 #define KEY_CAP_MIN 256u
 
 struct table_iter {
@@ -78,7 +77,7 @@ static void stop(struct table_iter *it, int rc)
 static __attribute__((noinline)) bool grow_key(struct table_iter *it, size_t size)
 {
     struct lsm_os *os = it->table->tables->os;
-    size_t cap = size + size / 2 + COPY_SIZE + KEY_CAP_MIN;
+    size_t cap = size + size / 2 + LSM_BLOCK_COPY_SIZE + KEY_CAP_MIN;
     uint8_t *key = os->mem_realloc(os, it->key, cap);
 
     if (!key) {
@@ -105,14 +104,10 @@ static inline void show(struct table_iter *it)
         it->base.key = suffix;
         return;
     }
-    if (block->prefix_size + suffix.size > it->key_cap - COPY_SIZE &&
+    if (block->prefix_size + suffix.size > it->key_cap - LSM_BLOCK_COPY_SIZE &&
         !grow_key(it, block->prefix_size + suffix.size))
         return;
-    if (suffix.size <= COPY_SIZE &&
-        (size_t)(block->data + block->size - suffix.data) >= COPY_SIZE)
-        memcpy(it->key + block->prefix_size, suffix.data, COPY_SIZE);
-    else
-        memcpy(it->key + block->prefix_size, suffix.data, suffix.size);
+    lsm_block_copy_suffix(block, suffix, it->key + block->prefix_size);
     it->base.key = lsm_slice(it->key, block->prefix_size + suffix.size);
 }
 
@@ -204,7 +199,7 @@ static bool open_block(struct table_iter *it, uint32_t handle, int direction)
     if (direction && !it->was_read)
         fetch(it, it->block, handle + (uint32_t)direction);
     if (it->block->prefix_size) {
-        if (it->block->prefix_size + COPY_SIZE > it->key_cap &&
+        if (it->block->prefix_size + LSM_BLOCK_COPY_SIZE > it->key_cap &&
             !grow_key(it, it->block->prefix_size))
             return false;
         memcpy(it->key, it->block->prefix, it->block->prefix_size);

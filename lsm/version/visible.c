@@ -22,7 +22,6 @@
 #define STREAK_MIN 8u           /* rows: fewer are not worth the search for their end */
 #define STREAK_ASKS 2u          /* after a seek, which may stand anywhere in a block */
 #define STREAK_ASKS_MAX 8u
-#define COPY_SIZE 32u           /* a suffix up to this is copied in one piece */
 
 void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os)
 {
@@ -230,9 +229,9 @@ static __attribute__((noinline)) bool begin_streak(struct lsm_visible *v)
     }
     block = s->block;
     v->streak_begin = s->row;
-    if (v->key_buf.cap < block->prefix_size + COPY_SIZE) {
+    if (v->key_buf.cap < block->prefix_size + LSM_BLOCK_COPY_SIZE) {
         lsm_buf_reset(&v->key_buf);
-        if (lsm_buf_reserve(&v->key_buf, block->prefix_size + (size_t)COPY_SIZE)) {
+        if (lsm_buf_reserve(&v->key_buf, block->prefix_size + (size_t)LSM_BLOCK_COPY_SIZE)) {
             s->block = NULL;    /* whoever needs the buffer will say so */
             v->key_buf.rc = LSM_OK;
             return false;
@@ -275,17 +274,14 @@ static inline bool show(struct lsm_visible *v, uint32_t i)
         v->key = suffix;
     } else {
         size = block->prefix_size + suffix.size;
-        if (size + COPY_SIZE > buf->cap) {
+        if (size + LSM_BLOCK_COPY_SIZE > buf->cap) {
             buf->size = block->prefix_size;
-            if (lsm_buf_reserve(buf, suffix.size + COPY_SIZE)) {
+            if (lsm_buf_reserve(buf, suffix.size + LSM_BLOCK_COPY_SIZE)) {
                 buf->rc = LSM_OK;
                 return false;
             }
         }
-        if (suffix.size <= COPY_SIZE && (size_t)(block->data + block->size - suffix.data) >= COPY_SIZE)
-            memcpy(buf->data + block->prefix_size, suffix.data, COPY_SIZE);
-        else
-            memcpy(buf->data + block->prefix_size, suffix.data, suffix.size);
+        lsm_block_copy_suffix(block, suffix, buf->data + block->prefix_size);
         buf->size = size;
         v->key = lsm_slice(buf->data, size);
     }
