@@ -552,6 +552,12 @@ static int move_next(struct cursor *cursor)
                                            : lsm_cursor_next(cursor->lsm));
 }
 
+/* One row, which the cursor got by its key. */
+static bool is_point(const struct cursor *cursor)
+{
+    return cursor->span_count == 1 && cursor->spans[0].is_point;
+}
+
 static int open_lsm(struct cursor *cursor, const struct lsm_read *read)
 {
     struct lsm_tree *tree = cursor_table(cursor)->tree;
@@ -598,7 +604,7 @@ void lsm_vtab_cursor_take_back(struct lsm_vtab_ctx *ctx, uint64_t write)
         struct cursor *cursor = sight_cursor(sight);
 
         if (sight->write <= write || cursor->eof || cursor->must_seek
-            || (cursor->span_count == 1 && cursor->spans[0].is_point))
+            || is_point(cursor))
             continue;
         sight->is_taken_back = cursor->is_sorted || keep_row(cursor) != SQLITE_OK;
     }
@@ -616,8 +622,7 @@ void lsm_vtab_cursor_put_right(struct lsm_vtab_ctx *ctx, const struct lsm_txn *t
         next = sight->next;
         if (sight->write <= write)
             continue;
-        if (!cursor->eof && !sight->is_taken_back
-            && !(cursor->span_count == 1 && cursor->spans[0].is_point)) {
+        if (!cursor->eof && !sight->is_taken_back && !is_point(cursor)) {
             cursor->must_seek = open_lsm(cursor, &read) == LSM_OK;
             sight->is_taken_back = !cursor->must_seek;
         }
@@ -868,7 +873,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     rc = build_spans(cursor, &read, argv, &must_sort);
     if (rc != SQLITE_OK || cursor->span_count == 0)
         return rc;
-    if (cursor->span_count == 1 && cursor->spans[0].is_point)
+    if (is_point(cursor))
         return get_point(cursor, &read);
     rc = open_range(cursor, &read);
     if (rc == SQLITE_OK && cursor->plan.guessed_unique)
@@ -882,7 +887,7 @@ int lsm_vtab_cursor_next(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
 
-    if (cursor->span_count == 1 && cursor->spans[0].is_point) {
+    if (is_point(cursor)) {
         cursor->eof = true;
         return SQLITE_OK;
     }
