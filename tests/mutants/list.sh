@@ -328,13 +328,13 @@ mutant R3_a_database_that_went_back_is_refused lsm/db/chain.c 'unit/test_chain' 
 ====
     if (seen && false)
 X
-mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     return ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);
 ====
     return 0 && ctx->seq_viewed < lsm_db_seq_published(ctx->store->db);
 X
 # R5a stands twice: the statement of xBegin is not the COMMIT that runs xSync, either.
-mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
     ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
 ====
@@ -342,17 +342,17 @@ mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'
     ctx->writer = (void *)db;
 #define only_writer(db) ((void *)db)
 X
-mutant R5b_no_page_was_touched ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+mutant R5b_no_page_was_touched ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
            && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
 ====
            && only_writer(db) == ctx->writer
 X
-mutant R5b_one_writer ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+mutant R5b_one_writer ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
            && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
 ====
            && page_count(db) == ctx->page_count
 X
-mutant R5c_one_store ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+mutant R5c_one_store ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen sim/crash_commit' <<'X'
            && ctx->conn->txn_count == 1 && ctx->page_count >= 0
 ====
            && ctx->page_count >= 0
@@ -371,17 +371,17 @@ mutant R6_a_synced_solo_settles lsm/db/txn.c 'unit/test_txn sim/crash_commit' <<
         return lsm_chain_settle(db);    /* R6 */
 ====
 X
-mutant R7_the_record_before_the_token ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+mutant R7_the_record_before_the_token ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen sim/crash_commit' <<'X'
     struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT, .sync = synchronous > 0 };
 ====
     struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT };
 X
-mutant R7_token_written ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+mutant R7_token_written ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen sim/crash_commit' <<'X'
     rc = lsm_vtab_shadow_write_token(ctx, &token, error);
 ====
     rc = SQLITE_OK;
 X
-mutant R8_floor_only_where_the_mode_syncs ext/vtab_txn.c 'unit/test_vtab_txn sim/crash_commit' <<'X'
+mutant R8_floor_only_where_the_mode_syncs ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen sim/crash_commit' <<'X'
     if (synchronous < 2)
         return SQLITE_OK;
 ====
@@ -459,7 +459,7 @@ mutant R13_a_token_shows_what_it_proves lsm/db/snapshot.c 'unit/test_chain unit/
 ====
         rc = LSM_OK;
 X
-mutant R14_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant R14_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     if (ctx->txn) {
         read->snapshot = ctx->pin;
         read->txn = ctx->txn;
@@ -515,17 +515,17 @@ mutant R17_flush_after_settling lsm/db/flush_job.c 'unit/test_chain' <<'X'
             rc = lsm_chain_settle(db);
 ====
 X
-mutant R18_the_token_of_the_own_snapshot ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant R18_the_token_of_the_own_snapshot ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {
 ====
     if (ctx->token_cached) {
 X
-mutant R19_the_pin_stays_in_a_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant R19_the_pin_stays_in_a_transaction ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     if (--ctx->cursor_count == 0 && !ctx->pin_explicit)
 ====
     if (--ctx->cursor_count == 0)
 X
-mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant R19_the_pin_ends_with_the_transaction ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
         if (ctx->pin_explicit && ctx->cursor_count == 0)
             lsm_vtab_pin_end(ctx);
 ====
@@ -755,22 +755,22 @@ X
 
 # ---- what SQLite is told ----
 
-mutant moved_database_file ext/vtab_txn.c 'unit/test_vtab_txn' <<'X'
+mutant moved_database_file ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
             == SQLITE_OK && moved)
 ====
             == SQLITE_OK && 0 && moved)
 X
-mutant discarded_tables_of_a_rolled_back_create ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_faults' <<'X'
+mutant discarded_tables_of_a_rolled_back_create ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen unit/test_vtab_faults' <<'X'
             lsm_txn_discard_tree(ctx->txn, created->tree);
 ====
             (void)0;
 X
-mutant drop_behind_a_write_ends_with_its_transaction ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant drop_behind_a_write_ends_with_its_transaction ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
         if (ctx->has_stand_in)
             lsm_vtab_txn_end(ctx, commit);
 ====
 X
-mutant read_uncommitted_is_refused ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant read_uncommitted_is_refused ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     if (is_on)
 ====
     if (0 && is_on)
@@ -1610,7 +1610,7 @@ X
 
 # ---- what a SELECT has from before the end of a transaction ----
 
-mutant R18_a_pin_goes_with_the_transaction_although_a_select_is_open ext/vtab_pin.c 'unit/test_vtab_txn' <<'X'
+mutant R18_a_pin_goes_with_the_transaction_although_a_select_is_open ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
         if (ctx->pin_explicit && ctx->cursor_count == 0)
 ====
         if (ctx->pin_explicit)
