@@ -23,12 +23,7 @@
 #include <string.h>
 
 #include "ext/vtab.h"
-
-struct span {
-    size_t lower_off, lower_size;       /* in span_bytes */
-    size_t upper_off, upper_size;
-    bool has_upper, is_point;
-};
+#include "ext/vtab_span.h"
 
 struct sorted_row {
     struct sorted_row *next;
@@ -44,9 +39,7 @@ struct cursor {
     struct lsm_vtab_row row;
     struct lsm_cursor *lsm;     /* NULL until the first plan that is no single get */
     struct lsm_value value;     /* of a single get */
-    struct span *spans;
-    size_t span_count, span_capacity;
-    struct lsm_vtab_buf span_bytes;
+    struct lsm_vtab_spans spans;
     size_t span;                /* where the cursor stands */
     struct sorted_row **sorted;
     size_t sorted_count, sorted_capacity, sorted_at;
@@ -64,14 +57,14 @@ static struct lsm_vtab_table *cursor_table(struct cursor *cursor)
     return (struct lsm_vtab_table *)cursor->base.pVtab;
 }
 
-static int slice_compare(struct lsm_slice a, struct lsm_slice b)
+static struct lsm_slice span_lower(const struct cursor *cursor, size_t i)
 {
-    size_t size = a.size < b.size ? a.size : b.size;
-    int order = size ? memcmp(a.data, b.data, size) : 0;
+    return lsm_vtab_span_lower(&cursor->spans, &cursor->spans.span[i]);
+}
 
-    if (order)
-        return order;
-    return a.size < b.size ? -1 : a.size > b.size;
+static struct lsm_slice span_upper(const struct cursor *cursor, size_t i)
+{
+    return lsm_vtab_span_upper(&cursor->spans, &cursor->spans.span[i]);
 }
 
 /* ---- open, close ---------------------------------------------------------------- */
@@ -92,7 +85,7 @@ int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **result)
     memset(cursor, 0, sizeof(*cursor));
     cursor->eof = true;
     lsm_vtab_range_init(&cursor->range);
-    lsm_vtab_buf_init(&cursor->span_bytes, SIZE_MAX / 2);
+    lsm_vtab_spans_init(&cursor->spans);
     lsm_vtab_buf_init(&cursor->kept_row, SIZE_MAX / 2);
     if (lsm_vtab_row_init(&cursor->row, table->schema) != SQLITE_OK) {
         sqlite3_free(cursor);
@@ -115,8 +108,7 @@ static void sorted_clear(struct cursor *cursor)
 static void cursor_free(struct cursor *cursor)
 {
     sqlite3_free(cursor->sorted);
-    sqlite3_free(cursor->spans);
-    lsm_vtab_buf_clear(&cursor->span_bytes);
+    lsm_vtab_spans_clear(&cursor->spans);
     lsm_vtab_buf_clear(&cursor->kept_row);
     lsm_vtab_range_clear(&cursor->range);
     lsm_vtab_row_clear(&cursor->row);
@@ -130,8 +122,8 @@ static void cursor_free(struct cursor *cursor)
 /* Nothing of the store: only memory, of the size that any point read takes. */
 static bool cursor_is_small(const struct cursor *cursor)
 {
-    return cursor->sorted == NULL && cursor->span_capacity <= SPARE_SPANS_MAX
-           && cursor->span_bytes.capacity <= SPARE_BYTES_MAX
+    return cursor->sorted == NULL && cursor->spans.capacity <= SPARE_SPANS_MAX
+           && cursor->spans.bytes.capacity <= SPARE_BYTES_MAX
            && cursor->kept_row.capacity <= SPARE_BYTES_MAX
            && cursor->range.prefix.capacity <= SPARE_BYTES_MAX
            && cursor->range.lower.capacity <= SPARE_BYTES_MAX
@@ -202,111 +194,6 @@ void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table)
 }
 
 /* ---- spans ------------------------------------------------------------------------ */
-
-static struct lsm_slice span_lower(const struct cursor *cursor, const struct span *span)
-{
-    struct lsm_slice slice = { cursor->span_bytes.data + span->lower_off, span->lower_size };
-
-    return slice;
-}
-
-static struct lsm_slice span_upper(const struct cursor *cursor, const struct span *span)
-{
-    struct lsm_slice slice = { NULL, 0 };
-
-    if (span->has_upper) {
-        slice.data = cursor->span_bytes.data + span->upper_off;
-        slice.size = span->upper_size;
-    }
-    return slice;
-}
-
-static int span_add(struct cursor *cursor)
-{
-    struct lsm_vtab_range *range = &cursor->range;
-    struct lsm_slice lower = lsm_vtab_buf_slice(&range->lower);
-    struct lsm_slice upper = lsm_vtab_buf_slice(&range->upper);
-    struct span *span;
-
-    if (cursor->span_count == cursor->span_capacity) {
-        size_t capacity = cursor->span_capacity ? cursor->span_capacity * 2 : 4;
-        struct span *spans = sqlite3_realloc64(cursor->spans, capacity * sizeof(*spans));
-
-        if (spans == NULL)
-            return SQLITE_NOMEM;
-        cursor->spans = spans;
-        cursor->span_capacity = capacity;
-    }
-    span = &cursor->spans[cursor->span_count];
-    if (range->is_point)
-        lower = lsm_vtab_buf_slice(&range->prefix);
-    if (lower.size == 0) {      /* notes are below the rows */
-        lower.data = (const uint8_t *)LSM_VTAB_ROW_LOWEST;
-        lower.size = 1;
-    }
-    span->is_point = range->is_point;
-    span->has_upper = range->has_upper;
-    span->lower_off = cursor->span_bytes.size;
-    span->lower_size = lower.size;
-    lsm_vtab_buf_add(&cursor->span_bytes, lower.data, lower.size);
-    span->upper_off = cursor->span_bytes.size;
-    span->upper_size = upper.size;
-    if (range->has_upper)
-        lsm_vtab_buf_add(&cursor->span_bytes, upper.data, upper.size);
-    cursor->span_count++;
-    return cursor->span_bytes.rc;
-}
-
-/* qsort has no context: the order is by bytes, so the bytes are at hand in pairs. */
-struct span_key {
-    struct lsm_slice lower;
-    struct span span;
-};
-
-static int span_key_compare(const void *a, const void *b)
-{
-    return slice_compare(((const struct span_key *)a)->lower, ((const struct span_key *)b)->lower);
-}
-
-/* Sort the spans and join those that overlap: no row comes twice. */
-static int spans_sort(struct cursor *cursor)
-{
-    struct span_key *keys;
-    size_t i, count = 0;
-
-    if (cursor->span_count < 2)
-        return SQLITE_OK;
-    keys = sqlite3_malloc64(cursor->span_count * sizeof(*keys));
-    if (keys == NULL)
-        return SQLITE_NOMEM;
-    for (i = 0; i < cursor->span_count; i++) {
-        keys[i].span = cursor->spans[i];
-        keys[i].lower = span_lower(cursor, &cursor->spans[i]);
-    }
-    qsort(keys, cursor->span_count, sizeof(*keys), span_key_compare);
-    for (i = 0; i < cursor->span_count; i++) {
-        struct span *last = count ? &cursor->spans[count - 1] : NULL;
-        struct span *next = &keys[i].span;
-
-        if (last == NULL
-            || (last->has_upper && slice_compare(span_upper(cursor, last), keys[i].lower) <= 0)) {
-            cursor->spans[count++] = *next;
-            continue;
-        }
-        last->is_point = last->is_point && next->is_point;
-        if (last->has_upper
-            && (!next->has_upper
-                || slice_compare(span_upper(cursor, last), span_upper(cursor, next)) < 0)) {
-            last->has_upper = next->has_upper;
-            last->upper_off = next->upper_off;
-            last->upper_size = next->upper_size;
-            last->is_point = false;
-        }
-    }
-    cursor->span_count = count;
-    sqlite3_free(keys);
-    return SQLITE_OK;
-}
 
 static int op_code(char op)
 {
@@ -403,7 +290,7 @@ static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3
     rc = lsm_vtab_range_finish(&cursor->range, schema->key_count);
     if (rc != SQLITE_OK || cursor->range.is_empty)
         return rc;
-    return span_add(cursor);
+    return lsm_vtab_spans_add(&cursor->spans, &cursor->range);
 }
 
 /* One range, or with a GLOB two: its text and its blobs. */
@@ -430,8 +317,7 @@ static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlit
     int i;
     int rc;
 
-    cursor->span_count = 0;
-    lsm_vtab_buf_reset(&cursor->span_bytes);
+    lsm_vtab_spans_reset(&cursor->spans);
     for (i = 0; i < cursor->plan.term_count; i++) {
         if (cursor->plan.terms[i].op == 'i')
             in_term = i;
@@ -448,7 +334,7 @@ static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlit
         if (rc == SQLITE_DONE)
             rc = SQLITE_OK;
     }
-    return rc == SQLITE_OK ? spans_sort(cursor) : rc;
+    return rc == SQLITE_OK ? lsm_vtab_spans_sort(&cursor->spans) : rc;
 }
 
 /* ---- rows ---------------------------------------------------------------------------- */
@@ -500,32 +386,32 @@ static int settle_on_row(struct cursor *cursor, int rc)
     bool desc = cursor->plan.desc;
 
     for (;;) {
-        const struct span *span = &cursor->spans[cursor->span];
+        const struct lsm_vtab_span *span = &cursor->spans.span[cursor->span];
         struct lsm_slice key;
 
         if (rc != LSM_OK && rc != LSM_DONE)
             return cursor_error(cursor, rc);
         if (rc == LSM_OK) {
             key = lsm_cursor_key(cursor->lsm);
-            if (desc ? slice_compare(key, span_lower(cursor, span)) >= 0
-                     : !span->has_upper || slice_compare(key, span_upper(cursor, span)) < 0) {
+            if (desc ? lsm_vtab_slice_compare(key, span_lower(cursor, cursor->span)) >= 0
+                     : !span->has_upper || lsm_vtab_slice_compare(key, span_upper(cursor, cursor->span)) < 0) {
                 show_key(cursor, key);
                 return SQLITE_OK;
             }
         }
-        if (rc == LSM_DONE || (desc ? cursor->span == 0 : cursor->span + 1 == cursor->span_count)) {
+        if (rc == LSM_DONE || (desc ? cursor->span == 0 : cursor->span + 1 == cursor->spans.count)) {
             cursor->eof = true;
             return SQLITE_OK;
         }
         cursor->span += desc ? (size_t)-1 : 1;
-        span = &cursor->spans[cursor->span];
+        span = &cursor->spans.span[cursor->span];
         if (!desc) {
-            if (slice_compare(key, span_lower(cursor, span)) < 0)
-                rc = lsm_cursor_seek(cursor->lsm, span_lower(cursor, span));
-        } else if (span->has_upper && slice_compare(key, span_upper(cursor, span)) >= 0) {
-            rc = lsm_cursor_seek_prev(cursor->lsm, span_upper(cursor, span));
+            if (lsm_vtab_slice_compare(key, span_lower(cursor, cursor->span)) < 0)
+                rc = lsm_cursor_seek(cursor->lsm, span_lower(cursor, cursor->span));
+        } else if (span->has_upper && lsm_vtab_slice_compare(key, span_upper(cursor, cursor->span)) >= 0) {
+            rc = lsm_cursor_seek_prev(cursor->lsm, span_upper(cursor, cursor->span));
             if (rc == LSM_OK
-                && slice_compare(lsm_cursor_key(cursor->lsm), span_upper(cursor, span)) == 0)
+                && lsm_vtab_slice_compare(lsm_cursor_key(cursor->lsm), span_upper(cursor, cursor->span)) == 0)
                 rc = lsm_cursor_prev(cursor->lsm);
         }
     }
@@ -533,7 +419,7 @@ static int settle_on_row(struct cursor *cursor, int rc)
 
 static inline int moved(struct cursor *cursor, int rc)
 {
-    if (rc != LSM_OK || cursor->span_count > 1)
+    if (rc != LSM_OK || cursor->spans.count > 1)
         return settle_on_row(cursor, rc);
     show_key(cursor, lsm_cursor_key(cursor->lsm));      /* the engine keeps to its bounds */
     return SQLITE_OK;
@@ -541,7 +427,7 @@ static inline int moved(struct cursor *cursor, int rc)
 
 static int move_first(struct cursor *cursor)
 {
-    cursor->span = cursor->plan.desc ? cursor->span_count - 1 : 0;
+    cursor->span = cursor->plan.desc ? cursor->spans.count - 1 : 0;
     return moved(cursor, cursor->plan.desc ? lsm_cursor_last(cursor->lsm)
                                            : lsm_cursor_first(cursor->lsm));
 }
@@ -555,7 +441,7 @@ static int move_next(struct cursor *cursor)
 /* One row, which the cursor got by its key. */
 static bool is_point(const struct cursor *cursor)
 {
-    return cursor->span_count == 1 && cursor->spans[0].is_point;
+    return cursor->spans.count == 1 && cursor->spans.span[0].is_point;
 }
 
 static int open_lsm(struct cursor *cursor, const struct lsm_read *read)
@@ -564,8 +450,8 @@ static int open_lsm(struct cursor *cursor, const struct lsm_read *read)
     int rc = cursor->lsm ? lsm_cursor_reopen(cursor->lsm, tree, read)
                          : lsm_cursor_open(tree, read, &cursor->lsm);
 
-    return rc == LSM_OK ? lsm_cursor_set_bounds(cursor->lsm, span_lower(cursor, &cursor->spans[0]),
-                                                span_upper(cursor, &cursor->spans[cursor->span_count - 1]))
+    return rc == LSM_OK ? lsm_cursor_set_bounds(cursor->lsm, span_lower(cursor, 0),
+                                                span_upper(cursor, cursor->spans.count - 1))
                         : rc;
 }
 
@@ -642,7 +528,7 @@ static int move_behind(struct cursor *cursor)
     int rc = desc ? lsm_cursor_seek_prev(cursor->lsm, key) : lsm_cursor_seek(cursor->lsm, key);
 
     cursor->must_seek = false;
-    if (rc == LSM_OK && slice_compare(lsm_cursor_key(cursor->lsm), key) == 0)
+    if (rc == LSM_OK && lsm_vtab_slice_compare(lsm_cursor_key(cursor->lsm), key) == 0)
         rc = desc ? lsm_cursor_prev(cursor->lsm) : lsm_cursor_next(cursor->lsm);
     return settle_on_row(cursor, rc);
 }
@@ -661,7 +547,7 @@ static int check_dropped(struct cursor *cursor)
 
 static int get_point(struct cursor *cursor, const struct lsm_read *read)
 {
-    struct lsm_slice key = span_lower(cursor, &cursor->spans[0]);
+    struct lsm_slice key = span_lower(cursor, 0);
     int rc = lsm_tree_get(cursor_table(cursor)->tree, read, key, &cursor->value), sql_rc;
 
     if (rc != LSM_OK && rc != LSM_NOTFOUND)
@@ -745,7 +631,7 @@ static int sorted_compare(const void *pa, const void *pb)
     struct lsm_slice suffix_a = { a->data + a->skip, a->key_size - a->skip };
     struct lsm_slice suffix_b = { b->data + b->skip, b->key_size - b->skip };
 
-    return slice_compare(suffix_a, suffix_b);
+    return lsm_vtab_slice_compare(suffix_a, suffix_b);
 }
 
 static int sorted_show(struct cursor *cursor)
@@ -871,7 +757,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     }
     lsm_vtab_sight_begin(table->ctx, &cursor->sight);
     rc = build_spans(cursor, &read, argv, &must_sort);
-    if (rc != SQLITE_OK || cursor->span_count == 0)
+    if (rc != SQLITE_OK || cursor->spans.count == 0)
         return rc;
     if (is_point(cursor))
         return get_point(cursor, &read);
