@@ -51,6 +51,9 @@ struct lsm_iter_methods {
     void (*close)(struct lsm_iter *it);         /* releases and frees */
     /* Pin the value of the row that it stands on. False: it cannot be (or NULL). */
     bool (*pin)(struct lsm_iter *it, struct lsm_iter_pin *pin);
+    /* The source that is shown goes where seek() would, or with `prev` seek_prev(), and the others stay: for who knows that
+       their rows up to there may be shown all the same. NULL: all go. */
+    void (*leap)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag, bool prev);
     /* Its next move will be this seek: ask for the memory, so that several sources' comes in at once. Or NULL. */
     void (*aim)(struct lsm_iter *it, struct lsm_slice key, uint64_t tag);
     /* The block that begins here. False: none does, rows of another source come between its rows, it has
@@ -81,6 +84,15 @@ static inline void lsm_iter_seek(struct lsm_iter *it, struct lsm_slice key, uint
 static inline void lsm_iter_seek_prev(struct lsm_iter *it, struct lsm_slice key, uint64_t tag) { it->methods->seek_prev(it, key, tag); }
 static inline void lsm_iter_next(struct lsm_iter *it) { it->methods->next(it); }
 static inline void lsm_iter_prev(struct lsm_iter *it) { it->methods->prev(it); }
+static inline void lsm_iter_leap(struct lsm_iter *it, struct lsm_slice key, uint64_t tag, bool prev)
+{
+    if (it->methods->leap)
+        it->methods->leap(it, key, tag, prev);
+    else if (prev)
+        lsm_iter_seek_prev(it, key, tag);
+    else
+        lsm_iter_seek(it, key, tag);
+}
 static inline bool lsm_iter_pin(struct lsm_iter *it, struct lsm_iter_pin *pin)
 {
     return it->methods->pin && it->methods->pin(it, pin);

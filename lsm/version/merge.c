@@ -277,6 +277,17 @@ static void merge_prev(struct lsm_iter *base)
     arrange_first(m);
 }
 
+static void merge_leap(struct lsm_iter *base, struct lsm_slice key, uint64_t tag, bool prev)
+{
+    struct merge *m = (struct merge *)base;
+
+    if (m->base.rc != LSM_OK)
+        return;
+    assert(base->valid);
+    lsm_iter_leap(m->source[m->order[0].source].it, key, tag, prev);
+    arrange_first(m);
+}
+
 static bool merge_pin(struct lsm_iter *base, struct lsm_iter_pin *pin)
 {
     struct merge *m = (struct merge *)base;
@@ -387,7 +398,7 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
 {
     static const struct lsm_iter_methods methods = {
         .first = merge_first, .last = merge_last, .seek = merge_seek, .seek_prev = merge_seek_prev,
-        .next = merge_next, .prev = merge_prev, .close = merge_close, .pin = merge_pin,
+        .next = merge_next, .prev = merge_prev, .close = merge_close, .pin = merge_pin, .leap = merge_leap,
         .block = merge_block, .next_block = merge_next_block, .streak = merge_streak, .to_row = merge_to_row,
     };
     struct merge *m;

@@ -7,6 +7,10 @@
  * one row stands in two sources with the same tag. Both passes treat the second
  * one as an older version.
  *
+ * Leaps: a source that shows version after version of one key is sent to the end of those
+ * that are of no account. Without it a table of 100 counters, each updated 2,000 times in a transaction or since the
+ * last flush, costs 5 ms a scan; LevelDB's and RocksDB's users know that as slow queues.
+ *
  * Streaks: where many rows of one block come next, before any of another source, they
  * are taken from the block, without a step of the sources: that saves a fifth of the
  * instructions of a scan, a third of one going back. Where another source has each second row it costs a
@@ -19,6 +23,7 @@
 
 #include <assert.h>
 
+#define LEAP_AFTER 8u           /* versions: as many steps cost what a memtable's seek does */
 #define STREAK_MIN 8u           /* rows: fewer are not worth the search for their end */
 #define STREAK_ASKS 2u          /* after a seek, which may stand anywhere in a block */
 #define STREAK_ASKS_MAX 8u
@@ -28,6 +33,7 @@ void lsm_visible_init(struct lsm_visible *v, struct lsm_os *os)
     memset(v, 0, sizeof *v);
     lsm_buf_init(&v->key_buf, os);
     lsm_buf_init(&v->value_buf, os);
+    lsm_buf_init(&v->unseen_key, os);
 }
 
 static void begin(struct lsm_visible *v, bool backward)
@@ -61,6 +67,7 @@ void lsm_visible_clear(struct lsm_visible *v)
 {
     lsm_buf_clear(&v->key_buf);
     lsm_buf_clear(&v->value_buf);
+    lsm_buf_clear(&v->unseen_key);
     v->it = NULL;
     v->valid = false;
 }
@@ -121,21 +128,94 @@ static void pass_over(struct lsm_visible *v)
     v->passed_own |= lsm_tag_seq(v->it->tag) > LSM_SEQ_OWN;
 }
 
+static inline void step(struct lsm_visible *v)
+{
+    pass_over(v);
+    if (v->backward)
+        lsm_iter_prev(v->it);
+    else
+        lsm_iter_next(v->it);
+}
+
+/* ---- leaps ---- */
+
+/* The greatest tag that the reader sees at or below one of the same kind, its own or a published one. */
+static uint64_t newest_seen(const struct lsm_visible *v, uint64_t tag)
+{
+    bool own = lsm_tag_seq(tag) > LSM_SEQ_OWN && v->at.own_max;
+
+    return lsm_tag(own ? v->at.own_max : v->at.seq_max, LSM_KIND_MAX);
+}
+
+/* Go past a row that the reader does not see; of many of one key, past all in its source. What is remembered of the
+   key is a hint: without memory for it there is no leap. */
+static void pass_unseen(struct lsm_visible *v, uint32_t *unseen)
+{
+    struct lsm_slice key = v->it->key, remembered = lsm_buf_slice(&v->unseen_key);
+    uint64_t tag = v->it->tag;
+
+    if (++*unseen % LEAP_AFTER) {
+        step(v);
+        return;
+    }
+    if (*unseen == LEAP_AFTER || v->unseen_key.rc || lsm_key_compare(v->cmp, key, remembered) != 0) {
+        keep(&v->unseen_key, key);
+        step(v);
+        return;
+    }
+    pass_over(v);
+    if (!v->backward)
+        lsm_iter_leap(v->it, remembered, newest_seen(v, tag), false);
+    else if (lsm_tag_seq(tag) > LSM_SEQ_OWN || !v->at.own_max)
+        lsm_iter_leap(v->it, remembered, LSM_TAG_MAX, true);
+    else                        /* rows of its own are newer, and may be seen */
+        lsm_iter_leap(v->it, remembered, lsm_tag(LSM_SEQ_OWN, LSM_KIND_MAX), true);
+}
+
+/* Forward: go past an older version of the key that is kept. */
+static inline void pass_older(struct lsm_visible *v, uint32_t *older)
+{
+    if (++*older < LEAP_AFTER) {
+        step(v);
+        return;
+    }
+    *older = 0;
+    pass_over(v);
+    lsm_iter_leap(v->it, lsm_buf_slice(&v->key_buf), 0, false);
+}
+
+/* Backward: another version of the key that is kept. True: its source went to the newest one there that is seen. */
+static inline bool leap_to_newest(struct lsm_visible *v, uint32_t *newer)
+{
+    if (++*newer < LEAP_AFTER)
+        return false;
+    *newer = 0;
+    lsm_iter_leap(v->it, lsm_buf_slice(&v->key_buf), newest_seen(v, v->it->tag), false);
+    return true;
+}
+
+/* ---- settling ---- */
+
 /* Stand on the first visible row at or after the source's position. */
 static void settle_forward(struct lsm_visible *v)
 {
     struct lsm_iter *it = v->it;
     uint64_t pause_at = v->pause_after ? v->pause_after : UINT64_MAX;
+    uint32_t unseen = 0, older = 0;
 
-    for (v->passed_over = 0; it->valid; pass_over(v), lsm_iter_next(it)) {
+    for (v->passed_over = 0; it->valid;) {
         if (v->passed_over == pause_at) {
             v->paused = true;
             return;
         }
-        if (!lsm_view_sees(&v->at, it->tag))
+        if (!lsm_view_sees(&v->at, it->tag)) {
+            pass_unseen(v, &unseen);
             continue;
-        if (v->skip && is_kept(v, it->key))
+        }
+        if (v->skip && is_kept(v, it->key)) {
+            pass_older(v, &older);
             continue;
+        }
         if (lsm_tag_kind(it->tag) == LSM_KIND_DELETE) {
             keep_key(v, it->key);
             if (v->key_buf.rc) {
@@ -143,6 +223,8 @@ static void settle_forward(struct lsm_visible *v)
                 return;
             }
             v->skip = true;
+            older = 0;
+            step(v);
             continue;
         }
         v->key = it->key;
@@ -162,18 +244,25 @@ static void settle_backward(struct lsm_visible *v)
     uint64_t pause_at = v->pause_after ? v->pause_after : UINT64_MAX;
     bool found = false;         /* key_buf is the key being looked at, its best version kept */
     uint64_t tag = 0;
+    uint32_t unseen = 0, newer = 0;
 
-    for (v->passed_over = 0; it->valid; pass_over(v), lsm_iter_prev(it)) {
+    for (v->passed_over = 0; it->valid;) {
         bool same = found && is_kept(v, it->key);
 
         if (!same && v->passed_over >= pause_at && (!found || lsm_tag_kind(tag) == LSM_KIND_DELETE)) {
             v->paused = true;
             return;
         }
-        if (!lsm_view_sees(&v->at, it->tag))
+        if (!lsm_view_sees(&v->at, it->tag)) {
+            pass_unseen(v, &unseen);
             continue;
+        }
         if (found && !same && lsm_tag_kind(tag) != LSM_KIND_DELETE)
             break;
+        if (!same)
+            newer = 0;
+        else if (leap_to_newest(v, &newer))
+            continue;
         if (!same || v->cmp)    /* a newer row of the key may have other bytes: they are the key's */
             keep_key(v, it->key);
         tag = it->tag;
@@ -184,6 +273,7 @@ static void settle_backward(struct lsm_visible *v)
             stop(v, LSM_NOMEM);
             return;
         }
+        step(v);
     }
     if (it->rc) {
         stop(v, it->rc);

@@ -55,7 +55,8 @@ struct lsm_visible {
     uint32_t pause_after;
     bool paused, skip;          /* skip: key_buf is a key whose further versions are hidden */
     bool passed_own;            /* a row of the reader's transaction was among those */
-    uint64_t passed_over;       /* rows that the last move went past, since it began or went on */
+    uint64_t passed_over;       /* rows that the last move went past, since it began or went on, without those leapt over */
+    struct lsm_buf unseen_key;  /* of the rows that the reader does not see, every few */
     /*
      * Rows of one block that are all visible and of different keys are read from it, while `it`
      * stands where the streak begins, in the same block (visible.c). block NULL: no streak.

@@ -1566,6 +1566,24 @@ mutant pin_of_a_block_that_the_row_is_not_in lsm/version/visible.h 'unit/test_vi
     return v->valid;
 X
 
+# ---- many versions of a key ----
+
+mutant leap_that_is_not_made lsm/version/visible.c 'unit/test_visible_leap' <<'X'
+#define LEAP_AFTER 8u
+====
+#define LEAP_AFTER 100000u
+X
+mutant leap_over_rows_of_its_own lsm/version/visible.c 'unit/test_visible_leap' <<'X'
+    else if (lsm_tag_seq(tag) > LSM_SEQ_OWN || !v->at.own_max)
+====
+    else if (true)
+X
+mutant leap_to_a_row_that_is_not_seen lsm/version/visible.c 'unit/test_visible_leap' <<'X'
+    lsm_iter_leap(v->it, lsm_buf_slice(&v->key_buf), newest_seen(v, v->it->tag), false);
+====
+    lsm_iter_leap(v->it, lsm_buf_slice(&v->key_buf), LSM_TAG_MAX, false);
+X
+
 # ---- a full disk ----
 
 mutant no_cut_of_what_had_no_room lsm/store/log.c 'sim/crash_engine' <<'X'

@@ -105,12 +105,17 @@ static void write_row(uint32_t i, bool put)
                      : lsm_db_delete(w.one.db, w.one.tree, key(i), false));
 }
 
-/* Many neighbours, or a few rows anywhere: what stands between them in other runs. */
+/* Many neighbours, a few rows anywhere, or the same few again and again: what stands between them in other runs. */
 static void write_rows(void)
 {
     uint32_t from = (uint32_t)test_below(key_count), n = (uint32_t)test_below(test_below(3) ? 20 : 2000);
     bool anywhere = test_below(3) == 0;
 
+    if (test_below(4) == 0) {
+        for (uint32_t i = 0; i < n && i < 100; i++)
+            write_row((from + i % 3) % key_count, test_below(6) > 0);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++)
         write_row(anywhere ? (uint32_t)test_below(key_count) : (from + i) % key_count, test_below(60) > 0);
 }
