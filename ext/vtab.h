@@ -180,8 +180,10 @@ int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
    closed. */
 void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn);
 
-/* The statements at work, and how many of them may write. */
-int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers);
+/* The statements at work, how many of them may write, and the last of these. */
+int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_stmt **writer);
+/* Does the statement write virtual tables, be it in a trigger? EXPLAIN says so; false where it cannot be asked. */
+bool lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);

@@ -546,17 +546,39 @@ void lsm_vtab_conn_unref(void *pointer)
     sqlite3_free(conn);
 }
 
-int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers)
+int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_stmt **writer)
 {
     sqlite3_stmt *stmt = NULL;
     int count = 0;
 
     *writers = 0;
+    *writer = NULL;
     while ((stmt = sqlite3_next_stmt(conn->db, stmt)) != NULL) {
         if (!sqlite3_stmt_busy(stmt))
             continue;
         count++;
-        *writers += !sqlite3_stmt_readonly(stmt);
+        if (!sqlite3_stmt_readonly(stmt)) {
+            ++*writers;
+            *writer = stmt;
+        }
     }
     return count;
+}
+
+bool lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt)
+{
+    char *sql = sqlite3_sql(stmt) ? sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt)) : NULL;
+    sqlite3_stmt *explain = NULL;
+    bool found = false;
+
+    if (sql)
+        sqlite3_prepare_v2(conn->db, sql, -1, &explain, NULL);
+    sqlite3_free(sql);
+    while (explain && !found && sqlite3_step(explain) == SQLITE_ROW) {
+        const char *opcode = (const char *)sqlite3_column_text(explain, 1);
+
+        found = opcode && strcmp(opcode, "VUpdate") == 0;
+    }
+    sqlite3_finalize(explain);
+    return found;
 }

@@ -703,20 +703,24 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
 
 /*
  * SQLite was told that the key is one row, and since then a text like '12' came into
- * the table. A write that has not begun is compiled again by sqlite3_step itself. A
- * reader may have given rows already: it goes on if no two keys may equal its value.
+ * the table. A write is compiled again by sqlite3_step itself, where SQLite takes back what the statement has written so
+ * far: outside BEGIN, or when it writes virtual tables, which may fail at any row. Else the rows before this one would be written
+ * twice. UPDATE and DELETE of ours are among these; all others take each row that comes, and go on if no
+ * two keys may equal the value: they may rely on one row, or on its order, and may have given rows already.
  */
 static int check_guess(struct cursor *cursor, sqlite3_value **argv)
 {
     struct lsm_vtab_table *table = cursor_table(cursor);
+    struct lsm_vtab_conn *conn = table->ctx->conn;
+    sqlite3_stmt *writer;
     int writers, count;
-    int busy = lsm_vtab_conn_busy_count(table->ctx->conn, &writers);
+    int busy = lsm_vtab_conn_busy_count(conn, &writers, &writer);
     int rc;
 
     table->no_guess = true;
-    if (writers == 1 && busy == 1)
+    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
         return SQLITE_SCHEMA;
-    if (writers == 0) {
+    if (writers == 0 || (writers == 1 && busy == 1)) {
         rc = count_equal(cursor, argv, &count);
         if (rc != SQLITE_OK || count < 2)
             return rc;

@@ -1566,6 +1566,19 @@ mutant pin_of_a_block_that_the_row_is_not_in lsm/version/visible.h 'unit/test_vi
     return v->valid;
 X
 
+# ---- a key that was taken for one row ----
+
+mutant write_compiled_again_in_its_middle ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
+    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
+====
+    if (writers == 1 && busy == 1)
+X
+mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
+    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
+====
+    if (false && writer)
+X
+
 # ---- many versions of a key ----
 
 mutant leap_that_is_not_made lsm/version/visible.c 'unit/test_visible_leap' <<'X'

@@ -193,6 +193,71 @@ TEST(reader_prepared_before_text_like_a_number_came_goes_on_where_no_two_keys_ar
     }
 }
 
+/* A statement that writes an ordinary table and reads ours in the middle: compiled again there, SQLite keeps what it has
+   written when it is within BEGIN, and it would be written twice. */
+TEST(write_of_an_ordinary_table_is_not_done_twice_where_the_guess_was_wrong)
+{
+    static const char *const columns[] = { "k PRIMARY KEY, v", "k BLOB PRIMARY KEY, v" };
+
+    for (int kind = 0; kind < 8; kind++) {
+        bool in_transaction = kind & 1, two = kind & 2;
+        sqlite3_stmt *stmt[2];
+        struct pair p;
+
+        if (!pair_open(&p, columns[kind >> 2]))
+            return;
+        both(&p, "CREATE TABLE u(n INTEGER); INSERT INTO u VALUES(10), (11), (12), (13); CREATE TABLE w(n, v)");
+        prepare(&p, "INSERT INTO w SELECT n, CASE WHEN n > 11 THEN (SELECT max(v) FROM t WHERE k = n) END FROM u", stmt);
+        both(&p, two ? "REPLACE INTO t VALUES('13', 7), ('12', 8), ('012', 9)" : "REPLACE INTO t VALUES('13', 7)");
+        if (in_transaction)
+            both(&p, "BEGIN");
+        CHECK_INT(sqlite3_step(stmt[1]), SQLITE_DONE);
+        if (in_transaction && two) {
+            CHECK_INT(sqlite3_step(stmt[0]), SQLITE_ERROR);
+            both(&p, "ROLLBACK; BEGIN");
+            finish(stmt);
+            prepare(&p, "INSERT INTO w SELECT n, CASE WHEN n > 11 THEN (SELECT max(v) FROM t WHERE k = n) END FROM u", stmt);
+            CHECK_INT(sqlite3_step(stmt[1]), SQLITE_DONE);
+        }
+        CHECK_INT(sqlite3_step(stmt[0]), SQLITE_DONE);
+        for (int i = 0; i < 2; i++)
+            sqlite3_reset(stmt[i]);
+        if (in_transaction)
+            both(&p, "COMMIT");
+        both(&p, "DELETE FROM t; INSERT INTO t SELECT n || 'w' || count(*), sum(v) FROM w GROUP BY n");
+        check_same(&p);
+        finish(stmt);
+        pair_close(&p);
+    }
+}
+
+/* What writes tables of ours is taken back as a whole, and compiled again: also what a trigger writes. */
+TEST(trigger_that_writes_by_key_is_compiled_again_where_the_guess_was_wrong)
+{
+    for (int in_transaction = 0; in_transaction < 2; in_transaction++) {
+        sqlite3_stmt *stmt[2];
+        struct pair p;
+
+        if (!pair_open(&p, "k PRIMARY KEY, v"))
+            return;
+        both(&p, "CREATE TABLE u(n INTEGER); CREATE TABLE w(n, v);"
+                 "CREATE TRIGGER r AFTER INSERT ON w BEGIN UPDATE t SET v = v + 1 WHERE k = (SELECT n FROM u WHERE n = new.n); END;"
+                 "INSERT INTO u VALUES(12), (13)");
+        prepare(&p, "INSERT INTO w SELECT column1, 0 FROM (VALUES(?1 - 2), (?1 - 1), (?1), (?1 + 1))", stmt);
+        if (in_transaction)
+            both(&p, "BEGIN");
+        step_both(&p, stmt);
+        both(&p, "REPLACE INTO t VALUES('12', 10), ('012', 20)");
+        step_both(&p, stmt);
+        if (in_transaction)
+            both(&p, "COMMIT");
+        both(&p, "INSERT INTO t SELECT 'w' || count(*), 0 FROM w");
+        check_same(&p);
+        finish(stmt);
+        pair_close(&p);
+    }
+}
+
 TEST(key_of_an_empty_table_is_not_taken_for_one_row)
 {
     struct pair p;
