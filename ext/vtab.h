@@ -347,6 +347,7 @@ struct lsm_vtab_table {
     struct lsm_vtab_row old_row;        /* schema NULL until it is needed */
     bool number_text_noted;     /* the tree's note about number-like text is committed */
     bool no_guess;              /* a guess that one key is one row was wrong: none any more */
+    uint32_t not_guessed_count; /* reads by statements that were compiled before there was a guess */
 };
 
 /* Find the table's tree; opens the store. */
@@ -359,7 +360,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error);
 /*
  * One access to a table, as xBestIndex hands it to xFilter in idxStr:
  *
- *     plan  := term* ["D"] ["K"] ["U"]
+ *     plan  := term* ["D"] ["K"] ["U" | "u"]
  *     term  := op part            one for each argument of xFilter, in their order
  *     op    := "=" EQ  "i" IN, all values at once  "s" IS  "n" IS NULL
  *              ">" GT  "]" GE  "<" LT  "[" LE  "g" begins with (GLOB)
@@ -367,6 +368,7 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error);
  *              text or blob without affinity, and "o" if ORDER BY relies on its being one value
  *     D     := descending        K := only key columns are asked for
  *     U     := SQLite was told of one row at most, because no key is a text like '12': xFilter must see
+ *     u     := it was not told, but may be later
  */
 struct lsm_vtab_plan_term {
     char op;
@@ -377,10 +379,12 @@ struct lsm_vtab_plan_term {
 struct lsm_vtab_plan {
     struct lsm_vtab_plan_term terms[LSM_VTAB_PLAN_TERM_MAX];
     int term_count;
-    bool desc, key_only, guessed_unique;
+    bool desc, key_only, guessed_unique, not_guessed;
 };
 
 int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+/* Is each key one row whatever it is compared with, as far as the table's keys tell now? */
+bool lsm_vtab_plan_guesses(const struct lsm_vtab_table *table);
 /* False: not a plan (our bug). */
 bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan);
 

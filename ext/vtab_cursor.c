@@ -731,6 +731,23 @@ static int check_guess(struct cursor *cursor, sqlite3_value **argv)
                               "prepare it again", table->name);
 }
 
+/*
+ * The statement was compiled when nothing was known of the table's keys, and collects its rows in a table of its own: half of
+ * what an UPDATE of one row costs. Asked now and then, each time after twice as many reads, so that it costs nothing and cannot go on
+ * for ever. Within BEGIN only: outside it SQLite would tell a rollback hook.
+ */
+static bool is_worth_compiling(struct lsm_vtab_table *table)
+{
+    struct lsm_vtab_conn *conn = table->ctx->conn;
+    uint32_t count = ++table->not_guessed_count;
+    sqlite3_stmt *writer;
+    int writers;
+
+    return (count & (count - 1)) == 0 && !sqlite3_get_autocommit(conn->db) && lsm_vtab_plan_guesses(table)
+           && lsm_vtab_conn_busy_count(conn, &writers, &writer) == 1 && writers == 1
+           && lsm_vtab_conn_writes_virtual(conn, writer);
+}
+
 /* ---- SQLite's calls ------------------------------------------------------------------------ */
 
 int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const char *plan_text,
@@ -755,6 +772,8 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
         rc = lsm_vtab_pin_read(table->ctx, &read, &table->base.zErrMsg);
     if (rc != SQLITE_OK)
         return rc;
+    if (cursor->plan.not_guessed && is_worth_compiling(table))
+        return SQLITE_SCHEMA;
     if (!cursor->holds) {
         cursor->holds = true;
         lsm_vtab_pin_cursor_begin(table->ctx);

@@ -15,7 +15,8 @@
  * row: it collects nothing in a table of its own. A key compared with something
  * unknown is one row as long as the tree has no note about text like '12', which
  * may equal a number beside 12 itself. This may change after the statement was
- * compiled; then xFilter has it compiled anew.
+ * compiled; then xFilter has it compiled anew. It also does so for a statement that was compiled when
+ * the table was empty, or had not been looked at: a program may prepare all that it has at its start.
  */
 #include <string.h>
 
@@ -397,23 +398,30 @@ static double search_cost(double rows)
     return cost;
 }
 
-/* Is the whole key compared with =, and no key in sight that equals another one's value? */
-static bool is_unique_for_now(const struct lsm_vtab_table *table, const struct choice *choice)
+/* Is the whole key compared with =, with values that are not known? */
+static bool is_whole_key(const struct lsm_vtab_schema *schema, const struct choice *choice)
+{
+    int part;
+
+    if (choice->in_part >= 0 || choice->equal_count < schema->key_count)
+        return false;
+    for (part = 0; part < schema->key_count; part++) {
+        if (op_letter(choice->info->aConstraint[choice->equal[part]].op) != '=')
+            return false;
+    }
+    return true;
+}
+
+bool lsm_vtab_plan_guesses(const struct lsm_vtab_table *table)
 {
     struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
     struct lsm_read read = { .snapshot = table->ctx->pin, .txn = table->ctx->txn };
     struct lsm_value value = { 0 };
     struct lsm_tree_stats stats;
-    int part;
     int rc;
 
-    if (table->tree == NULL || table->no_guess || choice->in_part >= 0
-        || choice->equal_count < table->schema->key_count)
+    if (table->tree == NULL || table->no_guess)
         return false;
-    for (part = 0; part < table->schema->key_count; part++) {
-        if (op_letter(choice->info->aConstraint[choice->equal[part]].op) != '=')
-            return false;
-    }
     /* An empty table says nothing about the keys to come. */
     if (lsm_tree_stats(table->tree, &stats) != LSM_OK || stats.entries == 0)
         return false;
@@ -451,10 +459,14 @@ int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     if (choice.equal_count == table->schema->key_count && choice.in_part < 0 && choice.is_exact) {
         info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
         choice.rows = 1;
-    } else if (is_unique_for_now(table, &choice)) {
-        info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
-        sqlite3_str_appendchar(choice.text, 1, 'U');
-        choice.rows = 1;
+    } else if (is_whole_key(table->schema, &choice)) {
+        bool is_guessed = lsm_vtab_plan_guesses(table);
+
+        sqlite3_str_appendchar(choice.text, 1, is_guessed ? 'U' : 'u');
+        if (is_guessed) {
+            info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
+            choice.rows = 1;
+        }
     }
     info->estimatedRows = (sqlite3_int64)limit_rows(info, choice.rows);
     info->estimatedCost = search_cost(rows) + choice.rows * (is_key ? 0.9 : 1.0);
@@ -469,7 +481,7 @@ int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan)
 {
     plan->term_count = 0;
-    plan->desc = plan->key_only = plan->guessed_unique = false;
+    plan->desc = plan->key_only = plan->guessed_unique = plan->not_guessed = false;
     if (text == NULL)
         return argc == 0;
     while (*text && strchr("=isn>]<[g", *text)) {
@@ -495,8 +507,9 @@ bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan
         plan->key_only = true;
         text++;
     }
-    if (*text == 'U') {
-        plan->guessed_unique = true;
+    if (*text == 'U' || *text == 'u') {
+        plan->guessed_unique = *text == 'U';
+        plan->not_guessed = *text == 'u';
         text++;
     }
     return *text == '\0' && plan->term_count == argc;

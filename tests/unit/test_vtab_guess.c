@@ -270,6 +270,44 @@ TEST(key_of_an_empty_table_is_not_taken_for_one_row)
     pair_close(&p);
 }
 
+/* Compiled on an empty table, a write of one row is compiled again, once, when there are rows; and it writes each row once. */
+TEST(write_compiled_on_an_empty_table_is_compiled_again_within_a_transaction)
+{
+    static const char *const statements[] = {
+        "UPDATE t SET v = v + 1 WHERE k = 'a' || ?1", "DELETE FROM t WHERE k = 'a' || ?1",
+        "UPDATE t SET v = v + 1 FROM u WHERE k = 'a' || (u.n + ?1)", "INSERT INTO t SELECT 'b' || u.n || ?1, v FROM u, t WHERE k = 'a' || u.n",
+    };
+
+    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
+        sqlite3_stmt *stmt[2];
+        struct pair p;
+
+        if (!pair_open(&p, "k TEXT PRIMARY KEY, v"))
+            return;
+        both(&p, "DROP TABLE t");
+        run(p.db[0], "CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v)");
+        run(p.db[1], "CREATE TABLE t(k TEXT PRIMARY KEY, v) WITHOUT ROWID");
+        both(&p, "CREATE TABLE u(n INTEGER); INSERT INTO u VALUES(0), (1), (2), (3)");
+        prepare(&p, statements[i], stmt);
+        step_both(&p, stmt);
+        both(&p, "WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < 40) INSERT INTO t SELECT 'a' || i, i FROM s");
+        both(&p, "BEGIN");
+        for (int n = 0; n < 20; n++) {
+            for (int side = 0; side < 2; side++) {
+                sqlite3_bind_int(stmt[side], 1, n);
+                CHECK_INT(sqlite3_step(stmt[side]), SQLITE_DONE);
+                CHECK_INT(sqlite3_reset(stmt[side]), SQLITE_OK);
+            }
+            CHECK_INT(sqlite3_changes(p.db[0]), sqlite3_changes(p.db[1]));
+        }
+        both(&p, "COMMIT");
+        check_same(&p);
+        CHECK_INT(sqlite3_stmt_status(stmt[0], SQLITE_STMTSTATUS_REPREPARE, 0), 1);
+        finish(stmt);
+        pair_close(&p);
+    }
+}
+
 TEST(reader_of_two_equal_keys_prepared_before_they_came_must_be_prepared_again)
 {
     sqlite3_stmt *stmt;
