@@ -466,10 +466,14 @@ static int run_memory(struct lsm_vtab_table *table, sqlite3_value *arg)
     return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }
 
-/* One operation of the transaction, however many rows it takes. */
+/* One operation of the transaction, however many rows it takes. Notes stay: connections remember that they were made. */
 static int delete_range(struct lsm_vtab_table *table, struct lsm_slice lower, struct lsm_slice upper)
 {
-    int rc = lsm_txn_delete_range(table->ctx->txn, table->tree, lower, upper);
+    int rc;
+
+    if (lower.size == 0)
+        lower = (struct lsm_slice){ (const uint8_t *)LSM_VTAB_ROW_LOWEST, 1 };
+    rc = lsm_txn_delete_range(table->ctx->txn, table->tree, lower, upper);
 
     return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }

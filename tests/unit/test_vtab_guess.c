@@ -258,6 +258,32 @@ TEST(trigger_that_writes_by_key_is_compiled_again_where_the_guess_was_wrong)
     }
 }
 
+/* What the tree notes about such keys stays when its rows go by a range: the connection, and others, know that it was noted. */
+TEST(text_like_a_number_is_found_after_all_rows_were_deleted)
+{
+    static const struct {
+        const char *command, *same;
+    } deletes[] = {
+        { "INSERT INTO t(t) VALUES('delete-all')", "DELETE FROM t" },
+        { "SELECT lsm_delete_range('t', NULL, NULL)", "DELETE FROM t" },
+        { "SELECT lsm_delete_range('t', NULL, 'z')", "DELETE FROM t WHERE k < 'z'" },
+    };
+
+    for (size_t i = 0; i < sizeof(deletes) / sizeof(deletes[0]); i++) {
+        struct pair p;
+
+        if (!pair_open(&p, "k TEXT PRIMARY KEY, v"))
+            return;
+        both(&p, "INSERT INTO t VALUES('13', 1); INSERT INTO t VALUES('14', 1)");
+        run(p.db[0], deletes[i].command);
+        run(p.db[1], deletes[i].same);
+        both(&p, "INSERT INTO t VALUES('012', 1), ('15', 2)");
+        both(&p, "INSERT OR REPLACE INTO t VALUES('found ' || (SELECT count(*) FROM t WHERE k = CAST(12 AS INTEGER)), 0)");
+        check_same(&p);
+        pair_close(&p);
+    }
+}
+
 TEST(key_of_an_empty_table_is_not_taken_for_one_row)
 {
     struct pair p;
