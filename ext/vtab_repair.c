@@ -481,7 +481,8 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
 {
     struct work w;
     struct report report = { NULL, 0 };
-    struct lsm_repair how = { .token = &w.token, .report = add_line, .ctx = &report };
+    struct lsm_repair how = { .token = &w.token, .report = add_line, .ctx = &report,
+                              .note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 } };
     struct lsm_token token;
     uint8_t *area = NULL;
     struct lsm_repair_info info;

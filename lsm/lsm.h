@@ -664,6 +664,8 @@ struct lsm_repair {             /* zeroed: no host, no report */
     void (*report)(void *ctx, const char *line);        /* what is lost or doubtful, as it is found */
     void *ctx;
     struct lsm_slice redo;              /* the host's redo area beside the token: see lsm_db_redo() */
+    struct lsm_slice note;              /* a key that each new tree has, without a value, whatever was damaged; not
+                                           counted. Empty: none. Trees with a comparator do not get it. */
 };
 
 struct lsm_repair_info {

@@ -310,6 +310,24 @@ static int apply_records(struct repair *p)
     return rc;
 }
 
+/* The host's note, above all that was read: a damaged block may have held it, and rows that it tells of are elsewhere. */
+static int add_notes(struct repair *p)
+{
+    const struct lsm_repair_tree *trees = (const void *)p->r.trees.data;
+    struct lsm_memtable *mem;
+    int rc = LSM_OK;
+
+    p->seq += p->r.how->note.size > 0;
+    for (size_t i = 0; p->r.how->note.size && i < p->r.trees.size / sizeof *trees && rc == LSM_OK; i++) {
+        if (trees[i].dropped || trees[i].comparator.size)
+            continue;
+        rc = memtable_for(p, &mem);
+        if (rc == LSM_OK)
+            rc = lsm_memtable_add(mem, trees[i].id, NULL, p->r.how->note, lsm_tag(p->seq, LSM_KIND_PUT), lsm_slice(NULL, 0));
+    }
+    return rc;
+}
+
 /* ---- new tables ---- */
 
 static uint64_t new_file(void *ctx)
@@ -431,6 +449,7 @@ static int build_tree(struct repair *p, const struct lsm_repair_tree *tree, stru
     for (size_t i = 0; i < b->values.count && rc == LSM_OK; i++)
         lsm_edit_add_vlog(&p->edit, &b->values.metas[i]);
     p->r.info->rows += rc == LSM_OK ? b->rows_written : 0;
+    p->r.info->rows -= rc == LSM_OK && p->r.how->note.size && !tree->comparator.size;
     return rc ? rc : p->edit.rc;
 }
 
@@ -552,6 +571,8 @@ static int repair_into(struct repair *p)
         rc = add_other_tables(p);
     if (rc == LSM_OK)
         rc = apply_records(p);
+    if (rc == LSM_OK)
+        rc = add_notes(p);
     if (rc == LSM_OK)
         say_missing(p);
     if (rc == LSM_OK)

@@ -1579,6 +1579,13 @@ mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_gue
     if (false && writer)
 X
 
+mutant repair_that_loses_the_hosts_note lsm/db/repair.c 'unit/test_repair' <<'X'
+    p->seq += p->r.how->note.size > 0;
+    for (size_t i = 0; p->r.how->note.size &&
+====
+    for (size_t i = 0; false &&
+X
+
 # ---- many versions of a key ----
 
 mutant leap_that_is_not_made lsm/version/visible.c 'unit/test_visible_leap' <<'X'

@@ -222,6 +222,36 @@ TEST(repair_of_a_store_that_is_whole_is_the_same_store)
     done(&s);
 }
 
+/* The host's note is in each tree, though the block that held it is damaged, or it was never there; and it is no row. */
+TEST(repair_keeps_the_hosts_note_whatever_is_damaged)
+{
+    for (int damaged = 0; damaged < 2; damaged++) {
+        struct lsm_repair how = { .report = add_line, .note = text("!note") };
+        struct lsm_options o;
+        struct lsm_value value;
+        struct store s;
+
+        if (!make(&s, true))
+            return;
+        if (damaged)
+            flip("a", file_of("a", ".ldb", 0), 100, 8);
+        lsm_options_init(&o);
+        o.os = disk.os;
+        report[0] = 0;
+        if (!CHECK_OK(lsm_db_repair("a", "b", &o, &how, &info)) || !store_open_as(&s, "b", true))
+            return;
+        CHECK_OK(lsm_db_check(s.db));
+        CHECK_INT(info.places_lost, damaged);
+        CHECK(damaged ? info.rows < ROWS + 100 : info.rows == ROWS + 100);
+        CHECK_INT(count_at(&s, NULL), info.rows + 1);
+        if (CHECK_OK(lsm_tree_get(s.tree, NULL, how.note, &value)))
+            lsm_value_release(&value);
+        put_rows(&s, 0, 10, 3);         /* newer than all that was read, and than the note */
+        CHECK_INT(count_versions(&s, 0, 10, 3), 10);
+        done(&s);
+    }
+}
+
 TEST(repair_without_CURRENT)
 {
     struct store s;
