@@ -171,25 +171,29 @@ bool lsm_carry_is_over(const struct lsm_db *db)
 
 /* Does the log have the SOLO that came before a carried record? On the root it may be in tables by now, and
    nothing can be said. Publish held. */
-static bool has_solo(struct lsm_db *db, const struct lsm_token *base, uint32_t mark)
+static int find_solo(struct lsm_db *db, const struct lsm_token *base, uint32_t mark, bool *has)
 {
     struct lsm_token root;
+    int rc = LSM_OK;
 
+    *has = true;
     if (mark == 0 || newest_solo(db, base) == mark)
-        return true;
+        return LSM_OK;
     lsm_db_lock(db);
     root = db->root;
     lsm_db_unlock(db);
     if (lsm_token_equal(base, &root))
-        return true;
-    for (uint32_t i = 0; i < db->record_count; i++) {
+        return LSM_OK;
+    *has = false;
+    for (uint32_t i = db->record_count; i-- > 0 && rc == LSM_OK && !*has;) {
         const struct lsm_prepared *rec = db->records[i];
 
-        if (rec->type == LSM_RECORD_SOLO && rec->state == LSM_RECORD_HIDDEN && lsm_token_equal(&rec->base, base) &&
-            lsm_redo_solo_mark(&rec->id) == mark)
-            return true;
+        if (rec->series && rec->state == LSM_RECORD_HIDDEN)
+            rc = lsm_series_has_solo(db, rec, base, mark, has);
+        else if (rec->type == LSM_RECORD_SOLO && rec->state == LSM_RECORD_HIDDEN)
+            *has = lsm_token_equal(&rec->base, base) && lsm_redo_solo_mark(&rec->id) == mark;
     }
-    return false;
+    return rc;
 }
 
 /* Walk from `token` to what is published; the records on the way that only the area has, newest first,
@@ -203,18 +207,22 @@ static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct ls
     int rc = LSM_OK;
 
     while (rc == LSM_OK && !lsm_token_equal(&at, &newest)) {
-        const struct lsm_prepared *known = lsm_chain_hidden(db, &at);
+        struct lsm_prepared *known;
         struct lsm_record rec;
         struct lsm_slice bytes;
+        bool has_solo = true;
 
-        if (known && known->type == LSM_RECORD_JOINT) {
-            at = known->base;
+        rc = lsm_chain_joint(db, &at, &known);
+        if (rc || known) {
+            at = known ? known->base : at;
             continue;
         }
         /* At or below what is published it is history, or another store's: nothing comes back. */
         rc = at.txid <= newest.txid ? LSM_NOTFOUND
                                     : lsm_redo_find(area, &at, db->uuid, &off, &bytes, &rec);
-        if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+        if (rc == LSM_OK)
+            rc = find_solo(db, &rec.base, lsm_redo_solo(bytes), &has_solo);
+        if (!has_solo)
             return lsm_fail(LSM_STALE, "%s: the store lacks a transaction of its own before the database's %llu",
                             db->path, (unsigned long long)at.txid);
         if (rc == LSM_OK) {

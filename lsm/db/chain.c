@@ -20,6 +20,7 @@ void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec)
         return;
     lsm_memtable_unref(rec->mem);
     lsm_buf_clear(&rec->ops);
+    lsm_mem_free(os, rec->series);
     for (uint32_t i = 0; i < rec->run_count; i++)
         lsm_run_unref(rec->runs[i]);
     lsm_mem_free(os, rec->runs);
@@ -49,6 +50,23 @@ static bool is_in_chain(const struct lsm_db *db, const struct lsm_token *token)
 
 /* ---- hidden records, ascending by txid ---- */
 
+/* Room for so many links, and one for every hidden record, which may become one. */
+static int reserve_links(struct lsm_db *db, uint32_t more)
+{
+    uint64_t count = (uint64_t)db->chain_count + db->record_count + more;
+    void *links;
+
+    if (count <= db->chain_cap)
+        return LSM_OK;
+    count += count / 4 + 16;
+    links = count <= UINT32_MAX ? db->os->mem_realloc(db->os, db->chain, count * sizeof *db->chain) : NULL;
+    if (!links)
+        return lsm_nomem();
+    db->chain = links;
+    db->chain_cap = (uint32_t)count;
+    return LSM_OK;
+}
+
 int lsm_chain_reserve(struct lsm_db *db)
 {
     if (db->record_count + 1 > db->record_cap) {
@@ -59,16 +77,7 @@ int lsm_chain_reserve(struct lsm_db *db)
         db->records = more;
         db->record_cap = cap;
     }
-    /* Every hidden record may become a link. */
-    if (db->chain_count + db->record_count + 1 > db->chain_cap) {
-        uint32_t cap = 2 * (db->chain_count + db->record_count) + 16;
-        void *more = db->os->mem_realloc(db->os, db->chain, cap * sizeof *db->chain);
-        if (!more)
-            return lsm_nomem();
-        db->chain = more;
-        db->chain_cap = cap;
-    }
-    return LSM_OK;
+    return reserve_links(db, 1);
 }
 
 void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec)
@@ -102,6 +111,41 @@ struct lsm_prepared *lsm_chain_hidden(const struct lsm_db *db, const struct lsm_
     uint32_t i = find_hidden(db, id);
 
     return i == UINT32_MAX ? NULL : db->records[i];
+}
+
+struct lsm_prepared *lsm_chain_first_at(const struct lsm_db *db, uint64_t txid)
+{
+    uint32_t lo = 0, hi = db->record_count;
+
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        const struct lsm_prepared *rec = db->records[mid];
+        if ((rec->series ? rec->series->txid_first : rec->id.txid) <= txid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo ? db->records[lo - 1] : NULL;
+}
+
+int lsm_chain_joint(struct lsm_db *db, const struct lsm_token *id, struct lsm_prepared **rec)
+{
+    uint32_t i = find_hidden(db, id);
+    int rc;
+
+    *rec = NULL;
+    if (i == UINT32_MAX) {
+        struct lsm_prepared *in = lsm_chain_first_at(db, id->txid);
+        if (!in || !in->series || in->type != LSM_RECORD_JOINT || id->txid >= in->id.txid)
+            return LSM_OK;
+        i = find_hidden(db, &in->id);
+        rc = lsm_series_cut(db, i, id);
+        if (rc)
+            return rc == LSM_NOTFOUND ? LSM_OK : rc;
+    }
+    if (db->records[i]->type == LSM_RECORD_JOINT)
+        *rec = db->records[i];
+    return LSM_OK;
 }
 
 struct lsm_token lsm_chain_newest(struct lsm_db *db)
@@ -236,56 +280,176 @@ void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec)
 }
 
 /*
- * A record read at open: its rows are still encoded, so that this may fail; then
- * nothing is published and it can be tried again.
+ * Rows that are still encoded, so that this may fail; then nothing is published and it can be tried again.
  */
-static int publish_read(struct lsm_db *db, struct lsm_prepared *rec)
+static int publish_ops(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_slice ops)
+{
+    int rc = ops.size ? lsm_write_active_locked(db) : LSM_OK;
+    uint64_t base;
+
+    if (rc)
+        return rc;
+    lsm_dead_publish(db, true);
+    base = take_seqs(db, rec);
+    if (ops.size)
+        rc = lsm_copy_ops(db, ops, rec->op_first, db->active, base);
+    if (rc)
+        lsm_dead_publish(db, false);
+    else
+        finish(db, rec);
+    return rc;
+}
+
+/* A hidden record that is no series, or the only one of its series: its `ops`, and what else it has. */
+static int publish_read(struct lsm_db *db, struct lsm_prepared *rec, struct lsm_slice ops)
 {
     int rc = LSM_OK;
 
-    if (rec->ops.size && rec->run_count == 0) {
-        rc = lsm_write_active_locked(db);
-        if (rc)
-            return rc;
-        lsm_dead_publish(db, true);
-        rc = lsm_copy_ops(db, rec, db->active, take_seqs(db, rec));
-        if (rc) {
-            lsm_dead_publish(db, false);
-            return rc;
-        }
-        lsm_buf_clear(&rec->ops);
-        finish(db, rec);
-        return LSM_OK;
-    }
+    if (!rec->mem && rec->run_count == 0)
+        return publish_ops(db, rec, ops);
     if (!rec->unit)
         rec->unit = lsm_unit_new(db->os);
     if (!rec->view)
         rec->view = lsm_view_alloc(db->os);
     if (!rec->unit || !rec->view)
         return lsm_nomem();
-    if (rec->ops.size) {        /* they are newer than the adopted tables: above them, in the same unit */
+    if (ops.size) {             /* they are newer than the adopted tables: above them, in the same unit */
         struct lsm_unit to = { .mem = NULL };   /* its filter says maybe */
         rc = lsm_memtable_new(db->os, &to.mem);
         if (rc == LSM_OK)
-            rc = lsm_copy_ops(db, rec, &to, 0);
+            rc = lsm_copy_ops(db, ops, rec->op_first, &to, 0);
         if (rc) {
             lsm_memtable_unref(to.mem);
             return rc;
         }
         rec->mem = to.mem;
-        lsm_buf_clear(&rec->ops);
     }
     lsm_chain_publish_one(db, rec);
     return LSM_OK;
 }
 
-int lsm_chain_publish_read(struct lsm_db *db, struct lsm_prepared *rec)
+/* ---- publishing a series ---- */
+
+#define GATHER_BYTES (4u << 10)
+
+/*
+ * Small SOLOs are published as if they were one record: the leaves of their rows are waited for in groups. Not joints: a
+ * link must be between each and what comes before it, and a group that fails in its middle and is tried again would
+ * leave rows of a joint below SOLOs that a reader before it must see.
+ */
+struct publishing {
+    struct lsm_db *db;
+    struct lsm_series_reader reader;
+    struct lsm_prepared group;
+    bool has_published;
+};
+
+/* What stands before (off, chain) is published; txid: no record behind it has a lower one. */
+static void advance(struct lsm_series *s, uint64_t off, uint64_t chain, uint64_t txid)
 {
+    s->off = off;
+    s->chain = chain;
+    s->txid_first = txid;
+}
+
+/* The group's ops; it ends before (off, chain). */
+static int publish_group(struct publishing *p, struct lsm_series *s, struct lsm_slice ops, uint64_t off, uint64_t chain)
+{
+    struct lsm_prepared *g = &p->group;
+    int rc = g->ops.rc;
+
+    if (rc == LSM_OK && g->id.txid)
+        rc = publish_ops(p->db, g, ops);
+    if (rc == LSM_OK && g->id.txid)
+        advance(s, off, chain, g->id.txid + 1);
+    lsm_buf_reset(&g->ops);
+    *g = (struct lsm_prepared){ .ops = g->ops };
+    return rc;
+}
+
+/* What is gathered, before the record that is being read. */
+static int publish_gathered(struct publishing *p, struct lsm_series *s)
+{
+    return publish_group(p, s, lsm_buf_slice(&p->group.ops), p->reader.off, p->reader.chain);
+}
+
+static int publish_solo(struct publishing *p, struct lsm_series *s, const struct lsm_record *rec)
+{
+    const struct lsm_frame_reader *frames = &p->reader.log.frames;
+    struct lsm_prepared *g = &p->group;
+    bool is_small = rec->ops.size < GATHER_BYTES;
+    int rc = is_small ? LSM_OK : publish_gathered(p, s);
+
+    if (rc)
+        return rc;
+    g->type = LSM_RECORD_SOLO;
+    g->state = LSM_RECORD_HIDDEN;
+    g->id = rec->id;
+    g->base = rec->base;
+    g->op_first = 1;
+    g->op_max += rec->op_count;
+    if (is_small)
+        lsm_buf_append_slice(&g->ops, rec->ops);
+    if (is_small && g->ops.size < GATHER_BYTES && g->ops.rc == LSM_OK)
+        return LSM_OK;
+    return publish_group(p, s, is_small ? lsm_buf_slice(&g->ops) : rec->ops, frames->off, frames->chain);
+}
+
+static int publish_joint(struct publishing *p, struct lsm_prepared *series, const struct lsm_record *rec)
+{
+    const struct lsm_frame_reader *frames = &p->reader.log.frames;
+    struct lsm_prepared one = { .type = LSM_RECORD_JOINT, .state = LSM_RECORD_HIDDEN, .id = rec->id, .base = rec->base,
+                                .op_first = 1, .op_max = rec->op_count };
+    int rc = publish_gathered(p, series->series);
+
+    if (rc)
+        return rc;
+    one.seq_begin = series->seq_begin;
+    rc = publish_ops(p->db, &one, rec->ops);
+    series->seq_begin = rc ? one.seq_begin : 0;
+    if (rc)
+        return rc;
+    advance(series->series, frames->off, frames->chain, rec->id.txid + 1);
+    series->series->joint_count--;
+    series->series->has_solos_first = true;
+    series->base = rec->id;
+    return LSM_OK;
+}
+
+/* Of a series all, or the SOLOs on its base. When it fails, what is published is not in it any more. */
+static int publish_series(struct publishing *p, struct lsm_prepared *series, bool is_all)
+{
+    struct lsm_series *s = series->series;
+    struct lsm_series_reader *r = &p->reader;
+    struct lsm_db *db = p->db;
     int rc;
 
-    db->os->mutex_lock(db->publish);
-    rc = publish_read(db, rec);
-    db->os->mutex_unlock(db->publish);
+    lsm_db_lock(db);
+    rc = reserve_links(db, s->joint_count);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        rc = lsm_series_read(r, db, series);
+    p->has_published = true;
+    while (rc == LSM_OK && (rc = lsm_series_next(r, db)) == LSM_OK) {
+        if (s->is_alone)
+            return publish_read(db, series, r->rec.ops);
+        if (r->rec.type == LSM_RECORD_JOINT && !is_all)
+            break;
+        if (r->rec.type == LSM_RECORD_JOINT)
+            rc = publish_joint(p, series, &r->rec);
+        else if (!lsm_series_is_aborted(db, &r->rec.id))
+            rc = publish_solo(p, s, &r->rec);
+    }
+    if (rc == LSM_DONE) {
+        rc = publish_group(p, s, lsm_buf_slice(&p->group.ops), s->end, s->end_chain);
+        series->state = rc ? LSM_RECORD_HIDDEN : LSM_RECORD_PUBLISHED;
+    } else if (rc == LSM_OK) {          /* a joint comes next, which is not to be published */
+        rc = publish_gathered(p, s);
+        if (rc == LSM_OK) {
+            advance(s, r->off, r->chain, r->txid);
+            s->has_solos_first = false;
+        }
+    }
     return rc;
 }
 
@@ -302,10 +466,28 @@ static void forget_published(struct lsm_db *db)
             lsm_prepared_free(db->os, rec);
     }
     db->record_count = kept;
+    if (kept == 0)
+        lsm_buf_clear(&db->aborted);
+}
+
+/* Cut series so that the way from token back to the newest link, as far as it is there, is made of last joints. Publish
+   mutex held. */
+static int cut_path(struct lsm_db *db, const struct lsm_token *token)
+{
+    struct lsm_token at = *token;
+
+    while (!lsm_token_equal(&at, &newest_link(db)->token)) {
+        struct lsm_prepared *rec;
+        int rc = lsm_chain_joint(db, &at, &rec);
+        if (rc || !rec)
+            return rc;
+        at = rec->base;
+    }
+    return LSM_OK;
 }
 
 /* The newest joint that is known to be decided and whose way back to what is published is there. Both
-   mutexes held. */
+   mutexes held, and cut_path() was called for it. */
 static struct lsm_token newest_whole(const struct lsm_db *db)
 {
     struct lsm_token at = db->decided;
@@ -333,6 +515,10 @@ static int misfit(struct lsm_db *db, bool is_behind, const struct lsm_token *tok
 {
     struct lsm_token newest;
 
+    lsm_db_lock(db);
+    newest = db->decided;
+    lsm_db_unlock(db);
+    (void)cut_path(db, &newest);        /* if that fails: as if it was not there */
     lsm_db_lock(db);
     newest = newest_whole(db);
     lsm_db_unlock(db);
@@ -370,11 +556,14 @@ static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_
 
 int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
 {
-    bool *on_path, seen;
+    struct publishing p = { .db = db };
+    bool *on_path, seen, is_half;
     int rc = LSM_OK;
 
+    lsm_buf_init(&p.group.ops, db->os);
     lsm_db_lock(db);
-    seen = db->token_seen && (lsm_token_equal(token, &newest_link(db)->token) || is_in_chain(db, token));
+    seen = db->token_seen && !db->is_half_published &&
+           (lsm_token_equal(token, &newest_link(db)->token) || is_in_chain(db, token));
     lsm_db_unlock(db);
     if (seen)
         return LSM_OK;
@@ -382,9 +571,12 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
     seen = is_in_chain(db, token) && (db->token_seen || !lsm_token_equal(token, &newest_link(db)->token));
+    is_half = db->is_half_published;
     rc = lsm_chain_reserve(db);
     lsm_db_unlock(db);
-    if (seen || rc)
+    if (rc == LSM_OK && !seen)
+        rc = cut_path(db, token);
+    if (rc || (seen && !is_half))
         goto out;
 
     on_path = lsm_mem_zalloc(db->os, db->record_count + 1);
@@ -392,18 +584,29 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
         rc = lsm_nomem();
         goto out;
     }
-    rc = mark_path(db, token, on_path);
+    if (!seen)
+        rc = mark_path(db, token, on_path);
+    is_half |= rc == LSM_OK;
     for (uint32_t i = 0; i < db->record_count && rc == LSM_OK; i++) {
         struct lsm_prepared *rec = db->records[i];
+        bool is_next = lsm_token_equal(&rec->base, &newest_link(db)->token);
         if (rec->state != LSM_RECORD_HIDDEN)
             continue;
         /* A solo of this process is published by its own commit, and by nothing else. */
-        if (on_path[i] || (rec->type == LSM_RECORD_SOLO && !rec->owned &&
-                           lsm_token_equal(&rec->base, &newest_link(db)->token)))
-            rc = publish_read(db, rec);
+        if (rec->series && (on_path[i] || (rec->series->has_solos_first && is_next)))
+            rc = publish_series(&p, rec, on_path[i]);
+        else if (on_path[i] || (rec->type == LSM_RECORD_SOLO && !rec->owned && is_next))
+            rc = publish_read(db, rec, lsm_buf_slice(&rec->ops));
     }
+    lsm_series_reader_close(&p.reader);
+    lsm_buf_clear(&p.group.ops);
     lsm_mem_free(db->os, on_path);
     forget_published(db);
+    lsm_db_lock(db);
+    db->is_half_published = rc && is_half;
+    if (p.has_published)
+        lsm_db_memory_changed(db);
+    lsm_db_unlock(db);
     if (rc == LSM_OK) {
         lsm_db_lock(db);
         if (!db->token_seen)
@@ -452,16 +655,21 @@ int lsm_db_publish_newest(struct lsm_db *db, const struct lsm_token *token)
 
 int lsm_db_newest(struct lsm_db *db, struct lsm_token *token)
 {
+    struct lsm_token decided;
     int rc = lsm_db_usable(db);
 
     if (rc)
         return rc;
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
+    decided = db->decided;
+    lsm_db_unlock(db);
+    rc = cut_path(db, &decided);
+    lsm_db_lock(db);
     *token = newest_whole(db);
     lsm_db_unlock(db);
     db->os->mutex_unlock(db->publish);
-    return LSM_OK;
+    return rc;
 }
 
 int lsm_chain_settle(struct lsm_db *db)
@@ -510,7 +718,8 @@ void lsm_chain_prune(struct lsm_db *db)
     /* Hidden records of logs that go: T is decided and the newest joint, so they are dead (R17). */
     for (uint32_t i = 0; i < db->record_count; i++) {
         struct lsm_prepared *rec = db->records[i];
-        if (rec->id.txid >= db->root.txid || rec->owned)
+        bool is_read = rec->series && rec->series->log < db->log_number_min;
+        if ((rec->id.txid >= db->root.txid && !is_read) || rec->owned)
             db->records[kept++] = rec;
         else
             lsm_prepared_free(db->os, rec);

@@ -109,14 +109,14 @@ int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm
     return rc ? rc : empty(&g);
 }
 
-int lsm_copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base)
+int lsm_copy_ops(struct lsm_db *db, struct lsm_slice ops, uint64_t op_first, struct lsm_unit *to, uint64_t base)
 {
-    struct lsm_reader r = lsm_reader(lsm_buf_slice(&rec->ops));
+    struct lsm_reader r = lsm_reader(ops);
     struct group g = { .to = to };
     struct lsm_tree *tree = NULL;
     int rc = LSM_OK;
 
-    for (uint64_t op = rec->op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
+    for (uint64_t op = op_first; lsm_reader_left(&r) && rc == LSM_OK; op++) {
         struct lsm_memtable_row row = { 0 };
         enum lsm_kind kind;
 

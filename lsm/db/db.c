@@ -81,17 +81,24 @@ void lsm_db_uuid(const struct lsm_db *db, uint8_t uuid[16])
 
 bool lsm_db_is_virgin(struct lsm_db *db)
 {
-    bool virgin;
+    bool virgin, has_solo;
 
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
     /* A power cut may take back the host's creation and all that it decided since, but for what was
        settled. What rests on a decision is gone with it. */
     virgin = db->root.txid == 0 && db->floor.txid == 0 && db->seq_published == 0 && db->chain_count == 1;
-    for (uint32_t i = 0; i < db->record_count; i++)
-        virgin = virgin && (db->records[i]->type != LSM_RECORD_SOLO || db->records[i]->base.txid != 0 ||
-                            db->records[i]->state == LSM_RECORD_DEAD);
     lsm_db_unlock(db);
+    for (uint32_t i = 0; i < db->record_count && virgin; i++) {
+        const struct lsm_prepared *rec = db->records[i];
+
+        if (rec->state == LSM_RECORD_DEAD || rec->base.txid != 0)
+            continue;
+        if (rec->series && rec->series->has_solos_first)
+            virgin = lsm_series_has_solo(db, rec, &rec->base, 0, &has_solo) == LSM_OK && !has_solo;
+        else
+            virgin = rec->series || rec->type != LSM_RECORD_SOLO;
+    }
     db->os->mutex_unlock(db->publish);
     return virgin;
 }
@@ -226,6 +233,7 @@ static void db_free(struct lsm_db *db)
     for (uint32_t i = 0; i < db->record_count; i++)
         lsm_prepared_free(os, db->records[i]);
     lsm_mem_free(os, db->records);
+    lsm_buf_clear(&db->aborted);
     lsm_mem_free(os, db->chain);
     for (uint32_t i = 0; i < db->tree_count; i++)
         lsm_tree_free(db->trees[i]);
@@ -470,6 +478,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     if (options->host)
         db->host = *options->host;
     lsm_buf_init(&db->encode, os);
+    lsm_buf_init(&db->aborted, os);
     db->carry.last = &db->carry.taken;
     lsm_db_set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);
 

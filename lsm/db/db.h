@@ -18,6 +18,7 @@
 #include "lsm/compaction/pick.h"
 #include "lsm/db/carry.h"
 #include "lsm/db/dead.h"
+#include "lsm/db/series.h"
 #include "lsm/format/compress.h"
 #include "lsm/format/record.h"
 #include "lsm/os/os.h"
@@ -105,13 +106,15 @@ struct lsm_prepared {
     uint8_t state;              /* enum lsm_record_state; publish mutex */
     bool owned;                 /* a transaction holds it and will free it */
     struct lsm_token id, base;
-    struct lsm_memtable *mem;   /* rows numbered as in the batch; NULL: in `ops` (read at open) */
+    struct lsm_series *series;  /* of one that stands for records in a log (read at open), or NULL */
+    struct lsm_memtable *mem;   /* rows numbered as in the batch; NULL: in `ops`, or of a series */
     uint64_t op_max;            /* rows of mem above it came later and are not the record's */
     uint64_t op_first;
-    struct lsm_buf ops;         /* encoded, of a record read at open */
+    struct lsm_buf ops;         /* encoded, of one that the host carried */
     struct lsm_run **runs;      /* adopted private tables, newest first */
     uint32_t run_count;
-    uint64_t seq_begin;         /* its first row's, also of rows that a failed publishing left; 0: none */
+    uint64_t seq_begin;         /* its first row's, also of rows that a failed publishing left; 0: none. Of a series:
+                                   of the joint that it begins with */
     struct lsm_unit *unit;      /* memory for publishing, so that it cannot fail */
     struct lsm_view *view;
 };
@@ -228,6 +231,7 @@ struct lsm_db {
     struct lsm_mutex *publish;
     struct lsm_prepared **records;      /* hidden ones, by txid ascending */
     uint32_t record_count, record_cap;
+    struct lsm_buf aborted;     /* struct lsm_token, by txid ascending: SOLOs in `records` that do not count */
     struct lsm_unit *active;    /* the newest unit, when it may grow; changed under mutex as well */
 
     /* ---- mutex ---- */
@@ -259,6 +263,7 @@ struct lsm_db {
     bool suspect;               /* commit.md R16 */
     struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
+    bool is_half_published;     /* a token's records could not all be published; it must be tried again */
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
     struct lsm_token solo_newest, solo_base;    /* the newest SOLO that was published, and its base */
@@ -398,7 +403,7 @@ int lsm_recover_snapshot(struct lsm_db *db, struct lsm_edit *edit);
 /* ---- copy.c: a record's rows to the active memtable ---- */
 /* Of one that was prepared here, and of one that was read. `base` is added to the op numbers. Publish held. */
 int lsm_copy_batch(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
-int lsm_copy_ops(struct lsm_db *db, const struct lsm_prepared *rec, struct lsm_unit *to, uint64_t base);
+int lsm_copy_ops(struct lsm_db *db, struct lsm_slice ops, uint64_t op_first, struct lsm_unit *to, uint64_t base);
 /* One row in two steps, as lsm_memtable_expect says; *hash is for the second. Log slot held; then publish, too. */
 int lsm_copy_expect(struct lsm_unit *to, struct lsm_tree *tree, struct lsm_slice key, size_t value_size,
                     uint64_t *hash);
@@ -420,12 +425,15 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token);
 int lsm_chain_publish_newest(struct lsm_db *db, const struct lsm_token *token);
 /* Publish one record; cannot fail. Publish mutex held, mutex not. */
 void lsm_chain_publish_one(struct lsm_db *db, struct lsm_prepared *rec);
-/* One that was read at open, by itself. Takes publish and mutex. */
-int lsm_chain_publish_read(struct lsm_db *db, struct lsm_prepared *rec);
 /* Room for one more hidden record and one more link, so that later steps cannot fail. Both locks held. */
 int lsm_chain_reserve(struct lsm_db *db);
 void lsm_chain_add_hidden(struct lsm_db *db, struct lsm_prepared *rec);        /* publish held */
 struct lsm_prepared *lsm_chain_hidden(const struct lsm_db *db, const struct lsm_token *id);  /* publish held */
+/* The hidden joint, the last of its series: one that lies within is cut there. NULL: there is none. Publish held; may
+   read a log. */
+int lsm_chain_joint(struct lsm_db *db, const struct lsm_token *id, struct lsm_prepared **rec);
+/* The hidden record, or series, that one of this txid would be in; NULL: none. Publish held, or at open. */
+struct lsm_prepared *lsm_chain_first_at(const struct lsm_db *db, uint64_t txid);
 struct lsm_token lsm_chain_newest(struct lsm_db *db);   /* the newest published joint; takes mutex */
 bool lsm_chain_has(struct lsm_db *db, const struct lsm_token *token);   /* published; takes mutex */
 void lsm_chain_remove_hidden(struct lsm_db *db, struct lsm_prepared *rec);     /* publish held */

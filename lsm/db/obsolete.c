@@ -81,6 +81,7 @@ void lsm_obsolete_sweep(struct lsm_db *db)
 {
     struct old_files old = { .db = db };
     char name[LSM_FILENAME_SIZE];
+    uint64_t hidden_min;
 
     /* Prevents: removing what an edit removed that was read at open and is in no page on disk, since its sync
        failed in the life before. The first write begins a MANIFEST that is. */
@@ -112,6 +113,10 @@ void lsm_obsolete_sweep(struct lsm_db *db)
     old.log_min = lsm_backup_log_min(db, db->log_number_min);
     old.manifest = db->manifest.number;
     lsm_db_unlock(db);
+    db->os->mutex_lock(db->publish);
+    hidden_min = lsm_series_log_min(db);
+    db->os->mutex_unlock(db->publish);
+    old.log_min = hidden_min < old.log_min ? hidden_min : old.log_min;
     if (sure && db->os->dir_list(db->dir, collect_old, &old))
         sure = false;
     lsm_db_lock(db);

@@ -197,106 +197,72 @@ int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct
     return rc;
 }
 
-/*
- * Logs are read once to see what stands in them, and again for the rows. If nothing in them is undecided, no record
- * has to be kept until all have been read: that would be four times the memtable that they
- * become, where rows are small.
- */
+/* Logs are read to see what stands in them; rows wait until it is known which of them count (series.h). */
 struct reading {
     struct lsm_db *db;
-    bool is_look;
-    bool is_plain;              /* so far only SOLOs on the root, each once, and none with tables or an ABORT */
-    uint64_t txid;              /* of the record before */
-    struct lsm_prepared gathered;       /* of plain ones: those whose rows are not published */
+    uint64_t txid;              /* the newest */
+    struct lsm_series_reader copies;    /* is where the newest copy's original is, or not open */
 };
 
-#define GATHER_BYTES (4u << 10)
-
-static bool is_plain_next(struct reading *r, const struct lsm_record *rec)
+/* What a fresh log that was cut short begins with: the same record stands in a log before it, or before it in the log. */
+static int check_copy(struct reading *r, const struct lsm_record *rec, const struct lsm_log_end *at)
 {
-    bool is_plain = rec->type == LSM_RECORD_SOLO && rec->adopted_count == 0 && rec->id.txid > r->txid &&
-                    lsm_token_equal(&rec->base, &r->db->root);
+    struct lsm_prepared *prep = lsm_chain_first_at(r->db, rec->id.txid);
+    struct lsm_series_reader *c = &r->copies;
+    int rc = LSM_OK;
 
-    r->txid = rec->id.txid;
-    return is_plain;
+    if (!prep || prep->series->is_alone) {
+        rc = prep && lsm_token_equal(&prep->id, &rec->id) ? LSM_OK : LSM_DONE;
+    } else {
+        if (c->of != prep->series || c->txid >= rec->id.txid)
+            rc = lsm_series_read(c, r->db, prep);
+        while (rc == LSM_OK && c->txid < rec->id.txid)
+            rc = lsm_series_next(c, r->db);
+        if (rc == LSM_OK && !lsm_token_equal(&c->rec.id, &rec->id))
+            rc = LSM_DONE;
+    }
+    return rc == LSM_DONE ? lsm_corrupt("log", at->size, "transaction numbers do not ascend") : rc;
 }
 
-static int publish_gathered(struct reading *r)
+static int read_record(struct reading *r, struct lsm_slice payload, const struct lsm_log_end *from,
+                       const struct lsm_log_end *to)
 {
-    struct lsm_prepared *g = &r->gathered;
-    int rc = g->ops.rc;
-
-    if (rc == LSM_OK && g->ops.size)
-        rc = lsm_chain_publish_read(r->db, g);
-    lsm_buf_clear(&g->ops);
-    *g = (struct lsm_prepared){ .ops = g->ops };
-    return rc;
-}
-
-static int publish_empty(struct reading *r, const struct lsm_record *rec)
-{
-    struct lsm_prepared *prep;
-    int rc = publish_gathered(r);
-
-    if (rc == LSM_OK)
-        rc = lsm_recover_prepared(r->db, rec, &prep);
-    if (rc)
-        return rc;
-    rc = lsm_chain_publish_read(r->db, prep);
-    lsm_prepared_free(r->db->os, prep);
-    return rc;
-}
-
-/* Small ones as if they were one record: the leaves of their rows are waited for in groups. */
-static int publish_plain(struct reading *r, const struct lsm_record *rec)
-{
-    struct lsm_prepared *g = &r->gathered;
-
-    if (rec->ops.size == 0)
-        return publish_empty(r, rec);
-    g->type = rec->type;
-    g->state = LSM_RECORD_HIDDEN;
-    g->id = rec->id;
-    g->base = rec->base;
-    g->op_first = 1;
-    g->op_max += rec->op_count;
-    lsm_buf_append_slice(&g->ops, rec->ops);
-    return g->ops.rc || g->ops.size >= GATHER_BYTES ? publish_gathered(r) : LSM_OK;
-}
-
-static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
-{
-    struct reading *r = ctx;
     struct lsm_db *db = r->db;
     struct lsm_record rec;
-    struct lsm_prepared *prep, *old;
-    int rc;
 
     if (!lsm_record_decode(payload, db->uuid, &rec))
-        return lsm_corrupt("log", off, "not a record of this store");
-    if (r->is_look) {
-        r->is_plain = r->is_plain && is_plain_next(r, &rec);
-        return LSM_OK;
-    }
-    if (r->is_plain && !is_plain_next(r, &rec))
-        return lsm_corrupt("log", off, "it changed while it was read");
+        return lsm_corrupt("log", from->size, "not a record of this store");
     lsm_recover_note(db, &rec);
-    if (r->is_plain)
-        return publish_plain(r, &rec);
-    old = lsm_chain_hidden(db, &rec.id);
-    if (rec.type == LSM_RECORD_ABORT && old)
-        old->state = LSM_RECORD_DEAD;
-    if (rec.type == LSM_RECORD_ABORT || old)
-        return LSM_OK;          /* old: a copy */
-    if (db->record_count && db->records[db->record_count - 1]->id.txid >= rec.id.txid)
-        return lsm_corrupt("log", off, "transaction numbers do not ascend");
+    if (rec.type == LSM_RECORD_ABORT)
+        return lsm_series_abort(db, &rec.id);
+    if (rec.id.txid <= r->txid)
+        return check_copy(r, &rec, from);
+    r->txid = rec.id.txid;
+    r->copies.of = NULL;        /* a series may have changed */
+    return lsm_series_add(db, &rec, from, to);
+}
 
-    rc = lsm_chain_reserve(db);
-    if (rc == LSM_OK)
-        rc = lsm_recover_prepared(db, &rec, &prep);
-    if (rc == LSM_OK)
-        lsm_chain_add_hidden(db, prep);
-    return rc;
+/* As lsm_log_read. */
+static int read_log(struct reading *r, uint64_t number, struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn)
+{
+    struct lsm_db *db = r->db;
+    struct lsm_log_reader log;
+    struct lsm_slice payload;
+    int rc = lsm_log_reader_open(&log, db->os, db->dir, db->uuid, number, prev);
+
+    *end = (struct lsm_log_end){ number, 0, 0 };
+    while (rc == LSM_OK) {
+        struct lsm_log_end from = { number, log.frames.off, log.frames.chain }, to;
+
+        *end = from;
+        rc = lsm_log_reader_next(&log, &payload);
+        to = (struct lsm_log_end){ number, log.frames.off, log.frames.chain };
+        if (rc == LSM_OK)
+            rc = read_record(r, payload, &from, &to);
+    }
+    *torn = log.frames.torn;
+    lsm_log_reader_close(&log);
+    return rc == LSM_DONE ? LSM_OK : rc;
 }
 
 /*
@@ -305,10 +271,9 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
  * a sync, a power cut took the tail of the one before, and they are void. A log that follows on none comes
  * from an open that was cut short: it begins with copies of all that counted. *at: the next one to be read.
  */
-static int judge_hole(const struct reading *r, const struct lsm_buf *logs, size_t *at, const struct lsm_log_end *prev,
+static int judge_hole(struct lsm_db *db, const struct lsm_buf *logs, size_t *at, const struct lsm_log_end *prev,
                       const struct lsm_log_end *last)
 {
-    struct lsm_db *db = r->db;
     uint64_t number = lsm_get_u64(logs->data + *at), newest = number;
     bool relied = last->number != prev->number || last->size >= prev->size, torn;
     struct lsm_log_end before = *prev;
@@ -329,9 +294,8 @@ static int judge_hole(const struct reading *r, const struct lsm_buf *logs, size_
     if (relied)
         return lsm_log_check_prev(number, prev, last);
     *at = i;
-    if (!r->is_look)
-        lsm_db_event(db, LSM_EVENT_INFO, "log %llu follows on records that were never synced and are lost: it is "
-                     "left out, like them", (unsigned long long)number);
+    lsm_db_event(db, LSM_EVENT_INFO, "log %llu follows on records that were never synced and are lost: it is left "
+                 "out, like them", (unsigned long long)number);
     db->void_first = number;
     db->void_last = newest;
     if (atomic_load(&db->next_file) <= newest)
@@ -347,16 +311,13 @@ static int ends_elsewhere(const struct lsm_log_end *clean_end, uint64_t at)
                        "the log ends elsewhere than when the store was closed");
 }
 
-static int read_logs_once(struct reading *r, const struct lsm_log_end *clean_end)
+static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
 {
     struct lsm_log_end last = { 0, 0, 0 }, end, prev;
-    struct lsm_db *db = r->db;
+    struct reading r = { .db = db };
     struct lsm_buf logs;
     bool torn;
-    int rc;
-
-    db->void_first = db->void_last = 0;
-    rc = lsm_write_logs(db, db->log_number_min, &logs);
+    int rc = lsm_write_logs(db, db->log_number_min, &logs);
 
     if (rc)
         return rc;
@@ -373,51 +334,32 @@ static int read_logs_once(struct reading *r, const struct lsm_log_end *clean_end
         if (rc == LSM_OK && !torn && prev.number && prev.number >= db->log_number_min)
             rc = lsm_log_check_prev(number, &prev, &last);
         if (rc == LSM_CORRUPT && prev.number)
-            rc = judge_hole(r, &logs, &i, &prev, &last);
+            rc = judge_hole(db, &logs, &i, &prev, &last);
         if (rc == LSM_DONE) {
             rc = LSM_OK;
             continue;
         }
         if (rc == LSM_OK)
-            rc = lsm_log_read(db->os, db->dir, db->uuid, number, read_record, r, &end, &prev, &torn);
+            rc = read_log(&r, number, &end, &prev, &torn);
         if (rc == LSM_OK && number == clean_end->number &&
             (end.size != clean_end->size || end.chain != clean_end->chain))
             rc = ends_elsewhere(clean_end, end.size);
         if (rc == LSM_OK && end.size)
             last = end;
-        if (rc == LSM_OK && torn && !r->is_look)
+        if (rc == LSM_OK && torn)
             lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
                          (unsigned long long)number);
         if (atomic_load(&db->next_file) <= number)
             atomic_store(&db->next_file, number + 1);
         i += 8;
     }
+    lsm_series_reader_close(&r.copies);
     lsm_buf_clear(&logs);
     if (rc == LSM_OK && last.number < clean_end->number)
         rc = ends_elsewhere(clean_end, last.size);
     db->log_last = last;
     db->log_closed = *clean_end;
     atomic_store(&db->log_size, last.size);
-    return rc;
-}
-
-static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
-{
-    struct reading r = { .db = db };
-    int rc = LSM_OK;
-
-    lsm_buf_init(&r.gathered.ops, db->os);
-    if (!db->wait_for_token) {          /* else only the host knows what is decided */
-        r.is_look = r.is_plain = true;
-        rc = read_logs_once(&r, clean_end);
-        r.is_look = false;
-        r.txid = 0;
-    }
-    if (rc == LSM_OK)
-        rc = read_logs_once(&r, clean_end);
-    if (rc == LSM_OK)
-        rc = publish_gathered(&r);
-    lsm_buf_clear(&r.gathered.ops);
     return rc;
 }
 

@@ -348,3 +348,11 @@ int lsm_frame_read(struct lsm_frame_reader *r, struct lsm_slice *payload)
     r->off += frame_size;
     return LSM_OK;
 }
+
+void lsm_frame_reader_seek(struct lsm_frame_reader *r, uint64_t off, uint64_t chain)
+{
+    r->off = off;
+    r->chain = chain;
+    r->torn = false;
+    r->done = off > r->file_size;
+}

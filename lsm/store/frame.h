@@ -115,6 +115,8 @@ int lsm_frame_read_header(struct lsm_frame_reader *r, uint8_t *header, size_t si
 /* The next payload, valid until the next call, or LSM_DONE at the end: off, chain and torn say what
    is there. LSM_CORRUPT: damage before the end. LSM_IOERR and LSM_NOMEM are never an end. */
 int lsm_frame_read(struct lsm_frame_reader *r, struct lsm_slice *payload);
+/* Go on where a frame begins, with the chain before it; behind the header. Beyond the file's end: LSM_DONE comes next. */
+void lsm_frame_reader_seek(struct lsm_frame_reader *r, uint64_t off, uint64_t chain);
 void lsm_frame_reader_close(struct lsm_frame_reader *r);
 
 #endif

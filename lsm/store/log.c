@@ -417,105 +417,111 @@ static bool prev_is_relied_on(const uint8_t *header)
     return !(lsm_get_u16(header + COMPAT) & COMPAT_AHEAD);
 }
 
-/* Open N.log and read its header. LSM_DONE: its creation was not finished. */
-static int open_log(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_dir *dir,
-                    const uint8_t uuid[16], uint64_t number, char name[LSM_FILENAME_SIZE],
-                    struct lsm_file **file, struct lsm_log_end *prev)
+int lsm_log_reader_open(struct lsm_log_reader *r, struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                        uint64_t number, struct lsm_log_end *prev)
 {
     uint8_t header[LSM_LOG_HEADER_SIZE];
     int error, rc;
 
-    lsm_filename(name, LSM_FILE_LOG, number);
-    error = os->file_open(dir, name, LSM_OPEN_READ, 0, file);
+    *r = (struct lsm_log_reader){ .file = NULL };
+    *prev = (struct lsm_log_end){ 0 };
+    lsm_filename(r->name, LSM_FILE_LOG, number);
+    error = os->file_open(dir, r->name, LSM_OPEN_READ, 0, &r->file);
     if (error) {
-        *file = NULL;
-        return lsm_fail_os(error, "open", name);
+        r->file = NULL;
+        return lsm_fail_os(error, "open", r->name);
     }
-    rc = lsm_frame_reader_open(r, os, *file, name);
+    rc = lsm_frame_reader_open(&r->frames, os, r->file, r->name);
     if (rc == LSM_OK)
-        rc = lsm_frame_read_header(r, header, sizeof(header));
+        rc = lsm_frame_read_header(&r->frames, header, sizeof(header));
     if (rc != LSM_OK)
         return rc;
-    rc = lsm_frame_header_check(header, LSM_LOG_MAGIC, number, INCOMPAT_BRIEF | INCOMPAT_VLOGS, false, name);
+    rc = lsm_frame_header_check(header, LSM_LOG_MAGIC, number, INCOMPAT_BRIEF | INCOMPAT_VLOGS, false, r->name);
     /* A size may reach the disk before the bytes, and then a file system that reuses blocks shows what
        another log left there. With nothing behind the header no record is lost. */
-    if (rc == LSM_CORRUPT && r->file_size <= LSM_LOG_HEADER_SIZE)
+    if (rc == LSM_CORRUPT && r->frames.file_size <= LSM_LOG_HEADER_SIZE)
         return LSM_DONE;
     if (rc != LSM_OK)
         return rc;
     if (memcmp(lsm_frame_header_uuid(header), uuid, 16) != 0)
-        return lsm_corrupt(name, 0, "the log of another store");
-    r->relied = prev_is_relied_on(header);
+        return lsm_corrupt(r->name, 0, "the log of another store");
+    r->frames.relied = prev_is_relied_on(header);
     prev->number = lsm_get_u64(header + PREV);
     prev->size = lsm_get_u64(header + PREV + 8);
     prev->chain = lsm_get_u64(header + PREV + 16);
     return LSM_OK;
 }
 
+void lsm_log_reader_seek(struct lsm_log_reader *r, uint64_t off, uint64_t chain)
+{
+    assert(off >= LSM_LOG_HEADER_SIZE && off % 8 == 0);
+    lsm_frame_reader_seek(&r->frames, off, chain);
+}
+
+int lsm_log_reader_next(struct lsm_log_reader *r, struct lsm_slice *payload)
+{
+    return lsm_frame_read(&r->frames, payload);
+}
+
+void lsm_log_reader_close(struct lsm_log_reader *r)
+{
+    struct lsm_os *os = r->frames.os;
+
+    lsm_frame_reader_close(&r->frames);
+    if (r->file)
+        os->file_close(r->file);
+    r->file = NULL;
+}
+
 int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
                  int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
                  struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn)
 {
-    struct lsm_frame_reader r = { 0 };
-    char name[LSM_FILENAME_SIZE];
+    struct lsm_log_reader r;
     struct lsm_slice payload;
-    struct lsm_file *file;
     bool stopped = false;
     int rc;
 
     *end = (struct lsm_log_end){ .number = number };
-    *prev = (struct lsm_log_end){ 0 };
-    rc = open_log(&r, os, dir, uuid, number, name, &file, prev);
+    rc = lsm_log_reader_open(&r, os, dir, uuid, number, prev);
     while (rc == LSM_OK) {
-        end->size = r.off;
-        end->chain = r.chain;
-        rc = lsm_frame_read(&r, &payload);
+        end->size = r.frames.off;
+        end->chain = r.frames.chain;
+        rc = lsm_log_reader_next(&r, &payload);
         if (rc == LSM_OK && (rc = fn(ctx, payload, end->size)) != LSM_OK)
             stopped = true;
     }
     if (rc == LSM_DONE && !stopped)
         rc = LSM_OK;
 
-    *torn = r.torn;
-    lsm_frame_reader_close(&r);
-    if (file)
-        os->file_close(file);
+    *torn = r.frames.torn;
+    lsm_log_reader_close(&r);
     return rc;
 }
 
 int lsm_log_read_relied(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
                         uint64_t number, bool *relied)
 {
-    struct lsm_frame_reader r = { 0 };
-    char name[LSM_FILENAME_SIZE];
+    struct lsm_log_reader r;
     struct lsm_slice payload;
     struct lsm_log_end prev;
-    struct lsm_file *file;
-    int rc = open_log(&r, os, dir, uuid, number, name, &file, &prev);
+    int rc = lsm_log_reader_open(&r, os, dir, uuid, number, &prev);
 
     while (rc == LSM_OK)
-        rc = lsm_frame_read(&r, &payload);
-    *relied = r.relied;
-    lsm_frame_reader_close(&r);
-    if (file)
-        os->file_close(file);
+        rc = lsm_log_reader_next(&r, &payload);
+    *relied = r.frames.relied;
+    lsm_log_reader_close(&r);
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
 int lsm_log_read_prev(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
                       uint64_t number, struct lsm_log_end *prev, bool *torn)
 {
-    struct lsm_frame_reader r = { 0 };
-    char name[LSM_FILENAME_SIZE];
-    struct lsm_file *file;
-    int rc;
+    struct lsm_log_reader r;
+    int rc = lsm_log_reader_open(&r, os, dir, uuid, number, prev);
 
-    *prev = (struct lsm_log_end){ 0 };
-    rc = open_log(&r, os, dir, uuid, number, name, &file, prev);
     *torn = rc == LSM_DONE;
-    lsm_frame_reader_close(&r);
-    if (file)
-        os->file_close(file);
+    lsm_log_reader_close(&r);
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 

@@ -25,6 +25,7 @@
 #ifndef LSM_STORE_LOG_H
 #define LSM_STORE_LOG_H
 
+#include "lsm/format/filename.h"
 #include "lsm/store/frame.h"
 
 #define LSM_LOG_MAGIC "LSMLOG\r\n"
@@ -124,6 +125,23 @@ static inline struct lsm_log_end lsm_log_end_synced(const struct lsm_log *log)
 int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
                  int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
                  struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn);
+
+/*
+ * The same, record by record, and from where it is told to: a log that rests is read again in parts. The struct must stay
+ * where it is. frames.off and frames.chain: behind the record that was read last.
+ */
+struct lsm_log_reader {
+    struct lsm_frame_reader frames;
+    struct lsm_file *file;
+    char name[LSM_FILENAME_SIZE];
+};
+/* LSM_DONE: an empty log, see above. Close it whatever is returned. */
+int lsm_log_reader_open(struct lsm_log_reader *r, struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
+                        uint64_t number, struct lsm_log_end *prev);
+/* The next record is the one that begins there. */
+void lsm_log_reader_seek(struct lsm_log_reader *r, uint64_t off, uint64_t chain);
+int lsm_log_reader_next(struct lsm_log_reader *r, struct lsm_slice *payload);   /* valid until the next; LSM_DONE: the end */
+void lsm_log_reader_close(struct lsm_log_reader *r);
 
 /* Did anything in the log rely on a sync: of the log itself, or of the one before it? Errors as above. */
 int lsm_log_read_relied(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16],
