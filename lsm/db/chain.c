@@ -445,10 +445,7 @@ static int publish_series(struct publishing *p, struct lsm_prepared *series, boo
         series->state = rc ? LSM_RECORD_HIDDEN : LSM_RECORD_PUBLISHED;
     } else if (rc == LSM_OK) {          /* a joint comes next, which is not to be published */
         rc = publish_gathered(p, s);
-        if (rc == LSM_OK) {
-            advance(s, r->off, r->chain, r->txid);
-            s->has_solos_first = false;
-        }
+        s->has_solos_first = rc != LSM_OK;
     }
     return rc;
 }
@@ -554,42 +551,25 @@ static int mark_path(struct lsm_db *db, const struct lsm_token *token, bool *on_
     return LSM_OK;
 }
 
-int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
+/* Is all published that `token` proves? What comes before a link is, whatever failed behind it. Mutex held. */
+static bool is_shown(const struct lsm_db *db, const struct lsm_token *token)
+{
+    if (lsm_token_equal(token, &newest_link(db)->token))
+        return db->token_seen && !db->is_half_published;
+    return is_in_chain(db, token);
+}
+
+/* Publish mutex held. */
+static int publish_path(struct lsm_db *db, const bool *on_path)
 {
     struct publishing p = { .db = db };
-    bool *on_path, seen, is_half;
     int rc = LSM_OK;
 
     lsm_buf_init(&p.group.ops, db->os);
-    lsm_db_lock(db);
-    seen = db->token_seen && !db->is_half_published &&
-           (lsm_token_equal(token, &newest_link(db)->token) || is_in_chain(db, token));
-    lsm_db_unlock(db);
-    if (seen)
-        return LSM_OK;
-
-    db->os->mutex_lock(db->publish);
-    lsm_db_lock(db);
-    seen = is_in_chain(db, token) && (db->token_seen || !lsm_token_equal(token, &newest_link(db)->token));
-    is_half = db->is_half_published;
-    rc = lsm_chain_reserve(db);
-    lsm_db_unlock(db);
-    if (rc == LSM_OK && !seen)
-        rc = cut_path(db, token);
-    if (rc || (seen && !is_half))
-        goto out;
-
-    on_path = lsm_mem_zalloc(db->os, db->record_count + 1);
-    if (!on_path) {
-        rc = lsm_nomem();
-        goto out;
-    }
-    if (!seen)
-        rc = mark_path(db, token, on_path);
-    is_half |= rc == LSM_OK;
     for (uint32_t i = 0; i < db->record_count && rc == LSM_OK; i++) {
         struct lsm_prepared *rec = db->records[i];
         bool is_next = lsm_token_equal(&rec->base, &newest_link(db)->token);
+
         if (rec->state != LSM_RECORD_HIDDEN)
             continue;
         /* A solo of this process is published by its own commit, and by nothing else. */
@@ -600,13 +580,45 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
     }
     lsm_series_reader_close(&p.reader);
     lsm_buf_clear(&p.group.ops);
-    lsm_mem_free(db->os, on_path);
     forget_published(db);
     lsm_db_lock(db);
-    db->is_half_published = rc && is_half;
+    db->is_half_published = rc != LSM_OK;
     if (p.has_published)
         lsm_db_memory_changed(db);
     lsm_db_unlock(db);
+    return rc;
+}
+
+int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
+{
+    bool *on_path, is_done;
+    int rc = LSM_OK;
+
+    lsm_db_lock(db);
+    is_done = is_shown(db, token);
+    lsm_db_unlock(db);
+    if (is_done)
+        return LSM_OK;
+
+    db->os->mutex_lock(db->publish);
+    lsm_db_lock(db);
+    is_done = is_shown(db, token);
+    rc = lsm_chain_reserve(db);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK && !is_done)
+        rc = cut_path(db, token);
+    if (is_done || rc)
+        goto out;
+
+    on_path = lsm_mem_zalloc(db->os, db->record_count + 1);
+    if (!on_path) {
+        rc = lsm_nomem();
+        goto out;
+    }
+    rc = mark_path(db, token, on_path);
+    if (rc == LSM_OK)
+        rc = publish_path(db, on_path);
+    lsm_mem_free(db->os, on_path);
     if (rc == LSM_OK) {
         lsm_db_lock(db);
         if (!db->token_seen)
@@ -718,8 +730,7 @@ void lsm_chain_prune(struct lsm_db *db)
     /* Hidden records of logs that go: T is decided and the newest joint, so they are dead (R17). */
     for (uint32_t i = 0; i < db->record_count; i++) {
         struct lsm_prepared *rec = db->records[i];
-        bool is_read = rec->series && rec->series->log < db->log_number_min;
-        if ((rec->id.txid >= db->root.txid && !is_read) || rec->owned)
+        if (rec->id.txid >= db->root.txid || rec->owned)
             db->records[kept++] = rec;
         else
             lsm_prepared_free(db->os, rec);

@@ -424,10 +424,10 @@ mutant R9_a_failed_sync_is_taken_back_too lsm/db/txn.c 'unit/test_txn' <<'X'
 ====
     if (rc) {
 X
-mutant R9_recovery_heeds_the_ABORT lsm/db/recover.c 'unit/test_txn sim/crash_commit' <<'X'
-        old->state = LSM_RECORD_DEAD;
+mutant R9_recovery_heeds_the_ABORT lsm/db/chain.c 'unit/test_txn sim/crash_commit' <<'X'
+        else if (!lsm_series_is_aborted(db, &r->rec.id))
 ====
-        (void)old;
+        else
 X
 mutant R10_a_rolled_back_joint_stays lsm/db/txn.c 'unit/test_chain' <<'X'
         disown_prepared(txn);           /* R10: decides nothing */
@@ -445,14 +445,16 @@ mutant R11_live_records_are_copied lsm/db/write.c 'unit/test_chain sim/crash_eng
     rc = LSM_OK;
 X
 mutant R12_exact_match lsm/db/chain.c 'unit/test_chain' <<'X'
-        if (on_path[i] || (rec->type
+    rc = mark_path(db, token, on_path);
 ====
-        if (on_path[i] || (rec->type == LSM_RECORD_JOINT && rec->id.txid <= token->txid) || (rec->type
+    rc = mark_path(db, token, on_path);
+    for (uint32_t i = 0; i < db->record_count; i++)
+        on_path[i] |= db->records[i]->type == LSM_RECORD_JOINT && db->records[i]->id.txid <= token->txid;
 X
-mutant R12_a_solo_needs_its_base lsm/db/chain.c 'unit/test_chain' <<'X'
-                           lsm_token_equal(&rec->base, &newest_link(db)->token)))
+mutant R12_a_solo_needs_its_base lsm/db/chain.c 'unit/test_series' <<'X'
+        if (rec->series && (on_path[i] || (rec->series->has_solos_first && is_next)))
 ====
-                           1))
+        if (rec->series && (on_path[i] || rec->series->has_solos_first))
 X
 mutant R13_a_token_shows_what_it_proves lsm/db/snapshot.c 'unit/test_chain unit/test_txn' <<'X'
         rc = lsm_chain_publish(db, token);
@@ -674,13 +676,15 @@ mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry
     if (0)
 X
 mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry_taken' <<'X'
-        if (rc == LSM_OK && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+        if (!has_solo)
+            return
 ====
-        if (0 && !has_solo(db, &rec.base, lsm_redo_solo(bytes)))
+        if (0)
+            return
 X
 mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry_taken' <<'X'
     if (lsm_token_equal(base, &root))
-        return true;
+        return LSM_OK;
 ====
 X
 mutant M_06_writers_work_where_there_is_no_thread lsm/db/throttle.c 'unit/test_machine' <<'X'
@@ -820,20 +824,126 @@ mutant closed_log_behind_which_one_was_begun_ends_where_it_did lsm/db/recover.c 
 ====
         if (false &&
 X
-mutant rows_of_a_plain_log_are_not_kept_until_its_end lsm/db/recover.c 'unit/test_recover' <<'X'
-        r.is_look = r.is_plain = true;
+
+# ---- the records of the logs, as places ----
+
+mutant series_have_no_bytes lsm/db/series.c 'unit/test_series' <<'X'
+    bare.ops = lsm_slice(NULL, 0);
 ====
-        r.is_look = true;
 X
-mutant log_with_copies_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
-rec->adopted_count == 0 && rec->id.txid > r->txid &&
+mutant series_are_of_more_than_one_record lsm/db/series.c 'unit/test_series' <<'X'
+        grow(last, rec, from, to);
+        return LSM_OK;
 ====
-rec->adopted_count == 0 &&
+        (void)grow;
 X
-mutant log_with_a_joint_is_not_plain lsm/db/recover.c 'unit/test_recover' <<'X'
-    bool is_plain = rec->type == LSM_RECORD_SOLO && rec->adopted_count == 0
+mutant series_ends_where_a_joint_was_abandoned lsm/db/series.c 'unit/test_series' <<'X'
+    if (last && last->series->log == from->number && !last->series->is_alone && !is_alone &&
+        lsm_token_equal(&rec->base, newest_joint(last))) {
 ====
-    bool is_plain = rec->type != LSM_RECORD_ABORT && rec->adopted_count == 0
+    if (last && last->series->log == from->number && !last->series->is_alone && !is_alone) {
+X
+mutant series_ends_with_its_log lsm/db/series.c 'unit/test_series unit/test_recover unit/test_chain' <<'X'
+    if (last && last->series->log == from->number && !last->series->is_alone
+====
+    if (last && !last->series->is_alone
+X
+mutant series_of_what_adopts_tables_is_alone lsm/db/series.c 'unit/test_private_values unit/test_txn_spill unit/test_order' <<'X'
+    if (last && last->series->log == from->number && !last->series->is_alone && !is_alone &&
+====
+    if (last && last->series->log == from->number &&
+X
+mutant series_passes_over_copies lsm/db/series.c 'unit/test_series' <<'X'
+        if (r->rec.type == LSM_RECORD_ABORT || r->rec.id.txid <= r->txid)       /* that: a copy */
+====
+        if (r->rec.type == LSM_RECORD_ABORT)
+X
+mutant series_passes_over_ABORTs lsm/db/series.c 'unit/test_series' <<'X'
+        if (r->rec.type == LSM_RECORD_ABORT || r->rec.id.txid <= r->txid)       /* that: a copy */
+====
+        if (r->rec.id.txid <= r->txid)
+X
+mutant series_is_cut_where_the_token_lies lsm/db/chain.c 'unit/test_series' <<'X'
+        rc = lsm_series_cut(db, i, id);
+====
+        rc = LSM_NOTFOUND;
+X
+mutant series_is_cut_behind_the_solos_on_the_token lsm/db/series.c 'unit/test_series' <<'X'
+        if (found)
+            break;
+====
+X
+mutant series_cut_keeps_what_comes_next lsm/db/series.c 'unit/test_series' <<'X'
+    lsm_chain_add_hidden(db, rest);
+====
+    lsm_prepared_free(db->os, rest); rest = NULL;
+X
+mutant series_that_changed_is_damage lsm/db/series.c 'unit/test_series' <<'X'
+        if (rc == LSM_DONE)
+            return changed(r);
+====
+        if (rc == LSM_DONE)
+            return rc;
+X
+mutant series_first_solos_are_not_published_twice lsm/db/chain.c 'unit/test_series' <<'X'
+        advance(s, off, chain, g->id.txid + 1);
+====
+        (void)off, (void)chain;
+X
+mutant series_solos_of_a_token_that_is_not_shown_stay_hidden lsm/db/chain.c 'unit/test_series unit/test_chain' <<'X'
+        if (r->rec.type == LSM_RECORD_JOINT && !is_all)
+            break;
+====
+X
+mutant series_last_solos_are_published lsm/db/chain.c 'unit/test_series unit/test_recover' <<'X'
+        rc = publish_group(p, s, lsm_buf_slice(&p->group.ops), s->end, s->end_chain);
+====
+        rc = LSM_OK;
+X
+mutant series_solos_come_before_the_joint_behind_them lsm/db/chain.c 'unit/test_series' <<'X'
+    int rc = publish_gathered(p, series->series);
+
+    if (rc)
+        return rc;
+    one.seq_begin
+====
+    int rc = LSM_OK;
+
+    one.seq_begin
+X
+mutant series_solos_come_before_the_large_one_behind_them lsm/db/chain.c 'unit/test_series' <<'X'
+    int rc = is_small ? LSM_OK : publish_gathered(p, s);
+====
+    int rc = LSM_OK;
+X
+mutant series_that_failed_half_way_is_not_whole lsm/db/chain.c 'unit/test_series' <<'X'
+        return db->token_seen && !db->is_half_published;
+====
+        return db->token_seen;
+X
+mutant series_that_failed_half_way_goes_on_there lsm/db/chain.c 'unit/test_series' <<'X'
+    advance(series->series, frames->off, frames->chain, rec->id.txid + 1);
+====
+X
+mutant series_rows_that_a_failure_left_are_behind_the_link lsm/db/chain.c 'unit/test_series' <<'X'
+    series->seq_begin = rc ? one.seq_begin : 0;
+====
+    series->seq_begin = 0;
+X
+mutant series_keeps_its_log lsm/db/obsolete.c 'unit/test_series' <<'X'
+    old.log_min = hidden_min < old.log_min ? hidden_min : old.log_min;
+====
+    (void)hidden_min;
+X
+mutant series_copy_is_of_the_same_record lsm/db/recover.c 'unit/test_series' <<'X'
+        if (rc == LSM_OK && !lsm_token_equal(&c->rec.id, &rec->id))
+            rc = LSM_DONE;
+====
+X
+mutant series_solo_is_looked_for_within lsm/db/series.c 'unit/test_carry_taken' <<'X'
+    while (rc == LSM_OK && !*has && (rc = lsm_series_next(&r, db)) == LSM_OK)
+====
+    while (false)
 X
 
 # ---- a compaction in parts ----
@@ -1273,13 +1383,6 @@ X
 mutant no_record_is_written_where_room_is_being_made lsm/db/write.c 'unit/test_room_threads:late' <<'X'
     lsm_room_keep_out(db, db->log.size + lsm_frame_size(bytes.size));
 ====
-X
-mutant the_last_rows_that_an_open_gathers_are_published lsm/db/recover.c 'unit/test_recover' <<'X'
-    if (rc == LSM_OK)
-        rc = publish_gathered(&r);
-    lsm_buf_clear
-====
-    lsm_buf_clear
 X
 mutant a_single_row_has_its_room_beforehand lsm/store/memtable.c 'unit/test_memtable' <<'X'
     if (!tree || !lsm_memtree_reserve(&mem->space, tree) ||

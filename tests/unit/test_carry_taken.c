@@ -277,6 +277,25 @@ TEST(R15_no_row_is_taken_behind_a_solo_that_the_log_lacks)
     store_end(&again);
 }
 
+TEST(R15_a_solo_before_a_joint_that_was_given_up_is_not_missed)
+{
+    struct lsm_token k1, k2;
+    struct store s;
+
+    if (!carry_begin(&s))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    solo(&s, k1, "first", true);
+    solo(&s, k1, "solo", true);
+    abandoned(&s, k1, "given up");
+    k2 = carried(&s, k1, "k2", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    CHECK_INT(count_in("b", &k1), 3);
+    CHECK(shows_with("b", &k2, &area, "k1 first solo k2 !given"));
+    disk_end();
+}
+
 /* The solo that the row speaks of is in tables, and its log is gone. */
 TEST(R15_a_solo_in_tables_is_not_missed)
 {

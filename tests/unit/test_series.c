@@ -5,6 +5,8 @@
 #include "lsm/db/db.h"
 #include "tests/unit/disk.h"
 
+static uint8_t large_value[50 << 10];
+
 /* ---- memory ---- */
 
 static uint64_t used_max;
@@ -82,7 +84,11 @@ TEST(memory_of_an_open_does_not_grow_with_the_records_of_the_logs)
 
     if (!store_begin(&s))
         return;
-    for (int i = 0; i < COUNT / 2; i++) {
+    txn = begin_put(&s, &t, "large");
+    CHECK_OK(lsm_txn_put(txn, s.tree, text("large"), lsm_slice(large_value, 50 << 10)));
+    CHECK_OK(prepare_solo(txn, false, &ignored));
+    lsm_txn_commit(txn, false);
+    for (int i = 1; i < COUNT / 2; i++) {
         snprintf(key, sizeof key, "%06d", i);
         solo(&s, t, key, false);
     }
@@ -126,8 +132,9 @@ static struct history {
         struct lsm_token id, base;
         bool is_joint, is_aborted;
         char key[12];
+        int rows;
     } steps[STEPS];
-    int count;
+    int count, rows;
 } history;
 
 static const struct step *step_of(const struct lsm_token *id)
@@ -163,32 +170,51 @@ static bool shows_history(struct store *s, const struct lsm_read *read, const st
     return as_said;
 }
 
+/* So much that it comes with tables. */
+static void make_large(struct store *s, struct lsm_txn *txn, const char *key)
+{
+    char more[24];
+
+    for (int i = 0; i < 160; i++) {
+        snprintf(more, sizeof more, "with %s-%d", key, i);
+        CHECK_OK(lsm_txn_put(txn, s->tree, text(more), lsm_slice(large_value, 900)));
+    }
+}
+
 static struct lsm_token add_step(struct store *s, struct lsm_token base)
 {
     struct step *step = &history.steps[history.count];
     unsigned how = (unsigned)test_below(lsm_chain_is_quiet(s->db, &base) ? 10 : 5);
+    struct lsm_txn *txn;
 
-    *step = (struct step){ .base = base, .id = base };
+    *step = (struct step){ .base = base, .id = base, .is_joint = how < 5, .is_aborted = how == 9 };
     snprintf(step->key, sizeof step->key, "k%d", history.count);
     history.count++;
-    if (how < 3) {
-        step->is_joint = true;
-        step->id = joint(s, base, step->key, false);
-        return step->id;
+    txn = begin_put(s, &base, step->key);
+    if (history.rows < 500 && test_below(16) == 0) {
+        make_large(s, txn, step->key);
+        step->rows = 160;
     }
-    if (how < 5) {
-        step->is_joint = true;
-        step->id = abandoned(s, base, step->key);
-    } else if (how < 9) {
-        step->id = solo(s, base, step->key, false);
-    } else {
-        struct lsm_txn *txn = begin_put(s, &base, step->key);
-
+    step->rows++;
+    history.rows += step->rows;
+    if (step->is_joint)
+        CHECK_OK(prepare_joint(txn, &step->id));
+    else
         CHECK_OK(prepare_solo(txn, false, &step->id));
+    if (how < 3 || (how >= 5 && how < 9))
+        lsm_txn_commit(txn, false);
+    else                        /* of a joint: it is given up, and may be decided all the same */
         CHECK_OK(lsm_txn_abort(txn));
-        step->is_aborted = true;
-    }
-    return base;
+    return how < 3 ? step->id : base;
+}
+
+static int rows_at(const struct lsm_token *token)
+{
+    int rows = 0;
+
+    for (int i = 0; i < history.count; i++)
+        rows += is_seen(&history.steps[i], token) ? history.steps[i].rows : 0;
+    return rows;
 }
 
 static void check_token(const char *path, const struct lsm_token *token)
@@ -198,6 +224,7 @@ static void check_token(const char *path, const struct lsm_token *token)
     if (!store_open_at(&s, path, token))
         return;
     CHECK(shows_history(&s, NULL, token));
+    CHECK_INT(lsm_db_seq_published(s.db), rows_at(token));
     /* Later ones, in this order; and what those see who began before. */
     for (int i = 0; i < history.count; i++) {
         const struct step *step = &history.steps[i];
@@ -207,6 +234,7 @@ static void check_token(const char *path, const struct lsm_token *token)
             continue;
         CHECK_OK(lsm_db_publish(s.db, &step->id));
         CHECK(shows_history(&s, NULL, &step->id));
+        CHECK_INT(lsm_db_seq_published(s.db), rows_at(&step->id));
         if (CHECK_OK(lsm_snapshot_open_at(s.db, token, &old))) {
             const struct lsm_read read = { .snapshot = old };
             CHECK(shows_history(&s, &read, token));
@@ -224,7 +252,7 @@ static void play(void)
     struct store s;
     int paths = 0;
 
-    history.count = 0;
+    history.count = history.rows = 0;
     disk_and_host_begin();
     if (!store_open(&s, path))
         return;
@@ -263,7 +291,7 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
         struct lsm_token token = no_token, first = no_token;
         struct store s;
 
-        history.count = 0;
+        history.count = history.rows = 0;
         disk_and_host_begin();
         if (!store_open(&s, "b"))
             return;
@@ -302,25 +330,56 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
 
 /* ---- what goes wrong in between ---- */
 
-/* T0 <- solos, j1 <- solos, j2: with enough rows for several groups. */
+enum { SOLOS = 100, ROWS = 600 };       /* before each of three joints; of a joint */
+static const int seen_at[4] = { SOLOS, 2 * SOLOS + ROWS, 3 * SOLOS + 2 * ROWS, 3 * SOLOS + 3 * ROWS };
+
+/* Rows for several groups, and joints that a publishing can fail within. */
 static void make_long(struct store *s, struct lsm_token t[4])
 {
     char key[16];
 
     t[0] = no_token;
     for (int k = 0; k < 3; k++) {
-        for (int i = 0; i < 300; i++) {
+        struct lsm_txn *txn;
+
+        for (int i = 0; i < SOLOS; i++) {
+            struct lsm_token ignored;
+
             snprintf(key, sizeof key, "%d-%04d", k, i);
-            solo(s, t[k], key, false);
+            txn = begin_put(s, &t[k], key);
+            if (i == SOLOS / 2)         /* one that is a group by itself */
+                CHECK_OK(lsm_txn_put(txn, s->tree, text(key), lsm_slice(large_value, 5000)));
+            CHECK_OK(prepare_solo(txn, false, &ignored));
+            lsm_txn_commit(txn, false);
+        }
+        txn = begin_put(s, &t[k], "joint");
+        for (int i = 1; i < ROWS; i++) {
+            snprintf(key, sizeof key, "joint%d-%04d", k, i);
+            CHECK_OK(lsm_txn_put(txn, s->tree, text(key), text("a value of some length, for one more chunk")));
         }
         snprintf(key, sizeof key, "joint%d", k);
-        t[k + 1] = joint(s, t[k], key, false);
+        CHECK_OK(lsm_txn_put(txn, s->tree, text(key), text("value")));
+        CHECK_OK(lsm_txn_delete(txn, s->tree, text("joint")));
+        CHECK_OK(prepare_joint(txn, &t[k + 1]));
+        lsm_txn_commit(txn, false);
     }
+}
+
+static int count_seen_at(struct store *s, const struct lsm_token *token)
+{
+    struct lsm_snapshot *old;
+    int count = -1;
+
+    if (CHECK_OK(lsm_snapshot_open_at(s->db, token, &old))) {
+        const struct lsm_read read = { .snapshot = old };
+        count = count_at(s, &read);
+        lsm_snapshot_close(old);
+    }
+    return count;
 }
 
 TEST(a_publishing_that_fails_in_its_middle_shows_what_it_shows_later)
 {
-    const int seen[4] = { 300, 601, 902, 903 };
     struct lsm_token t[4];
     bool is_done = false;
     struct store s;
@@ -330,54 +389,78 @@ TEST(a_publishing_that_fails_in_its_middle_shows_what_it_shows_later)
     make_long(&s, t);
     disk_kill("a", "b");
     for (int at = 1; at < 400 && !is_done; at++)
-        for (int way = 0; way < 4; way++) {
-            struct lsm_snapshot *old;
+        for (int way = 0; way < 5; way++) {
             struct store again;
             int rc;
 
             if (!store_open(&again, "b"))
                 return;
-            if (way == 3)
+            if (way == 4)
                 CHECK_OK(lsm_db_publish(again.db, &t[0]));
             disk_fail(DISK_MEMORY, at, false, "");
             rc = lsm_db_publish(again.db, &t[3]);
             disk_heal();
             is_done = rc == LSM_OK;
             CHECK(rc == LSM_OK || rc == LSM_NOMEM);
-            /* An older reader is next, or the same again. */
-            for (int k = way == 3 ? 0 : way; k < 4; k++) {
-                if (!CHECK_OK(lsm_snapshot_open_at(again.db, &t[k], &old)))
-                    continue;
-                const struct lsm_read read = { .snapshot = old };
-                CHECK_INT(count_at(&again, &read), seen[k]);
-                lsm_snapshot_close(old);
-            }
+            for (int k = way % 4; k < 4; k++)   /* next is an older reader, or the same again */
+                CHECK_INT(count_seen_at(&again, &t[k]), seen_at[k]);
             CHECK_OK(lsm_db_publish_newest(again.db, &t[3]));
-            CHECK_INT(count_at(&again, NULL), seen[3]);
+            for (int k = 0; k < 4; k++)
+                CHECK_INT(count_seen_at(&again, &t[k]), seen_at[k]);
             store_close(&again);
         }
     CHECK(is_done);
     store_end(&s);
 }
 
-static void flip_in_log(const char *path)
+TEST(a_record_with_the_number_of_another_is_damage)
+{
+    struct store s;
+
+    for (int alone = 0; alone < 2; alone++) {
+        if (!store_begin(&s))
+            return;
+        for (int i = 0; i < 4; i++)
+            solo(&s, no_token, "key", true);
+        s.db->txid_max -= 1 + (uint64_t)alone;
+        solo(&s, no_token, "another", true);
+        disk_kill("a", "b");
+        store_close(&s);
+        CHECK_RC(lsm_db_open("b", &(struct lsm_options){ .os = disk.os, .host = &the_host, .wait_for_token = true,
+                                                        .no_worker = true }, &s.db), LSM_CORRUPT);
+        CHECK(strstr(lsm_error_text(), "ascend"));
+        disk_end();
+    }
+}
+
+static void flip_one(struct lsm_dir *dir, const char *name)
+{
+    struct lsm_file *file;
+    uint8_t byte = 0;
+    size_t got;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    disk.os->file_read(file, &byte, 1, 20000, &got);
+    byte ^= 1;
+    disk.os->file_write(file, &byte, 1, 20000);
+    disk.os->file_close(file);
+}
+
+static void remove_one(struct lsm_dir *dir, const char *name)
+{
+    CHECK_INT(disk.os->file_remove(dir, name), 0);
+}
+
+static void each_log(const char *path, void (*fn)(struct lsm_dir *dir, const char *name))
 {
     int id = disk_path_id(path);
     struct lsm_dir *dir;
-    struct lsm_file *file;
     bool created;
-    uint8_t byte;
-    size_t got;
 
     CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
     for (int i = 0; i < DISK_NAMES; i++)
-        if (disk.live[i].file >= 0 && disk.live[i].dir == id && strstr(disk.live[i].name, ".log")) {
-            CHECK_INT(disk.os->file_open(dir, disk.live[i].name, LSM_OPEN_WRITE, 0, &file), 0);
-            disk.os->file_read(file, &byte, 1, 20000, &got);
-            byte ^= 1;
-            disk.os->file_write(file, &byte, 1, 20000);
-            disk.os->file_close(file);
-        }
+        if (disk.live[i].file >= 0 && disk.live[i].dir == id && strstr(disk.live[i].name, ".log"))
+            fn(dir, disk.live[i].name);
     disk.os->dir_close(dir);
 }
 
@@ -394,23 +477,29 @@ TEST(a_log_that_changes_before_its_records_are_decided_is_damage)
     store_close(&s);
     if (!store_open(&s, "b"))
         return;
-    flip_in_log("b");
+    each_log("b", flip_one);
     CHECK_RC(lsm_db_publish(s.db, &t[2]), LSM_CORRUPT);
     CHECK_RC(lsm_db_publish(s.db, &t[3]), LSM_CORRUPT);
-    flip_in_log("b");
+    each_log("b", flip_one);
     CHECK_OK(lsm_db_publish(s.db, &t[3]));
-    CHECK_INT(count_at(&s, NULL), 903);
+    CHECK_INT(count_at(&s, NULL), seen_at[3]);
     store_close(&s);
     if (!store_open(&s, "c"))
         return;
-    struct lsm_dir *dir;
-    bool created;
-    CHECK_INT(disk.os->dir_open(disk.os, "c", false, 0, &created, &dir), 0);
-    for (int i = 0; i < DISK_NAMES; i++)
-        if (disk.live[i].file >= 0 && disk.live[i].dir == disk_path_id("c") && strstr(disk.live[i].name, ".log"))
-            disk.os->file_remove(dir, disk.live[i].name);
-    disk.os->dir_close(dir);
+    each_log("c", remove_one);
     CHECK_RC(lsm_db_publish(s.db, &t[3]), LSM_CORRUPT);
+    store_close(&s);
+    /* Where nothing relied on a sync, what follows is as if it had never been written. */
+    if (!store_open(&s, "d"))
+        return;
+    for (int i = 0; i < 1000; i++)
+        solo(&s, no_token, "key", false);
+    disk_kill("d", "e");
+    store_close(&s);
+    if (!store_open(&s, "e"))
+        return;
+    each_log("e", flip_one);
+    CHECK_RC(lsm_db_publish(s.db, &no_token), LSM_CORRUPT);
     store_end(&s);
 }
 
@@ -432,16 +521,16 @@ TEST(R10_a_log_stays_while_an_undecided_joint_stands_in_it)
     CHECK_OK(prepare_joint(txn, &k));       /* a fresh log, which the MANIFEST names */
     CHECK_OK(lsm_txn_abort(txn));
     lsm_obsolete_sweep(s.db);
-    CHECK_INT(count_at(&s, NULL), 601);
+    CHECK_INT(count_at(&s, NULL), seen_at[1]);
     CHECK_OK(lsm_db_publish(s.db, &t[3]));
-    CHECK_INT(count_at(&s, NULL), 903);
+    CHECK_INT(count_at(&s, NULL), seen_at[3]);
     CHECK(!has(&s, "given up"));
     disk_kill("b", "c");
-    CHECK_INT(count_in("c", &t[3]), 903);
+    CHECK_INT(count_in("c", &t[3]), seen_at[3]);
     k = joint(&s, t[3], "next", true);
     CHECK_OK(lsm_db_flush(s.db));
     CHECK_INT(s.db->record_count, 0);
     CHECK_INT(disk_count("b", ".log"), 1);
-    CHECK_INT(count_at(&s, NULL), 904);
+    CHECK_INT(count_at(&s, NULL), seen_at[3] + 1);
     store_end(&s);
 }
