@@ -500,7 +500,8 @@ int lsm_txn_write(struct lsm_txn *txn, const struct lsm_writes *writes);
 /*
  * The host shows that `token` is committed: publish all that it proves. LSM_STALE:
  * the token is older than what is in tables, or its record is not in the store.
- * Cheap when the token was seen before.
+ * Cheap when the token was seen before. The first one behind a crash reads the logs again: LSM_IOERR,
+ * LSM_CORRUPT, LSM_NOMEM; the next one goes on where it failed.
  */
 int lsm_db_publish(struct lsm_db *db, const struct lsm_token *token);
 /* As lsm_db_publish, for a token that was read under the host's write lock: LSM_STALE also when a newer one

@@ -259,6 +259,26 @@ static bool many_connections(struct work *w)
     return ok;
 }
 
+/* Another process writes, each row by itself, and dies; this one finds its log. */
+static bool open_behind_a_crash(struct work *w)
+{
+    bool ok = sqlite3_close(w->db) == SQLITE_OK;
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        sqlite3_stmt *stmt = NULL;
+
+        ok = (w->db = open_db(w)) != NULL && sql(w, "PRAGMA synchronous = OFF") &&
+             sqlite3_prepare_v2(w->db, "INSERT INTO t VALUES(?, ?)", -1, &stmt, NULL) == SQLITE_OK;
+        for (uint64_t i = 0; i < w->rows && ok; i++)
+            ok = put(w, stmt, (int64_t)i, w->row_bytes);
+        _exit(ok ? 0 : 1);
+    }
+    return waitpid(pid, &status, 0) == pid && status == 0 && (w->db = open_db(w)) != NULL &&
+           sql_double(w, "SELECT count(*) FROM t") == (double)w->rows;
+}
+
 /* With 64 descriptors for all of it. */
 static bool many_tables(struct work *w)
 {
@@ -358,6 +378,15 @@ TEST(memory_of_rows_that_were_taken_back_is_used_again)
 {
     struct work works[] = {
         { "taken_back_8", 8, 8 + 16, put_and_take_back, 100000, 1000, 1, NULL, "", NULL },
+    };
+
+    measure_all(works, sizeof works / sizeof *works);
+}
+
+TEST(memory_of_an_open_behind_a_crash_is_that_of_the_rows)
+{
+    struct work works[] = {
+        { "open_behind_a_crash_64", 64, 40, open_behind_a_crash, 180000, 8, 1, NULL, "", NULL },
     };
 
     measure_all(works, sizeof works / sizeof *works);
