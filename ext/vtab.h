@@ -330,6 +330,13 @@ int lsm_vtab_txn_xrollbackto(sqlite3_vtab *vtab, int savepoint);
 
 /* ---- tables ---------------------------------------------------------------- */
 
+/* Text in key columns without a numeric affinity that is a number (vtab_note.c). */
+enum lsm_vtab_number_text {
+    LSM_VTAB_NUMBER_TEXT_NONE = 0,
+    LSM_VTAB_NUMBER_TEXT_INTEGERS = 1,  /* as they are printed */
+    LSM_VTAB_NUMBER_TEXT_ANY = 2
+};
+
 struct lsm_vtab_table {
     sqlite3_vtab base;          /* first: SQLite's view */
     struct lsm_vtab_ctx *ctx;
@@ -345,7 +352,7 @@ struct lsm_vtab_table {
     char (*default_text)[32];   /* rendered DEFAULTs, one for each column */
     struct lsm_vtab_buf key, old_key, row;
     struct lsm_vtab_row old_row;        /* schema NULL until it is needed */
-    bool number_text_noted;     /* the tree's note about number-like text is committed */
+    enum lsm_vtab_number_text number_text_noted;        /* that the tree has committed, as far as is known */
     bool no_guess;              /* a guess that one key is one row was wrong: none any more */
     uint32_t not_guessed_count; /* reads by statements that were compiled before there was a guess */
 };
@@ -410,12 +417,21 @@ int lsm_vtab_cursor_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid);
 
 int lsm_vtab_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
 
+/* ---- vtab_note.c ----------------------------------------------------------- */
+
 /*
  * Keys below every row, one byte each: notes about a tree that are as
  * transactional as its rows. No row's key begins with a byte below 11.
  */
 #define LSM_VTAB_NOTE_NUMBER_TEXT "\x01"        /* a key column may hold text like '12' */
 #define LSM_VTAB_ROW_LOWEST "\x02"              /* rows begin here */
+
+/* These give codes of the engine's. What a read sees; the table is open. */
+int lsm_vtab_note_read(const struct lsm_vtab_table *table, const struct lsm_read *read, enum lsm_vtab_number_text *level);
+/* What has to be noted before a row with these values comes; NONE: nothing, it is known to be noted. */
+enum lsm_vtab_number_text lsm_vtab_note_needed(const struct lsm_vtab_table *table, const struct lsm_vtab_value *row);
+/* Note it in the transaction, unless it stands there. `own`: what the transaction sees. */
+int lsm_vtab_note_write(struct lsm_vtab_table *table, const struct lsm_read *own, enum lsm_vtab_number_text needed);
 
 /* ---- vtab_stat.c ----------------------------------------------------------- */
 

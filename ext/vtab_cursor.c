@@ -49,6 +49,8 @@ struct cursor {
     bool must_seek;             /* `lsm` was opened anew: it goes on behind the row */
     bool holds;                 /* counted as a cursor that has rows */
     bool value_pending;         /* the row's value was not asked of `lsm` yet */
+    bool number_text_read;      /* by this xFilter: what the tree notes */
+    enum lsm_vtab_number_text number_text;
     bool eof;
 };
 
@@ -208,16 +210,29 @@ static int op_code(char op)
     }
 }
 
+/* Which of several ranges that one choice of values makes together: a bit for each term that has two. */
+struct ways {
+    unsigned taken;
+    int count;
+};
+
+#define WAYS_MAX 4              /* the terms behind are wide */
+
+/* Does the range take the second way of this term? */
+static bool second_way(struct ways *ways)
+{
+    return ways->taken >> ways->count++ & 1;
+}
+
 /*
  * What is known of this right-hand side. A number against text needs to know
- * whether the tree holds text that looks like one: a note says so.
+ * whether the tree holds text that looks like one: a note says so. An untyped column that is compared with 12 and has
+ * text like '12' has two places where such keys are.
  */
-static int find_known(struct cursor *cursor, const struct lsm_read *read,
-                      const struct lsm_vtab_plan_term *term, sqlite3_value *rhs, unsigned *known)
+static int find_known(struct cursor *cursor, const struct lsm_read *read, const struct lsm_vtab_plan_term *term,
+                      sqlite3_value *rhs, struct ways *ways, unsigned *known)
 {
     struct lsm_vtab_table *table = cursor_table(cursor);
-    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
-    struct lsm_value value = { 0 };
     int type = sqlite3_value_type(rhs);
     int rc;
 
@@ -230,12 +245,20 @@ static int find_known(struct cursor *cursor, const struct lsm_read *read,
         if (*known || term->op == '=' || term->op == 'i' || term->op == 's')
             return SQLITE_OK;   /* for an equality it does not matter */
     }
-    rc = lsm_tree_get(table->tree, read, note, &value);
-    lsm_value_release(&value);
-    if (rc == LSM_NOTFOUND)
+    if (!cursor->number_text_read) {
+        rc = lsm_vtab_note_read(table, read, &cursor->number_text);
+        if (rc != LSM_OK)
+            return lsm_vtab_error_engine(&table->base.zErrMsg, table->ctx->store->path, rc);
+        cursor->number_text_read = true;
+    }
+    if (cursor->number_text == LSM_VTAB_NUMBER_TEXT_NONE)
         *known |= LSM_VTAB_KNOWN_NO_NUMERIC_TEXT;
-    else if (rc != LSM_OK)
-        return lsm_vtab_error_engine(&table->base.zErrMsg, table->ctx->store->path, rc);
+    if (cursor->number_text == LSM_VTAB_NUMBER_TEXT_INTEGERS) {
+        *known |= LSM_VTAB_KNOWN_INTEGER_TEXT;
+        if (strchr("=si", term->op) && (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && ways->count < WAYS_MAX
+            && table->schema->key[term->part].affinity == LSM_VTAB_AFFINITY_BLOB)
+            *known |= second_way(ways) ? LSM_VTAB_KNOWN_WANT_TEXT : LSM_VTAB_KNOWN_WANT_NUMBER;
+    }
     return SQLITE_OK;
 }
 
@@ -258,11 +281,10 @@ static void narrow_glob(struct cursor *cursor, const struct lsm_vtab_key_part *p
 
 /*
  * Add the span of one choice of values. `in_value` stands for the IN term's
- * argument; `glob_type` for which of GLOB's two ranges. *must_sort: an equality
- * that ORDER BY relies on is no single key.
+ * argument. *must_sort: an equality that ORDER BY relies on is no single key.
  */
 static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
-                     sqlite3_value *in_value, int glob_type, bool *must_sort)
+                     sqlite3_value *in_value, struct ways *ways, bool *must_sort)
 {
     const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
     int i;
@@ -277,14 +299,15 @@ static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3
         unsigned known;
 
         if (term->op == 'g') {
-            narrow_glob(cursor, part, rhs, glob_type);
+            narrow_glob(cursor, part, rhs, second_way(ways) ? SQLITE_BLOB : SQLITE_TEXT);
             continue;
         }
-        rc = find_known(cursor, read, term, rhs, &known);
+        rc = find_known(cursor, read, term, rhs, ways, &known);
         if (rc != SQLITE_OK)
             return rc;
         fit = lsm_vtab_range_narrow(&cursor->range, part, op_code(term->op), rhs, known);
-        if (term->ordered && fit != LSM_VTAB_FIT_EXACT && fit != LSM_VTAB_FIT_EMPTY)
+        if (term->ordered && fit != LSM_VTAB_FIT_EXACT && fit != LSM_VTAB_FIT_EMPTY
+            && (cursor->range.equal_part != part || known & (LSM_VTAB_KNOWN_WANT_TEXT | LSM_VTAB_KNOWN_WANT_NUMBER)))
             *must_sort = true;
     }
     rc = lsm_vtab_range_finish(&cursor->range, schema->key_count);
@@ -293,19 +316,18 @@ static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3
     return lsm_vtab_spans_add(&cursor->spans, &cursor->range);
 }
 
-/* One range, or with a GLOB two: its text and its blobs. */
+/* One range, or two for each term that has two places: text and blobs of a GLOB, 12 and '12'. */
 static int add_ranges(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
                       sqlite3_value *in_value, bool *must_sort)
 {
-    bool has_glob = false;
-    int i;
+    struct ways ways = { 0, 0 };
     int rc;
 
-    for (i = 0; i < cursor->plan.term_count; i++)
-        has_glob = has_glob || cursor->plan.terms[i].op == 'g';
-    rc = add_range(cursor, read, argv, in_value, SQLITE_TEXT, must_sort);
-    if (rc == SQLITE_OK && has_glob)
-        rc = add_range(cursor, read, argv, in_value, SQLITE_BLOB, must_sort);
+    do {
+        ways.count = 0;
+        rc = add_range(cursor, read, argv, in_value, &ways, must_sort);
+        ways.taken++;
+    } while (rc == SQLITE_OK && ways.taken < 1u << ways.count);
     return rc;
 }
 
@@ -318,6 +340,7 @@ static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlit
     int rc;
 
     lsm_vtab_spans_reset(&cursor->spans);
+    cursor->number_text_read = false;
     for (i = 0; i < cursor->plan.term_count; i++) {
         if (cursor->plan.terms[i].op == 'i')
             in_term = i;

@@ -14,7 +14,7 @@
  * An UPDATE or DELETE of one key is twice as fast when SQLite knows that it is one
  * row: it collects nothing in a table of its own. A key compared with something
  * unknown is one row as long as the tree has no note about text like '12', which
- * may equal a number beside 12 itself. This may change after the statement was
+ * may equal a number beside 12 itself, or '012', which equals what '12' does. This may change after the statement was
  * compiled; then xFilter has it compiled anew. It also does so for a statement that was compiled when
  * the table was empty, or had not been looked at: a program may prepare all that it has at its start.
  */
@@ -414,20 +414,23 @@ static bool is_whole_key(const struct lsm_vtab_schema *schema, const struct choi
 
 bool lsm_vtab_plan_guesses(const struct lsm_vtab_table *table)
 {
-    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
     struct lsm_read read = { .snapshot = table->ctx->pin, .txn = table->ctx->txn };
-    struct lsm_value value = { 0 };
+    enum lsm_vtab_number_text level;
     struct lsm_tree_stats stats;
-    int rc;
+    int part;
 
     if (table->tree == NULL || table->no_guess)
         return false;
     /* An empty table says nothing about the keys to come. */
     if (lsm_tree_stats(table->tree, &stats) != LSM_OK || stats.entries == 0)
         return false;
-    rc = lsm_tree_get(table->tree, &read, note, &value);
-    lsm_value_release(&value);
-    return rc == LSM_NOTFOUND;
+    if (lsm_vtab_note_read(table, &read, &level) != LSM_OK || level == LSM_VTAB_NUMBER_TEXT_ANY)
+        return false;
+    for (part = 0; level == LSM_VTAB_NUMBER_TEXT_INTEGERS && part < table->schema->key_count; part++) {
+        if (table->schema->key[part].affinity == LSM_VTAB_AFFINITY_BLOB)
+            return false;       /* 12 and '12' are two */
+    }
+    return true;
 }
 
 int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)

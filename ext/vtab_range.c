@@ -238,7 +238,7 @@ static enum lsm_vtab_fit narrow_text(struct lsm_vtab_range *range,
                                      const struct lsm_vtab_key_part *part, int op,
                                      const struct lsm_vtab_value *text, unsigned known)
 {
-    if (is_equal(op) || known)
+    if (is_equal(op) || known & (LSM_VTAB_KNOWN_PLAIN | LSM_VTAB_KNOWN_NO_NUMERIC_TEXT))
         return narrow_typed(range, part, op, text);
     if (part == range->equal_part)
         return LSM_VTAB_FIT_NONE;
@@ -251,17 +251,39 @@ static enum lsm_vtab_fit narrow_text(struct lsm_vtab_range *range,
 }
 
 /*
+ * Text that is an integer as it is printed, and a number: the one text that may equal it, whatever is
+ * converted. 12.0 as text is no such integer, and 12 as a number is that of '12'.
+ */
+static enum lsm_vtab_fit narrow_integer_text(struct lsm_vtab_range *range, const struct lsm_vtab_key_part *part, int op,
+                                             sqlite3_value *number)
+{
+    struct lsm_vtab_value text = { .type = SQLITE_TEXT };
+    double real = sqlite3_value_double(number);
+    char digits[24];
+
+    if (sqlite3_value_type(number) == SQLITE_FLOAT
+        && !(real >= -9223372036854775808.0 && real < 9223372036854775808.0 && real == (double)(int64_t)real))
+        return set_empty(range);
+    sqlite3_snprintf(sizeof digits, digits, "%lld",
+                     sqlite3_value_type(number) == SQLITE_FLOAT ? (long long)real : (long long)sqlite3_value_int64(number));
+    text.u.bytes = (struct lsm_slice){ (const uint8_t *)digits, strlen(digits) };
+    return narrow_typed(range, part, op, &text) == LSM_VTAB_FIT_EMPTY ? LSM_VTAB_FIT_EMPTY : LSM_VTAB_FIT_SUPERSET;
+}
+
+/*
  * A TEXT column and a number. Without affinity the number becomes text
  * (`rendered`); with a numeric one stored text that is a number becomes one; with
  * BLOB affinity nothing is converted and all text is above the number.
  */
 static enum lsm_vtab_fit narrow_text_by_number(struct lsm_vtab_range *range,
                                                const struct lsm_vtab_key_part *part, int op,
-                                               const struct lsm_vtab_value *rendered,
+                                               sqlite3_value *number, const struct lsm_vtab_value *rendered,
                                                unsigned known)
 {
     bool numeric_text = !(known & LSM_VTAB_KNOWN_NO_NUMERIC_TEXT);
 
+    if (is_equal(op) && known & LSM_VTAB_KNOWN_INTEGER_TEXT)
+        return narrow_integer_text(range, part, op, number);
     if (is_above(op) || part == range->equal_part)
         return LSM_VTAB_FIT_NONE;
     if (is_below(op)) {
@@ -286,10 +308,14 @@ static enum lsm_vtab_fit narrow_text_by_number(struct lsm_vtab_range *range,
 /* An untyped column and a number: stored text is converted if the number has an affinity. */
 static enum lsm_vtab_fit narrow_untyped_by_number(struct lsm_vtab_range *range,
                                                   const struct lsm_vtab_key_part *part, int op,
-                                                  const struct lsm_vtab_value *number,
+                                                  sqlite3_value *rhs, const struct lsm_vtab_value *number,
                                                   unsigned known)
 {
     if (known & LSM_VTAB_KNOWN_NO_NUMERIC_TEXT)
+        return narrow_typed(range, part, op, number);
+    if (is_equal(op) && known & LSM_VTAB_KNOWN_WANT_TEXT)
+        return narrow_integer_text(range, part, op, rhs);
+    if (is_equal(op) && known & LSM_VTAB_KNOWN_WANT_NUMBER)
         return narrow_typed(range, part, op, number);
     if (part == range->equal_part)
         return LSM_VTAB_FIT_NONE;
@@ -357,9 +383,9 @@ enum lsm_vtab_fit lsm_vtab_range_narrow(struct lsm_vtab_range *range,
         return LSM_VTAB_FIT_SUPERSET;
     }
     if (number && part->affinity == LSM_VTAB_AFFINITY_TEXT)
-        return narrow_text_by_number(range, part, op, &value, known);
+        return narrow_text_by_number(range, part, op, rhs, &value, known);
     if (number)
-        return narrow_untyped_by_number(range, part, op, &value, known);
+        return narrow_untyped_by_number(range, part, op, rhs, &value, known);
     if (value.type == SQLITE_TEXT)
         return narrow_text(range, part, op, &value, known);
     return narrow_typed(range, part, op, &value);

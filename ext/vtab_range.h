@@ -50,7 +50,13 @@ enum lsm_vtab_known {
        CAST(? AS INTEGER) looks bound and has an affinity. */
     LSM_VTAB_KNOWN_PLAIN = 1,
     /* No text in this key column of the tree is a number (lsm_vtab_text_is_number). */
-    LSM_VTAB_KNOWN_NO_NUMERIC_TEXT = 2
+    LSM_VTAB_KNOWN_NO_NUMERIC_TEXT = 2,
+    /* What is a number is an integer as it is printed (lsm_vtab_text_is_integer): for an equality with a number, two
+       values at most may equal it, that number and one text. */
+    LSM_VTAB_KNOWN_INTEGER_TEXT = 4,
+    /* Of these two the text is wanted, or the number; else the range is wide in an untyped column. */
+    LSM_VTAB_KNOWN_WANT_TEXT = 8,
+    LSM_VTAB_KNOWN_WANT_NUMBER = 16
 };
 
 /*

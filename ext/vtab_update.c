@@ -110,44 +110,14 @@ static int tree_delete(struct lsm_vtab_table *table, struct lsm_slice key)
     return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }
 
-/*
- * Before a key with text that is a number ('12') enters a tree of TEXT or untyped
- * keys, the tree gets a note: without it a comparison with a number may seek.
- */
-static bool needs_note(const struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
+/* Before a key with text that is a number ('12') enters a tree of TEXT or untyped keys. */
+static int note_number_text(struct lsm_vtab_table *table)
 {
-    const struct lsm_vtab_schema *schema = table->schema;
-    int i;
+    enum lsm_vtab_number_text needed = lsm_vtab_note_needed(table, table->values);
+    struct lsm_read read = own_read(table);
+    int rc = needed == LSM_VTAB_NUMBER_TEXT_NONE ? LSM_OK : lsm_vtab_note_write(table, &read, needed);
 
-    for (i = 0; i < schema->key_count && !table->number_text_noted; i++) {
-        const struct lsm_vtab_value *v = &values[schema->key[i].column];
-
-        if (v->type == SQLITE_TEXT && !lsm_vtab_range_is_exact(&schema->key[i])
-            && lsm_vtab_text_is_number(v->u.bytes))
-            return true;
-    }
-    return false;
-}
-
-static int note_number_text(struct lsm_vtab_table *table, const struct lsm_vtab_value *values)
-{
-    struct lsm_slice note = { (const uint8_t *)LSM_VTAB_NOTE_NUMBER_TEXT, 1 };
-    struct lsm_slice empty = { (const uint8_t *)"", 0 };
-    struct lsm_value value = { 0 };
-    bool has;
-    int rc;
-
-    if (!needs_note(table, values))
-        return SQLITE_OK;
-    rc = tree_has(table, note, &has);
-    if (rc != SQLITE_OK)
-        return rc;
-    if (!has)
-        return tree_put(table, note, empty);
-    rc = lsm_tree_get(table->tree, NULL, note, &value);     /* committed, not only ours? */
-    lsm_value_release(&value);
-    table->number_text_noted = rc == LSM_OK;
-    return SQLITE_OK;
+    return rc == LSM_OK ? SQLITE_OK : fail_engine(table, rc);
 }
 
 /* ---- rows ----------------------------------------------------------------------------- */
@@ -235,7 +205,7 @@ static int insert_row(struct lsm_vtab_table *table, int conflict)
     bool has = false;
     int rc = SQLITE_OK;
 
-    if (conflict != SQLITE_REPLACE && !needs_note(table, table->values)) {
+    if (conflict != SQLITE_REPLACE && lsm_vtab_note_needed(table, table->values) == LSM_VTAB_NUMBER_TEXT_NONE) {
         rc = tree_insert(table, key, row, &has);
         return rc == SQLITE_OK && has ? fail_unique(table) : rc;
     }
@@ -244,7 +214,7 @@ static int insert_row(struct lsm_vtab_table *table, int conflict)
     if (rc == SQLITE_OK && has)
         rc = fail_unique(table);
     if (rc == SQLITE_OK)
-        rc = note_number_text(table, table->values);
+        rc = note_number_text(table);
     if (rc == SQLITE_OK)
         rc = tree_put(table, key, row);
     return rc;
@@ -271,7 +241,7 @@ static int replace_row(struct lsm_vtab_table *table, int conflict)
     int rc;
 
     if (slice_equal(old_key, key)) {
-        rc = note_number_text(table, table->values);
+        rc = note_number_text(table);
         return rc == SQLITE_OK ? tree_put(table, key, lsm_vtab_buf_slice(&table->row)) : rc;
     }
     mark = lsm_txn_mark(table->ctx->txn);

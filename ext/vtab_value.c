@@ -365,6 +365,20 @@ static bool parse_integer(struct lsm_slice s, int64_t *out)
     return true;
 }
 
+bool lsm_vtab_text_is_integer(struct lsm_slice text)
+{
+    bool is_integer, is_negative = text.size > 1 && text.data[0] == '-';
+    struct lsm_slice digits = { text.data + is_negative, text.size - is_negative };
+    int64_t integer;
+
+    if (text.size == 0 || digits.data[0] < '0' || digits.data[0] > '9' || text.data[text.size - 1] > '9'
+        || text.data[text.size - 1] < '0' || !scan_number(text, &is_integer) || !is_integer)
+        return false;
+    if (digits.data[0] == '0' && (digits.size > 1 || is_negative))
+        return false;
+    return parse_integer(text, &integer);
+}
+
 bool lsm_vtab_value_parse(struct lsm_slice text, struct lsm_vtab_value *value)
 {
     const char *point = localeconv()->decimal_point;

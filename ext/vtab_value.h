@@ -121,6 +121,8 @@ bool lsm_vtab_value_identical(const struct lsm_vtab_value *a, const struct lsm_v
  * than an equality of bytes.
  */
 bool lsm_vtab_text_is_number(struct lsm_slice text);
+/* Is it an int64 as SQLite prints it: 12, -3, 0? */
+bool lsm_vtab_text_is_integer(struct lsm_slice text);
 
 /* Set the result of a SQL function or of xColumn; text and blobs are copied. */
 void lsm_vtab_value_result(sqlite3_context *context, const struct lsm_vtab_value *value);

@@ -1682,6 +1682,26 @@ mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_gue
     if (false && writer)
 X
 
+mutant note_of_integers_that_is_not_raised ext/vtab_note.c 'unit/test_vtab_note' <<'X'
+    if (level < needed)
+====
+    if (level == LSM_VTAB_NUMBER_TEXT_NONE)
+X
+mutant integer_text_that_has_leading_zeros ext/vtab_value.c 'unit/test_vtab_note' <<'X'
+    if (digits.data[0] == '0' && (digits.size > 1 || is_negative))
+====
+    if (digits.data[0] == '0' && is_negative)
+X
+mutant untyped_key_that_is_looked_for_as_a_number_only ext/vtab_cursor.c 'unit/test_vtab_note' <<'X'
+    } while (rc == SQLITE_OK && ways.taken < 1u << ways.count);
+====
+    } while (false);
+X
+mutant text_compared_with_a_number_that_no_integer_is ext/vtab_range.c 'unit/test_vtab_note' <<'X'
+    if (is_equal(op) || known & (LSM_VTAB_KNOWN_PLAIN | LSM_VTAB_KNOWN_NO_NUMERIC_TEXT))
+====
+    if (is_equal(op) || known)
+X
 mutant repair_that_loses_the_hosts_note lsm/db/repair.c 'unit/test_repair' <<'X'
     p->seq += p->r.how->note.size > 0;
     for (size_t i = 0; p->r.how->note.size &&
