@@ -48,21 +48,28 @@ static inline uint32_t bit_of(uint64_t hash, size_t i)
     return (uint32_t)hash * multiplier[i] >> 23;
 }
 
-void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count,
-                      uint32_t bits_per_key)
+static size_t lines_for(size_t count, uint32_t bits_per_key)
 {
-    size_t lines, size;
-    uint8_t *line;
+    size_t lines;
 
     assert(bits_per_key > 0);
     if (count > (uint64_t)LINES_MAX * LINE_BITS / bits_per_key)
-        lines = LINES_MAX;
-    else
-        lines = (count * bits_per_key + LINE_BITS - 1) / LINE_BITS;
-    if (lines == 0)
-        lines = 1;                      /* no keys: a line without bits refuses all */
+        return LINES_MAX;
+    lines = (count * bits_per_key + LINE_BITS - 1) / LINE_BITS;
+    return lines ? lines : 1;           /* no keys: a line without bits refuses all */
+}
 
-    size = lines * LINE_SIZE;
+size_t lsm_filter_size(size_t count, uint32_t bits_per_key)
+{
+    return lines_for(count, bits_per_key) * LINE_SIZE + TRAILER_SIZE;
+}
+
+void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count,
+                      uint32_t bits_per_key)
+{
+    size_t lines = lines_for(count, bits_per_key), size = lines * LINE_SIZE;
+    uint8_t *line;
+
     if (lsm_buf_reserve(out, size + TRAILER_SIZE) != LSM_OK)
         return;
     line = out->data + out->size;

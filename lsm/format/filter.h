@@ -30,6 +30,8 @@ static inline uint64_t lsm_filter_key_hash(const struct lsm_comparator *cmp, str
     return !cmp ? lsm_filter_hash(key) : cmp->hash ? cmp->hash(cmp->ctx, key) : 0;
 }
 
+/* The size of a filter of so many keys. */
+size_t lsm_filter_size(size_t count, uint32_t bits_per_key);
 /* Append the filter of `count` hashes to `out` (latches errors). */
 void lsm_filter_build(struct lsm_buf *out, const uint64_t *hashes, size_t count, uint32_t bits_per_key);
 

@@ -74,7 +74,7 @@ void lsm_vlog_refs_clear(struct lsm_vlog_refs *refs)
     refs->last = 0;
 }
 
-void lsm_vlog_refs_add(struct lsm_vlog_refs *refs, uint64_t id, uint64_t bytes)
+static void add_ref(struct lsm_vlog_refs *refs, uint64_t id, uint64_t values, uint64_t bytes)
 {
     struct lsm_vlog_ref *list = (void *)refs->list.data, new_ref = { id, 0, 0 };
     size_t count = refs->list.size / sizeof *list, at = refs->last;
@@ -92,8 +92,23 @@ void lsm_vlog_refs_add(struct lsm_vlog_refs *refs, uint64_t id, uint64_t bytes)
         }
         refs->last = at;
     }
-    list[at].count++;
+    list[at].count += values;
     list[at].bytes += bytes;
+}
+
+void lsm_vlog_refs_add(struct lsm_vlog_refs *refs, uint64_t id, uint64_t bytes)
+{
+    add_ref(refs, id, 1, bytes);
+}
+
+void lsm_vlog_refs_add_all(struct lsm_vlog_refs *refs, struct lsm_slice encoded)
+{
+    struct lsm_reader r = lsm_reader(encoded);
+    struct lsm_vlog_ref ref;
+    uint64_t last = 0;
+
+    while (refs->list.rc == LSM_OK && lsm_vlog_ref_next(&r, &ref, &last))
+        add_ref(refs, ref.id, ref.count, ref.bytes);
 }
 
 void lsm_vlog_refs_encode(const struct lsm_vlog_refs *refs, struct lsm_buf *out)

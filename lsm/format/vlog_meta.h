@@ -57,6 +57,8 @@ void lsm_vlog_refs_init(struct lsm_vlog_refs *refs, struct lsm_os *os);
 void lsm_vlog_refs_clear(struct lsm_vlog_refs *refs);
 /* Count one value. Latches LSM_NOMEM in list.rc. */
 void lsm_vlog_refs_add(struct lsm_vlog_refs *refs, uint64_t id, uint64_t bytes);
+/* Count what encoded refs do, which are well-formed. The same. */
+void lsm_vlog_refs_add_all(struct lsm_vlog_refs *refs, struct lsm_slice encoded);
 void lsm_vlog_refs_encode(const struct lsm_vlog_refs *refs, struct lsm_buf *out);
 
 struct lsm_vlog_meta {
