@@ -8,6 +8,8 @@
 
 #define PAUSE_ROWS 4096u                /* or */
 #define PAUSE_BYTES (UINT64_C(1) << 20)
+#define PIECE_BYTES_MAX PAUSE_BYTES     /* of a partition that is copied whole, which is in memory meanwhile */
+#define FILE_EXCESS 8u                  /* by such a part of its size may one make a file too large */
 
 struct output {
     struct lsm_table_writer *writer;
@@ -239,6 +241,8 @@ struct pass {                   /* over the rows */
     struct spans spans;
     struct lsm_buf last;        /* key of the last row written: versions of a key stay in one file */
     uint64_t tag_before, worked;
+    struct lsm_buf piece;       /* a partition that is copied */
+    uint32_t source;            /* of the row before */
 };
 
 static int pause_if_due(struct pass *p)
@@ -249,15 +253,24 @@ static int pause_if_due(struct pass *p)
     return p->b->pause(p->b->ctx);
 }
 
-/* A file for the row of this key, perhaps the next one. It may be asked twice, where a block is not copied after all:
-   a file that has no row is never ended. */
-static int output_for(struct pass *p, struct lsm_slice key)
+/* Is there room in the file for as much more at once? */
+static bool has_room(const struct lsm_build *b, const struct output *out, uint64_t more)
+{
+    return !b->file_bytes || lsm_table_writer_size(out->writer) + more <= b->file_bytes + b->file_bytes / FILE_EXCESS;
+}
+
+/* A file for the row of this key, perhaps the next one: also where `more` bytes come at once (0: no more than usual) and
+   this one, by half, has no room. It may be asked twice, where a block is not copied after all: a file that has no row is
+   never ended. */
+static int output_for(struct pass *p, struct lsm_slice key, uint64_t more)
 {
     const struct lsm_slice last = lsm_buf_slice(&p->last);
     struct lsm_build *b = p->b;
     int rc = LSM_OK;
 
-    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 && is_cut(b, &p->out, key) &&
+    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 &&
+        (is_cut(b, &p->out, key) ||
+         (more && !has_room(b, &p->out, more) && lsm_table_writer_size(p->out.writer) >= b->file_bytes / 2)) &&
         lsm_key_compare(b->table.comparator, key, last) != 0 && spans_allow_cut(&p->spans, b, last)) {
         rc = spans_write(&p->spans, b, p->out.writer, &last);
         if (rc == LSM_OK)
@@ -298,52 +311,112 @@ static bool rows_are_unchanged(const struct lsm_build *b, const struct lsm_block
     return true;
 }
 
-/* Would each row of the block be kept as it is, and none be set back to sequence 0? */
-static bool is_unchanged(struct pass *p, const struct lsm_iter_block *block)
+/* Would each row of [first, last] be kept as it is, and none be set back to sequence 0, as far as keys and sequences tell? */
+static bool stretch_is_unchanged(struct pass *p, struct lsm_slice first, struct lsm_slice last, uint64_t seq_max)
 {
     const struct lsm_build *b = p->b;
-    struct lsm_slice first = p->it->key;
 
     if (p->retain.has_key && lsm_key_compare(b->table.comparator, lsm_buf_slice(&p->retain.key), first) >= 0)
         return false;
-    return !spans_touch(&p->spans, b, first, block->last) &&
-           (block->seq_max == 0 || b->is_above(b->ctx, first, block->last)) &&
-           rows_are_unchanged(b, block->block);
+    return !spans_touch(&p->spans, b, first, last) && (seq_max == 0 || b->is_above(b->ctx, first, last));
+}
+
+/* A look only: if its rows follow one by one they are asked for again, and a file without any must not be cut. */
+static bool would_overlap_too_much(const struct lsm_build *b, const struct output *out, struct lsm_slice last)
+{
+    struct output ahead = *out;
+
+    return overlaps_too_much(b, &ahead, last);
+}
+
+/* What was copied is as if its last row had come, which is neither dropped nor changed above the bottom. */
+static int passed(struct pass *p, struct lsm_slice last, uint64_t tag, uint64_t rows, uint64_t bytes, uint64_t raw_bytes)
+{
+    p->b->bytes_copied += bytes;
+    p->b->rows_read += rows;
+    p->b->rows_written += rows;
+    p->worked += bytes + raw_bytes;
+    p->tag_before = tag;
+    lsm_retain_row(&p->retain, last, &tag, false);
+    return p->retain.key.rc ? lsm_nomem() : set_last(p, last);
 }
 
 /* The block goes to the output as it stands, and the iterator behind it. *copied is false: its rows do. */
-static int copy_block(struct pass *p, bool *copied)
+static int copy_block(struct pass *p, const struct lsm_iter_block *block, bool *copied)
 {
     struct lsm_build *b = p->b;
-    struct lsm_iter_block block;
+    const uint32_t count = block->block->count;
     struct lsm_slice sealed, suffix, value;
-    struct output ahead;
     uint64_t tag;
     int rc;
 
-    *copied = false;
-    if (!b->is_above || !lsm_iter_block(p->it, &block) || !is_unchanged(p, &block))
+    if (!stretch_is_unchanged(p, p->it->key, block->last, block->seq_max) || !rows_are_unchanged(b, block->block))
         return LSM_OK;
-    rc = output_for(p, p->it->key);
-    /* A look only: if its rows follow one by one they are asked for again, and a file without any must not be cut. */
-    ahead = p->out;
-    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed(block.owner, &sealed) ||
-        !lsm_table_writer_copy(p->out.writer, p->it->key, block.block, sealed))
+    rc = output_for(p, p->it->key, 0);
+    if (rc || would_overlap_too_much(b, &p->out, block->last) || !lsm_table_iter_sealed(block->owner, &sealed) ||
+        !lsm_table_writer_copy(p->out.writer, p->it->key, block->block, sealed))
         return rc;
-
-    /* The rest is as if its last row had come, which is neither dropped nor changed above the bottom. */
     *copied = true;
-    b->bytes_copied += sealed.size;
-    b->rows_read += block.block->count;
-    b->rows_written += block.block->count;
-    p->worked += sealed.size + block.block->size;
-    lsm_block_row(block.block, block.block->count - 1, &suffix, &tag, &value);
-    p->tag_before = tag;
-    lsm_retain_row(&p->retain, block.last, &tag, false);
-    rc = p->retain.key.rc ? lsm_nomem() : set_last(p, block.last);
+    lsm_block_row(block->block, count - 1, &suffix, &tag, &value);
+    rc = passed(p, block->last, tag, count, sealed.size, block->block->size);
     if (rc == LSM_OK)
         lsm_iter_next_block(p->it);
     return rc;
+}
+
+/* ---- partitions that are copied ---- */
+
+/* The same of a whole partition's rows, as far as what the table says of them tells. */
+static bool values_are_unchanged(const struct lsm_build *b, const struct lsm_part_meta *meta)
+{
+    const struct lsm_values *v = &b->values;
+
+    return (v->bytes_min == 0 || meta->value_max < v->bytes_min) && !lsm_values_are_rewritten(v, meta->refs);
+}
+
+/* The partition goes to the output, and nobody looks into it. *copied is false: its blocks or rows do. What costs least
+   is asked first; no file is ended for one that the table would not have so. */
+static int copy_part(struct pass *p, bool *copied)
+{
+    struct lsm_build *b = p->b;
+    struct lsm_slice first = p->it->key;
+    struct lsm_table_piece piece;
+    struct lsm_iter_part part;
+    int rc;
+
+    if (!lsm_iter_part(p->it, &part) || part.size > PIECE_BYTES_MAX ||
+        !stretch_is_unchanged(p, first, part.last, part.seq_max) || !lsm_table_iter_piece(part.owner, &piece) ||
+        !values_are_unchanged(b, &piece.meta) ||
+        (p->out.writer && !lsm_table_writer_would_copy(p->out.writer, &piece)))
+        return LSM_OK;
+    rc = output_for(p, first, part.size);
+    if (rc || !has_room(b, &p->out, part.size) || would_overlap_too_much(b, &p->out, part.last) ||
+        !lsm_table_writer_would_copy(p->out.writer, &piece) ||
+        !lsm_table_iter_read_piece(part.owner, &piece, &p->piece) ||
+        !lsm_table_writer_copy_piece(p->out.writer, first, &piece))
+        return rc;
+    *copied = true;
+    b->bytes_whole += part.size;
+    rc = passed(p, part.last, part.last_tag, part.entries, part.size, piece.meta.raw_bytes);
+    if (rc == LSM_OK)
+        lsm_iter_next_part(p->it);
+    return rc;
+}
+
+/* A partition or a block, if it may be. */
+static int copy_some(struct pass *p, bool *copied)
+{
+    struct lsm_iter_block block;
+    int rc = LSM_OK;
+
+    if (!p->b->is_above || !lsm_iter_block(p->it, &block))
+        return LSM_OK;
+    if (block.begins_part) {
+        rc = copy_part(p, copied);
+        if (rc || *copied || !lsm_iter_block(p->it, &block))    /* again: its last key stood where the partition's does */
+            return rc;
+    }
+    return copy_block(p, &block, copied);
 }
 
 /* ---- rows ---- */
@@ -372,7 +445,7 @@ static int put_row(struct pass *p)
         return lsm_nomem();
     if (!keep)
         return LSM_OK;
-    rc = output_for(p, key);
+    rc = output_for(p, key, 0);
     if (rc == LSM_OK)
         rc = lsm_values_put(b, &tag, &value);
     if (rc)
@@ -383,6 +456,13 @@ static int put_row(struct pass *p)
     return set_last(p, key);
 }
 
+static void turn(struct pass *p)
+{
+    if (p->out.writer)
+        lsm_table_writer_turn(p->out.writer, p->it->key, p->it->source > p->source);
+    p->source = p->it->source;
+}
+
 int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
 {
     const struct lsm_slice end = { NULL, 0 };
@@ -391,14 +471,17 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
 
     lsm_retain_init(&p.retain, b->os, b->table.comparator, b->snapshots, b->snapshot_count);
     lsm_buf_init(&p.last, b->os);
+    lsm_buf_init(&p.piece, b->os);
     rc = spans_init(&p.spans, b, &p.retain);
 
     for (lsm_iter_first(it); it->valid && rc == LSM_OK;) {
         bool copied = false;
 
+        if (it->source != p.source)
+            turn(&p);
         rc = pause_if_due(&p);
         if (rc == LSM_OK && it->begins_block)
-            rc = copy_block(&p, &copied);
+            rc = copy_some(&p, &copied);
         if (rc == LSM_OK && !copied) {
             rc = put_row(&p);
             if (rc == LSM_OK)
@@ -428,6 +511,7 @@ int lsm_build_run(struct lsm_build *b, struct lsm_iter *it)
         lsm_build_clear(b);
     }
     lsm_buf_clear(&p.last);
+    lsm_buf_clear(&p.piece);
     spans_clear(&p.spans, b->os);
     lsm_retain_clear(&p.retain);
     return rc;

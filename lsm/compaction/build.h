@@ -58,7 +58,8 @@ struct lsm_build {
     struct lsm_table_meta **metas;      /* owned; created by lsm_table_meta_copy */
     size_t count, cap;
     uint64_t bytes_written, rows_read, rows_written, count_all;     /* also after lsm_build_clear */
-    uint64_t bytes_copied;              /* of the written: blocks that were copied */
+    uint64_t bytes_copied;              /* of the written: blocks that were copied, */
+    uint64_t bytes_whole;               /* and of these what was copied in whole partitions, and not decoded */
 };
 
 /* Drain `it` (not closed). On failure the files made so far are removed (with file_done: only value

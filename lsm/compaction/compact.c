@@ -270,6 +270,7 @@ static void bounded_show(struct bounded *b)
     b->base.tag = b->it->tag;
     b->base.value = b->it->value;
     b->base.begins_block = b->it->begins_block;
+    b->base.source = b->it->source;
 }
 
 static void bounded_first(struct lsm_iter *base)
@@ -310,8 +311,24 @@ static void bounded_next_block(struct lsm_iter *base)
     bounded_show(b);
 }
 
+static bool bounded_part(struct lsm_iter *base, struct lsm_iter_part *part)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    return lsm_iter_part(b->it, part) && (!b->upto.data || lsm_key_compare(b->cmp, part->last, b->upto) <= 0);
+}
+
+static void bounded_next_part(struct lsm_iter *base)
+{
+    struct bounded *b = (struct bounded *)base;
+
+    lsm_iter_next_part(b->it);
+    bounded_show(b);
+}
+
 static const struct lsm_iter_methods bounded_methods = { .first = bounded_first, .next = bounded_next,
-                                                         .block = bounded_block, .next_block = bounded_next_block };
+                                                         .block = bounded_block, .next_block = bounded_next_block,
+                                                         .part = bounded_part, .next_part = bounded_next_part };
 
 /* From the newest to the oldest: runs of level 0, the levels of the upper side, the lower side. */
 static int open_inputs(struct lsm_compact *c, struct lsm_iter **it)

@@ -177,6 +177,7 @@ static void free_part(struct part *part)
 
     to->bytes_written += from->bytes_written;
     to->bytes_copied += from->bytes_copied;
+    to->bytes_whole += from->bytes_whole;
     to->rows_read += from->rows_read;
     to->rows_written += from->rows_written;
     to->count_all += from->count_all;

@@ -22,6 +22,18 @@ static bool is_rewritten(const struct lsm_values *v, uint64_t id)
     return lo < v->rewrite_count && v->rewrite[lo] == id;
 }
 
+bool lsm_values_are_rewritten(const struct lsm_values *v, struct lsm_slice refs)
+{
+    struct lsm_reader r = lsm_reader(refs);
+    struct lsm_vlog_ref ref;
+    uint64_t last = 0;
+
+    while (v->rewrite_count && lsm_vlog_ref_next(&r, &ref, &last))
+        if (is_rewritten(v, ref.id))
+            return true;
+    return false;
+}
+
 int lsm_values_put(struct lsm_build *b, uint64_t *tag, struct lsm_slice *value)
 {
     struct lsm_values *v = &b->values;

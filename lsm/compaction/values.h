@@ -36,6 +36,8 @@ struct lsm_build;
 /* What the row is written as: *tag and *value change when the value goes to a log. *value then points
    into the build, until the next call. */
 int lsm_values_put(struct lsm_build *b, uint64_t *tag, struct lsm_slice *value);
+/* Are any values written anew that these refs (vlog_meta.h) are to? */
+bool lsm_values_are_rewritten(const struct lsm_values *v, struct lsm_slice refs);
 /* Finish the log that is being written, if there is one. */
 int lsm_values_finish(struct lsm_build *b);
 /* Give up: remove the files of all logs that are not installed. */

@@ -235,6 +235,7 @@ static int merge(struct job_run *run, struct lsm_job *job, bool is_asked)
     atomic_fetch_add_explicit(&db->counters.compact_bytes_written,
                               c.build.bytes_written + c.build.values.bytes_written, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.compact_bytes_copied, c.build.bytes_copied, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.compact_bytes_whole, c.build.bytes_whole, memory_order_relaxed);
     job_ends(db, job, bytes, &c.build, started, rc);
     if (rc == LSM_OK) {
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);

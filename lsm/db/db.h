@@ -146,8 +146,8 @@ struct lsm_counters {           /* statistics; relaxed atomics */
         commit_groups, records_carried;
     atomic_uint_least64_t range_deletes, tables_dropped, rows_ingested;
     atomic_uint_least64_t log_bytes, log_bytes_mapped, log_syncs, flushes, flush_bytes, compactions, subcompactions,
-        compact_bytes_read, compact_bytes_copied, compact_bytes_written, moves, stall_us, settles, vlog_rewrites,
-        vlog_bytes_rewritten;
+        compact_bytes_read, compact_bytes_copied, compact_bytes_whole, compact_bytes_written, moves, stall_us, settles,
+        vlog_rewrites, vlog_bytes_rewritten;
     atomic_uint_least64_t nexts, prepares;
     atomic_uint_least64_t values_pinned, values_released;   /* with get_hits: which are still held */
     atomic_uint_least64_t user_bytes, spill_bytes, tables_searched, gets_timed;

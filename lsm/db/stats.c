@@ -122,6 +122,7 @@ size_t lsm_db_stats(struct lsm_db *db, struct lsm_stat *stats, size_t count)
     STAT("compactions", COUNTER(compactions), "count");
     STAT("compact_bytes_read", COUNTER(compact_bytes_read), "bytes");
     STAT("compact_bytes_copied", COUNTER(compact_bytes_copied), "bytes");
+    STAT("compact_bytes_whole", COUNTER(compact_bytes_whole), "bytes");
     STAT("compact_bytes_written", COUNTER(compact_bytes_written), "bytes");
     STAT("moves", COUNTER(moves), "count");
     STAT("stall_us", COUNTER(stall_us), "us");

@@ -30,6 +30,15 @@ struct lsm_iter_block {
     const struct lsm_block *block;
     struct lsm_slice last;      /* its last key; the first is the iterator's */
     uint64_t seq_max;
+    bool begins_part;           /* it is the first of its index partition: ask part() */
+};
+
+/* The same of an index partition, of which no block but the first has been looked at. */
+struct lsm_iter_part {
+    struct lsm_iter *owner;     /* of the table: lsm_table_iter_piece() */
+    struct lsm_slice last;
+    uint64_t last_tag, entries, seq_max;
+    uint64_t size;              /* in the file */
 };
 
 /* Rows of a block of which each comes next, in the direction of the moves and before any of another source:
@@ -61,6 +70,9 @@ struct lsm_iter_methods {
     bool (*block)(struct lsm_iter *it, struct lsm_iter_block *block);
     /* To the first row behind that block, as so many next(). */
     void (*next_block)(struct lsm_iter *it);
+    /* The index partition that begins with that block, and to the first row behind it. Asked where block() says so. */
+    bool (*part)(struct lsm_iter *it, struct lsm_iter_part *part);
+    void (*next_part)(struct lsm_iter *it);
     /* The rows that come from here on. False: none are known of, or the iterator goes the other way. Or NULL. */
     bool (*streak)(struct lsm_iter *it, bool back, struct lsm_iter_streak *streak);
     /* To a row of that streak, as so many moves. */
@@ -73,6 +85,7 @@ struct lsm_iter {
     bool begins_block;          /* after a move by one row, true where the row is the first of a table's block on that
                                    way: ask block(), streak(). After others it may be of an earlier row */
     int rc;
+    uint32_t source;            /* of a merge: the row is of this one, counted from the newest; of others 0 */
     struct lsm_slice key;
     uint64_t tag;
     struct lsm_slice value;
@@ -107,6 +120,11 @@ static inline bool lsm_iter_block(struct lsm_iter *it, struct lsm_iter_block *bl
     return it->begins_block && it->methods->block && it->methods->block(it, block);
 }
 static inline void lsm_iter_next_block(struct lsm_iter *it) { it->methods->next_block(it); }
+static inline bool lsm_iter_part(struct lsm_iter *it, struct lsm_iter_part *part)
+{
+    return it->methods->part && it->methods->part(it, part);
+}
+static inline void lsm_iter_next_part(struct lsm_iter *it) { it->methods->next_part(it); }
 static inline bool lsm_iter_streak(struct lsm_iter *it, bool back, struct lsm_iter_streak *streak)
 {
     return it->valid && it->methods->streak && it->methods->streak(it, back, streak);

@@ -109,6 +109,56 @@ bool lsm_table_read_intact(struct lsm_table *t, uint8_t *data, uint32_t size, ui
     return lsm_seal_is_intact(lsm_slice(data, size), LSM_BLOCK_DATA, t->seed + off);
 }
 
+bool lsm_table_read_part(struct lsm_table *t, uint32_t p, const struct lsm_table_index *index, struct lsm_buf *buf)
+{
+    const struct lsm_table_part *part = &t->parts[p];
+    const uint64_t off = part->data_off;
+    size_t size = (size_t)(part->index_off + part->index_size - off), got = 0;
+    bool is_intact = true;
+
+    lsm_buf_reset(buf);
+    if (lsm_buf_reserve(buf, size) != LSM_OK || t->tables->os->file_read(t->file, buf->data, size, off, &got) ||
+        got != size)
+        return false;
+    buf->size = size;
+    atomic_fetch_add_explicit(&t->tables->block_reads, part->blocks, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->tables->block_bytes, size, memory_order_relaxed);
+    for (uint32_t i = 0; i < index->block->count && is_intact; i++) {
+        const struct lsm_table_handle *h = &index->data[i];
+        is_intact = lsm_seal_is_intact(lsm_slice(buf->data + (h->off - off), h->size), LSM_BLOCK_DATA, t->seed + h->off);
+    }
+    if (part->filter_size && is_intact) {
+        struct lsm_slice filter = lsm_slice(buf->data + (part->filter_off - off), part->filter_size);
+        is_intact = lsm_seal_is_intact(filter, LSM_BLOCK_FILTER, t->seed + part->filter_off);
+    }
+    return is_intact && lsm_seal_is_intact(lsm_slice(buf->data + (part->index_off - off), part->index_size),
+                                           LSM_BLOCK_INDEX, t->seed + part->index_off);
+}
+
+int lsm_table_read_part_metas(struct lsm_table *t, struct lsm_buf *metas)
+{
+    struct lsm_table_scratch s;
+    struct lsm_slice payload;
+    struct lsm_reader r;
+    int rc;
+
+    lsm_buf_reset(metas);
+    lsm_table_scratch_init(&s, t->tables->os);
+    rc = lsm_table_read(t, t->footer.properties_off, t->footer.properties_size, LSM_BLOCK_PROPERTIES, &s, &payload);
+    if (rc == LSM_OK) {
+        rc = LSM_NOTFOUND;
+        for (r = lsm_reader(payload); rc == LSM_NOTFOUND && lsm_reader_left(&r) > 0 && !r.bad;) {
+            struct lsm_slice name = lsm_read_bytes(&r), value = lsm_read_bytes(&r);
+            if (!r.bad && lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_PARTS))) {
+                lsm_buf_append_slice(metas, value);
+                rc = metas->rc;
+            }
+        }
+    }
+    lsm_table_scratch_clear(&s);
+    return rc;
+}
+
 int lsm_table_read(struct lsm_table *t, uint64_t off, uint32_t size, enum lsm_block_kind kind,
                    struct lsm_table_scratch *s, struct lsm_slice *payload)
 {

@@ -112,6 +112,16 @@ void lsm_table_iter_reopen(struct lsm_iter *it, struct lsm_table *table);
    False: it cannot be had, which is no failure while the block itself is there (the cache's may be older than the damage). */
 bool lsm_table_iter_sealed(struct lsm_iter *it, struct lsm_slice *sealed);
 
+/*
+ * A partition on whose first row the iterator stands, in two steps. First what is known without reading it, until the
+ * iterator's next move; false: it is small, or the table does not say enough (it is of an older version), or that cannot
+ * be read. Then all of it as it is in the file, in *buf; false: it cannot be had, or a sum is wrong, which whoever reads
+ * its blocks is told.
+ */
+struct lsm_table_piece;
+bool lsm_table_iter_piece(struct lsm_iter *it, struct lsm_table_piece *piece);
+bool lsm_table_iter_read_piece(struct lsm_iter *it, struct lsm_table_piece *piece, struct lsm_buf *buf);
+
 /* Read everything; sums, order, counts against the footer and meta. */
 int lsm_table_check(struct lsm_table *table);
 

@@ -8,11 +8,12 @@
  * Threads: any.
  */
 #include "lsm/format/filter.h"
+#include "lsm/format/part_meta.h"
 #include "lsm/format/vlog_meta.h"
 #include "lsm/store/table_open.h"
 
 struct totals {
-    uint64_t entries, tombstones, raw_bytes, seq_min, seq_max;
+    uint64_t entries, tombstones, raw_bytes, older, value_max, seq_min, seq_max;
 };
 
 struct check {
@@ -22,8 +23,10 @@ struct check {
     struct lsm_slice filter_bytes;
     struct totals part, all;
     struct lsm_ranges *ranges;          /* as they stand in the file now */
-    struct lsm_vlog_refs refs;          /* of the rows */
+    struct lsm_vlog_refs part_refs, refs;       /* of the rows */
     struct lsm_buf refs_encoded;
+    struct lsm_buf before;              /* key of the row before */
+    struct lsm_buf part_metas;          /* as they should be */
 };
 
 static int corrupt(const struct check *c, uint64_t off, const char *why)
@@ -34,6 +37,12 @@ static int corrupt(const struct check *c, uint64_t off, const char *why)
 static void totals_reset(struct totals *t)
 {
     *t = (struct totals){ .seq_min = UINT64_MAX };
+}
+
+static void set_key(struct lsm_buf *buf, struct lsm_slice key)
+{
+    lsm_buf_reset(buf);
+    lsm_buf_append_slice(buf, key);
 }
 
 static int check_block(struct check *c, const struct lsm_table_part *part,
@@ -56,10 +65,16 @@ static int check_block(struct check *c, const struct lsm_table_part *part,
             struct lsm_vlog_handle handle;
             if (!lsm_vlog_handle_decode(value, &handle))
                 return corrupt(c, part->data_off, "a row is not a handle of a value");
-            lsm_vlog_refs_add(&c->refs, handle.id, handle.size);
-            if (c->refs.list.rc)
-                return c->refs.list.rc;
+            lsm_vlog_refs_add(&c->part_refs, handle.id, handle.size);
+            if (c->part_refs.list.rc)
+                return c->part_refs.list.rc;
+        } else if (value.size > c->part.value_max) {
+            c->part.value_max = value.size;
         }
+        c->part.older += c->part.entries > 1 && lsm_key_compare(c->table->cmp, lsm_buf_slice(&c->before), key) == 0;
+        set_key(&c->before, key);
+        if (c->before.rc)
+            return c->before.rc;
         if (seq < c->part.seq_min)
             c->part.seq_min = seq;
         if (seq > c->part.seq_max)
@@ -69,6 +84,20 @@ static int check_block(struct check *c, const struct lsm_table_part *part,
             return corrupt(c, part->filter_off, "a filter denies a key that is there");
     }
     return LSM_OK;
+}
+
+/* What the properties should say of it. */
+static int add_part_meta(struct check *c)
+{
+    struct lsm_part_meta meta = { c->part.raw_bytes, c->part.older, c->part.value_max, { NULL, 0 } };
+
+    lsm_buf_reset(&c->refs_encoded);
+    lsm_vlog_refs_encode(&c->part_refs, &c->refs_encoded);
+    meta.refs = lsm_buf_slice(&c->refs_encoded);
+    lsm_part_meta_encode(&c->part_metas, &meta);
+    lsm_vlog_refs_add_all(&c->refs, meta.refs);
+    lsm_buf_reset(&c->part_refs.list);
+    return c->refs_encoded.rc ? c->refs_encoded.rc : c->part_metas.rc ? c->part_metas.rc : c->refs.list.rc;
 }
 
 static int check_part(struct check *c, uint32_t p)
@@ -99,6 +128,9 @@ static int check_part(struct check *c, uint32_t p)
     if (c->part.entries != part->entries || c->part.tombstones != part->tombstones ||
         c->part.seq_min != part->seq_min || c->part.seq_max != part->seq_max)
         return corrupt(c, part->index_off, "a partition's rows are not what the top index counts");
+    rc = add_part_meta(c);
+    if (rc)
+        return rc;
     c->all.entries += c->part.entries;
     c->all.tombstones += c->part.tombstones;
     c->all.raw_bytes += c->part.raw_bytes;
@@ -140,7 +172,10 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
             ok = is_u64(value, c->all.entries);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
             ok = lsm_key_compare(t->cmp, value, largest) == 0;
-        else if (c->ranges && lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RANGE_DELETES)))
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_PARTS))) {
+            ok = lsm_slice_equal(value, lsm_buf_slice(&c->part_metas));
+            known--;                    /* an older version's table does not have it */
+        } else if (c->ranges && lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RANGE_DELETES)))
             ok = is_u64(value, c->ranges->count);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RAW_BYTES)))
             ok = is_u64(value, c->all.raw_bytes);
@@ -162,12 +197,6 @@ static int check_properties(struct check *c, struct lsm_slice smallest, struct l
     if (r.bad || known != expected)
         return corrupt(c, off, "a property is missing");
     return LSM_OK;
-}
-
-static void set_key(struct lsm_buf *buf, struct lsm_slice key)
-{
-    lsm_buf_reset(buf);
-    lsm_buf_append_slice(buf, key);
 }
 
 /* Range deletes reach further than the rows. */
@@ -276,13 +305,17 @@ int lsm_table_check(struct lsm_table *table)
     lsm_buf_init(&first, os);
     lsm_buf_init(&last, os);
     totals_reset(&c.all);
+    lsm_vlog_refs_init(&c.part_refs, os);
     lsm_vlog_refs_init(&c.refs, os);
+    lsm_buf_init(&c.before, os);
+    lsm_buf_init(&c.part_metas, os);
     lsm_buf_init(&c.refs_encoded, os);
     rc = check_frame(&c);
     for (uint32_t p = 0; rc == LSM_OK && p < table->top->count; p++)
         rc = check_part(&c, p);
     if (c.all.entries == 0)
         c.all.seq_min = 0;
+    lsm_buf_reset(&c.refs_encoded);
     lsm_vlog_refs_encode(&c.refs, &c.refs_encoded);
     if (rc == LSM_OK)
         rc = c.refs_encoded.rc;
@@ -297,7 +330,10 @@ int lsm_table_check(struct lsm_table *table)
     if (rc == LSM_OK)
         rc = check_meta(&c, lsm_buf_slice(&first), lsm_buf_slice(&last));
     lsm_ranges_free(c.ranges);
+    lsm_vlog_refs_clear(&c.part_refs);
     lsm_vlog_refs_clear(&c.refs);
+    lsm_buf_clear(&c.before);
+    lsm_buf_clear(&c.part_metas);
     lsm_buf_clear(&c.refs_encoded);
     lsm_buf_clear(&first);
     lsm_buf_clear(&last);

@@ -19,6 +19,7 @@
 #define LSM_TABLE_COMPARATOR "comparator"
 #define LSM_TABLE_ENTRIES "entries"
 #define LSM_TABLE_LARGEST "largest"
+#define LSM_TABLE_PARTS "parts"          /* part_meta.h; not there: an older version wrote the table */
 #define LSM_TABLE_PRIVATE "private"
 #define LSM_TABLE_RANGE_DELETES "range_deletes"   /* only where there are some */
 #define LSM_TABLE_RAW_BYTES "raw_bytes"

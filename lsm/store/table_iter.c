@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "lsm/store/table_open.h"
+#include "lsm/store/table_writer.h"
 
 #define READAHEAD_MIN (16u << 10)
 #define READAHEAD_MAX (256u << 10)
@@ -44,6 +45,10 @@ struct table_iter {
     uint64_t ahead_mark;                /* a block that passes it asks for more */
 
     struct lsm_table_scratch scratch;
+
+    struct lsm_buf part_metas_bytes;    /* to copy partitions: what the properties say of each, */
+    struct lsm_part_meta *part_metas;   /* top->count of them; NULL: not read, or not there */
+    bool part_metas_read;
 };
 
 static void drop_block(struct table_iter *it)
@@ -398,6 +403,14 @@ static void iter_seek_prev(struct lsm_iter *base, struct lsm_slice key, uint64_t
         iter_prev(base);
 }
 
+static void forget_part_metas(struct table_iter *it)
+{
+    lsm_mem_free(it->table->tables->os, it->part_metas);
+    lsm_buf_clear(&it->part_metas_bytes);
+    it->part_metas = NULL;
+    it->part_metas_read = false;
+}
+
 static void iter_close(struct lsm_iter *base)
 {
     struct table_iter *it = (struct table_iter *)base;
@@ -406,6 +419,7 @@ static void iter_close(struct lsm_iter *base)
     drop_index(it);
     lsm_table_scratch_clear(&it->scratch);
     lsm_mem_free(os, it->key);
+    forget_part_metas(it);
     lsm_table_unref(it->table);
     lsm_mem_free(os, it);
 }
@@ -434,7 +448,8 @@ static bool iter_block(struct lsm_iter *base, struct lsm_iter_block *block)
     h = &it->index->data[it->handle];
     if (h->tombstones)
         return false;
-    *block = (struct lsm_iter_block){ .owner = base, .block = it->block, .seq_max = h->seq_max };
+    *block = (struct lsm_iter_block){ .owner = base, .block = it->block, .seq_max = h->seq_max,
+                                      .begins_part = it->handle == 0 };
     return lsm_table_row_key(it->block, it->block->count - 1, &it->scratch.key, &block->last, &tag) == LSM_OK;
 }
 
@@ -444,6 +459,30 @@ static void iter_next_block(struct lsm_iter *base)
 
     if (base->valid)
         next_block(it);
+}
+
+/* Where keys of indexes are separators, the last row's key is not known, and this one may not be good before the row
+   that comes next now. */
+static bool iter_part(struct lsm_iter *base, struct lsm_iter_part *part)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    const struct lsm_table *t = it->table;
+    const struct lsm_table_part *p = &t->parts[it->part];
+
+    assert(base->valid && it->row == 0 && it->handle == 0 && !t->tag_add);
+    if (t->has_separators || p->tombstones)
+        return false;
+    *part = (struct lsm_iter_part){ .owner = base, .entries = p->entries, .seq_max = p->seq_max,
+                                    .size = p->index_off + p->index_size - p->data_off };
+    return lsm_table_row_key(t->top, it->part, &it->scratch.key, &part->last, &part->last_tag) == LSM_OK;
+}
+
+static void iter_next_part(struct lsm_iter *base)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    if (base->valid)
+        to_first(it, it->part + 1);
 }
 
 static bool iter_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
@@ -467,7 +506,8 @@ static void iter_to_row(struct lsm_iter *base, uint32_t row)
 static const struct lsm_iter_methods methods = {
     .first = iter_first, .last = iter_last, .seek = iter_seek, .seek_prev = iter_seek_prev, .next = iter_next,
     .prev = iter_prev, .close = iter_close, .pin = iter_pin, .aim = iter_aim, .block = iter_block,
-    .next_block = iter_next_block, .streak = iter_streak, .to_row = iter_to_row,
+    .next_block = iter_next_block, .part = iter_part, .next_part = iter_next_part, .streak = iter_streak,
+    .to_row = iter_to_row,
 };
 
 bool lsm_table_iter_sealed(struct lsm_iter *base, struct lsm_slice *sealed)
@@ -486,6 +526,61 @@ bool lsm_table_iter_sealed(struct lsm_iter *base, struct lsm_slice *sealed)
         it->was_read = true;
     }
     *sealed = lsm_buf_slice(buf);
+    return true;
+}
+
+/* From the properties; once for a table that is merged. What cannot be read is as if it were not there. */
+static void read_part_metas(struct table_iter *it)
+{
+    struct lsm_table *t = it->table;
+    struct lsm_os *os = t->tables->os;
+    struct lsm_part_meta *metas;
+    struct lsm_reader r;
+    uint32_t count = 0;
+
+    if (it->part_metas_read)
+        return;
+    it->part_metas_read = true;
+    if (lsm_table_read_part_metas(t, &it->part_metas_bytes) != LSM_OK)
+        return;
+    metas = lsm_mem_alloc(os, t->top->count * sizeof *metas);
+    if (!metas)
+        return;
+    r = lsm_reader(lsm_buf_slice(&it->part_metas_bytes));
+    while (count < t->top->count && lsm_part_meta_decode(&r, &metas[count]))
+        count++;
+    if (count == t->top->count && !r.bad && lsm_reader_left(&r) == 0)
+        it->part_metas = metas;
+    else
+        lsm_mem_free(os, metas);
+}
+
+bool lsm_table_iter_piece(struct lsm_iter *base, struct lsm_table_piece *piece)
+{
+    struct table_iter *it = (struct table_iter *)base;
+    const struct lsm_table_part *p = &it->table->parts[it->part];
+    struct lsm_slice sealed;
+
+    assert(base->methods == &methods && base->valid && it->handle == 0);
+    if (p->blocks < LSM_TABLE_PIECE_BLOCKS_MIN)
+        return false;
+    read_part_metas(it);
+    if (!it->part_metas || !lsm_table_iter_sealed(base, &sealed))
+        return false;
+    *piece = (struct lsm_table_piece){ .meta = it->part_metas[it->part], .entries = p->entries, .seq_min = p->seq_min,
+                                       .seq_max = p->seq_max, .index = it->index, .filter_size = p->filter_size,
+                                       .index_size = p->index_size, .block = it->block, .block_sealed = sealed };
+    return lsm_table_row_key(it->table->top, it->part, &it->scratch.key, &piece->last, &piece->last_tag) == LSM_OK;
+}
+
+bool lsm_table_iter_read_piece(struct lsm_iter *base, struct lsm_table_piece *piece, struct lsm_buf *buf)
+{
+    struct table_iter *it = (struct table_iter *)base;
+
+    assert(base->methods == &methods && base->valid && piece->index == it->index);
+    if (!lsm_table_read_part(it->table, it->part, it->index, buf))
+        return false;
+    piece->sealed = lsm_buf_slice(buf);
     return true;
 }
 
@@ -508,6 +603,7 @@ int lsm_table_iter_new(struct lsm_table *table, bool no_cache, struct lsm_iter *
     it->table = table;
     lsm_table_ref(table);
     lsm_table_scratch_init(&it->scratch, os);
+    lsm_buf_init(&it->part_metas_bytes, os);
     *iter = &it->base;
     return LSM_OK;
 }
@@ -530,6 +626,7 @@ void lsm_table_iter_reopen(struct lsm_iter *iter, struct lsm_table *table)
     struct table_iter *it = (struct table_iter *)iter;
 
     drop_index(it);
+    forget_part_metas(it);
     lsm_table_ref(table);
     lsm_table_unref(it->table);
     it->table = table;

@@ -125,6 +125,10 @@ size_t lsm_table_filter_memory(const struct lsm_table_filter *filter);
 int lsm_table_read_at(struct lsm_table *table, void *data, size_t size, uint64_t off);
 /* A data block as it stands there. False: it is not whole. */
 bool lsm_table_read_intact(struct lsm_table *table, uint8_t *data, uint32_t size, uint64_t off);
+/* A partition: its blocks, filter and index. False: not all of them are whole. */
+bool lsm_table_read_part(struct lsm_table *table, uint32_t part, const struct lsm_table_index *index, struct lsm_buf *buf);
+/* What the properties say of the partitions (part_meta.h). LSM_NOTFOUND: nothing. */
+int lsm_table_read_part_metas(struct lsm_table *table, struct lsm_buf *metas);
 /* Header and footer against the file, the meta and this version. */
 int lsm_table_read_frame(struct lsm_table *table, struct lsm_table_footer *footer, bool *has_separators);
 /* A block from the file; *payload points into the scratch. */

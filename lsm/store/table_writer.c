@@ -16,6 +16,15 @@
  *
  *     [....]  [########]  [########]      ->  [....##] [######]  copied
  *
+ * A partition of another table is copied with its filter and its index between two partitions.
+ * It may leave one of a single block before it, since it is not small itself. That more of them come
+ * to lie alone, partitions end where appended rows do (lsm_table_writer_turn):
+ *
+ *     older input     [a a a a a a] [a a b b b b] [b b c c c c] ..
+ *     newer                 a' a'        b' b'        c' c'           each behind the older of its letter
+ *     output          [a a a a a a] [a a a' a'] [b b b b b b b' b'] [c c c c c' c'] ..
+ *                                              ^ the next a comes here, and all of these stay whole
+ *
  * A tree with a comparator gets no filter unless that hashes, too: keys that it
  * holds for equal need not have equal bytes.
  *
@@ -29,7 +38,7 @@
 #include "lsm/format/filter.h"
 #include "lsm/format/vlog_meta.h"
 #include "lsm/store/outfile.h"
-#include "lsm/store/table_format.h"
+#include "lsm/store/table_open.h"
 #include "lsm/util/hash.h"
 
 #define PARTITION_BLOCKS_MAX 64u
@@ -71,6 +80,10 @@ struct lsm_table_writer {
     uint32_t partition_blocks;
     uint64_t partition_off;             /* of its first block */
     uint64_t partition_raw, raw;
+    uint64_t turn_raw;                  /* `raw` where the rows of this input began */
+    struct lsm_part_meta part;          /* of the partition, but raw_bytes and refs */
+    struct lsm_vlog_refs part_refs;
+    struct lsm_buf parts;               /* encoded: of those that are complete */
     struct lsm_buf first_key, last_key;
     uint64_t last_tag;
     struct lsm_buf index_key;           /* what stands for last_key in the indexes */
@@ -78,13 +91,15 @@ struct lsm_table_writer {
     struct lsm_buf ranges;              /* encoded */
     struct lsm_buf range_first, range_end;      /* of the first, of the last */
     struct run range;                   /* entries: stretches */
-    struct lsm_vlog_refs refs;          /* of the rows to value logs */
-    struct lsm_buf refs_encoded;
+    struct lsm_vlog_refs refs;          /* of the complete partitions' rows to value logs */
+    struct lsm_buf refs_encoded;        /* of a partition, or all */
 };
 
-static void fail(struct lsm_table_writer *w, int rc)
+/* Several times a row. */
+static inline void fail(struct lsm_table_writer *w, int rc)
 {
-    lsm_outfile_fail(&w->f, rc);
+    if (rc)
+        lsm_outfile_fail(&w->f, rc);
 }
 
 static void run_reset(struct run *run)
@@ -268,10 +283,22 @@ static bool partition_is_full(const struct lsm_table_writer *w)
     return w->partition_blocks >= PARTITION_BLOCKS_MAX || w->partition_raw >= PARTITION_RAW_MAX;
 }
 
+/* The partition's row of the top index, and what the properties say of it. */
+static void add_partition(struct lsm_table_writer *w, const struct run *run, uint32_t blocks, uint64_t off, uint64_t size,
+                          uint64_t filter_off, uint64_t filter_size, const struct lsm_part_meta *meta)
+{
+    index_row(w, &w->top, (uint64_t[]){ off, size, filter_off, filter_size, blocks, run->entries, run->tombstones,
+                                        run->seq_min, run->seq_max }, 9);
+    run_add(&w->table, run);
+    lsm_part_meta_encode(&w->parts, meta);
+    lsm_vlog_refs_add_all(&w->refs, meta->refs);
+    fail(w, w->parts.rc);
+    fail(w, w->refs.list.rc);
+}
+
 static void finish_partition(struct lsm_table_writer *w, const struct lsm_slice *next)
 {
     uint64_t off, size, filter_off = 0, filter_size = 0;
-    const struct run *run = &w->partition;
 
     finish_block(w, next);
     if (w->f.rc || w->partition_blocks == 0)
@@ -286,11 +313,15 @@ static void finish_partition(struct lsm_table_writer *w, const struct lsm_slice 
         lsm_buf_reset(&w->hashes);
     }
     put_block(w, &w->index, LSM_BLOCK_INDEX, &off, &size);
-    index_row(w, &w->top, (uint64_t[]){ off, size, filter_off, filter_size, w->partition_blocks,
-                                        run->entries, run->tombstones, run->seq_min, run->seq_max },
-              9);
-    run_add(&w->table, run);
+    w->part.raw_bytes = w->partition_raw - w->partition.entries * ROW_OVERHEAD;
+    lsm_buf_reset(&w->refs_encoded);
+    lsm_vlog_refs_encode(&w->part_refs, &w->refs_encoded);
+    fail(w, w->refs_encoded.rc);
+    w->part.refs = lsm_buf_slice(&w->refs_encoded);
+    add_partition(w, &w->partition, w->partition_blocks, off, size, filter_off, filter_size, &w->part);
     run_reset(&w->partition);
+    w->part = (struct lsm_part_meta){ 0 };
+    lsm_buf_reset(&w->part_refs.list);
     w->partition_blocks = 0;
     w->partition_raw = 0;
 }
@@ -331,6 +362,8 @@ int lsm_table_writer_open(struct lsm_os *os, struct lsm_dir *dir, const uint8_t 
     lsm_buf_init(&w->ranges, os);
     lsm_buf_init(&w->range_first, os);
     lsm_buf_init(&w->range_end, os);
+    lsm_vlog_refs_init(&w->part_refs, os);
+    lsm_buf_init(&w->parts, os);
     lsm_vlog_refs_init(&w->refs, os);
     lsm_buf_init(&w->refs_encoded, os);
     lsm_block_builder_init(&w->data, os);
@@ -372,6 +405,7 @@ static bool accept_key(struct lsm_table_writer *w, struct lsm_slice key, uint64_
         lsm_buf_append_slice(&w->last_key, key);
     }
     w->last_tag = tag;
+    w->part.older += c == 0 && w->partition_raw > 0;
     if (w->options.filter_bits && (c != 0 || w->hashes.size == 0)) {
         uint64_t hash = lsm_filter_key_hash(w->options.comparator, key);
         lsm_buf_append(&w->hashes, &hash, sizeof hash);
@@ -390,8 +424,16 @@ static void count_ref(struct lsm_table_writer *w, struct lsm_slice value)
         fail(w, lsm_corrupt(w->f.name, place(w), "a row to be written is not a handle of a value"));
         return;
     }
-    lsm_vlog_refs_add(&w->refs, handle.id, handle.size);
-    fail(w, w->refs.list.rc);
+    lsm_vlog_refs_add(&w->part_refs, handle.id, handle.size);
+    fail(w, w->part_refs.list.rc);
+}
+
+static inline void count_value(struct lsm_table_writer *w, uint64_t tag, struct lsm_slice value)
+{
+    if (lsm_tag_kind(tag) == LSM_KIND_VLOG)
+        count_ref(w, value);
+    else if (value.size > w->part.value_max)
+        w->part.value_max = value.size;
 }
 
 void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint64_t tag,
@@ -416,11 +458,9 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
     }
     if (!accept_key(w, key, tag))
         return;
-    if (lsm_tag_kind(tag) == LSM_KIND_VLOG) {
-        count_ref(w, value);
-        if (w->f.rc)
-            return;
-    }
+    count_value(w, tag, value);
+    if (w->f.rc)
+        return;
     lsm_block_builder_add(&w->data, key, tag, value);
     fail(w, w->data.rc);
     run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
@@ -487,8 +527,7 @@ static void count_rows(struct lsm_table_writer *w, const struct lsm_block *block
             memcpy(w->hashes.data + hashes, &hash, sizeof hash);
             hashes += sizeof hash;
         }
-        if (lsm_tag_kind(tag) == LSM_KIND_VLOG)
-            count_ref(w, value);
+        count_value(w, tag, value);
         seq = lsm_tag_seq(tag);
         run_add(&w->block, &(struct run){ 1, lsm_tag_kind(tag) == LSM_KIND_DELETE, seq, seq });
         raw += w->last_key.size + value.size + ROW_OVERHEAD;
@@ -530,6 +569,107 @@ bool lsm_table_writer_copy(struct lsm_table_writer *w, struct lsm_slice first, c
     w->is_copied = true;
     count_rows(w, block);
     lsm_outfile_grown(&w->f);
+    return true;
+}
+
+/* ---- partitions of other tables ---- */
+
+bool lsm_table_writer_would_copy(struct lsm_table_writer *w, const struct lsm_table_piece *piece)
+{
+    const uint32_t bits = w->options.filter_bits;
+    const struct lsm_block *block = piece->block;
+    size_t raw_size;
+    int codec;
+
+    if (w->f.rc || piece->meta.older > 0 ||
+        piece->filter_size != (bits ? lsm_filter_size(piece->entries, bits) + LSM_SEAL_TRAILER_SIZE : 0))
+        return false;
+    lsm_seal_look(piece->block_sealed, &codec, &raw_size);
+    if (may_choose(w) && w->look_in == 0)
+        choose_codec(w, lsm_slice(block->data, block->size));
+    return w->f.rc == LSM_OK && has_right_codec(w, codec, raw_size, true);
+}
+
+/* Most of its blocks are compressed as they would be now: where lz and zstd are about as good, the looks while it was
+   built said the one and the other. Sizes count together, that blocks of a few rows do not stay so; a large one may be
+   of one row. */
+static bool has_right_blocks(const struct lsm_table_writer *w, const struct lsm_table_piece *piece)
+{
+    const struct lsm_table_index *index = piece->index;
+    const uint8_t *at = piece->sealed.data;
+    uint64_t limit = w->options.block_bytes, sum = 0;
+    uint32_t others = 0;
+
+    for (uint32_t i = 0; i < index->block->count; at += index->data[i].size, i++) {
+        size_t raw_size;
+        int codec;
+
+        lsm_seal_look(lsm_slice(at, index->data[i].size), &codec, &raw_size);
+        if (raw_size > limit + limit / 4 + piece->meta.value_max)
+            return false;
+        if (!has_right_codec(w, codec, raw_size, true)) {
+            if (!may_choose(w) || codec == LSM_CODEC_NONE)
+                return false;           /* nobody knows which was tried */
+            others++;
+        }
+        sum += raw_size;
+    }
+    return others <= index->block->count / 2 && sum >= index->block->count * limit / 2;
+}
+
+void lsm_table_writer_turn(struct lsm_table_writer *w, struct lsm_slice next, bool is_older)
+{
+    uint64_t since = w->raw - w->turn_raw;
+
+    w->turn_raw = w->raw;
+    /* Less than a block is no stretch: inputs are mixed. */
+    if (is_older && since >= w->options.block_bytes && w->partition_blocks >= LSM_TABLE_PIECE_BLOCKS_MIN && w->f.rc == LSM_OK &&
+        lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), next) < 0)
+        finish_partition(w, &next);
+}
+
+static uint64_t copy_sealed(struct lsm_table_writer *w, const uint8_t *data, uint32_t size)
+{
+    uint64_t off = place(w);
+
+    lsm_seal_copy(&w->f.out, lsm_slice(data, size), w->seed + off);
+    fail(w, w->f.out.rc);
+    lsm_outfile_grown(&w->f);
+    return off;
+}
+
+bool lsm_table_writer_copy_piece(struct lsm_table_writer *w, struct lsm_slice first, const struct lsm_table_piece *piece)
+{
+    const struct lsm_table_index *index = piece->index;
+    const struct run run = { piece->entries, 0, piece->seq_min, piece->seq_max };
+    const uint8_t *at = piece->sealed.data;
+    uint32_t blocks = index->block->count;
+    uint64_t raw = piece->meta.raw_bytes + piece->entries * ROW_OVERHEAD, filter_off = 0, off;
+
+    if (w->f.rc || !has_right_blocks(w, piece) ||
+        (w->raw && lsm_key_compare(w->options.comparator, lsm_buf_slice(&w->last_key), first) >= 0))
+        return false;
+    finish_partition(w, &first);
+    if (w->raw == 0)
+        lsm_buf_append_slice(&w->first_key, first);
+    lsm_buf_reset(&w->last_key);
+    lsm_buf_append_slice(&w->last_key, piece->last);
+    w->last_tag = piece->last_tag;
+    lsm_buf_reset(&w->index_key);       /* the key that stands in its index, which is not written anew */
+    lsm_buf_append_slice(&w->index_key, piece->last);
+    fail(w, w->first_key.rc);
+    fail(w, w->last_key.rc);
+    fail(w, w->index_key.rc);
+    for (uint32_t i = 0; i < blocks && w->f.rc == LSM_OK; at += index->data[i].size, i++)
+        copy_sealed(w, at, index->data[i].size);
+    if (piece->filter_size && w->f.rc == LSM_OK)
+        filter_off = copy_sealed(w, at, piece->filter_size);
+    if (w->f.rc)
+        return false;
+    off = copy_sealed(w, at + piece->filter_size, piece->index_size);
+    w->look_in = w->look_in > blocks ? w->look_in - blocks : 0;
+    add_partition(w, &run, blocks, off, piece->index_size, filter_off, piece->filter_size, &piece->meta);
+    w->raw += raw;
     return true;
 }
 
@@ -593,6 +733,7 @@ static void put_properties(struct lsm_table_writer *w, const struct lsm_table_me
     put_property(b, LSM_TABLE_COMPARATOR, lsm_slice_str(cmp ? cmp->name : ""));
     put_property_u64(b, LSM_TABLE_ENTRIES, meta->entries);
     put_property(b, LSM_TABLE_LARGEST, meta->largest);
+    put_property(b, LSM_TABLE_PARTS, lsm_buf_slice(&w->parts));
     if (w->options.is_private)
         put_property(b, LSM_TABLE_PRIVATE, lsm_slice(NULL, 0));
     if (meta->range_deletes)
@@ -662,6 +803,7 @@ int lsm_table_writer_finish(struct lsm_table_writer *w, struct lsm_table_meta *m
     meta->raw_bytes = w->raw - w->table.entries * ROW_OVERHEAD;
     meta->range_deletes = w->range.entries;
     set_bounds(w, meta);
+    lsm_buf_reset(&w->refs_encoded);
     lsm_vlog_refs_encode(&w->refs, &w->refs_encoded);
     fail(w, w->refs_encoded.rc);
     meta->refs = lsm_buf_slice(&w->refs_encoded);
@@ -704,6 +846,8 @@ void lsm_table_writer_close(struct lsm_table_writer *w)
     lsm_buf_clear(&w->ranges);
     lsm_buf_clear(&w->range_first);
     lsm_buf_clear(&w->range_end);
+    lsm_vlog_refs_clear(&w->part_refs);
+    lsm_buf_clear(&w->parts);
     lsm_vlog_refs_clear(&w->refs);
     lsm_buf_clear(&w->refs_encoded);
     lsm_mem_free(os, w);

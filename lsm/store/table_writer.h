@@ -18,7 +18,9 @@
  *     range_delete := stretches of range deletes (format/ranges.h), within smallest and largest
  *     properties:= (name:bytes value:bytes)*     sorted; unknown names are skipped; known are
  *                  comparator (empty: bytes) entries largest raw_bytes seq_max seq_min smallest
- *                  tombstones writer      numbers as u64; if there are some range_deletes (stretches)
+ *                  tombstones writer      numbers as u64
+ *                  parts (part_meta.h); an older version does not write it: then no partition is copied whole
+ *                  if there are some range_deletes (stretches)
  *                  and refs (to value logs, vlog_meta.h); and, for a repair that has no MANIFEST:
  *                  tree (its name), private (empty; a transaction's rows, numbered from 1)
  *     footer    := top_index off:u64 size:u32  properties off:u64 size:u32  range_delete off:u64 size:u32
@@ -29,13 +31,14 @@
  * so are range_delete's off and size.)
  *
  * A data block says nothing of its place but in its sum, so one of another table can be
- * copied. Data blocks are compressed as asked; nothing else is. Filters hold
+ * copied, and so can a partition: blocks, filter and index. Data blocks are compressed as asked; nothing else is. Filters hold
  * lsm_filter_key_hash(): a tree with a comparator that does not hash has none.
  */
 #ifndef LSM_STORE_TABLE_WRITER_H
 #define LSM_STORE_TABLE_WRITER_H
 
 #include "lsm/format/block.h"
+#include "lsm/format/part_meta.h"
 #include "lsm/format/ranges.h"
 #include "lsm/format/seal.h"
 #include "lsm/format/table_meta.h"
@@ -67,6 +70,31 @@ void lsm_table_writer_add(struct lsm_table_writer *w, struct lsm_slice key, uint
  */
 bool lsm_table_writer_copy(struct lsm_table_writer *w, struct lsm_slice first, const struct lsm_block *block,
                            struct lsm_slice sealed);
+
+#define LSM_TABLE_PIECE_BLOCKS_MIN 16u  /* a partition that is copied, or ends early, has so many */
+
+/* A whole partition of another table, as it stands there: from its first block to the end of its index. */
+struct lsm_table_piece {
+    struct lsm_slice last;              /* its last key, */
+    uint64_t last_tag;
+    uint64_t entries, seq_min, seq_max; /* no tombstone */
+    struct lsm_part_meta meta;          /* no row is older than another of its key */
+    const struct lsm_table_index *index;        /* its blocks */
+    uint32_t filter_size, index_size;   /* sealed; without a filter 0 */
+    const struct lsm_block *block;      /* the first one, */
+    struct lsm_slice block_sealed;
+    struct lsm_slice sealed;            /* all of it, intact */
+};
+/* Would this table have a partition of the same blocks and filter, as far as the first block tells? It may be compressed
+   to see. `sealed` is not asked for. Latches errors. */
+bool lsm_table_writer_would_copy(struct lsm_table_writer *w, const struct lsm_table_piece *piece);
+/* Its rows come next, `first` being the first one's key, and it would be copied: as it stands, without looking at a row.
+   False: nothing was taken. Latches errors. */
+bool lsm_table_writer_copy_piece(struct lsm_table_writer *w, struct lsm_slice first, const struct lsm_table_piece *piece);
+/* What comes next, from this key on, is of another input than the rows before; is_older: of an older one. Where rows are
+   appended behind stretches of keys, here one ends, and the next rows come here, too: a partition that ends here stays as
+   it is then, and so does the next one. Latches errors. */
+void lsm_table_writer_turn(struct lsm_table_writer *w, struct lsm_slice next, bool is_older);
 /* A stretch of range deletes, in order among themselves; whenever, before finish. `seqs` descend.
    What it covers widens smallest and largest. Latches errors. */
 void lsm_table_writer_add_range(struct lsm_table_writer *w, struct lsm_slice lo, struct lsm_slice hi,

@@ -138,6 +138,7 @@ static inline void show(struct merge *m)
     m->base.tag = s->it->tag;
     m->base.value = s->it->value;
     m->base.begins_block = s->it->begins_block;
+    m->base.source = m->order[0].source;
 }
 
 /* All sources have moved. */
@@ -316,6 +317,26 @@ static void merge_next_block(struct lsm_iter *base)
     arrange_first(m);
 }
 
+static bool merge_part(struct lsm_iter *base, struct lsm_iter_part *part)
+{
+    struct merge *m = (struct merge *)base;
+    const struct source *next = &m->source[m->order[1].source];
+
+    return !m->back && lsm_iter_part(m->source[m->order[0].source].it, part) &&
+           (next->ended || lsm_key_compare(m->cmp, part->last, next->it->key) < 0);
+}
+
+static void merge_next_part(struct lsm_iter *base)
+{
+    struct merge *m = (struct merge *)base;
+
+    if (m->base.rc != LSM_OK)
+        return;
+    assert(base->valid && !m->back);
+    lsm_iter_next_part(m->source[m->order[0].source].it);
+    arrange_first(m);
+}
+
 /* As far as the next source's row. One of the same key is no part of it, but for its last row going back, which
    only says whether the one before it has another key (iter.h). */
 static bool merge_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
@@ -399,7 +420,8 @@ int lsm_merge_new(struct lsm_os *os, const struct lsm_comparator *cmp, struct ls
     static const struct lsm_iter_methods methods = {
         .first = merge_first, .last = merge_last, .seek = merge_seek, .seek_prev = merge_seek_prev,
         .next = merge_next, .prev = merge_prev, .close = merge_close, .pin = merge_pin, .leap = merge_leap,
-        .block = merge_block, .next_block = merge_next_block, .streak = merge_streak, .to_row = merge_to_row,
+        .block = merge_block, .next_block = merge_next_block, .part = merge_part, .next_part = merge_next_part,
+        .streak = merge_streak, .to_row = merge_to_row,
     };
     struct merge *m;
     size_t size = sizeof(*m) + count * (sizeof(struct source) + sizeof(struct place));
@@ -603,6 +625,23 @@ static void level_next_block(struct lsm_iter *base)
     settle(l, false);
 }
 
+static bool level_part(struct lsm_iter *base, struct lsm_iter_part *part)
+{
+    return lsm_iter_part(((struct level *)base)->run, part);
+}
+
+static void level_next_part(struct lsm_iter *base)
+{
+    struct level *l = (struct level *)base;
+
+    if (l->base.rc != LSM_OK)
+        return;
+    assert(base->valid);
+    base->valid = false;
+    lsm_iter_next_part(l->run);
+    settle(l, false);
+}
+
 static bool level_streak(struct lsm_iter *base, bool back, struct lsm_iter_streak *streak)
 {
     return lsm_iter_streak(((struct level *)base)->run, back, streak);
@@ -623,7 +662,8 @@ int lsm_level_iter_new(struct lsm_os *os, const struct lsm_level_source *source,
     static const struct lsm_iter_methods methods = {
         .first = level_first, .last = level_last, .seek = level_seek, .seek_prev = level_seek_prev,
         .next = level_next, .prev = level_prev, .close = level_close, .pin = level_pin, .aim = level_aim,
-        .block = level_block, .next_block = level_next_block, .streak = level_streak, .to_row = level_to_row,
+        .block = level_block, .next_block = level_next_block, .part = level_part, .next_part = level_next_part,
+        .streak = level_streak, .to_row = level_to_row,
     };
     struct level *l = lsm_mem_zalloc(os, sizeof(*l));
 

@@ -1470,13 +1470,14 @@ mutant copied_with_old_versions lsm/compaction/build.c 'unit/test_build_copy' <<
         if (0)
 X
 mutant copied_under_a_range_delete lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-    return !spans_touch(&p->spans, b, first, block->last) &&
+    return !spans_touch(&p->spans, b, first, last) && (
 ====
-    return
+    return (
 X
 mutant copied_with_sequences_at_the_bottom lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-           (block->seq_max == 0 || b->is_above(b->ctx, first, block->last)) &&
+    return !spans_touch(&p->spans, b, first, last) && (seq_max == 0 || b->is_above(b->ctx, first, last));
 ====
+    return !spans_touch(&p->spans, b, first, last);
 X
 mutant copied_with_values_for_a_log lsm/compaction/build.c 'unit/test_build_copy' <<'X'
                                                : v->bytes_min && value.size >= v->bytes_min)
@@ -1489,22 +1490,22 @@ mutant copied_with_values_of_a_log_that_is_written_anew lsm/compaction/build.c '
         if (lsm_tag_kind(tag) == LSM_KIND_VLOG ? false
 X
 mutant copied_across_too_much_of_the_level_below lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed
+    if (rc || would_overlap_too_much(b, &p->out, block->last) || !lsm_table_iter_sealed
 ====
     if (rc || !lsm_table_iter_sealed
 X
 mutant copied_or_not_no_file_without_a_row_is_ended lsm/compaction/build.c 'unit/test_build' <<'X'
-    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 && is_cut
+    if (p->out.writer && lsm_table_writer_entries(p->out.writer) > 0 &&
 ====
-    if (p->out.writer && is_cut
+    if (p->out.writer &&
 X
 mutant copied_or_not_a_look_ahead_changes_nothing lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-    if (rc || overlaps_too_much(b, &ahead, block.last) || !lsm_table_iter_sealed
+    if (rc || would_overlap_too_much(b, &p->out, block->last) || !lsm_table_iter_sealed
 ====
-    if (rc || overlaps_too_much(b, &p->out, block.last) || !lsm_table_iter_sealed
+    if (rc || overlaps_too_much(b, &p->out, block->last) || !lsm_table_iter_sealed
 X
 mutant copied_and_its_last_key_is_forgotten lsm/compaction/build.c 'unit/test_build_copy' <<'X'
-    lsm_retain_row(&p->retain, block.last, &tag, false);
+    lsm_retain_row(&p->retain, last, &tag, false);
 ====
 X
 mutant copied_without_its_sum lsm/store/table.c 'unit/test_build_copy' <<'X'
@@ -1558,10 +1559,9 @@ mutant copied_and_denied_by_the_filter lsm/store/table_writer.c 'unit/test_build
         }
 X
 mutant copied_without_its_refs lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
-            count_ref(w, value);
+        count_value(w, tag, value);
         seq = lsm_tag_seq(tag);
 ====
-            ;
         seq = lsm_tag_seq(tag);
 X
 mutant copied_from_what_was_read_before lsm/store/table_iter.c 'unit/test_build_copy' <<'X'
@@ -1574,6 +1574,160 @@ mutant copied_beyond_the_end_of_its_part lsm/compaction/compact.c 'unit/test_bui
            (!b->upto.data || lsm_key_compare(b->cmp, block->last, b->upto) <= 0);
 ====
     return lsm_iter_block(b->it, block);
+X
+mutant copied_whole_with_tombstones lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
+    if (t->has_separators || p->tombstones)
+====
+    if (t->has_separators)
+X
+mutant copied_whole_with_separators_for_keys lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
+    if (t->has_separators || p->tombstones)
+====
+    if (p->tombstones)
+X
+mutant copied_whole_around_a_row_of_another_input lsm/version/merge.c 'unit/test_build_whole' <<'X'
+           (next->ended || lsm_key_compare(m->cmp, part->last, next->it->key) < 0);
+====
+           (next->ended || next->it->valid);
+X
+mutant copied_whole_before_another_version_of_its_last_key lsm/version/merge.c 'unit/test_build_whole' <<'X'
+           (next->ended || lsm_key_compare(m->cmp, part->last, next->it->key) < 0);
+====
+           (next->ended || lsm_key_compare(m->cmp, part->last, next->it->key) <= 0);
+X
+mutant copied_whole_beyond_the_end_of_its_part lsm/compaction/compact.c 'unit/test_build_whole' <<'X'
+    return lsm_iter_part(b->it, part) && (!b->upto.data || lsm_key_compare(b->cmp, part->last, b->upto) <= 0);
+====
+    return lsm_iter_part(b->it, part);
+X
+mutant copied_whole_with_old_versions lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    if (w->f.rc || piece->meta.older > 0 ||
+====
+    if (w->f.rc ||
+X
+mutant copied_whole_although_it_is_small lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
+    if (p->blocks < LSM_TABLE_PIECE_BLOCKS_MIN)
+        return false;
+====
+X
+mutant copied_whole_with_values_for_a_log lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    return (v->bytes_min == 0 || meta->value_max < v->bytes_min) && !
+====
+    return !
+X
+mutant copied_whole_with_values_of_a_log_that_is_written_anew lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    return (v->bytes_min == 0 || meta->value_max < v->bytes_min) && !lsm_values_are_rewritten(v, meta->refs);
+====
+    return (v->bytes_min == 0 || meta->value_max < v->bytes_min);
+X
+mutant copied_whole_across_too_much_of_the_level_below lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    if (rc || !has_room(b, &p->out, part.size) || would_overlap_too_much(b, &p->out, part.last) ||
+====
+    if (rc || !has_room(b, &p->out, part.size) ||
+X
+mutant copied_whole_into_a_file_without_room lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    if (rc || !has_room(b, &p->out, part.size) || would
+====
+    if (rc || would
+X
+mutant copied_whole_behind_half_a_file_without_room lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+         (more && !has_room(b, &p->out, more) && lsm_table_writer_size(p->out.writer) >= b->file_bytes / 2)) &&
+====
+         (more && !has_room(b, &p->out, more))) &&
+X
+mutant copied_whole_however_large lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    if (!lsm_iter_part(p->it, &part) || part.size > PIECE_BYTES_MAX ||
+====
+    if (!lsm_iter_part(p->it, &part) ||
+X
+mutant copied_whole_without_a_pause lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+    p->worked += bytes + raw_bytes;
+====
+X
+mutant copied_whole_or_not_the_block_is_asked_for_again lsm/compaction/build.c 'unit/test_build_whole' <<'X'
+        if (rc || *copied || !lsm_iter_block(p->it, &block))
+====
+        if (rc || *copied)
+X
+mutant copied_whole_with_other_bits_in_its_filter lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+        piece->filter_size != (bits ? lsm_filter_size(piece->entries, bits) + LSM_SEAL_TRAILER_SIZE : 0))
+====
+        (piece->filter_size == 0) != (bits == 0))
+X
+mutant copied_whole_or_not_no_file_is_ended_for_another_codec lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    return w->f.rc == LSM_OK && has_right_codec(w, codec, raw_size, true);
+====
+    return w->f.rc == LSM_OK && (codec || raw_size);
+X
+mutant copied_whole_with_blocks_of_another_codec lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+            if (!may_choose(w) || codec == LSM_CODEC_NONE)
+                return false;           /* nobody knows which was tried */
+====
+X
+mutant copied_whole_and_never_looked_at lsm/store/table_writer.c 'unit/test_build_copy' <<'X'
+    w->look_in = w->look_in > blocks ? w->look_in - blocks : 0;
+====
+X
+mutant copied_whole_with_other_sizes lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    return others <= index->block->count / 2 && sum >= index->block->count * limit / 2;
+====
+    return others <= index->block->count / 2;
+X
+mutant copied_whole_with_larger_sizes lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+        if (raw_size > limit + limit / 4 + piece->meta.value_max)
+            return false;
+====
+X
+mutant copied_whole_with_damaged_blocks lsm/store/table.c 'unit/test_build_whole' <<'X'
+        is_intact = lsm_seal_is_intact(lsm_slice(buf->data + (h->off - off), h->size), LSM_BLOCK_DATA, t->seed + h->off);
+====
+        is_intact = h->size > 0;
+X
+mutant copied_whole_with_a_damaged_filter lsm/store/table.c 'unit/test_build_whole' <<'X'
+        is_intact = lsm_seal_is_intact(filter, LSM_BLOCK_FILTER, t->seed + part->filter_off);
+====
+        is_intact = filter.size > 0;
+X
+mutant copied_whole_with_a_damaged_index lsm/store/table.c 'unit/test_build_whole' <<'X'
+    return is_intact && lsm_seal_is_intact(lsm_slice(buf->data + (part->index_off - off), part->index_size),
+                                           LSM_BLOCK_INDEX, t->seed + part->index_off);
+====
+    return is_intact;
+X
+mutant copied_whole_without_its_refs lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    lsm_vlog_refs_add_all(&w->refs, meta->refs);
+====
+X
+mutant copied_whole_without_its_bytes lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    w->raw += raw;
+    return true;
+====
+    return raw > 0;
+X
+mutant copied_whole_and_its_last_key_is_forgotten lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    lsm_buf_append_slice(&w->last_key, piece->last);
+====
+X
+mutant copied_whole_and_its_first_key_is_forgotten lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+        lsm_buf_append_slice(&w->first_key, first);
+    lsm_buf_reset
+====
+        ;
+    lsm_buf_reset
+X
+mutant partitions_of_mixed_inputs_do_not_end_early lsm/store/table_writer.c 'unit/test_build_whole' <<'X'
+    if (is_older && since >= w->options.block_bytes && w
+====
+    if (is_older && since > 0 && w
+X
+mutant partitions_end_where_appended_rows_do lsm/compaction/build.c 'unit/test_compact_copy' <<'X'
+        lsm_table_writer_turn(p->out.writer, p->it->key, p->it->source > p->source);
+====
+        ;
+X
+mutant properties_tell_of_partitions_what_is_so lsm/store/table_check.c 'unit/test_build_whole' <<'X'
+            ok = lsm_slice_equal(value, lsm_buf_slice(&c->part_metas));
+====
 X
 mutant many_marks_share_tables lsm/db/spill.c 'unit/test_txn_spill' <<'X'
 #define TABLES_MAX 16u
