@@ -123,6 +123,7 @@ struct lsm_vtab_ctx {
     uint64_t generation;        /* grows with each transaction */
     struct lsm_token base;
     uint64_t begin_mark;
+    uint64_t begin_seq;         /* what was published when it began */
     bool autocommit;            /* at xBegin */
     int64_t page_count;         /* pages touched by the connection, at xBegin (R5b) */
     sqlite3_stmt *writer;       /* the only writing statement at xBegin, else NULL */

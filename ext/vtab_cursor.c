@@ -519,7 +519,18 @@ void lsm_vtab_cursor_take_back(struct lsm_vtab_ctx *ctx, uint64_t write)
     }
 }
 
-/* At once, while it is sure which state the transaction read. */
+/*
+ * Opened anew it reads what the transaction read: the connection's pin; without one the newest state, unless another has
+ * written since. SQLite lets go of the write lock before xRollback.
+ */
+static bool open_anew(struct cursor *cursor, const struct lsm_read *read)
+{
+    const struct lsm_vtab_ctx *ctx = cursor_table(cursor)->ctx;
+
+    return open_lsm(cursor, read) == LSM_OK
+           && (read->snapshot || lsm_db_seq_published(ctx->store->db) == ctx->begin_seq);
+}
+
 void lsm_vtab_cursor_put_right(struct lsm_vtab_ctx *ctx, const struct lsm_txn *txn, uint64_t write)
 {
     struct lsm_read read = { .snapshot = ctx->pin, .txn = txn };
@@ -532,7 +543,7 @@ void lsm_vtab_cursor_put_right(struct lsm_vtab_ctx *ctx, const struct lsm_txn *t
         if (sight->write <= write)
             continue;
         if (!cursor->eof && !sight->is_taken_back && !is_point(cursor)) {
-            cursor->must_seek = open_lsm(cursor, &read) == LSM_OK;
+            cursor->must_seek = open_anew(cursor, &read);
             sight->is_taken_back = !cursor->must_seek;
         }
         if (write)

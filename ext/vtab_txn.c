@@ -403,6 +403,7 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
     ctx->generation++;
     ctx->conn->txn_count++;
     ctx->begin_mark = lsm_txn_mark(ctx->txn);
+    ctx->begin_seq = lsm_db_seq_published(ctx->store->db);
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
     ctx->token_written = false;
     ctx->settled = false;
@@ -690,7 +691,7 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
 {
     struct lsm_txn *txn = ctx->txn;
     bool had_created = ctx->created != NULL;
-    uint64_t began;
+    bool has_written = commit && (ctx->prepared == LSM_VTAB_PREPARED_SOLO || ctx->prepared == LSM_VTAB_PREPARED_JOINT);
 
     if (had_created)
         ctx->token_cached = false;      /* perhaps that of a store that is gone again */
@@ -706,7 +707,6 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->has_stand_in = false;
     if (txn == NULL)
         return;
-    began = lsm_db_seq_published(ctx->store->db);       /* nobody else publishes while it is open */
     lsm_vtab_cursor_drop_lsm(ctx);
     if (!commit) {
         lsm_vtab_cursor_take_back(ctx, 0);
@@ -729,12 +729,10 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         ctx->token = ctx->prepared_token;
         ctx->token_cached = true;
     }
-    if (commit && ctx->token_cached && (ctx->prepared == LSM_VTAB_PREPARED_SOLO
-                                        || ctx->prepared == LSM_VTAB_PREPARED_JOINT))
+    if (has_written && ctx->token_cached)
         ctx->token_cached = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
                                                  &ctx->token_data_version) == SQLITE_OK;
-    if (commit && (ctx->prepared == LSM_VTAB_PREPARED_SOLO
-                   || ctx->prepared == LSM_VTAB_PREPARED_JOINT))
+    if (has_written)
         lsm_txn_commit(txn, ctx->settled);
     else
         lsm_txn_abort(txn);
@@ -745,10 +743,12 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
     ctx->prepared = LSM_VTAB_PREPARED_NOT;
     ctx->token_written = false;
 
-    /* Cursors keep what they have. The connection's view is now its own commit, or where it began. */
+    /* Cursors keep what they have. The connection's view is now its own commit, or where it began: SQLite let go of the
+       write lock before it called us, and another writer may have come and gone. After a joint SQLite itself tells of
+       it, a solo keeps it waiting. */
     lsm_vtab_pin_end(ctx);
     if (ctx->cursor_count)
-        ctx->seq_viewed = commit ? lsm_db_seq_published(ctx->store->db) : began;
+        ctx->seq_viewed = has_written ? lsm_db_seq_published(ctx->store->db) : ctx->begin_seq;
 }
 
 int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)

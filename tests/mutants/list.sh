@@ -1930,3 +1930,13 @@ mutant R18_a_pin_goes_with_the_transaction_although_a_select_is_open ext/vtab_pi
 ====
         if (ctx->pin_explicit)
 X
+mutant R4_anothers_write_between_sqlites_end_and_ours ext/vtab_txn.c 'unit/test_vtab_seen' <<'X'
+        ctx->seq_viewed = has_written ? lsm_db_seq_published(ctx->store->db) : ctx->begin_seq;
+====
+        ctx->seq_viewed = lsm_db_seq_published(ctx->store->db);
+X
+mutant a_select_is_put_right_with_what_another_wrote_since ext/vtab_cursor.c 'unit/test_vtab_seen' <<'X'
+           && (read->snapshot || lsm_db_seq_published(ctx->store->db) == ctx->begin_seq);
+====
+           && (read->snapshot || ctx->begin_seq + 1 > 0);
+X

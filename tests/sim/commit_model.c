@@ -174,7 +174,7 @@ static bool open_one(struct cm *cm, int conn)
         rc = sqlite3_create_function(db, "val", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
                                      func_val, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_create_module(db, "gap", &cm_gap_module, cm);
+        rc = gap_register(db, cm_run_gap, cm);
     if (!cm_want(cm, conn, rc, SQLITE_OK, "open"))
         return false;
     if (cm->files == 2 && !MUST(cm, conn, "ATTACH '%s' AS aux", cm_paths[1]))

@@ -4,12 +4,13 @@
  *     commit_model.c      the machine, the connections, reading
  *     commit_history.c    transactions, promises, and what a crash may leave
  *     commit_steps.c      what is written
- *     commit_gap.c        what happens between the two sides of one commit
+ *     gap.h               what happens between the two sides of one commit
  */
 #ifndef SIM_COMMIT_PARTS_H
 #define SIM_COMMIT_PARTS_H
 
 #include "tests/sim/commit_model.h"
+#include "tests/sim/gap.h"
 
 extern const char *const cm_schemas[CM_FILES], *const cm_paths[CM_FILES];
 
@@ -59,11 +60,9 @@ int cm_newest(const struct cm_history *h, int n, int file, bool lsm, bool sql_to
 /* The first that SQLite committed something of; 0: none. */
 int cm_first_sql(const struct cm_history *h, int file);
 
-/* ---- commit_gap.c and commit_steps.c ---- */
+/* ---- commit_steps.c ---- */
 
-extern const sqlite3_module cm_gap_module;      /* its table: temp.gap */
-
-/* In xSync (kind 1), before our xCommit (2) and after a rollback (3). */
-void cm_run_gap(struct cm *cm, int kind);
+/* What gap.h runs; ctx is a struct cm. */
+void cm_run_gap(void *ctx, enum gap_at at);
 
 #endif

@@ -283,17 +283,19 @@ static bool step_veto(struct cm *cm, int file)
 
 /* A table that joined the transaction before ours, so its callbacks come before ours: another
    connection reads in xSync, and runs a whole transaction between the main commit and our xCommit. */
-void cm_run_gap(struct cm *cm, int kind)
+void cm_run_gap(void *ctx, enum gap_at at)
 {
+    struct cm *cm = ctx;
+
     if (!cm->in_gap || cm_is_dead(cm))
         return;
-    if (kind == 1) {
+    if (at == GAP_SYNC) {
         if (cm_sql(cm, 1, "SELECT n FROM mp") == SQLITE_OK)    /* a full cache has locked readers out */
             cm_is_seen(cm, 1, &cm->now, "another connection in xSync");
         return;
     }
     cm->in_gap = NULL;
-    if (kind == 3)
+    if (at == GAP_ROLLBACK)
         return;
     cm_land(cm, cm->n);
     if (!cm_is_seen(cm, 1, &cm->now, "another connection before xCommit"))

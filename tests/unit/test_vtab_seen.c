@@ -2,6 +2,7 @@
  * test_vtab_seen.c -- what a transaction, a statement and a SELECT that outlives both see, and when a write
  * is told that it does not see the newest (commit.md, R4, R18 to R20).
  */
+#include "tests/sim/gap.h"
 #include "tests/unit/vtab_t.h"
 
 TEST(R19_a_transaction_sees_one_state)
@@ -234,6 +235,46 @@ TEST(R4_a_write_after_anothers_is_busy_snapshot_while_a_select_from_before_the_e
 {
     check_write_after_anothers("ROLLBACK");
     check_write_after_anothers("COMMIT");
+}
+
+static void write_by_another(void *other, enum gap_at at)
+{
+    if (at != GAP_SYNC)
+        SQL(other, "UPDATE t SET b = b + 100 WHERE a = 2");
+}
+
+/* SQLite lets go of the write lock before it calls xCommit or xRollback. */
+static void check_write_after_one_in_the_gap(const char *write, const char *end, int rc)
+{
+    sqlite3 *other, *db = begin_two(&other);
+    sqlite3_stmt *stmt;
+    int64_t b;
+
+    CHECK(gap_register(db, write_by_another, other) == SQLITE_OK);
+    SQL(db, "CREATE VIRTUAL TABLE temp.gap USING gap");
+    b = sql_value(db, "SELECT b FROM t WHERE a = 2");
+    SQL(db, "BEGIN; DELETE FROM temp.gap WHERE 0");
+    SQL(db, write);
+    CHECK(sqlite3_prepare_v2(db, "SELECT b FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(db, end);
+    CHECK_INT(sqlite3_step(stmt), rc);
+    if (rc == SQLITE_ROW) {
+        CHECK_INT(sqlite3_column_int(stmt, 0), b);
+        SQL_FAILS(db, "UPDATE t SET b = 2 + 1 WHERE a = 2", SQLITE_BUSY_SNAPSHOT);
+    }
+    sqlite3_finalize(stmt);
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), b + 100);
+    SQL(db, "DROP TABLE temp.gap");
+    end_two(db, other);
+}
+
+TEST(R4_a_write_is_told_of_anothers_that_came_before_xcommit_or_xrollback_while_a_select_is_open)
+{
+    check_write_after_one_in_the_gap("INSERT INTO t VALUES(9, 9)", "COMMIT", SQLITE_ROW);
+    check_write_after_one_in_the_gap("UPDATE t SET b = 0 WHERE a = 9", "COMMIT", SQLITE_ROW);
+    check_write_after_one_in_the_gap("UPDATE t SET b = 0 WHERE a = 9", "ROLLBACK", SQLITE_ROW);
+    check_write_after_one_in_the_gap("INSERT INTO t VALUES(9, 9)", "ROLLBACK", SQLITE_ABORT_ROLLBACK);
 }
 
 /* R19: a SELECT from before BEGIN is open; the transaction's own reads are its reads all the same. */

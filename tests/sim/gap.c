@@ -1,17 +1,19 @@
-/*
- * commit_gap.c -- a table that joins a transaction before ours, so its callbacks
- * come before ours: what cm_run_gap does in them happens in the gaps of our commit.
- */
+/* gap.c -- only its callbacks matter; there are no rows. */
 #include <string.h>
 
-#include "tests/sim/commit_parts.h"
+#include "tests/sim/gap.h"
 
 static int gap_connect(sqlite3 *db, void *ctx, int argc, const char *const *argv,
                        sqlite3_vtab **vtab, char **error);
 
+struct user {
+    void (*run)(void *ctx, enum gap_at at);
+    void *ctx;
+};
+
 struct gap {
     sqlite3_vtab base;
-    struct cm *cm;
+    const struct user *user;
 };
 
 static int gap_disconnect(sqlite3_vtab *vtab)
@@ -85,25 +87,30 @@ static int gap_begin(sqlite3_vtab *vtab)
     return SQLITE_OK;
 }
 
+static int run(sqlite3_vtab *vtab, enum gap_at at)
+{
+    const struct user *user = ((struct gap *)vtab)->user;
+
+    user->run(user->ctx, at);
+    return SQLITE_OK;
+}
+
 static int gap_sync(sqlite3_vtab *vtab)
 {
-    cm_run_gap(((struct gap *)vtab)->cm, 1);
-    return SQLITE_OK;
+    return run(vtab, GAP_SYNC);
 }
 
 static int gap_commit(sqlite3_vtab *vtab)
 {
-    cm_run_gap(((struct gap *)vtab)->cm, 2);
-    return SQLITE_OK;
+    return run(vtab, GAP_COMMIT);
 }
 
 static int gap_rollback(sqlite3_vtab *vtab)
 {
-    cm_run_gap(((struct gap *)vtab)->cm, 3);
-    return SQLITE_OK;
+    return run(vtab, GAP_ROLLBACK);
 }
 
-const sqlite3_module cm_gap_module = {
+static const sqlite3_module module = {
     .iVersion = 1, .xCreate = gap_connect, .xConnect = gap_connect,
     .xBestIndex = gap_best_index, .xDisconnect = gap_disconnect, .xDestroy = gap_disconnect,
     .xOpen = gap_open, .xClose = gap_close, .xFilter = gap_filter, .xNext = gap_next,
@@ -120,7 +127,17 @@ static int gap_connect(sqlite3 *db, void *ctx, int argc, const char *const *argv
     if (!gap)
         return SQLITE_NOMEM;
     memset(gap, 0, sizeof *gap);
-    gap->cm = ctx;
+    gap->user = ctx;
     *vtab = &gap->base;
     return sqlite3_declare_vtab(db, "CREATE TABLE x(a)");
+}
+
+int gap_register(sqlite3 *db, void (*run)(void *ctx, enum gap_at at), void *ctx)
+{
+    struct user *user = sqlite3_malloc(sizeof *user);
+
+    if (!user)
+        return SQLITE_NOMEM;
+    *user = (struct user){ run, ctx };
+    return sqlite3_create_module_v2(db, "gap", &module, user, sqlite3_free);
 }
