@@ -58,6 +58,7 @@ struct lsm_vtab_conn {
     int txn_count;              /* contexts with a transaction */
     sqlite3_stmt *pin_stmt;     /* vtab_pin.c: makes the companion take part */
     bool pin_joined;            /* the companion will tell the end of this transaction */
+    bool is_query_only;         /* it could not when that was asked last */
     bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
     sqlite3_value **delete_bounds;      /* while lsm_delete_range() runs its command: lo, hi */
 };

@@ -10,8 +10,10 @@
  *
  *     BEGIN; SELECT (token, pin, companion joins) ... SELECT (same pin) ... COMMIT -> pin ends
  *
- * Where the companion cannot be written (query_only) the pin is a guess: it ends
- * when the token changes or a statement comes in autocommit.
+ * With query_only the companion cannot be written. Then a pin ends with the last cursor that has rows, as in
+ * autocommit: kept for longer it would be kept for ever, and each transaction see what the first one saw.
+ * Where the companion is missing for another reason the pin is a guess: it ends when the token changes or a statement
+ * comes in autocommit. A writer may have read by it.
  *
  * While the context has a transaction its statements see the state that it began
  * with and its own writes. Its own token in the database is no evidence (R14).
@@ -316,16 +318,34 @@ static int companion_step(struct lsm_vtab_conn *conn)
     return rc;
 }
 
-/* A failure leaves a guess; but one for lack of memory takes SQLite's whole transaction with it. */
+static bool ask_query_only(const struct lsm_vtab_conn *conn)
+{
+    sqlite3_stmt *stmt;
+    bool is_on;
+
+    if (lsm_vtab_sql_pragma(conn->db, &stmt, "PRAGMA query_only") != SQLITE_OK)
+        return false;
+    is_on = sqlite3_column_int(stmt, 0) != 0;
+    sqlite3_finalize(stmt);
+    return is_on;
+}
+
+/* A failure leaves a guess, or query_only; but one for lack of memory takes SQLite's whole transaction with it. */
 static int companion_join(struct lsm_vtab_conn *conn, char **error)
 {
     int rc;
 
     if (conn->pin_joined)
         return SQLITE_OK;
+    if (conn->is_query_only) {
+        conn->is_query_only = ask_query_only(conn);
+        if (conn->is_query_only)
+            return SQLITE_OK;
+    }
     rc = companion_step(conn);
     if (rc != SQLITE_OK && sqlite3_get_autocommit(conn->db))
         return lsm_vtab_error_set(error, rc, "the transaction was rolled back: %s", sqlite3_errstr(rc));
+    conn->is_query_only = !conn->pin_joined && ask_query_only(conn);
     return SQLITE_OK;
 }
 
@@ -435,8 +455,8 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
             lsm_vtab_pin_end(ctx);
             return rc;
         }
-        ctx->pin_explicit = true;
-        ctx->pin_guessed = !ctx->conn->pin_joined;
+        ctx->pin_explicit = !ctx->conn->is_query_only;
+        ctx->pin_guessed = ctx->pin_explicit && !ctx->conn->pin_joined;
     }
     read->snapshot = ctx->pin;
     return SQLITE_OK;

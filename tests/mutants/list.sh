@@ -1940,3 +1940,8 @@ mutant a_select_is_put_right_with_what_another_wrote_since ext/vtab_cursor.c 'un
 ====
            && (read->snapshot || ctx->begin_seq + 1 > 0);
 X
+mutant R19_with_query_only_a_pin_outlives_its_transaction ext/vtab_pin.c 'unit/test_vtab_seen' <<'X'
+        ctx->pin_explicit = !ctx->conn->is_query_only;
+====
+        ctx->pin_explicit = true;
+X

@@ -296,6 +296,38 @@ TEST(R19_a_pin_from_before_begin_lasts_as_long_as_the_transaction_that_reads_by_
     end_two(db, other);
 }
 
+/* Nothing tells of the end of its transactions: none may last beyond it. */
+TEST(R19_with_query_only_each_transaction_sees_what_was_committed_before_it)
+{
+    sqlite3 *other, *db = begin_two(&other);
+    sqlite3_stmt *stmt;
+
+    SQL(db, "PRAGMA query_only = 1");
+    for (int b = 102; b < 500; b += 100) {
+        SQL(other, "UPDATE t SET b = b + 100");
+        SQL(db, "BEGIN");
+        CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), b);
+        SQL(db, "COMMIT");
+    }
+    SQL(db, "BEGIN");
+    CHECK(sqlite3_prepare_v2(db, "SELECT a, b FROM t", -1, &stmt, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(stmt) == SQLITE_ROW);
+    SQL(other, "UPDATE t SET b = b + 100");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 402);
+    sqlite3_finalize(stmt);
+    SQL(db, "COMMIT; PRAGMA query_only = 0");
+    SQL(other, "UPDATE t SET b = b + 100");
+    SQL(db, "BEGIN IMMEDIATE; UPDATE t SET b = b + 1 WHERE a = 2; COMMIT");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 603);
+
+    SQL(db, "BEGIN");           /* one state again */
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 603);
+    SQL(other, "UPDATE t SET b = b + 100");
+    CHECK_INT(sql_value(db, "SELECT b FROM t WHERE a = 2"), 603);
+    SQL(db, "COMMIT");
+    end_two(db, other);
+}
+
 /* R18: SQLite's own snapshot stays while a SELECT is open. */
 TEST(R19_a_pin_lasts_beyond_a_commit_while_a_select_is_open)
 {
