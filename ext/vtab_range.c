@@ -282,8 +282,11 @@ static enum lsm_vtab_fit narrow_text_by_number(struct lsm_vtab_range *range,
 {
     bool numeric_text = !(known & LSM_VTAB_KNOWN_NO_NUMERIC_TEXT);
 
-    if (is_equal(op) && known & LSM_VTAB_KNOWN_INTEGER_TEXT)
-        return narrow_integer_text(range, part, op, number);
+    if (is_equal(op) && known & LSM_VTAB_KNOWN_INTEGER_TEXT) {
+        if (lsm_vtab_text_is_number(rendered->u.bytes))
+            return narrow_integer_text(range, part, op, number);
+        return narrow_typed(range, part, op, rendered) == LSM_VTAB_FIT_EMPTY ? LSM_VTAB_FIT_EMPTY : LSM_VTAB_FIT_SUPERSET;   /* Inf */
+    }
     if (is_above(op) || part == range->equal_part)
         return LSM_VTAB_FIT_NONE;
     if (is_below(op)) {

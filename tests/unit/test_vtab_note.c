@@ -3,6 +3,7 @@
  * place or two (ext/vtab_note.c), and the answers are an ordinary table's, whatever converts what. Statements that
  * were prepared before such keys came are among them.
  */
+#include <math.h>
 #include <sqlite3.h>
 
 #include "ext/lsmvtab.h"
@@ -74,7 +75,7 @@ static const char *value(char out[40], bool odd)
 {
     static const char *const odds[] = { "'012'", "'1.0'", "' 3'", "'1e1'", "'+4'", "'-0'", "'7 '", "'9223372036854775808'", "'.5'" };
     static const char *const others[] = { "'a'", "'A'", "x'3132'", "''", "1.5", "12.0", "'9223372036854775807'", "9223372036854775807",
-                                          "-9223372036854775808", "9.2233720368547758e18", "'0'", "0.0", "'-'", "':'" };
+                                          "-9223372036854775808", "9.2233720368547758e18", "'0'", "0.0", "'-'", "':'", "'Inf'", "'-Inf'", "9e999", "-9e999" };
     int n = (int)test_below(24) - 4;
 
     switch (test_below(odd ? 8 : 6)) {
@@ -249,6 +250,25 @@ static int64_t steps(void)
     n = sqlite3_column_int64(stmt, 0);
     sqlite3_finalize(stmt);
     return n;
+}
+
+/* An infinite number's text is 'Inf', which is no number, beside keys that are. */
+TEST(note_of_integers_does_not_hide_the_text_of_infinity)
+{
+    for (int shape = 0; shape < 4; shape++) {
+        sqlite3_stmt *stmt;
+
+        begin(shapes[shape]);
+        both("INSERT INTO t VALUES('12', 1, 1), ('Inf', 2, 2), ('-Inf', 3, 3)");
+        for (int side = 0; side < 2; side++) {
+            CHECK_INT(sqlite3_prepare_v2(w.db[side], "SELECT total(v) + (SELECT total(v) FROM t WHERE k = -9e999) FROM t WHERE k = ?1", -1, &stmt, NULL), SQLITE_OK);
+            sqlite3_bind_double(stmt, 1, HUGE_VAL);
+            CHECK_INT(sqlite3_step(stmt), SQLITE_ROW);
+            CHECK_INT(sqlite3_column_int(stmt, 0), shape == 0 || shape == 3 ? 5 : 0);
+            sqlite3_finalize(stmt);
+        }
+        end();
+    }
 }
 
 TEST(note_of_integers_makes_a_comparison_with_a_number_a_seek)
