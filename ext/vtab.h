@@ -184,8 +184,11 @@ void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn);
 
 /* The statements at work, how many of them may write, and the last of these. */
 int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_stmt **writer);
-/* Does the statement write virtual tables, be it in a trigger? EXPLAIN says so; false where it cannot be asked. */
-bool lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt);
+/* What does the statement write, be it in a trigger? EXPLAIN says so, where it can be asked: not before a comment and a
+   semicolon, at the limit of SQL's length, nor against an authorizer. */
+enum lsm_vtab_writes { LSM_VTAB_WRITES_UNKNOWN, LSM_VTAB_WRITES_ORDINARY, LSM_VTAB_WRITES_VIRTUAL };
+/* SQLITE_OK; or out of memory or interrupted, which may have rolled back the transaction and must not be lost. */
+int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt, enum lsm_vtab_writes *writes);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);

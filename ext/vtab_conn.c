@@ -565,20 +565,38 @@ int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_s
     return count;
 }
 
-bool lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt)
+/* SQLite takes no EXPLAIN before a semicolon. */
+static const char *skip_semicolons(const char *sql)
 {
-    char *sql = sqlite3_sql(stmt) ? sqlite3_mprintf("EXPLAIN %s", sqlite3_sql(stmt)) : NULL;
-    sqlite3_stmt *explain = NULL;
-    bool found = false;
+    return sql ? sql + strspn(sql, "; \t\n\r\f") : NULL;
+}
 
-    if (sql)
-        sqlite3_prepare_v2(conn->db, sql, -1, &explain, NULL);
-    sqlite3_free(sql);
-    while (explain && !found && sqlite3_step(explain) == SQLITE_ROW) {
+int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt, enum lsm_vtab_writes *writes)
+{
+    const char *sql = skip_semicolons(sqlite3_sql(stmt));
+    sqlite3_stmt *explain = NULL;
+    char *text;
+    int rc, rc_end;
+
+    *writes = LSM_VTAB_WRITES_UNKNOWN;
+    if (sql == NULL)
+        return SQLITE_OK;
+    text = sqlite3_mprintf("EXPLAIN %s", sql);
+    rc = text ? sqlite3_prepare_v2(conn->db, text, -1, &explain, NULL) : SQLITE_NOMEM;
+    sqlite3_free(text);
+    if (rc == SQLITE_OK)
+        *writes = LSM_VTAB_WRITES_ORDINARY;
+    while (rc == SQLITE_OK && *writes == LSM_VTAB_WRITES_ORDINARY && (rc = sqlite3_step(explain)) == SQLITE_ROW) {
         const char *opcode = (const char *)sqlite3_column_text(explain, 1);
 
-        found = opcode && strcmp(opcode, "VUpdate") == 0;
+        rc = opcode ? SQLITE_OK : SQLITE_NOMEM;
+        if (opcode && strcmp(opcode, "VUpdate") == 0)
+            *writes = LSM_VTAB_WRITES_VIRTUAL;
     }
-    sqlite3_finalize(explain);
-    return found;
+    rc_end = sqlite3_finalize(explain);
+    if (rc == SQLITE_OK || rc == SQLITE_DONE)
+        rc = rc_end;
+    if (rc != SQLITE_OK)
+        *writes = LSM_VTAB_WRITES_UNKNOWN;
+    return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_INTERRUPT ? rc : SQLITE_OK;
 }

@@ -739,22 +739,31 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
  * SQLite was told that the key is one row, and since then a text like '12' came into
  * the table. A write is compiled again by sqlite3_step itself, where SQLite takes back what the statement has written so
  * far: outside BEGIN, or when it writes virtual tables, which may fail at any row. Else the rows before this one would be written
- * twice. UPDATE and DELETE of ours are among these; all others take each row that comes, and go on if no
- * two keys may equal the value: they may rely on one row, or on its order, and may have given rows already.
+ * twice. UPDATE and DELETE of ours are among these, and look at one row only; a write of ordinary tables, or a read, takes
+ * each row that comes, and goes on if no two keys may equal the value: it may rely on one row, or on its order, and may
+ * have given rows already.
  */
 static int check_guess(struct cursor *cursor, sqlite3_value **argv)
 {
     struct lsm_vtab_table *table = cursor_table(cursor);
     struct lsm_vtab_conn *conn = table->ctx->conn;
+    enum lsm_vtab_writes writes = LSM_VTAB_WRITES_ORDINARY;
     sqlite3_stmt *writer;
     int writers, count;
     int busy = lsm_vtab_conn_busy_count(conn, &writers, &writer);
     int rc;
 
     table->no_guess = true;
-    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
-        return SQLITE_SCHEMA;
-    if (writers == 0 || (writers == 1 && busy == 1)) {
+    if (writers == 1 && busy == 1) {
+        if (sqlite3_get_autocommit(conn->db))
+            return SQLITE_SCHEMA;
+        rc = lsm_vtab_conn_writes_virtual(conn, writer, &writes);
+        if (rc != SQLITE_OK)
+            return rc;
+        if (writes == LSM_VTAB_WRITES_VIRTUAL)
+            return SQLITE_SCHEMA;
+    }
+    if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
         rc = count_equal(cursor, argv, &count);
         if (rc != SQLITE_OK || count < 2)
             return rc;
@@ -767,19 +776,23 @@ static int check_guess(struct cursor *cursor, sqlite3_value **argv)
 
 /*
  * The statement was compiled when nothing was known of the table's keys, and collects its rows in a table of its own: half of
- * what an UPDATE of one row costs. Asked now and then, each time after twice as many reads, so that it costs nothing and cannot go on
- * for ever. Within BEGIN only: outside it SQLite would tell a rollback hook.
+ * what an UPDATE of one row costs. SQLITE_SCHEMA: it is worth compiling again. Asked now and then, each time after twice as
+ * many reads, so that it costs nothing and cannot go on for ever. Within BEGIN only: outside it SQLite would tell a rollback hook.
  */
-static bool is_worth_compiling(struct lsm_vtab_table *table)
+static int check_not_guessed(struct lsm_vtab_table *table)
 {
     struct lsm_vtab_conn *conn = table->ctx->conn;
     uint32_t count = ++table->not_guessed_count;
+    enum lsm_vtab_writes writes;
     sqlite3_stmt *writer;
     int writers;
+    int rc;
 
-    return (count & (count - 1)) == 0 && !sqlite3_get_autocommit(conn->db) && lsm_vtab_plan_guesses(table)
-           && lsm_vtab_conn_busy_count(conn, &writers, &writer) == 1 && writers == 1
-           && lsm_vtab_conn_writes_virtual(conn, writer);
+    if ((count & (count - 1)) != 0 || sqlite3_get_autocommit(conn->db) || !lsm_vtab_plan_guesses(table)
+        || lsm_vtab_conn_busy_count(conn, &writers, &writer) != 1 || writers != 1)
+        return SQLITE_OK;
+    rc = lsm_vtab_conn_writes_virtual(conn, writer, &writes);
+    return rc == SQLITE_OK && writes == LSM_VTAB_WRITES_VIRTUAL ? SQLITE_SCHEMA : rc;
 }
 
 /* ---- SQLite's calls ------------------------------------------------------------------------ */
@@ -804,10 +817,10 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     rc = lsm_vtab_table_open(table, &table->base.zErrMsg);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_pin_read(table->ctx, &read, &table->base.zErrMsg);
+    if (rc == SQLITE_OK && cursor->plan.not_guessed)
+        rc = check_not_guessed(table);
     if (rc != SQLITE_OK)
         return rc;
-    if (cursor->plan.not_guessed && is_worth_compiling(table))
-        return SQLITE_SCHEMA;
     if (!cursor->holds) {
         cursor->holds = true;
         lsm_vtab_pin_cursor_begin(table->ctx);

@@ -1826,14 +1826,32 @@ X
 # ---- a key that was taken for one row ----
 
 mutant write_compiled_again_in_its_middle ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
-    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
+        if (writes == LSM_VTAB_WRITES_VIRTUAL)
+            return SQLITE_SCHEMA;
 ====
-    if (writers == 1 && busy == 1)
+        return SQLITE_SCHEMA;
 X
 mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
-    if (writers == 1 && busy == 1 && (sqlite3_get_autocommit(conn->db) || lsm_vtab_conn_writes_virtual(conn, writer)))
+    if (writers == 1 && busy == 1) {
 ====
-    if (false && writer)
+    if (false && writer) {
+X
+mutant write_that_nobody_knows_goes_on ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
+    if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
+====
+    if (writers == 0 || (writers == 1 && busy == 1)) {
+X
+mutant interrupted_question_taken_for_an_answer ext/vtab_conn.c 'unit/test_vtab_guess' <<'X'
+    return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_INTERRUPT ? rc : SQLITE_OK;
+====
+    return (rc & 0xff) == SQLITE_NOMEM ? rc : SQLITE_OK;
+X
+mutant infinity_taken_for_an_integer_as_text ext/vtab_range.c 'unit/test_vtab_note' <<'X'
+        if (lsm_vtab_text_is_number(rendered->u.bytes))
+            return narrow_integer_text(range, part, op, number);
+====
+        if (rendered)
+            return narrow_integer_text(range, part, op, number);
 X
 
 mutant note_of_integers_that_is_not_raised ext/vtab_note.c 'unit/test_vtab_note' <<'X'

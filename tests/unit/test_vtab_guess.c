@@ -231,6 +231,84 @@ TEST(write_of_an_ordinary_table_is_not_done_twice_where_the_guess_was_wrong)
     }
 }
 
+static int prepare_late(struct pair *p, const char *sql, sqlite3_stmt *stmt[2])
+{
+    if (!pair_open(p, "k TEXT PRIMARY KEY, v"))
+        return 0;
+    prepare(p, sql, stmt);
+    both(p, "BEGIN; INSERT INTO t VALUES('012.0', 1), ('13', 2)");
+    for (int i = 0; i < 2; i++)
+        sqlite3_bind_int(stmt[i], 1, 13);
+    return 1;
+}
+
+/* Told of one row, SQLite looks at the first that comes, which need not be it: where nothing tells what is written, the
+   statement must not go on. */
+TEST(write_that_explain_does_not_take_is_not_lost)
+{
+    sqlite3_stmt *stmt[2];
+    struct pair p;
+
+    if (!prepare_late(&p, ";\n; UPDATE t SET v = 9 WHERE k = CAST(?1 AS INTEGER)", stmt))
+        return;
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(sqlite3_step(stmt[i]), SQLITE_DONE);
+    finish(stmt);
+    check_same(&p);
+    pair_close(&p);
+
+    if (!prepare_late(&p, "/* comment */; UPDATE t SET v = 9 WHERE k = CAST(?1 AS INTEGER)", stmt))
+        return;
+    CHECK_INT(sqlite3_step(stmt[0]), SQLITE_ERROR);
+    sqlite3_reset(stmt[0]);
+    check_same(&p);
+    finish(stmt);
+    pair_close(&p);
+}
+
+static struct {
+    sqlite3 *db;
+    bool now;
+} interrupt;
+
+static int authorize(void *ctx, int op, const char *a, const char *b, const char *c, const char *d)
+{
+    (void)ctx, (void)a, (void)b, (void)c, (void)d;
+    if (interrupt.now && op == SQLITE_UPDATE)
+        sqlite3_interrupt(interrupt.db);
+    return SQLITE_OK;
+}
+
+/* It rolls back the transaction; the statement that is asked about must not go on behind it. */
+TEST(interrupt_of_the_question_what_a_statement_writes_ends_the_statement)
+{
+    sqlite3_stmt *stmt[2];
+    struct pair p;
+
+    for (int empty = 0; empty < 2; empty++) {
+        if (!pair_open(&p, "k TEXT PRIMARY KEY, v"))
+            return;
+        sqlite3_set_authorizer(p.db[0], authorize, NULL);
+        interrupt.db = p.db[0];
+        if (empty)
+            run(p.db[0], "DROP TABLE t; CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v)");
+        prepare(&p, "UPDATE t SET v = 9 WHERE k = CAST(?1 AS INTEGER)", stmt);
+        if (empty)
+            run(p.db[0], "INSERT INTO t VALUES(12, 0), ('a', 0), (x'00', 0)");
+        both(&p, "BEGIN");
+        run(p.db[0], empty ? "INSERT INTO t VALUES('c', 1)" : "INSERT INTO t VALUES('013', 1), ('13', 2)");
+        sqlite3_bind_int(stmt[0], 1, 13);
+        interrupt.now = true;
+        CHECK_INT(sqlite3_step(stmt[0]), SQLITE_INTERRUPT);
+        interrupt.now = false;
+        finish(stmt);
+        CHECK(sqlite3_get_autocommit(p.db[0]));
+        run(p.db[1], "ROLLBACK");
+        check_same(&p);
+        pair_close(&p);
+    }
+}
+
 /* What writes tables of ours is taken back as a whole, and compiled again: also what a trigger writes. */
 TEST(trigger_that_writes_by_key_is_compiled_again_where_the_guess_was_wrong)
 {
