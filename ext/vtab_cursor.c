@@ -708,6 +708,28 @@ static int sort_rows(struct cursor *cursor)
     return sorted_show(cursor);
 }
 
+/* Text and blobs are compared as keys are. */
+static int may_equal(struct cursor *cursor, const struct lsm_vtab_key_part *part, sqlite3_value *rhs, bool *may)
+{
+    struct lsm_vtab_buf *mine = &cursor->range.prefix, *other = &cursor->range.scratch;     /* the spans are made */
+    int type = sqlite3_value_type(rhs);
+    struct lsm_vtab_value value, given;
+    int rc = column_value(cursor, part->column, &value);
+
+    *may = rc == SQLITE_OK && lsm_vtab_value_may_equal(&value, rhs);
+    if (rc != SQLITE_OK || type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+        return rc;
+    rc = lsm_vtab_value_store(rhs, part->affinity, &given);
+    if (rc != SQLITE_OK)
+        return rc;
+    lsm_vtab_buf_reset(mine);
+    lsm_vtab_buf_reset(other);
+    lsm_vtab_key_add(mine, part, &value);
+    lsm_vtab_key_add(other, part, &given);
+    *may = lsm_vtab_slice_compare(lsm_vtab_buf_slice(mine), lsm_vtab_buf_slice(other)) == 0;
+    return mine->rc == SQLITE_NOMEM || other->rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
+}
+
 /* How many rows in sight may equal the plan's values, up to two? Leaves the cursor at the first row. */
 static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
 {
@@ -718,15 +740,8 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
         bool may = true;
         int i;
 
-        for (i = 0; may && i < cursor->plan.term_count; i++) {
-            int type = sqlite3_value_type(argv[i]);
-            struct lsm_vtab_value value;
-
-            if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
-                continue;
-            rc = column_value(cursor, schema->key[cursor->plan.terms[i].part].column, &value);
-            may = rc != SQLITE_OK || lsm_vtab_value_may_equal(&value, argv[i]);
-        }
+        for (i = 0; rc == SQLITE_OK && may && i < cursor->plan.term_count; i++)
+            rc = may_equal(cursor, &schema->key[cursor->plan.terms[i].part], argv[i], &may);
         *count += may;
         if (rc == SQLITE_OK)
             rc = move_next(cursor);

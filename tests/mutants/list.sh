@@ -1836,6 +1836,15 @@ mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_gue
 ====
     if (false && writer) {
 X
+mutant row_of_another_key_counted_as_equal ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
+    if (rc != SQLITE_OK || type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+        return rc;
+====
+    if (rc != SQLITE_OK || type != SQLITE_NULL) {
+        *may = *may || (type != SQLITE_INTEGER && type != SQLITE_FLOAT);
+        return rc;
+    }
+X
 mutant write_that_nobody_knows_goes_on ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
     if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
 ====

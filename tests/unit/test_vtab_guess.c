@@ -412,6 +412,41 @@ TEST(write_compiled_on_an_empty_table_is_compiled_again_within_a_transaction)
     }
 }
 
+/* A row of another key is none of the two, whatever column tells it apart. */
+TEST(reader_of_a_composite_key_goes_on_where_no_two_keys_are_equal)
+{
+    static const char *const keys[] = { "k TEXT, a TEXT, v, PRIMARY KEY(k, a)", "k TEXT, a, v, PRIMARY KEY(a, k)",
+                                        "k TEXT, a TEXT COLLATE NOCASE, v, PRIMARY KEY(k, a DESC)", "k TEXT, a BLOB, v, PRIMARY KEY(k, a)" };
+
+    for (int kind = 0; kind < 4; kind++) {
+        sqlite3_stmt *stmt[2];
+        struct pair p;
+        int v[2];
+
+        for (int i = 0; i < 2; i++) {
+            char sql[200];
+
+            CHECK_INT(sqlite3_open(":memory:", &p.db[i]), SQLITE_OK);
+            CHECK_INT(sqlite3_lsmvtab_init(p.db[i], NULL, NULL), SQLITE_OK);
+            snprintf(sql, sizeof(sql), i ? "CREATE TABLE t(%s) WITHOUT ROWID" : "CREATE VIRTUAL TABLE t USING lsm(%s)", keys[kind]);
+            run(p.db[i], sql);
+        }
+        both(&p, "INSERT INTO t VALUES('a', 'p', 1), ('b', 'q', 2)");
+        prepare(&p, "SELECT v FROM t WHERE k = ?1 AND a = ?2", stmt);
+        both(&p, "INSERT INTO t VALUES('012', 'p', 3), ('12', 'p', 4), ('12', 'q', 5), ('12', 'P2', 6), ('12', x'70', 7), ('13', 'q', 8)");
+        for (int i = 0; i < 2; i++) {
+            sqlite3_bind_int(stmt[i], 1, 12);
+            sqlite3_bind_text(stmt[i], 2, "q", -1, SQLITE_STATIC);
+            CHECK_INT(sqlite3_step(stmt[i]), SQLITE_ROW);
+            v[i] = sqlite3_column_int(stmt[i], 0);
+            CHECK_INT(sqlite3_step(stmt[i]), SQLITE_DONE);
+        }
+        CHECK_INT(v[0], v[1]);
+        finish(stmt);
+        pair_close(&p);
+    }
+}
+
 TEST(reader_of_two_equal_keys_prepared_before_they_came_must_be_prepared_again)
 {
     sqlite3_stmt *stmt;
