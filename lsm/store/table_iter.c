@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 
+#include "lsm/format/vlog_meta.h"
 #include "lsm/store/table_open.h"
 #include "lsm/store/table_writer.h"
 
@@ -529,7 +530,31 @@ bool lsm_table_iter_sealed(struct lsm_iter *base, struct lsm_slice *sealed)
     return true;
 }
 
-/* From the properties; once for a table that is merged. What cannot be read is as if it were not there. */
+/* Do they add up to what the MANIFEST counts? Nobody looks at the rows, and with fewer refs than they have a value log would
+   go that they stand in. */
+static bool part_metas_add_up(const struct lsm_table *t, const struct lsm_part_meta *metas)
+{
+    struct lsm_os *os = t->tables->os;
+    struct lsm_vlog_refs refs;
+    struct lsm_buf encoded;
+    uint64_t raw_bytes = 0;
+    bool ok;
+
+    lsm_vlog_refs_init(&refs, os);
+    lsm_buf_init(&encoded, os);
+    for (uint32_t i = 0; i < t->top->count; i++) {
+        raw_bytes += metas[i].raw_bytes;
+        lsm_vlog_refs_add_all(&refs, metas[i].refs);
+    }
+    lsm_vlog_refs_encode(&refs, &encoded);
+    ok = encoded.rc == LSM_OK && raw_bytes == t->meta->raw_bytes &&
+         lsm_slice_equal(lsm_buf_slice(&encoded), t->meta->refs);
+    lsm_buf_clear(&encoded);
+    lsm_vlog_refs_clear(&refs);
+    return ok;
+}
+
+/* From the properties; once for a table that is merged. What cannot be read, or cannot be, is as if it were not there. */
 static void read_part_metas(struct table_iter *it)
 {
     struct lsm_table *t = it->table;
@@ -549,7 +574,7 @@ static void read_part_metas(struct table_iter *it)
     r = lsm_reader(lsm_buf_slice(&it->part_metas_bytes));
     while (count < t->top->count && lsm_part_meta_decode(&r, &metas[count]))
         count++;
-    if (count == t->top->count && !r.bad && lsm_reader_left(&r) == 0)
+    if (count == t->top->count && !r.bad && lsm_reader_left(&r) == 0 && part_metas_add_up(t, metas))
         it->part_metas = metas;
     else
         lsm_mem_free(os, metas);

@@ -1605,6 +1605,16 @@ mutant copied_whole_with_old_versions lsm/store/table_writer.c 'unit/test_build_
 ====
     if (w->f.rc ||
 X
+mutant copied_whole_with_fewer_refs_than_the_manifest_counts lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
+         lsm_slice_equal(lsm_buf_slice(&encoded), t->meta->refs);
+====
+         lsm_slice_equal(lsm_buf_slice(&encoded), lsm_buf_slice(&encoded));
+X
+mutant copied_whole_with_other_bytes_than_the_manifest_counts lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
+    ok = encoded.rc == LSM_OK && raw_bytes == t->meta->raw_bytes &&
+====
+    ok = encoded.rc == LSM_OK && raw_bytes == raw_bytes &&
+X
 mutant copied_whole_although_it_is_small lsm/store/table_iter.c 'unit/test_build_whole' <<'X'
     if (p->blocks < LSM_TABLE_PIECE_BLOCKS_MIN)
         return false;

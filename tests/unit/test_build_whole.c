@@ -300,6 +300,47 @@ TEST(check_of_a_table_knows_what_its_properties_should_say_of_partitions)
     end_world();
 }
 
+/* Every second value in a log. */
+static void write_one_input_with_refs(int rows)
+{
+    w.options = (struct lsm_table_options){ .block_bytes = 512, .filter_bits = 10, .codec = LSM_CODEC_LZ, .level = 1 };
+    w.source_count = 1;
+    for (int i = 0; i < rows; i++) {
+        struct row *r = &w.source[0].rows[w.source[0].count++];
+        *r = (struct row){ .tag = lsm_tag(0, i % 2 ? LSM_KIND_VLOG : LSM_KIND_PUT), .size = 40, .fill = (uint8_t)(i / 64) };
+        snprintf(r->key, KEY_MAX, "k%05d", i);
+    }
+    write_sources();
+}
+
+static void change_refs(uint8_t *name)          /* the first partition's bytes in its first log */
+{
+    struct lsm_reader r = lsm_reader(lsm_slice(name + 6, 100));
+
+    for (int i = 0; i < 1 + 3 + 1 + 2; i++)     /* behind sizes, three numbers, log and count */
+        lsm_read_varint(&r);
+    name[6 + 100 - lsm_reader_left(&r)] ^= 1;
+}
+
+/* Refs that are less than the rows' would be the end of a value log that they stand in. */
+TEST(build_believes_nothing_of_partitions_that_is_not_what_the_manifest_counts)
+{
+    for (int what = 0; what < 3; what++) {
+        struct lsm_build b[2];
+
+        begin_world();
+        write_one_input_with_refs(5000);
+        if (what)
+            change_properties(what == 1 ? change_parts : change_refs);
+        for (int i = 0; i < 2; i++)
+            b[i] = new_build(1 + i);
+        CHECK(build_both(b));
+        CHECK_INT(b[1].bytes_whole > 0, what == 0);
+        clear_both(b);
+        end_world();
+    }
+}
+
 /* ---- bounds ---- */
 
 /* A newer row of the partition's last key, which comes before that one. */
