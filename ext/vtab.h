@@ -61,6 +61,10 @@ struct lsm_vtab_conn {
     bool is_query_only;         /* it could not when that was asked last */
     bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
     sqlite3_value **delete_bounds;      /* while lsm_delete_range() runs its command: lo, hi */
+    /* A statement that got SQLITE_SCHEMA within BEGIN, and has not begun again; how often it had been compiled again. */
+    sqlite3_stmt *again;
+    int again_count;
+    bool is_bereft;             /* SQLite rolled back its transaction meanwhile */
 };
 
 /* How the current transaction was prepared. */
@@ -189,6 +193,9 @@ int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_s
 enum lsm_vtab_writes { LSM_VTAB_WRITES_UNKNOWN, LSM_VTAB_WRITES_ORDINARY, LSM_VTAB_WRITES_VIRTUAL };
 /* SQLITE_OK; or out of memory or interrupted, which may have rolled back the transaction and must not be lost. */
 int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt, enum lsm_vtab_writes *writes);
+
+/* SQLITE_SCHEMA: sqlite3_step() takes back what the statement has written, compiles it and runs it again. */
+int lsm_vtab_conn_again(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);

@@ -600,3 +600,11 @@ int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt,
         *writes = LSM_VTAB_WRITES_UNKNOWN;
     return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_INTERRUPT ? rc : SQLITE_OK;
 }
+
+int lsm_vtab_conn_again(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt)
+{
+    conn->again = stmt;
+    conn->again_count = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_REPREPARE, 0);
+    conn->is_bereft = false;
+    return SQLITE_SCHEMA;
+}

@@ -776,7 +776,7 @@ static int check_guess(struct cursor *cursor, sqlite3_value **argv)
         if (rc != SQLITE_OK)
             return rc;
         if (writes == LSM_VTAB_WRITES_VIRTUAL)
-            return SQLITE_SCHEMA;
+            return lsm_vtab_conn_again(conn, writer);
     }
     if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
         rc = count_equal(cursor, argv, &count);
@@ -807,7 +807,7 @@ static int check_not_guessed(struct lsm_vtab_table *table)
         || lsm_vtab_conn_busy_count(conn, &writers, &writer) != 1 || writers != 1)
         return SQLITE_OK;
     rc = lsm_vtab_conn_writes_virtual(conn, writer, &writes);
-    return rc == SQLITE_OK && writes == LSM_VTAB_WRITES_VIRTUAL ? SQLITE_SCHEMA : rc;
+    return rc == SQLITE_OK && writes == LSM_VTAB_WRITES_VIRTUAL ? lsm_vtab_conn_again(conn, writer) : rc;
 }
 
 /* ---- SQLite's calls ------------------------------------------------------------------------ */
@@ -824,6 +824,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     (void)plan_number;
     cursor->eof = true;
     cursor->must_seek = false;
+    table->ctx->conn->again = NULL;
     lsm_value_release(&cursor->value);
     sorted_clear(cursor);
     if (!lsm_vtab_plan_decode(plan_text, argc, &cursor->plan))

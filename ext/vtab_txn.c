@@ -444,9 +444,28 @@ int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
     return rc;
 }
 
+/*
+ * A statement that is compiled again (vtab_cursor.c) is first taken back. Where memory fails in that, SQLite rolls back the
+ * transaction, forgets why, and runs the statement again, outside of it.
+ */
+static bool is_bereft(struct lsm_vtab_conn *conn)
+{
+    bool answer;
+
+    answer = conn->is_bereft && conn->again == only_writer(conn->db)
+             && sqlite3_stmt_status(conn->again, SQLITE_STMTSTATUS_REPREPARE, 0) == conn->again_count + 1;
+    conn->is_bereft = false;
+    conn->again = NULL;
+    return answer;
+}
+
 int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
 {
-    return lsm_vtab_txn_begin(as_table(vtab));
+    struct lsm_vtab_table *table = as_table(vtab);
+
+    if (is_bereft(table->ctx->conn))
+        return lsm_vtab_error_set(&vtab->zErrMsg, SQLITE_ABORT_ROLLBACK, "the transaction was rolled back");
+    return lsm_vtab_txn_begin(table);
 }
 
 /* ---- sync ----------------------------------------------------------------------- */
@@ -760,6 +779,9 @@ int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)
 
 int lsm_vtab_txn_xrollback(sqlite3_vtab *vtab)
 {
+    struct lsm_vtab_conn *conn = as_table(vtab)->ctx->conn;
+
+    conn->is_bereft = conn->is_bereft || (conn->again && conn->again == only_writer(conn->db));
     table_leave(as_table(vtab));
     lsm_vtab_txn_end(as_table(vtab)->ctx, false);
     return SQLITE_OK;

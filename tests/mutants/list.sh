@@ -1837,9 +1837,14 @@ X
 
 mutant write_compiled_again_in_its_middle ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
         if (writes == LSM_VTAB_WRITES_VIRTUAL)
-            return SQLITE_SCHEMA;
+            return lsm_vtab_conn_again(conn, writer);
 ====
-        return SQLITE_SCHEMA;
+        return lsm_vtab_conn_again(conn, writer);
+X
+mutant statement_that_goes_on_without_its_transaction ext/vtab_txn.c 'unit/test_vtab_faults' <<'X'
+    answer = conn->is_bereft && conn->again == only_writer(conn->db)
+====
+    answer = false && conn->again == only_writer(conn->db)
 X
 mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
     if (writers == 1 && busy == 1) {

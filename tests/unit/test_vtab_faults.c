@@ -381,3 +381,65 @@ TEST(an_authorizer_that_denies_each_action_in_turn_leaves_all_or_nothing)
 {
     sweep("DELETE", FAULT_AUTHORIZER, false, test_long() ? 1 : 17);
 }
+
+static int number(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *stmt = NULL;
+    int n = -1;
+
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+        n = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    return n;
+}
+
+/* A transaction whose last statement is compiled again in its middle, which fails at the n-th allocation. True: it came so far. */
+static bool compiled_again(const char *sql, bool is_guess, int n)
+{
+    sqlite3_stmt *stmt = NULL;
+    sqlite3 *db;
+    int rc, before;
+
+    CHECK_INT(sqlite3_open(":memory:", &db), SQLITE_OK);
+    CHECK_INT(sqlite3_lsmvtab_init(db, NULL, NULL), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v); CREATE TABLE o(x);"
+                               "CREATE TRIGGER r AFTER INSERT ON o BEGIN UPDATE t SET v = v + 1 WHERE k = new.x; END", NULL, NULL, NULL), SQLITE_OK);
+    if (!is_guess)
+        CHECK_INT(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "INSERT INTO t VALUES('a', 0), ('b', 0)", NULL, NULL, NULL), SQLITE_OK);
+    if (is_guess)
+        CHECK_INT(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    CHECK_INT(sqlite3_exec(db, "BEGIN; INSERT INTO t VALUES('777', 0), ('0012', 0), ('mine', 0)", NULL, NULL, NULL), SQLITE_OK);
+    if (!is_guess)
+        CHECK_INT(sqlite3_exec(db, "DELETE FROM t WHERE k = '0012'", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_bind_int(stmt, 1, 777);
+    before = number(db, "SELECT total(v) FROM t");
+
+    fault.what = FAULT_MEMORY, fault.at = n, fault.seen = 0, fault.sticky = fault.has_failed = false;
+    rc = sqlite3_step(stmt);
+    fault.what = FAULT_NONE;
+    sqlite3_finalize(stmt);
+    if (sqlite3_get_autocommit(db)) {
+        CHECK(rc != SQLITE_DONE);
+        CHECK_INT(number(db, "SELECT count(*) FROM t"), 2);
+        CHECK_INT(number(db, "SELECT count(*) FROM o"), 0);
+    } else {
+        CHECK_INT(number(db, "SELECT count(*) FROM t WHERE k = 'mine'"), 1);
+        CHECK_INT(number(db, "SELECT total(v) FROM t") > before, rc == SQLITE_DONE);
+        CHECK_INT(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    }
+    CHECK_INT(sqlite3_exec(db, "INSERT INTO t VALUES('c', 0); BEGIN; INSERT INTO t VALUES('d', 0); ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+    return fault.has_failed;
+}
+
+TEST(M_01_statement_that_is_compiled_again_does_not_go_on_without_its_transaction)
+{
+    static const char *const statements[] = { "UPDATE t SET v = v + 1 WHERE k = CAST(?1 AS INTEGER)",
+                                              "INSERT INTO o SELECT column1 FROM (VALUES(5), (?1), (?1))" };
+
+    faults_install();
+    for (int kind = 0; kind < 4 && !test_state.failures; kind++)
+        for (int n = 1; compiled_again(statements[kind & 1], kind < 2, n) && !test_state.failures;)
+            n++;
+}
