@@ -222,7 +222,7 @@ static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct ls
                                     : lsm_redo_find(area, &at, db->uuid, &off, &bytes, &rec);
         if (rc == LSM_OK)
             rc = find_solo(db, &rec.base, lsm_redo_solo(bytes), &has_solo);
-        if (!has_solo)
+        if (rc == LSM_OK && !has_solo)
             return lsm_fail(LSM_STALE, "%s: the store lacks a transaction of its own before the database's %llu",
                             db->path, (unsigned long long)at.txid);
         if (rc == LSM_OK) {

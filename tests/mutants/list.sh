@@ -676,10 +676,17 @@ mutant R15_rows_only_where_the_log_may_lack_some lsm/db/carry.c 'unit/test_carry
     if (0)
 X
 mutant R15_no_row_behind_a_solo_that_is_missing lsm/db/carry.c 'unit/test_carry_taken' <<'X'
-        if (!has_solo)
+        if (rc == LSM_OK && !has_solo)
             return
 ====
         if (0)
+            return
+X
+mutant R15_a_solo_that_cannot_be_looked_for_is_not_missing lsm/db/carry.c 'unit/test_carry_taken' <<'X'
+        if (rc == LSM_OK && !has_solo)
+            return
+====
+        if (!has_solo)
             return
 X
 mutant R15_a_solo_in_tables_is_not_missed lsm/db/carry.c 'unit/test_carry_taken' <<'X'
