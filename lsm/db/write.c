@@ -111,21 +111,52 @@ int lsm_write_edit(struct lsm_db *db, struct lsm_edit *edit, uint32_t drop_units
 
 /* ---- the log ---- */
 
+struct known_abort {
+    uint64_t txid;
+    bool is_copied;
+};
+
 struct copy {
     struct lsm_db *db;
     struct lsm_log *to;
-    struct lsm_buf aborted;     /* txids */
+    struct lsm_buf aborted;     /* struct known_abort */
+    uint64_t txid;              /* the newest that was copied */
     struct lsm_token skip;      /* a solo that is being taken back: it must not come back either way */
     const struct lsm_taken *taken;      /* the next of those that no log has */
     bool second_pass;
 };
 
-static bool is_aborted(const struct copy *c, uint64_t txid)
+static struct known_abort *find_abort(const struct copy *c, uint64_t txid)
 {
-    for (size_t i = 0; i + 8 <= c->aborted.size; i += 8)
-        if (lsm_get_u64(c->aborted.data + i) == txid)
-            return true;
-    return false;
+    struct known_abort *aborts = (void *)c->aborted.data;
+
+    for (size_t i = 0; i < c->aborted.size / sizeof *aborts; i++)
+        if (aborts[i].txid == txid)
+            return &aborts[i];
+    return NULL;
+}
+
+static int note_abort(struct copy *c, uint64_t txid)
+{
+    struct known_abort known = { .txid = txid };
+
+    if (!find_abort(c, txid))
+        lsm_buf_append(&c->aborted, &known, sizeof known);
+    return c->aborted.rc;
+}
+
+/* Is it what a fresh log that was cut short began with? Copied again, the logs would be twice as large with each open
+   that is killed here. */
+static bool is_copied(struct copy *c, const struct lsm_record *rec)
+{
+    struct known_abort *known = rec->type == LSM_RECORD_ABORT ? find_abort(c, rec->id.txid) : NULL;
+    bool was_copied = known ? known->is_copied : rec->id.txid <= c->txid;
+
+    if (known)
+        known->is_copied = true;
+    else if (!was_copied)
+        c->txid = rec->id.txid;
+    return was_copied;
 }
 
 /* Write those below `txid` that no log has (R11). */
@@ -150,13 +181,12 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
 
     if (!lsm_record_decode(payload, c->db->uuid, &rec))
         return lsm_corrupt("log", off, "not a record of this store");
-    if (!c->second_pass) {
-        if (rec.type == LSM_RECORD_ABORT)
-            lsm_buf_put_u64(&c->aborted, rec.id.txid);
-        return c->aborted.rc;
-    }
-    if (rec.type == LSM_RECORD_SOLO && (is_aborted(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip) ||
+    if (!c->second_pass)
+        return rec.type == LSM_RECORD_ABORT ? note_abort(c, rec.id.txid) : LSM_OK;
+    if (rec.type == LSM_RECORD_SOLO && (find_abort(c, rec.id.txid) || lsm_token_equal(&rec.id, &c->skip) ||
                                         (rec.id.txid >= c->db->undo_first && rec.id.txid <= c->db->undo_last)))
+        return LSM_OK;
+    if (is_copied(c, &rec))
         return LSM_OK;
     int rc = rec.type == LSM_RECORD_ABORT ? LSM_OK : copy_taken(c, rec.id.txid);
     return rc ? rc : lsm_log_append(c->to, &payload, 1);

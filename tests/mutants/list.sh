@@ -860,6 +860,17 @@ mutant series_of_what_adopts_tables_is_alone lsm/db/series.c 'unit/test_private_
 ====
     if (last && last->series->log == from->number &&
 X
+mutant R11_a_copy_is_not_copied_again lsm/db/write.c 'unit/test_series' <<'X'
+    if (is_copied(c, &rec))
+        return LSM_OK;
+====
+    (void)is_copied;
+X
+mutant R11_an_ABORT_is_copied_once lsm/db/write.c 'unit/test_series' <<'X'
+    bool was_copied = known ? known->is_copied : rec->id.txid <= c->txid;
+====
+    bool was_copied = !known && rec->id.txid <= c->txid;
+X
 mutant series_passes_over_copies lsm/db/series.c 'unit/test_series' <<'X'
         if (r->rec.type == LSM_RECORD_ABORT || r->rec.id.txid <= r->txid)       /* that: a copy */
 ====

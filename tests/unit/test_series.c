@@ -34,11 +34,13 @@ static void *realloc_noted(struct lsm_os *os, void *old, size_t size)
     return p;
 }
 
+static const char *kill_from = "b", *kill_to = "killed";
+
 static void kill_at_a_log(const char *name)
 {
     if (strstr(name, ".log")) {
         disk.hook = NULL;
-        disk_kill("b", "killed");
+        disk_kill(kill_from, kill_to);
     }
 }
 
@@ -314,7 +316,7 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
                 if (history.steps[k].is_joint)
                     check_token("killed", &history.steps[k].id);
             store_close(&s);
-            if (!store_open_at(&s, "killed", &first))   /* its next log has each record twice */
+            if (!store_open_at(&s, "killed", &first))
                 return;
             token = first;
         }
@@ -326,6 +328,168 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
                 check_token("end", &history.steps[i].id);
         disk_end();
     }
+}
+
+/* ---- copies ---- */
+
+static uint64_t log_bytes(const char *path)
+{
+    int id = disk_path_id(path);
+    struct lsm_file_info info;
+    struct lsm_file *file;
+    struct lsm_dir *dir;
+    uint64_t bytes = 0;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
+    for (int i = 0; i < DISK_NAMES; i++) {
+        if (disk.live[i].file < 0 || disk.live[i].dir != id || !strstr(disk.live[i].name, ".log"))
+            continue;
+        CHECK_INT(disk.os->file_open(dir, disk.live[i].name, LSM_OPEN_READ, 0, &file), 0);
+        CHECK_INT(disk.os->file_info(file, &info), 0);
+        bytes += info.size;
+        disk.os->file_close(file);
+    }
+    disk.os->dir_close(dir);
+    return bytes;
+}
+
+TEST(R11_a_fresh_log_that_is_cut_short_again_and_again_has_no_copies_of_copies)
+{
+    struct lsm_token t = no_token, ignored;
+    char key[16], path[16] = "b", next[16];
+    uint64_t once;
+    struct lsm_txn *txn;
+    struct store s;
+
+    if (!store_begin(&s))
+        return;
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "%06d", i);
+        if (i % 3 == 0)
+            t = joint(&s, t, key, false);
+        else
+            solo(&s, t, key, false);
+        if (i % 3 == 0)
+            continue;
+        txn = begin_put(&s, &t, "taken back");
+        CHECK_OK(prepare_solo(txn, false, &ignored));
+        CHECK_OK(lsm_txn_abort(txn));
+    }
+    disk_kill("a", path);
+    store_close(&s);
+    once = log_bytes(path);
+    for (int i = 0; i < 6; i++) {
+        snprintf(next, sizeof next, "b%d", i);
+        if (!store_open_at(&s, path, &t))
+            return;
+        kill_from = path;
+        kill_to = next;
+        disk.hook = kill_at_the_second_sync_of_a_log;
+        solo(&s, t, "one more", false);
+        CHECK(!disk.hook);
+        store_close(&s);
+        CHECK_INT(disk_count(next, ".log"), i + 2);
+        CHECK(log_bytes(next) <= (uint64_t)(i + 2) * once);
+        CHECK_INT(count_in(next, &t), 50);
+        strcpy(path, next);
+    }
+    kill_from = "b";
+    kill_to = "killed";
+    disk_end();
+}
+
+static void each_log(const char *path, void (*fn)(struct lsm_dir *dir, const char *name))
+{
+    int id = disk_path_id(path);
+    struct lsm_dir *dir;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
+    for (int i = 0; i < DISK_NAMES; i++)
+        if (disk.live[i].file >= 0 && disk.live[i].dir == id && strstr(disk.live[i].name, ".log"))
+            fn(dir, disk.live[i].name);
+    disk.os->dir_close(dir);
+}
+
+static void empty_one(struct lsm_dir *dir, const char *name)
+{
+    struct lsm_file *file;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_truncate(file, 0), 0);
+    disk.os->file_close(file);
+}
+
+struct payloads {
+    struct lsm_buf bytes[40];
+    int count;
+};
+
+static int keep_payload(void *ctx, struct lsm_slice payload, uint64_t off)
+{
+    struct payloads *kept = ctx;
+    struct lsm_buf *to = &kept->bytes[kept->count++];
+
+    (void)off;
+    lsm_buf_init(to, disk.os);
+    lsm_buf_append_slice(to, payload);
+    return to->rc;
+}
+
+static void append_payloads(struct lsm_log *log, const struct payloads *kept, int from, int end)
+{
+    for (int i = from; i < end; i++) {
+        struct lsm_slice bytes = lsm_buf_slice(&kept->bytes[i]);
+        CHECK_OK(lsm_log_append(log, &bytes, 1));
+    }
+}
+
+/* Earlier versions left such logs, and what the host carried may be copied twice. */
+TEST(R12_a_token_shows_its_chain_where_a_log_has_records_twice)
+{
+    struct payloads kept = { .count = 0 };
+    struct lsm_token t[11] = { no_token };
+    struct lsm_log_end end, prev;
+    struct lsm_log log;
+    struct lsm_dir *dir;
+    bool created, torn;
+    uint64_t number;
+    uint8_t uuid[16];
+    struct store s;
+    char key[16];
+
+    if (!store_begin(&s))
+        return;
+    for (int i = 0; i < 30; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        if (i % 3 == 2)
+            t[i / 3 + 1] = joint(&s, t[i / 3], key, false);
+        else
+            solo(&s, t[i / 3], key, false);
+    }
+    number = s.db->log.number;
+    lsm_db_uuid(s.db, uuid);
+    disk_kill("a", "b");
+    store_close(&s);
+    CHECK_INT(disk.os->dir_open(disk.os, "b", false, 0, &created, &dir), 0);
+    CHECK_OK(lsm_log_read(disk.os, dir, uuid, number, keep_payload, &kept, &end, &prev, &torn));
+    CHECK_INT(kept.count, 30);
+    each_log("b", empty_one);
+    CHECK_OK(lsm_log_create(&log, disk.os, dir, uuid, number + 1, NULL, 0644));
+    append_payloads(&log, &kept, 0, 20);
+    append_payloads(&log, &kept, 0, 20);
+    append_payloads(&log, &kept, 20, 30);
+    append_payloads(&log, &kept, 10, 30);
+    CHECK_OK(lsm_log_sync(&log));
+    lsm_log_close(&log);
+    disk.os->dir_close(dir);
+    for (int i = 0; i < kept.count; i++)
+        lsm_buf_clear(&kept.bytes[i]);
+    for (int i = 0; i < 10; i++)
+        CHECK_INT(count_in("b", &t[i]), 3 * i + 2);
+    CHECK_INT(count_in("b", &t[10]), 30);
+    disk_end();
 }
 
 /* ---- what goes wrong in between ---- */
@@ -449,19 +613,6 @@ static void flip_one(struct lsm_dir *dir, const char *name)
 static void remove_one(struct lsm_dir *dir, const char *name)
 {
     CHECK_INT(disk.os->file_remove(dir, name), 0);
-}
-
-static void each_log(const char *path, void (*fn)(struct lsm_dir *dir, const char *name))
-{
-    int id = disk_path_id(path);
-    struct lsm_dir *dir;
-    bool created;
-
-    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
-    for (int i = 0; i < DISK_NAMES; i++)
-        if (disk.live[i].file >= 0 && disk.live[i].dir == id && strstr(disk.live[i].name, ".log"))
-            fn(dir, disk.live[i].name);
-    disk.os->dir_close(dir);
 }
 
 TEST(a_log_that_changes_before_its_records_are_decided_is_damage)
