@@ -50,6 +50,13 @@ struct lsm_vtab_store {
     atomic_int redo_wanted;     /* as many would be better; 0: no wish */
 };
 
+/* A statement that got SQLITE_SCHEMA within BEGIN, and has not begun again (vtab_again.c). */
+struct lsm_vtab_again {
+    sqlite3_stmt *stmt;         /* NULL: there is none */
+    int count;                  /* as often it had been compiled again */
+    bool is_bereft;             /* SQLite rolled back its transaction meanwhile */
+};
+
 struct lsm_vtab_conn {
     sqlite3 *db;
     int ref_count;              /* the modules registered with it */
@@ -61,10 +68,7 @@ struct lsm_vtab_conn {
     bool is_query_only;         /* it could not when that was asked last */
     bool encoding_known, is_utf8;       /* PRAGMA encoding; of all schemas */
     sqlite3_value **delete_bounds;      /* while lsm_delete_range() runs its command: lo, hi */
-    /* A statement that got SQLITE_SCHEMA within BEGIN, and has not begun again; how often it had been compiled again. */
-    sqlite3_stmt *again;
-    int again_count;
-    bool is_bereft;             /* SQLite rolled back its transaction meanwhile */
+    struct lsm_vtab_again again;
 };
 
 /* How the current transaction was prepared. */
@@ -186,16 +190,12 @@ int lsm_vtab_conn_is_utf8(struct lsm_vtab_conn *conn, bool *is_utf8);
    closed. */
 void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn);
 
-/* The statements at work, how many of them may write, and the last of these. */
-int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_stmt **writer);
-/* What does the statement write, be it in a trigger? EXPLAIN says so, where it can be asked: not before a comment and a
-   semicolon, at the limit of SQL's length, nor against an authorizer. */
-enum lsm_vtab_writes { LSM_VTAB_WRITES_UNKNOWN, LSM_VTAB_WRITES_ORDINARY, LSM_VTAB_WRITES_VIRTUAL };
-/* SQLITE_OK; or out of memory or interrupted, which may have rolled back the transaction and must not be lost. */
-int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt, enum lsm_vtab_writes *writes);
-
-/* SQLITE_SCHEMA: sqlite3_step() takes back what the statement has written, compiles it and runs it again. */
-int lsm_vtab_conn_again(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt);
+/* The statements at work. */
+struct lsm_vtab_busy {
+    int count, writer_count;    /* writers: those that may write */
+    sqlite3_stmt *writer;       /* the only one; NULL: none or several */
+};
+struct lsm_vtab_busy lsm_vtab_conn_busy(sqlite3 *db);
 
 /* PRAGMA busy_timeout of the connection, in milliseconds. A code of SQLite's. */
 int lsm_vtab_conn_timeout_ms(struct lsm_vtab_conn *conn, int *timeout_ms);
@@ -406,6 +406,31 @@ int lsm_vtab_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
 bool lsm_vtab_plan_guesses(const struct lsm_vtab_table *table);
 /* False: not a plan (our bug). */
 bool lsm_vtab_plan_decode(const char *text, int argc, struct lsm_vtab_plan *plan);
+
+/* ---- vtab_again.c: statements that are compiled again --------------------------- */
+
+/*
+ * A key was guessed to be one row, and may be several. SQLITE_SCHEMA, for xFilter: the statement will be compiled again.
+ * SQLITE_OK: it cannot be. *takes_each: it takes each row that comes, but may rely on one row or on its order; else it
+ * may be an UPDATE or DELETE that looks at one only. Or why it failed.
+ */
+int lsm_vtab_again_guess(struct lsm_vtab_table *table, bool *takes_each);
+/*
+ * The statement was compiled when nothing was known of the table's keys, and collects its rows in a table of its own: half of
+ * what an UPDATE of one row costs. SQLITE_SCHEMA: it is worth compiling again. Asked now and then, each time after twice as
+ * many reads, so that it costs nothing and cannot go on for ever. Within BEGIN only: outside it SQLite would tell a rollback hook.
+ */
+int lsm_vtab_again_not_guessed(struct lsm_vtab_table *table);
+/* xRollback came. */
+void lsm_vtab_again_rolled_back(struct lsm_vtab_conn *conn);
+/* At xBegin: is this the statement that is compiled again, and its transaction is gone? */
+bool lsm_vtab_again_is_bereft(struct lsm_vtab_conn *conn);
+/* A statement got to xFilter. */
+static inline void lsm_vtab_again_began(struct lsm_vtab_conn *conn)
+{
+    conn->again.stmt = NULL;
+    conn->again.is_bereft = false;
+}
 
 /* ---- vtab_cursor.c, vtab_update.c ------------------------------------------ */
 

@@ -546,65 +546,17 @@ void lsm_vtab_conn_unref(void *pointer)
     sqlite3_free(conn);
 }
 
-int lsm_vtab_conn_busy_count(struct lsm_vtab_conn *conn, int *writers, sqlite3_stmt **writer)
+struct lsm_vtab_busy lsm_vtab_conn_busy(sqlite3 *db)
 {
+    struct lsm_vtab_busy busy = { 0, 0, NULL };
     sqlite3_stmt *stmt = NULL;
-    int count = 0;
 
-    *writers = 0;
-    *writer = NULL;
-    while ((stmt = sqlite3_next_stmt(conn->db, stmt)) != NULL) {
+    while ((stmt = sqlite3_next_stmt(db, stmt)) != NULL) {
         if (!sqlite3_stmt_busy(stmt))
             continue;
-        count++;
-        if (!sqlite3_stmt_readonly(stmt)) {
-            ++*writers;
-            *writer = stmt;
-        }
+        busy.count++;
+        if (!sqlite3_stmt_readonly(stmt))
+            busy.writer = busy.writer_count++ ? NULL : stmt;
     }
-    return count;
-}
-
-/* SQLite takes no EXPLAIN before a semicolon. */
-static const char *skip_semicolons(const char *sql)
-{
-    return sql ? sql + strspn(sql, "; \t\n\r\f") : NULL;
-}
-
-int lsm_vtab_conn_writes_virtual(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt, enum lsm_vtab_writes *writes)
-{
-    const char *sql = skip_semicolons(sqlite3_sql(stmt));
-    sqlite3_stmt *explain = NULL;
-    char *text;
-    int rc, rc_end;
-
-    *writes = LSM_VTAB_WRITES_UNKNOWN;
-    if (sql == NULL)
-        return SQLITE_OK;
-    text = sqlite3_mprintf("EXPLAIN %s", sql);
-    rc = text ? sqlite3_prepare_v2(conn->db, text, -1, &explain, NULL) : SQLITE_NOMEM;
-    sqlite3_free(text);
-    if (rc == SQLITE_OK)
-        *writes = LSM_VTAB_WRITES_ORDINARY;
-    while (rc == SQLITE_OK && *writes == LSM_VTAB_WRITES_ORDINARY && (rc = sqlite3_step(explain)) == SQLITE_ROW) {
-        const char *opcode = (const char *)sqlite3_column_text(explain, 1);
-
-        rc = opcode ? SQLITE_OK : SQLITE_NOMEM;
-        if (opcode && strcmp(opcode, "VUpdate") == 0)
-            *writes = LSM_VTAB_WRITES_VIRTUAL;
-    }
-    rc_end = sqlite3_finalize(explain);
-    if (rc == SQLITE_OK || rc == SQLITE_DONE)
-        rc = rc_end;
-    if (rc != SQLITE_OK)
-        *writes = LSM_VTAB_WRITES_UNKNOWN;
-    return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_INTERRUPT ? rc : SQLITE_OK;
-}
-
-int lsm_vtab_conn_again(struct lsm_vtab_conn *conn, sqlite3_stmt *stmt)
-{
-    conn->again = stmt;
-    conn->again_count = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_REPREPARE, 0);
-    conn->is_bereft = false;
-    return SQLITE_SCHEMA;
+    return busy;
 }

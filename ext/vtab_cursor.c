@@ -35,7 +35,6 @@ struct sorted_row {
 struct cursor {
     sqlite3_vtab_cursor base;
     struct lsm_vtab_plan plan;
-    struct lsm_vtab_range range;
     struct lsm_vtab_row row;
     struct lsm_cursor *lsm;     /* NULL until the first plan that is no single get */
     struct lsm_value value;     /* of a single get */
@@ -49,8 +48,6 @@ struct cursor {
     bool must_seek;             /* `lsm` was opened anew: it goes on behind the row */
     bool holds;                 /* counted as a cursor that has rows */
     bool value_pending;         /* the row's value was not asked of `lsm` yet */
-    bool number_text_read;      /* by this xFilter: what the tree notes */
-    enum lsm_vtab_number_text number_text;
     bool eof;
 };
 
@@ -86,7 +83,6 @@ int lsm_vtab_cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **result)
         return SQLITE_NOMEM;
     memset(cursor, 0, sizeof(*cursor));
     cursor->eof = true;
-    lsm_vtab_range_init(&cursor->range);
     lsm_vtab_spans_init(&cursor->spans);
     lsm_vtab_buf_init(&cursor->kept_row, SIZE_MAX / 2);
     if (lsm_vtab_row_init(&cursor->row, table->schema) != SQLITE_OK) {
@@ -112,7 +108,6 @@ static void cursor_free(struct cursor *cursor)
     sqlite3_free(cursor->sorted);
     lsm_vtab_spans_clear(&cursor->spans);
     lsm_vtab_buf_clear(&cursor->kept_row);
-    lsm_vtab_range_clear(&cursor->range);
     lsm_vtab_row_clear(&cursor->row);
     sqlite3_free(cursor);
 }
@@ -127,10 +122,10 @@ static bool cursor_is_small(const struct cursor *cursor)
     return cursor->sorted == NULL && cursor->spans.capacity <= SPARE_SPANS_MAX
            && cursor->spans.bytes.capacity <= SPARE_BYTES_MAX
            && cursor->kept_row.capacity <= SPARE_BYTES_MAX
-           && cursor->range.prefix.capacity <= SPARE_BYTES_MAX
-           && cursor->range.lower.capacity <= SPARE_BYTES_MAX
-           && cursor->range.upper.capacity <= SPARE_BYTES_MAX
-           && cursor->range.scratch.capacity <= SPARE_BYTES_MAX
+           && cursor->spans.range.prefix.capacity <= SPARE_BYTES_MAX
+           && cursor->spans.range.lower.capacity <= SPARE_BYTES_MAX
+           && cursor->spans.range.upper.capacity <= SPARE_BYTES_MAX
+           && cursor->spans.range.scratch.capacity <= SPARE_BYTES_MAX
            && cursor->row.scratch_size <= SPARE_BYTES_MAX;
 }
 
@@ -195,171 +190,6 @@ void lsm_vtab_cursor_free_spare(struct lsm_vtab_table *table)
     table->spare_cursor = NULL;
 }
 
-/* ---- spans ------------------------------------------------------------------------ */
-
-static int op_code(char op)
-{
-    switch (op) {
-    case 's': return SQLITE_INDEX_CONSTRAINT_IS;
-    case 'n': return SQLITE_INDEX_CONSTRAINT_ISNULL;
-    case '>': return SQLITE_INDEX_CONSTRAINT_GT;
-    case ']': return SQLITE_INDEX_CONSTRAINT_GE;
-    case '<': return SQLITE_INDEX_CONSTRAINT_LT;
-    case '[': return SQLITE_INDEX_CONSTRAINT_LE;
-    default: return SQLITE_INDEX_CONSTRAINT_EQ;
-    }
-}
-
-/* Which of several ranges that one choice of values makes together: a bit for each term that has two. */
-struct ways {
-    unsigned taken;
-    int count;
-};
-
-#define WAYS_MAX 4              /* the terms behind are wide */
-
-/* Does the range take the second way of this term? */
-static bool second_way(struct ways *ways)
-{
-    return ways->taken >> ways->count++ & 1;
-}
-
-/*
- * What is known of this right-hand side. A number against text needs to know
- * whether the tree holds text that looks like one: a note says so. An untyped column that is compared with 12 and has
- * text like '12' has two places where such keys are.
- */
-static int find_known(struct cursor *cursor, const struct lsm_read *read, const struct lsm_vtab_plan_term *term,
-                      sqlite3_value *rhs, struct ways *ways, unsigned *known)
-{
-    struct lsm_vtab_table *table = cursor_table(cursor);
-    int type = sqlite3_value_type(rhs);
-    int rc;
-
-    *known = 0;
-    if (lsm_vtab_range_is_exact(&table->schema->key[term->part]) || type == SQLITE_NULL)
-        return SQLITE_OK;
-    if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
-        if (term->plain || sqlite3_value_frombind(rhs))
-            *known = LSM_VTAB_KNOWN_PLAIN;
-        if (*known || term->op == '=' || term->op == 'i' || term->op == 's')
-            return SQLITE_OK;   /* for an equality it does not matter */
-    }
-    if (!cursor->number_text_read) {
-        rc = lsm_vtab_note_read(table, read, &cursor->number_text);
-        if (rc != LSM_OK)
-            return lsm_vtab_error_engine(&table->base.zErrMsg, table->ctx->store->path, rc);
-        cursor->number_text_read = true;
-    }
-    if (cursor->number_text == LSM_VTAB_NUMBER_TEXT_NONE)
-        *known |= LSM_VTAB_KNOWN_NO_NUMERIC_TEXT;
-    if (cursor->number_text == LSM_VTAB_NUMBER_TEXT_INTEGERS) {
-        *known |= LSM_VTAB_KNOWN_INTEGER_TEXT;
-        if (strchr("=si", term->op) && (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && ways->count < WAYS_MAX
-            && table->schema->key[term->part].affinity == LSM_VTAB_AFFINITY_BLOB)
-            *known |= second_way(ways) ? LSM_VTAB_KNOWN_WANT_TEXT : LSM_VTAB_KNOWN_WANT_NUMBER;
-    }
-    return SQLITE_OK;
-}
-
-/* What a GLOB pattern on a TEXT column begins with: text, or blobs, that begin so, too. */
-static void narrow_glob(struct cursor *cursor, const struct lsm_vtab_key_part *part,
-                        sqlite3_value *pattern, int type)
-{
-    struct lsm_slice text;
-
-    if (sqlite3_value_type(pattern) != SQLITE_TEXT)
-        return;
-    text.data = sqlite3_value_text(pattern);
-    text.size = (size_t)sqlite3_value_bytes(pattern);
-    if (text.data == NULL)
-        return;
-    text = lsm_vtab_glob_prefix(text);
-    if (text.size)
-        lsm_vtab_range_narrow_prefix(&cursor->range, part, type, text);
-}
-
-/*
- * Add the span of one choice of values. `in_value` stands for the IN term's
- * argument. *must_sort: an equality that ORDER BY relies on is no single key.
- */
-static int add_range(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
-                     sqlite3_value *in_value, struct ways *ways, bool *must_sort)
-{
-    const struct lsm_vtab_schema *schema = cursor_table(cursor)->schema;
-    int i;
-    int rc;
-
-    lsm_vtab_range_reset(&cursor->range);
-    for (i = 0; i < cursor->plan.term_count; i++) {
-        const struct lsm_vtab_plan_term *term = &cursor->plan.terms[i];
-        const struct lsm_vtab_key_part *part = &schema->key[term->part];
-        sqlite3_value *rhs = term->op == 'i' ? in_value : argv[i];
-        enum lsm_vtab_fit fit;
-        unsigned known;
-
-        if (term->op == 'g') {
-            narrow_glob(cursor, part, rhs, second_way(ways) ? SQLITE_BLOB : SQLITE_TEXT);
-            continue;
-        }
-        rc = find_known(cursor, read, term, rhs, ways, &known);
-        if (rc != SQLITE_OK)
-            return rc;
-        fit = lsm_vtab_range_narrow(&cursor->range, part, op_code(term->op), rhs, known);
-        if (term->ordered && fit != LSM_VTAB_FIT_EXACT && fit != LSM_VTAB_FIT_EMPTY
-            && (cursor->range.equal_part != part || known & (LSM_VTAB_KNOWN_WANT_TEXT | LSM_VTAB_KNOWN_WANT_NUMBER)))
-            *must_sort = true;
-    }
-    rc = lsm_vtab_range_finish(&cursor->range, schema->key_count);
-    if (rc != SQLITE_OK || cursor->range.is_empty)
-        return rc;
-    return lsm_vtab_spans_add(&cursor->spans, &cursor->range);
-}
-
-/* One range, or two for each term that has two places: text and blobs of a GLOB, 12 and '12'. */
-static int add_ranges(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
-                      sqlite3_value *in_value, bool *must_sort)
-{
-    struct ways ways = { 0, 0 };
-    int rc;
-
-    do {
-        ways.count = 0;
-        rc = add_range(cursor, read, argv, in_value, &ways, must_sort);
-        ways.taken++;
-    } while (rc == SQLITE_OK && ways.taken < 1u << ways.count);
-    return rc;
-}
-
-static int build_spans(struct cursor *cursor, const struct lsm_read *read, sqlite3_value **argv,
-                       bool *must_sort)
-{
-    sqlite3_value *in_value = NULL;
-    int in_term = -1;
-    int i;
-    int rc;
-
-    lsm_vtab_spans_reset(&cursor->spans);
-    cursor->number_text_read = false;
-    for (i = 0; i < cursor->plan.term_count; i++) {
-        if (cursor->plan.terms[i].op == 'i')
-            in_term = i;
-    }
-    if (in_term < 0)
-        rc = add_ranges(cursor, read, argv, NULL, must_sort);
-    else {
-        rc = sqlite3_vtab_in_first(argv[in_term], &in_value);
-        while (rc == SQLITE_OK && in_value) {
-            rc = add_ranges(cursor, read, argv, in_value, must_sort);
-            if (rc == SQLITE_OK)
-                rc = sqlite3_vtab_in_next(argv[in_term], &in_value);
-        }
-        if (rc == SQLITE_DONE)
-            rc = SQLITE_OK;
-    }
-    return rc == SQLITE_OK ? lsm_vtab_spans_sort(&cursor->spans) : rc;
-}
-
 /* ---- rows ---------------------------------------------------------------------------- */
 
 static int cursor_error(struct cursor *cursor, int lsm_rc)
@@ -416,8 +246,8 @@ static int settle_on_row(struct cursor *cursor, int rc)
             return cursor_error(cursor, rc);
         if (rc == LSM_OK) {
             key = lsm_cursor_key(cursor->lsm);
-            if (desc ? lsm_vtab_slice_compare(key, span_lower(cursor, cursor->span)) >= 0
-                     : !span->has_upper || lsm_vtab_slice_compare(key, span_upper(cursor, cursor->span)) < 0) {
+            if (desc ? lsm_vtab_key_compare(key, span_lower(cursor, cursor->span)) >= 0
+                     : !span->has_upper || lsm_vtab_key_compare(key, span_upper(cursor, cursor->span)) < 0) {
                 show_key(cursor, key);
                 return SQLITE_OK;
             }
@@ -429,12 +259,12 @@ static int settle_on_row(struct cursor *cursor, int rc)
         cursor->span += desc ? (size_t)-1 : 1;
         span = &cursor->spans.span[cursor->span];
         if (!desc) {
-            if (lsm_vtab_slice_compare(key, span_lower(cursor, cursor->span)) < 0)
+            if (lsm_vtab_key_compare(key, span_lower(cursor, cursor->span)) < 0)
                 rc = lsm_cursor_seek(cursor->lsm, span_lower(cursor, cursor->span));
-        } else if (span->has_upper && lsm_vtab_slice_compare(key, span_upper(cursor, cursor->span)) >= 0) {
+        } else if (span->has_upper && lsm_vtab_key_compare(key, span_upper(cursor, cursor->span)) >= 0) {
             rc = lsm_cursor_seek_prev(cursor->lsm, span_upper(cursor, cursor->span));
             if (rc == LSM_OK
-                && lsm_vtab_slice_compare(lsm_cursor_key(cursor->lsm), span_upper(cursor, cursor->span)) == 0)
+                && lsm_vtab_key_compare(lsm_cursor_key(cursor->lsm), span_upper(cursor, cursor->span)) == 0)
                 rc = lsm_cursor_prev(cursor->lsm);
         }
     }
@@ -562,7 +392,7 @@ static int move_behind(struct cursor *cursor)
     int rc = desc ? lsm_cursor_seek_prev(cursor->lsm, key) : lsm_cursor_seek(cursor->lsm, key);
 
     cursor->must_seek = false;
-    if (rc == LSM_OK && lsm_vtab_slice_compare(lsm_cursor_key(cursor->lsm), key) == 0)
+    if (rc == LSM_OK && lsm_vtab_key_compare(lsm_cursor_key(cursor->lsm), key) == 0)
         rc = desc ? lsm_cursor_prev(cursor->lsm) : lsm_cursor_next(cursor->lsm);
     return settle_on_row(cursor, rc);
 }
@@ -665,7 +495,7 @@ static int sorted_compare(const void *pa, const void *pb)
     struct lsm_slice suffix_a = { a->data + a->skip, a->key_size - a->skip };
     struct lsm_slice suffix_b = { b->data + b->skip, b->key_size - b->skip };
 
-    return lsm_vtab_slice_compare(suffix_a, suffix_b);
+    return lsm_vtab_key_compare(suffix_a, suffix_b);
 }
 
 static int sorted_show(struct cursor *cursor)
@@ -711,9 +541,9 @@ static int sort_rows(struct cursor *cursor)
 /* Text and blobs are compared as keys are. */
 static int may_equal(struct cursor *cursor, const struct lsm_vtab_key_part *part, sqlite3_value *rhs, bool *may)
 {
-    struct lsm_vtab_buf *mine = &cursor->range.prefix, *other = &cursor->range.scratch;     /* the spans are made */
     int type = sqlite3_value_type(rhs);
     struct lsm_vtab_value value, given;
+    struct lsm_vtab_buf mine, other;
     int rc = column_value(cursor, part->column, &value);
 
     *may = rc == SQLITE_OK && lsm_vtab_value_may_equal(&value, rhs);
@@ -722,12 +552,16 @@ static int may_equal(struct cursor *cursor, const struct lsm_vtab_key_part *part
     rc = lsm_vtab_value_store(rhs, part->affinity, &given);
     if (rc != SQLITE_OK)
         return rc;
-    lsm_vtab_buf_reset(mine);
-    lsm_vtab_buf_reset(other);
-    lsm_vtab_key_add(mine, part, &value);
-    lsm_vtab_key_add(other, part, &given);
-    *may = lsm_vtab_slice_compare(lsm_vtab_buf_slice(mine), lsm_vtab_buf_slice(other)) == 0;
-    return mine->rc == SQLITE_NOMEM || other->rc == SQLITE_NOMEM ? SQLITE_NOMEM : SQLITE_OK;
+    lsm_vtab_buf_init(&mine, LSM_KEY_SIZE_MAX + 1);     /* a key is shorter than what is left of a longer one */
+    lsm_vtab_buf_init(&other, LSM_KEY_SIZE_MAX + 1);
+    lsm_vtab_key_add(&mine, part, &value);
+    lsm_vtab_key_add(&other, part, &given);
+    *may = lsm_vtab_key_compare(lsm_vtab_buf_slice(&mine), lsm_vtab_buf_slice(&other)) == 0;
+    if (mine.rc == SQLITE_NOMEM || other.rc == SQLITE_NOMEM)
+        rc = SQLITE_NOMEM;
+    lsm_vtab_buf_clear(&mine);
+    lsm_vtab_buf_clear(&other);
+    return rc;
 }
 
 /* How many rows in sight may equal the plan's values, up to two? Leaves the cursor at the first row. */
@@ -750,64 +584,24 @@ static int count_equal(struct cursor *cursor, sqlite3_value **argv, int *count)
     return rc == SQLITE_OK ? move_first(cursor) : rc;
 }
 
-/*
- * SQLite was told that the key is one row, and since then a text like '12' came into
- * the table. A write is compiled again by sqlite3_step itself, where SQLite takes back what the statement has written so
- * far: outside BEGIN, or when it writes virtual tables, which may fail at any row. Else the rows before this one would be written
- * twice. UPDATE and DELETE of ours are among these, and look at one row only; a write of ordinary tables, or a read, takes
- * each row that comes, and goes on if no two keys may equal the value: it may rely on one row, or on its order, and may
- * have given rows already.
- */
+/* SQLite was told that the key is one row, and since then a text like '12' came into the table. */
 static int check_guess(struct cursor *cursor, sqlite3_value **argv)
 {
     struct lsm_vtab_table *table = cursor_table(cursor);
-    struct lsm_vtab_conn *conn = table->ctx->conn;
-    enum lsm_vtab_writes writes = LSM_VTAB_WRITES_ORDINARY;
-    sqlite3_stmt *writer;
-    int writers, count;
-    int busy = lsm_vtab_conn_busy_count(conn, &writers, &writer);
-    int rc;
+    bool takes_each;
+    int count, rc = lsm_vtab_again_guess(table, &takes_each);
 
-    table->no_guess = true;
-    if (writers == 1 && busy == 1) {
-        if (sqlite3_get_autocommit(conn->db))
-            return SQLITE_SCHEMA;
-        rc = lsm_vtab_conn_writes_virtual(conn, writer, &writes);
-        if (rc != SQLITE_OK)
-            return rc;
-        if (writes == LSM_VTAB_WRITES_VIRTUAL)
-            return lsm_vtab_conn_again(conn, writer);
-    }
-    if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
+    if (rc == SQLITE_OK && takes_each) {
         rc = count_equal(cursor, argv, &count);
-        if (rc != SQLITE_OK || count < 2)
-            return rc;
+        if (rc == SQLITE_OK && count < 2)
+            return SQLITE_OK;
     }
     cursor->eof = true;
+    if (rc != SQLITE_OK)
+        return rc;
     return lsm_vtab_error_set(&table->base.zErrMsg, SQLITE_ERROR,
                               "a key like '12' came into %s since this statement was prepared: "
                               "prepare it again", table->name);
-}
-
-/*
- * The statement was compiled when nothing was known of the table's keys, and collects its rows in a table of its own: half of
- * what an UPDATE of one row costs. SQLITE_SCHEMA: it is worth compiling again. Asked now and then, each time after twice as
- * many reads, so that it costs nothing and cannot go on for ever. Within BEGIN only: outside it SQLite would tell a rollback hook.
- */
-static int check_not_guessed(struct lsm_vtab_table *table)
-{
-    struct lsm_vtab_conn *conn = table->ctx->conn;
-    uint32_t count = ++table->not_guessed_count;
-    enum lsm_vtab_writes writes;
-    sqlite3_stmt *writer;
-    int writers;
-    int rc;
-
-    if ((count & (count - 1)) != 0 || sqlite3_get_autocommit(conn->db) || !lsm_vtab_plan_guesses(table)
-        || lsm_vtab_conn_busy_count(conn, &writers, &writer) != 1 || writers != 1)
-        return SQLITE_OK;
-    rc = lsm_vtab_conn_writes_virtual(conn, writer, &writes);
-    return rc == SQLITE_OK && writes == LSM_VTAB_WRITES_VIRTUAL ? lsm_vtab_conn_again(conn, writer) : rc;
 }
 
 /* ---- SQLite's calls ------------------------------------------------------------------------ */
@@ -824,7 +618,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     (void)plan_number;
     cursor->eof = true;
     cursor->must_seek = false;
-    table->ctx->conn->again = NULL;
+    lsm_vtab_again_began(table->ctx->conn);
     lsm_value_release(&cursor->value);
     sorted_clear(cursor);
     if (!lsm_vtab_plan_decode(plan_text, argc, &cursor->plan))
@@ -834,7 +628,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
     if (rc == SQLITE_OK)
         rc = lsm_vtab_pin_read(table->ctx, &read, &table->base.zErrMsg);
     if (rc == SQLITE_OK && cursor->plan.not_guessed)
-        rc = check_not_guessed(table);
+        rc = lsm_vtab_again_not_guessed(table);
     if (rc != SQLITE_OK)
         return rc;
     if (!cursor->holds) {
@@ -842,7 +636,7 @@ int lsm_vtab_cursor_filter(sqlite3_vtab_cursor *base, int plan_number, const cha
         lsm_vtab_pin_cursor_begin(table->ctx);
     }
     lsm_vtab_sight_begin(table->ctx, &cursor->sight);
-    rc = build_spans(cursor, &read, argv, &must_sort);
+    rc = lsm_vtab_spans_make(&cursor->spans, table, &cursor->plan, &read, argv, &must_sort);
     if (rc != SQLITE_OK || cursor->spans.count == 0)
         return rc;
     if (is_point(cursor))

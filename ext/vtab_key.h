@@ -46,6 +46,17 @@ void lsm_vtab_key_add(struct lsm_vtab_buf *key, const struct lsm_vtab_key_part *
 void lsm_vtab_key_add_prefix(struct lsm_vtab_buf *key, const struct lsm_vtab_key_part *part,
                              int type, struct lsm_slice text);
 
+/* In the order of encoded keys, whole ones or beginnings: < 0, 0, > 0. */
+static inline int lsm_vtab_key_compare(struct lsm_slice a, struct lsm_slice b)
+{
+    size_t size = a.size < b.size ? a.size : b.size;
+    int order = size ? memcmp(a.data, b.data, size) : 0;
+
+    if (order)
+        return order;
+    return a.size < b.size ? -1 : a.size > b.size;
+}
+
 /* Put behind a prefix of whole columns, this is behind all keys that begin with them. */
 #define LSM_VTAB_KEY_AFTER 0xff
 

@@ -46,16 +46,6 @@ void lsm_vtab_range_reset(struct lsm_vtab_range *range)
     range->part_count = 0;
 }
 
-static int slice_compare(struct lsm_slice a, struct lsm_slice b)
-{
-    size_t n = a.size < b.size ? a.size : b.size;
-    int c = n ? memcmp(a.data, b.data, n) : 0;
-
-    if (c)
-        return c;
-    return a.size < b.size ? -1 : a.size > b.size;
-}
-
 static enum lsm_vtab_fit set_empty(struct lsm_vtab_range *range)
 {
     range->is_empty = true;
@@ -82,7 +72,7 @@ static void scratch_commit(struct lsm_vtab_range *range, bool is_lower)
     if (bound->rc == SQLITE_NOMEM)
         return;
     if (*has && range->scratch.rc != SQLITE_NOMEM) {
-        c = slice_compare(lsm_vtab_buf_slice(&range->scratch), lsm_vtab_buf_slice(bound));
+        c = lsm_vtab_key_compare(lsm_vtab_buf_slice(&range->scratch), lsm_vtab_buf_slice(bound));
         if (is_lower ? c <= 0 : c >= 0)
             return;
     }
@@ -141,7 +131,7 @@ static enum lsm_vtab_fit check_equal(struct lsm_vtab_range *range, int op,
         range->prefix.rc = SQLITE_NOMEM;
         return LSM_VTAB_FIT_EXACT;
     }
-    c = slice_compare(have, lsm_vtab_buf_slice(&range->scratch));
+    c = lsm_vtab_key_compare(have, lsm_vtab_buf_slice(&range->scratch));
     if (part->desc)
         c = -c;
     switch (op) {
@@ -250,6 +240,13 @@ static enum lsm_vtab_fit narrow_text(struct lsm_vtab_range *range,
     return LSM_VTAB_FIT_SUPERSET;
 }
 
+/* To this one value, which may not be equal as SQLite compares. */
+static enum lsm_vtab_fit narrow_perhaps(struct lsm_vtab_range *range, const struct lsm_vtab_key_part *part, int op,
+                                        const struct lsm_vtab_value *value)
+{
+    return narrow_typed(range, part, op, value) == LSM_VTAB_FIT_EMPTY ? LSM_VTAB_FIT_EMPTY : LSM_VTAB_FIT_SUPERSET;
+}
+
 /*
  * Text that is an integer as it is printed, and a number: the one text that may equal it, whatever is
  * converted. 12.0 as text is no such integer, and 12 as a number is that of '12'.
@@ -267,7 +264,7 @@ static enum lsm_vtab_fit narrow_integer_text(struct lsm_vtab_range *range, const
     sqlite3_snprintf(sizeof digits, digits, "%lld",
                      sqlite3_value_type(number) == SQLITE_FLOAT ? (long long)real : (long long)sqlite3_value_int64(number));
     text.u.bytes = (struct lsm_slice){ (const uint8_t *)digits, strlen(digits) };
-    return narrow_typed(range, part, op, &text) == LSM_VTAB_FIT_EMPTY ? LSM_VTAB_FIT_EMPTY : LSM_VTAB_FIT_SUPERSET;
+    return narrow_perhaps(range, part, op, &text);
 }
 
 /*
@@ -285,7 +282,7 @@ static enum lsm_vtab_fit narrow_text_by_number(struct lsm_vtab_range *range,
     if (is_equal(op) && known & LSM_VTAB_KNOWN_INTEGER_TEXT) {
         if (lsm_vtab_text_is_number(rendered->u.bytes))
             return narrow_integer_text(range, part, op, number);
-        return narrow_typed(range, part, op, rendered) == LSM_VTAB_FIT_EMPTY ? LSM_VTAB_FIT_EMPTY : LSM_VTAB_FIT_SUPERSET;   /* Inf */
+        return narrow_perhaps(range, part, op, rendered);       /* Inf, as text no number */
     }
     if (is_above(op) || part == range->equal_part)
         return LSM_VTAB_FIT_NONE;
@@ -477,8 +474,7 @@ int lsm_vtab_range_finish(struct lsm_vtab_range *range, int key_count)
     if (range->lower.rc == SQLITE_NOMEM || range->upper.rc == SQLITE_NOMEM)
         return SQLITE_NOMEM;
     if (is_tight && range->has_upper
-        && slice_compare(lsm_vtab_buf_slice(&range->lower),
-                         lsm_vtab_buf_slice(&range->upper)) >= 0) {
+        && lsm_vtab_key_compare(lsm_vtab_buf_slice(&range->lower), lsm_vtab_buf_slice(&range->upper)) >= 0) {
         range->is_empty = true;
         range->is_point = false;
     }

@@ -65,29 +65,13 @@ static int64_t page_count(sqlite3 *db)
     return (int64_t)hit + miss;
 }
 
-/* The only statement at work that may write; NULL: none or several. */
-static sqlite3_stmt *only_writer(sqlite3 *db)
-{
-    sqlite3_stmt *writer = NULL;
-    sqlite3_stmt *stmt = NULL;
-
-    while ((stmt = sqlite3_next_stmt(db, stmt)) != NULL) {
-        if (!sqlite3_stmt_busy(stmt) || sqlite3_stmt_readonly(stmt))
-            continue;
-        if (writer)
-            return NULL;
-        writer = stmt;
-    }
-    return writer;
-}
-
 static bool may_be_solo(struct lsm_vtab_ctx *ctx)
 {
     sqlite3 *db = ctx->conn->db;
 
     return ctx->autocommit && ctx->writer && !ctx->token_written && ctx->created == NULL
            && ctx->conn->txn_count == 1 && ctx->page_count >= 0 && atomic_load(&ctx->store->has_joint)
-           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+           && page_count(db) == ctx->page_count && lsm_vtab_conn_busy(db).writer == ctx->writer
            && lsm_txn_may_be_solo(ctx->txn);
 }
 
@@ -408,7 +392,7 @@ static int ctx_begin(struct lsm_vtab_ctx *ctx, char **error)
     ctx->token_written = false;
     ctx->settled = false;
     ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
-    ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
+    ctx->writer = ctx->autocommit ? lsm_vtab_conn_busy(db).writer : NULL;
     if (ctx->writer && ctx->conn->txn_count == 1 && !atomic_load(&ctx->store->settle_failed)
         && ctx->store->sweep_count != ctx->store->drop_count && lsm_txn_may_be_solo(ctx->txn))
         sweep(ctx);
@@ -444,26 +428,11 @@ int lsm_vtab_txn_begin(struct lsm_vtab_table *table)
     return rc;
 }
 
-/*
- * A statement that is compiled again (vtab_cursor.c) is first taken back. Where memory fails in that, SQLite rolls back the
- * transaction, forgets why, and runs the statement again, outside of it.
- */
-static bool is_bereft(struct lsm_vtab_conn *conn)
-{
-    bool answer;
-
-    answer = conn->is_bereft && conn->again == only_writer(conn->db)
-             && sqlite3_stmt_status(conn->again, SQLITE_STMTSTATUS_REPREPARE, 0) == conn->again_count + 1;
-    conn->is_bereft = false;
-    conn->again = NULL;
-    return answer;
-}
-
 int lsm_vtab_txn_xbegin(sqlite3_vtab *vtab)
 {
     struct lsm_vtab_table *table = as_table(vtab);
 
-    if (is_bereft(table->ctx->conn))
+    if (lsm_vtab_again_is_bereft(table->ctx->conn))
         return lsm_vtab_error_set(&vtab->zErrMsg, SQLITE_ABORT_ROLLBACK, "the transaction was rolled back");
     return lsm_vtab_txn_begin(table);
 }
@@ -599,7 +568,7 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     if (ctx->created || has_upkeep(ctx))
         how.kind = LSM_PREPARE_JOINT_ALWAYS;
     /* A statement in autocommit has its end still before it, where changes() is set. */
-    if (how.sync && ctx->autocommit && ctx->writer && only_writer(ctx->conn->db) == ctx->writer)
+    if (how.sync && ctx->autocommit && ctx->writer && lsm_vtab_conn_busy(ctx->conn->db).writer == ctx->writer)
         rc = lsm_vtab_redo_grow(ctx, error);
     if (rc == SQLITE_OK && how.sync)
         rc = lsm_vtab_redo_room(ctx, &how.redo_room, error);
@@ -779,9 +748,7 @@ int lsm_vtab_txn_xcommit(sqlite3_vtab *vtab)
 
 int lsm_vtab_txn_xrollback(sqlite3_vtab *vtab)
 {
-    struct lsm_vtab_conn *conn = as_table(vtab)->ctx->conn;
-
-    conn->is_bereft = conn->is_bereft || (conn->again && conn->again == only_writer(conn->db));
+    lsm_vtab_again_rolled_back(as_table(vtab)->ctx->conn);
     table_leave(as_table(vtab));
     lsm_vtab_txn_end(as_table(vtab)->ctx, false);
     return SQLITE_OK;

@@ -335,20 +335,21 @@ mutant R4_a_write_over_what_was_not_seen ext/vtab_txn.c 'unit/test_vtab_txn unit
 X
 # R5a stands twice: the statement of xBegin is not the COMMIT that runs xSync, either.
 mutant R5a_R5b_autocommit_and_one_writer ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
-    ctx->autocommit = sqlite3_get_autocommit(db) && ctx->created == NULL;
-    ctx->writer = ctx->autocommit ? only_writer(db) : NULL;
+    return ctx->autocommit && ctx->writer && !ctx->token_written && ctx->created == NULL
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0 && atomic_load(&ctx->store->has_joint)
+           && page_count(db) == ctx->page_count && lsm_vtab_conn_busy(db).writer == ctx->writer
 ====
-    ctx->autocommit = ctx->created == NULL;
-    ctx->writer = (void *)db;
-#define only_writer(db) ((void *)db)
+    return !ctx->token_written && ctx->created == NULL
+           && ctx->conn->txn_count == 1 && ctx->page_count >= 0 && atomic_load(&ctx->store->has_joint)
+           && page_count(db) == ctx->page_count
 X
 mutant R5b_no_page_was_touched ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
-           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+           && page_count(db) == ctx->page_count && lsm_vtab_conn_busy(db).writer == ctx->writer
 ====
-           && only_writer(db) == ctx->writer
+           && lsm_vtab_conn_busy(db).writer == ctx->writer
 X
 mutant R5b_one_writer ext/vtab_txn.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
-           && page_count(db) == ctx->page_count && only_writer(db) == ctx->writer
+           && page_count(db) == ctx->page_count && lsm_vtab_conn_busy(db).writer == ctx->writer
 ====
            && page_count(db) == ctx->page_count
 X
@@ -1853,21 +1854,24 @@ X
 
 # ---- a key that was taken for one row ----
 
-mutant write_compiled_again_in_its_middle ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
-        if (writes == LSM_VTAB_WRITES_VIRTUAL)
-            return lsm_vtab_conn_again(conn, writer);
+mutant write_compiled_again_in_its_middle ext/vtab_again.c 'unit/test_vtab_guess' <<'X'
+    *takes_each = writes == WRITES_ORDINARY;
+    return rc == SQLITE_OK && writes == WRITES_VIRTUAL ?
 ====
-        return lsm_vtab_conn_again(conn, writer);
+    *takes_each = writes == WRITES_ORDINARY;
+    return rc == SQLITE_OK ?
 X
-mutant statement_that_goes_on_without_its_transaction ext/vtab_txn.c 'unit/test_vtab_faults' <<'X'
-    answer = conn->is_bereft && conn->again == only_writer(conn->db)
+mutant statement_that_goes_on_without_its_transaction ext/vtab_again.c 'unit/test_vtab_faults' <<'X'
+    return again.is_bereft &&
 ====
-    answer = false && conn->again == only_writer(conn->db)
+    return false &&
 X
-mutant write_of_several_rows_taken_for_one ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
-    if (writers == 1 && busy == 1) {
+mutant write_of_several_rows_taken_for_one ext/vtab_again.c 'unit/test_vtab_guess' <<'X'
+    *takes_each = busy.writer_count == 0;
 ====
-    if (false && writer) {
+    *takes_each = true;
+    if (busy.writer)
+        return SQLITE_OK;
 X
 mutant row_of_another_key_counted_as_equal ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
     if (rc != SQLITE_OK || type == SQLITE_INTEGER || type == SQLITE_FLOAT)
@@ -1878,12 +1882,12 @@ mutant row_of_another_key_counted_as_equal ext/vtab_cursor.c 'unit/test_vtab_gue
         return rc;
     }
 X
-mutant write_that_nobody_knows_goes_on ext/vtab_cursor.c 'unit/test_vtab_guess' <<'X'
-    if (writers == 0 || (writers == 1 && busy == 1 && writes == LSM_VTAB_WRITES_ORDINARY)) {
+mutant write_that_nobody_knows_goes_on ext/vtab_again.c 'unit/test_vtab_guess' <<'X'
+    *takes_each = writes == WRITES_ORDINARY;
 ====
-    if (writers == 0 || (writers == 1 && busy == 1)) {
+    *takes_each = true;
 X
-mutant interrupted_question_taken_for_an_answer ext/vtab_conn.c 'unit/test_vtab_guess' <<'X'
+mutant interrupted_question_taken_for_an_answer ext/vtab_again.c 'unit/test_vtab_guess' <<'X'
     return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_INTERRUPT ? rc : SQLITE_OK;
 ====
     return (rc & 0xff) == SQLITE_NOMEM ? rc : SQLITE_OK;
@@ -1906,8 +1910,8 @@ mutant integer_text_that_has_leading_zeros ext/vtab_value.c 'unit/test_vtab_note
 ====
     if (digits.data[0] == '0' && is_negative)
 X
-mutant untyped_key_that_is_looked_for_as_a_number_only ext/vtab_cursor.c 'unit/test_vtab_note' <<'X'
-    } while (rc == SQLITE_OK && ways.taken < 1u << ways.count);
+mutant untyped_key_that_is_looked_for_as_a_number_only ext/vtab_span.c 'unit/test_vtab_note' <<'X'
+    } while (rc == SQLITE_OK && ++m->way < 1u << m->ways);
 ====
     } while (false);
 X

@@ -71,7 +71,7 @@ rm -r x.db-lsm-repaired; copy late x; sql x.db "SELECT lsm_repair()"
 mv x.db-lsm y && mv x.db-lsm-repaired x.db-lsm; sql x.db "SELECT group_concat(a) FROM t"
 echo "what was noted about keys that look like numbers, in a damaged block:"
 sql n.db "CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v, block_size=512); WITH s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 200) INSERT INTO t SELECT printf('%04d', i), i FROM s; INSERT INTO t(t) VALUES('compact')"
-f=$(ls n.db-lsm/*.ldb); printf 'XXXX' | dd of=$f bs=1 seek=70 conv=notrunc 2>/dev/null
+printf 'damaged' | dd of="$(ls n.db-lsm/*.ldb)" bs=1 seek=70 conv=notrunc 2>/dev/null
 sql n.db "SELECT lsm_repair()" | grep -c 'could not be read'; rm -r n.db-lsm && mv n.db-lsm-repaired n.db-lsm
 sql n.db "SELECT count(*) < 200 FROM t" "SELECT v FROM t WHERE k = CAST(150 AS INTEGER)"
 echo "== not from a view"
