@@ -546,4 +546,97 @@ static inline struct lsm_build new_build(int dir)
         .is_bottom_range = is_bottom_range, .is_above = is_above };
 }
 
+/* One input of so many rows. Each call and allocation fails once: no file is left, or it went well and the rows are all there.
+   *whole: of builds that went well so many copied a partition. */
+static inline void check_failing_builds(int rows, uint64_t *whole)
+{
+    static const unsigned kinds[] = { DISK_WRITE, DISK_SYNC, DISK_CREATE, DISK_MEMORY };
+    struct lsm_build b[2];
+    struct lsm_iter *it;
+    int failed = 0;
+
+    *whole = 0;
+    begin_world();
+    write_one_input(rows);
+    b[0] = new_build(1);
+    it = open_inputs();
+    CHECK_OK(lsm_build_run(&b[0], it));
+    lsm_iter_close(it);
+    for (int kind = 0; kind < 4; kind++)
+        for (int at = 1; at <= 300; at++) {
+            bool was_last;
+            int rc;
+
+            lsm_tables_forget(w.tables[2], 1000);
+            it = open_inputs();
+            b[1] = new_build(2);
+            disk_fail(kinds[kind], at, false, "");
+            rc = lsm_build_run(&b[1], it);
+            was_last = disk.fail_seen < at;
+            disk_heal();
+            lsm_iter_close(it);
+            failed += rc != LSM_OK;
+            if (rc) {
+                CHECK_INT(disk_count("copied", ".ldb"), 0);
+                continue;
+            }
+            *whole += b[1].bytes_whole > 0;
+            if (!CHECK(same_outputs(&b[0], &b[1])))
+                printf("  kind %d at %d\n", kind, at);
+            CHECK_INT(disk.os->file_remove(w.dir[2], "001000.ldb"), 0);
+            lsm_build_clear(&b[1]);
+            if (was_last)
+                break;
+        }
+    printf("%d failures\n", failed);
+    CHECK(failed > 10);
+    lsm_build_clear(&b[0]);
+    end_world();
+}
+
+#define PART_ENDS 5
+
+/* One input of so many rows, built in parts that end with these keys. What was copied. */
+static inline void check_parts(int rows, const char *const ends[PART_ENDS], uint64_t *copied, uint64_t *whole)
+{
+    static struct lsm_tree_version tree;
+    const struct lsm_policy policy = { .file_bytes = 1 << 20, .overlap_bytes_max = 1 << 20 };
+    struct lsm_run runs[TABLES], *upper[TABLES];
+    struct lsm_job job = { .tree = 1, .level = 1, .output_level = 2, .upper = upper };
+    uint64_t entries = 0;
+
+    *copied = *whole = 0;
+    begin_world();
+    write_one_input(rows);
+    memset(runs, 0, sizeof runs);
+    for (uint32_t i = 0; i < w.source[0].table_count; i++) {
+        runs[i].meta = *w.source[0].metas[i];
+        upper[i] = &runs[i];
+    }
+    job.upper_count = job.upper_of[1] = w.source[0].table_count;
+    for (int i = 0; i <= PART_ENDS; i++) {
+        struct lsm_compact c = { .build = new_build(1), .job = &job, .policy = &policy, .tables = w.tables[0],
+                                 .tree = &tree, .new_file = new_number };
+        const struct lsm_build *b = &c.build;
+
+        if (i > 0)
+            c.after = text(ends[i - 1]);
+        if (i < PART_ENDS)
+            c.upto = text(ends[i]);
+        w.next_number = 2000 + 100 * (uint64_t)i;
+        lsm_compact_init(&c);
+        CHECK_OK(lsm_compact_build(&c));
+        for (size_t k = 0; k < b->count; k++) {
+            CHECK(!c.after.data || lsm_slice_compare(b->metas[k]->smallest, c.after) > 0);
+            CHECK(!c.upto.data || lsm_slice_compare(b->metas[k]->largest, c.upto) <= 0);
+            entries += b->metas[k]->entries;
+        }
+        *copied += b->bytes_copied;
+        *whole += b->bytes_whole;
+        lsm_compact_clear(&c);
+    }
+    CHECK_INT(entries, rows);
+    end_world();
+}
+
 #endif

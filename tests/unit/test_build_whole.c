@@ -374,96 +374,22 @@ TEST(build_copies_no_partition_whole_whose_last_key_another_input_has_too)
     end_world();
 }
 
-/* Each call and allocation fails once: no file is left, or it went well and the rows are all there. */
 TEST(build_that_copies_partitions_leaves_no_file_when_anything_fails)
 {
-    static const unsigned kinds[] = { DISK_WRITE, DISK_SYNC, DISK_CREATE, DISK_MEMORY };
-    int failed = 0;
-    uint64_t whole = 0;
-    struct lsm_build b[2];
-    struct lsm_iter *it;
+    uint64_t whole;
 
-    begin_world();
-    write_one_input(2000);
-    b[0] = new_build(1);
-    it = open_inputs();
-    CHECK_OK(lsm_build_run(&b[0], it));
-    lsm_iter_close(it);
-    CHECK(b[0].bytes_whole > 0);
-    for (int kind = 0; kind < 4; kind++)
-        for (int at = 1; at <= 300; at++) {
-            bool was_last;
-            int rc;
-
-            lsm_tables_forget(w.tables[2], 1000);
-            it = open_inputs();
-            b[1] = new_build(2);
-            disk_fail(kinds[kind], at, false, "");
-            rc = lsm_build_run(&b[1], it);
-            was_last = disk.fail_seen < at;
-            disk_heal();
-            lsm_iter_close(it);
-            failed += rc != LSM_OK;
-            if (rc) {
-                CHECK_INT(disk_count("copied", ".ldb"), 0);
-                continue;
-            }
-            whole += b[1].bytes_whole > 0;
-            if (!CHECK(same_outputs(&b[0], &b[1])))
-                printf("  kind %d at %d\n", kind, at);
-            CHECK_INT(disk.os->file_remove(w.dir[2], "001000.ldb"), 0);
-            lsm_build_clear(&b[1]);
-            if (was_last)
-                break;
-        }
-    printf("%d failures\n", failed);
-    CHECK(failed > 10 && whole > 3);
-    lsm_build_clear(&b[0]);
-    end_world();
+    check_failing_builds(2000, &whole);
+    CHECK(whole > 3);
 }
 
 /* Partitions lie across the ends of parts. */
 TEST(build_of_a_part_copies_no_partition_beyond_it)
 {
-    static struct lsm_tree_version tree;
-    const struct lsm_policy policy = { .file_bytes = 1 << 20, .overlap_bytes_max = 1 << 20 };
-    static const char *const ends[] = { "k00000", "k01333", "k01334", "k03700x", "k05999" };
-    struct lsm_run runs[TABLES], *upper[TABLES];
-    struct lsm_job job = { .tree = 1, .level = 1, .output_level = 2, .upper = upper };
-    uint64_t whole = 0, entries = 0;
+    static const char *const ends[PART_ENDS] = { "k00000", "k01333", "k01334", "k03700x", "k05999" };
+    uint64_t copied, whole;
 
-    begin_world();
-    write_one_input(6000);
-    memset(runs, 0, sizeof runs);
-    for (uint32_t i = 0; i < w.source[0].table_count; i++) {
-        runs[i].meta = *w.source[0].metas[i];
-        upper[i] = &runs[i];
-    }
-    job.upper_count = job.upper_of[1] = w.source[0].table_count;
-    for (int i = 0; i <= 5; i++) {
-        struct lsm_compact c = { .build = new_build(1), .job = &job, .policy = &policy, .tables = w.tables[0],
-                                 .tree = &tree, .new_file = new_number,
-                                 .after = i ? text(ends[i - 1]) : text(""), .upto = i < 5 ? text(ends[i]) : text("") };
-        const struct lsm_build *b = &c.build;
-
-        if (i == 0)
-            c.after = lsm_slice(NULL, 0);
-        if (i == 5)
-            c.upto = lsm_slice(NULL, 0);
-        w.next_number = 2000 + 100 * (uint64_t)i;
-        lsm_compact_init(&c);
-        CHECK_OK(lsm_compact_build(&c));
-        for (size_t k = 0; k < b->count; k++) {
-            CHECK(!c.after.data || lsm_slice_compare(b->metas[k]->smallest, c.after) > 0);
-            CHECK(!c.upto.data || lsm_slice_compare(b->metas[k]->largest, c.upto) <= 0);
-            entries += b->metas[k]->entries;
-        }
-        whole += b->bytes_whole;
-        lsm_compact_clear(&c);
-    }
-    CHECK_INT(entries, 6000);
+    check_parts(6000, ends, &copied, &whole);
     CHECK(whole > 0);
-    end_world();
 }
 
 /* One input in a table, of rows that no codec makes smaller: a partition has 64 blocks. */

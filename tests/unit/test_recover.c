@@ -5,7 +5,7 @@
  */
 #include "lsm/db/db.h"
 #include "lsm/format/filename.h"
-#include "tests/unit/disk.h"
+#include "tests/unit/used.h"
 
 static uint64_t log_seen[8];
 static size_t log_count;
@@ -469,31 +469,6 @@ TEST(the_end_of_a_closed_log_stays_known_until_the_next_log)
 
 /* ---- memory of an open behind a crash ---- */
 
-static uint64_t used_max;
-
-static void note_used(struct lsm_os *os)
-{
-    uint64_t used = os->mem_used(os);
-
-    used_max = used > used_max ? used : used_max;
-}
-
-static void *alloc_noted(struct lsm_os *os, size_t size)
-{
-    void *p = disk_alloc(os, size);
-
-    note_used(os);
-    return p;
-}
-
-static void *realloc_noted(struct lsm_os *os, void *old, size_t size)
-{
-    void *p = disk_realloc(os, old, size);
-
-    note_used(os);
-    return p;
-}
-
 TEST(rows_of_a_log_are_in_memory_once_while_it_is_read)
 {
     enum { COUNT = 8000 };
@@ -509,9 +484,7 @@ TEST(rows_of_a_log_are_in_memory_once_while_it_is_read)
         put(&s, key, false);
     }
     disk_kill("a", "b");
-    disk.os->mem_alloc = alloc_noted;
-    disk.os->mem_realloc = realloc_noted;
-    before = used_max = disk.os->mem_used(disk.os);
+    before = used_begin();
     if (store_open_as(&again, "b", true)) {
         after = disk.os->mem_used(disk.os);
         CHECK(after - before > COUNT * 20);

@@ -3,36 +3,11 @@
  * host's token, whichever that is.
  */
 #include "lsm/db/db.h"
-#include "tests/unit/disk.h"
+#include "tests/unit/used.h"
 
 static uint8_t large_value[50 << 10];
 
 /* ---- memory ---- */
-
-static uint64_t used_max;
-
-static void note_used(struct lsm_os *os)
-{
-    uint64_t used = os->mem_used(os);
-
-    used_max = used > used_max ? used : used_max;
-}
-
-static void *alloc_noted(struct lsm_os *os, size_t size)
-{
-    void *p = disk_alloc(os, size);
-
-    note_used(os);
-    return p;
-}
-
-static void *realloc_noted(struct lsm_os *os, void *old, size_t size)
-{
-    void *p = disk_realloc(os, old, size);
-
-    note_used(os);
-    return p;
-}
 
 static const char *kill_from = "b", *kill_to = "killed";
 
@@ -58,9 +33,7 @@ static void check_memory(const char *path, const struct lsm_token *token, int ro
     uint64_t before, opened, after;
     struct store s;
 
-    disk.os->mem_alloc = alloc_noted;
-    disk.os->mem_realloc = realloc_noted;
-    before = used_max = disk.os->mem_used(disk.os);
+    before = used_begin();
     if (store_open(&s, path)) {
         opened = disk.os->mem_used(disk.os);
         CHECK(used_max - opened < WINDOW + LITTLE + more);
