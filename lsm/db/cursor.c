@@ -34,7 +34,7 @@ struct lsm_cursor {
     struct lsm_value_streams streams;
     struct lsm_vlog **own_vlogs;        /* of its transaction's private tables, which may be given up */
     uint32_t own_vlog_count;
-    uint64_t dead_epoch;        /* before the view point was taken */
+    uint64_t dead_epoch;        /* before the view and the view point were taken */
     struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
     bool own_runs, own_ranges;          /* it had spilled tables, or range deletes, when `it` was made */
@@ -94,6 +94,9 @@ static bool is_same_own(const struct lsm_cursor *c, const struct lsm_txn *own)
 static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_read *read)
 {
     struct lsm_db *db = tree->db;
+    /* Before the view is taken: what is put to a memtable that it lacks must not count as seen, or the reader would tell
+       everybody that there is no row there. */
+    uint64_t dead_epoch = lsm_dead_epoch(db);
     /* The cursor's own reference keeps it from being another one at the same address. */
     bool is_current = c->view == atomic_load_explicit(&db->view, memory_order_acquire);
     struct lsm_view *view = is_current ? c->view : lsm_view_current(db);
@@ -102,7 +105,7 @@ static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_
     struct lsm_view_point at;
     int rc = LSM_OK;
 
-    c->dead_epoch = lsm_dead_epoch(db);
+    c->dead_epoch = dead_epoch;
     lsm_view_point(db, read, &at);
     same = c->it && c->it->rc == LSM_OK && c->tree == tree && is_current && is_same_own(c, own) &&
            c->no_cache == no_cache;
