@@ -34,7 +34,7 @@ struct lsm_cursor {
     struct lsm_value_streams streams;
     struct lsm_vlog **own_vlogs;        /* of its transaction's private tables, which may be given up */
     uint32_t own_vlog_count;
-    uint64_t dead_epoch;        /* before the view and the view point were taken */
+    uint64_t dead_epoch;        /* when the view was taken */
     struct lsm_own_reader own_dead;
     struct lsm_memtable *own_mem;       /* the transaction's rows, for looking whether some are in the way */
     bool own_runs, own_ranges;          /* it had spilled tables, or range deletes, when `it` was made */
@@ -87,6 +87,29 @@ static bool is_same_own(const struct lsm_cursor *c, const struct lsm_txn *own)
 }
 
 /*
+ * The newest view and what of it is seen. It is c->view, without another reference, or comes with one. A memtable that came
+ * between the two, with rows that the view point counts, would not be in the view: the cursor would miss them, which it
+ * may, but also tell everybody that there is nothing where they are (dead.c). So it looks again whether the view is
+ * still the newest; and what comes later changes the epoch.
+ */
+static struct lsm_view *take_view(struct lsm_cursor *c, struct lsm_db *db, const struct lsm_read *read,
+                                  struct lsm_view_point *at)
+{
+    for (;;) {
+        /* A reference keeps it from being another one at the same address. */
+        bool is_kept = c->view == atomic_load_explicit(&db->view, memory_order_acquire);
+        struct lsm_view *view = is_kept ? c->view : lsm_view_current(db);
+
+        c->dead_epoch = lsm_dead_epoch(db);
+        lsm_view_point(db, read, at);
+        if (view == atomic_load_explicit(&db->view, memory_order_acquire))
+            return view;
+        if (!is_kept)
+            lsm_view_unref(view);
+    }
+}
+
+/*
  * The view holds every version that its reader needs: compaction makes new
  * tables and drops from those, never from the ones that the view pins. So no
  * snapshot is registered here.
@@ -94,19 +117,13 @@ static bool is_same_own(const struct lsm_cursor *c, const struct lsm_txn *own)
 static int attach(struct lsm_cursor *c, struct lsm_tree *tree, const struct lsm_read *read)
 {
     struct lsm_db *db = tree->db;
-    /* Before the view is taken: what is put to a memtable that it lacks must not count as seen, or the reader would tell
-       everybody that there is no row there. */
-    uint64_t dead_epoch = lsm_dead_epoch(db);
-    /* The cursor's own reference keeps it from being another one at the same address. */
-    bool is_current = c->view == atomic_load_explicit(&db->view, memory_order_acquire);
-    struct lsm_view *view = is_current ? c->view : lsm_view_current(db);
     const struct lsm_txn *own = read ? read->txn : NULL;
     bool no_cache = read && read->no_cache, same;
     struct lsm_view_point at;
+    struct lsm_view *view = take_view(c, db, read, &at);
+    bool is_current = view == c->view;
     int rc = LSM_OK;
 
-    c->dead_epoch = dead_epoch;
-    lsm_view_point(db, read, &at);
     same = c->it && c->it->rc == LSM_OK && c->tree == tree && is_current && is_same_own(c, own) &&
            c->no_cache == no_cache;
     if (same && c->view->newest && c->view->newest->mem && !c->saw_rows &&
