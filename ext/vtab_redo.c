@@ -8,7 +8,8 @@
  * INSERT or a DELETE within COMMIT would change the user's changes() and total_changes(),
  * and the area's pages are used again as they are. It begins without a row and is doubled
  * when a transaction would have been carried with more room, or half of it is used: inside a
- * statement of the user, whose own end sets changes(), so the next one has it.
+ * statement of the user, whose own end sets changes(), so the next one has it. Where the database may have
+ * no more pages the log is synced.
  *
  * Threads: a context's belong to its connection; the counts in the store are shared.
  */
@@ -65,6 +66,39 @@ int lsm_vtab_redo_room(struct lsm_vtab_ctx *ctx, uint64_t *room, char **error)
     return rc;
 }
 
+/* PRAGMA `name` of the database; -1: an authorizer does not let it be asked. */
+static int ask(struct lsm_vtab_ctx *ctx, const char *name, sqlite3_int64 *value, char **error)
+{
+    sqlite3_stmt *stmt;
+    int rc = lsm_vtab_sql_pragma(ctx->conn->db, &stmt, "PRAGMA \"%w\".%s", ctx->schema, name);
+
+    *value = rc == SQLITE_OK ? sqlite3_column_int64(stmt, 0) : -1;
+    sqlite3_finalize(stmt);
+    if (rc == SQLITE_OK || rc == SQLITE_AUTH || rc == SQLITE_DONE)
+        return SQLITE_OK;
+    return lsm_vtab_error_sqlite(error, ctx->conn->db, name);
+}
+
+/* May the database have so many more pages? One beyond PRAGMA max_page_count would fail the user's statement, for what
+   a sync of the log does as well. */
+static int has_room(struct lsm_vtab_ctx *ctx, int slots, bool *has, char **error)
+{
+    sqlite3_int64 max, count, free_count, page_size;
+    int rc = ask(ctx, "max_page_count", &max, error);
+
+    if (rc == SQLITE_OK)
+        rc = ask(ctx, "page_count", &count, error);
+    if (rc == SQLITE_OK)
+        rc = ask(ctx, "freelist_count", &free_count, error);
+    if (rc == SQLITE_OK)
+        rc = ask(ctx, "page_size", &page_size, error);
+    if (rc != SQLITE_OK)
+        return rc;
+    *has = max < 0 || page_size < 0
+           || slots * (slot_bytes() / (page_size - 4) + 2) + 4 <= max - count + free_count;    /* and the b-tree's */
+    return SQLITE_OK;
+}
+
 static int add_slots(struct lsm_vtab_ctx *ctx, int from, int to, char **error)
 {
     sqlite3 *db = ctx->conn->db;
@@ -93,6 +127,7 @@ static int add_slots(struct lsm_vtab_ctx *ctx, int from, int to, char **error)
 int lsm_vtab_redo_grow(struct lsm_vtab_ctx *ctx, char **error)
 {
     int wanted = atomic_load(&ctx->store->redo_wanted), count;
+    bool has = false;
     int rc;
 
     if (wanted == 0)
@@ -100,7 +135,12 @@ int lsm_vtab_redo_grow(struct lsm_vtab_ctx *ctx, char **error)
     rc = slot_count(ctx, &count, error);
     if (rc != SQLITE_OK || wanted <= count)
         return rc;
-    return add_slots(ctx, count, wanted, error);
+    rc = has_room(ctx, wanted - count, &has, error);
+    if (rc == SQLITE_OK && has)
+        return add_slots(ctx, count, wanted, error);
+    if (rc == SQLITE_OK)
+        atomic_store(&ctx->store->redo_wanted, 0);      /* until another transaction would be carried with more */
+    return rc;
 }
 
 void lsm_vtab_redo_end(struct lsm_vtab_ctx *ctx)

@@ -2009,3 +2009,10 @@ mutant R19_with_query_only_a_pin_outlives_its_transaction ext/vtab_pin.c 'unit/t
 ====
         ctx->pin_explicit = true;
 X
+mutant R7_area_beyond_max_page_count ext/vtab_redo.c 'unit/test_vtab_redo' <<'X'
+    if (rc == SQLITE_OK && has)
+        return add_slots
+====
+    if (rc == SQLITE_OK)
+        return add_slots
+X

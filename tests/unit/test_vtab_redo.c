@@ -331,6 +331,28 @@ TEST(R7_an_area_that_a_savepoint_took_back_is_not_written_to)
     machine_end(sim);
 }
 
+/* As PRAGMA max_page_count allows: rows of the store take no page, and are synced with its log instead. */
+TEST(R7_an_area_that_max_page_count_leaves_no_room_for_is_done_without)
+{
+    struct sim *sim = machine_begin("WAL", "FULL", 0);
+    char text[100];
+
+    snprintf(text, sizeof text, "PRAGMA max_page_count = %d", (int)value(&cm, "PRAGMA page_count") + 10);
+    SQL(0, text);
+    for (int i = 0; i < 10; i++) {
+        snprintf(text, sizeof text, "BEGIN; REPLACE INTO jl VALUES(%d, 1, zeroblob(300)); COMMIT", 100 + i);
+        SQL(0, text);
+    }
+    SQL(0, "BEGIN; DELETE FROM jl WHERE k = 100; COMMIT");
+    CHECK_INT(value(&cm, "SELECT count(*) FROM jl WHERE k >= 100"), 9);
+    CHECK_INT(value(&cm, "SELECT count(*) FROM lsmvtab_redo"), 0);
+    SQL(0, "PRAGMA max_page_count = 1000000");
+    for (int i = 0; i < 3; i++)
+        SQL(0, "BEGIN; REPLACE INTO jl VALUES(100, 1, zeroblob(300)); COMMIT");
+    CHECK(value(&cm, "SELECT count(*) FROM lsmvtab_redo") > 0);
+    machine_end(sim);
+}
+
 TEST(R7_changes_and_total_changes_are_the_users)
 {
     struct sim *sim = machine_begin("WAL", "FULL", 1024);
