@@ -613,7 +613,7 @@ static bool pin_hit(struct entry *e)
 static void fetch(const void *value)
 {
     for (size_t i = 0; i < 5; i++)
-        __builtin_prefetch((const char *)value + i * LINE);
+        __builtin_prefetch((const void *)((uintptr_t)value + i * LINE));        /* it may be NULL */
 }
 
 void lsm_cache_aim(struct lsm_cache *cache, uint64_t file, uint64_t off)

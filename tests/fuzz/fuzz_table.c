@@ -25,121 +25,11 @@
 #include "lsm/store/table.h"
 #include "lsm/store/table_format.h"
 #include "lsm/util/hash.h"
+#include "tests/fuzz/refit.h"
 
-#define REQUIRE(cond) do { if (!(cond)) abort(); } while (0)
-#define NUMBER 5u
 #define ROWS_MAX 100000u
 
-static const uint8_t uuid[16] = "0123456789abcdef";
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Make the sum of a sealed block right. False: it is not within the file. */
-static bool refit(uint8_t *file, size_t size, uint64_t off, uint64_t block_size)
-{
-    uint8_t *sum;
-
-    if (off > size || block_size > size - off || block_size < LSM_SEAL_TRAILER_SIZE)
-        return false;
-    sum = file + off + block_size - 4;
-    lsm_put_u32(sum, lsm_hash32(file + off, block_size - 4, lsm_seal_seed(uuid, NUMBER) + off));
-    return true;
-}
-
-static void refit_data(struct lsm_os *os, uint8_t *file, size_t size, uint64_t base, uint64_t off,
-                       uint64_t block_size)
-{
-    struct lsm_slice suffix, value, payload = { file + off, block_size - LSM_SEAL_TRAILER_SIZE };
-    struct lsm_block *index;
-    uint64_t tag;
-
-    if (lsm_block_new(os, payload, NULL, "fuzz", 0, &index) != LSM_OK)
-        return;
-    for (uint32_t i = 0; i < index->count; i++) {
-        struct lsm_reader r;
-        uint64_t at;
-        lsm_block_row(index, i, &suffix, &tag, &value);
-        r = lsm_reader(value);
-        at = base + lsm_read_varint(&r);
-        refit(file, size, at, lsm_read_varint(&r));
-    }
-    lsm_block_free(index);
-}
-
-static void refit_all(struct lsm_os *os, uint8_t *file, size_t size)
-{
-    uint8_t *foot = file + size - LSM_TABLE_FOOTER_SIZE;
-    uint8_t *again = file + size - LSM_TABLE_HEADER_SIZE;
-    struct lsm_table_footer f;
-    struct lsm_slice suffix, value, payload;
-    struct lsm_block *top;
-    uint64_t tag, base = LSM_TABLE_HEADER_SIZE;
-
-    if (size < LSM_TABLE_HEADER_SIZE + LSM_TABLE_FOOTER_SIZE)
-        return;
-    lsm_table_header_encode(file, LSM_TABLE_MAGIC, uuid, NUMBER, 1, LSM_TABLE_INCOMPAT_KNOWN);
-    lsm_table_header_encode(again, LSM_TABLE_FOOTER_MAGIC, uuid, NUMBER, 1, LSM_TABLE_INCOMPAT_KNOWN);
-    lsm_put_u64(file + LSM_TABLE_HEADER_SIZE - 8, lsm_hash64(file, LSM_TABLE_HEADER_SIZE - 8, 0));
-    lsm_put_u64(foot + LSM_TABLE_FOOTER_SIZE - 8, lsm_hash64(foot, LSM_TABLE_FOOTER_SIZE - 8, 0));
-    lsm_table_footer_decode(foot, &f);
-    refit(file, size, f.properties_off, f.properties_size);
-    if (!refit(file, size, f.top_off, f.top_size))
-        return;
-    payload = lsm_slice(file + f.top_off, f.top_size - LSM_SEAL_TRAILER_SIZE);
-    if (lsm_block_new(os, payload, NULL, "fuzz", 0, &top) != LSM_OK)
-        return;
-    for (uint32_t i = 0; i < top->count; i++) {
-        struct lsm_reader r;
-        uint64_t off, n;
-        lsm_block_row(top, i, &suffix, &tag, &value);
-        r = lsm_reader(value);
-        off = lsm_read_varint(&r);
-        n = lsm_read_varint(&r);
-        if (refit(file, size, off, n))
-            refit_data(os, file, size, base, off, n);
-        base = off + n;
-        off = lsm_read_varint(&r);
-        n = lsm_read_varint(&r);
-        refit(file, size, off, n);
-    }
-    lsm_block_free(top);
-    /* A refitted block may lie over the frame: its sum comes last. */
-    lsm_put_u64(foot + LSM_TABLE_FOOTER_SIZE - 8, lsm_hash64(foot, LSM_TABLE_FOOTER_SIZE - 8, 0));
-}
-
-/* What the properties claim; the keys point into `file`. */
-static void meta_of(const uint8_t *file, size_t size, struct lsm_table_meta *meta)
-{
-    struct lsm_table_footer f;
-    struct lsm_reader r;
-
-    if (size < LSM_TABLE_FOOTER_SIZE)
-        return;
-    lsm_table_footer_decode(file + size - LSM_TABLE_FOOTER_SIZE, &f);
-    if (f.properties_off > size || f.properties_size > size - f.properties_off ||
-        f.properties_size < LSM_SEAL_TRAILER_SIZE)
-        return;
-    r = lsm_reader(lsm_slice(file + f.properties_off, f.properties_size - LSM_SEAL_TRAILER_SIZE));
-    while (!r.bad && lsm_reader_left(&r) > 0) {
-        struct lsm_slice name = lsm_read_bytes(&r), value = lsm_read_bytes(&r);
-        uint64_t number = value.size == 8 ? lsm_get_u64(value.data) : 0;
-
-        if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_ENTRIES)))
-            meta->entries = number;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RAW_BYTES)))
-            meta->raw_bytes = number;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_TOMBSTONES)))
-            meta->tombstones = number;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MIN)))
-            meta->seq_min = number + meta->seq_add;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)))
-            meta->seq_max = number + meta->seq_add;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SMALLEST)))
-            meta->smallest = value;
-        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
-            meta->largest = value;
-    }
-}
 
 struct seen {
     uint64_t tag, hash;         /* of key and value */
@@ -229,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     copy = malloc(size);
     memcpy(copy, data + 2, size - 2);
     if (!(data[0] & 1))
-        refit_all(os, copy, size - 2);
+        refit_all(os, copy, size - 2, LSM_TABLE_INCOMPAT_KNOWN);
     meta_of(copy, size - 2, &meta);
     REQUIRE(os->dir_open(os, "/d", true, 0755, NULL, &dir) == 0);
     lsm_filename(name, LSM_FILE_TABLE, NUMBER);
