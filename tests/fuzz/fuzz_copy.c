@@ -1,10 +1,10 @@
 /*
  * fuzz_copy.c -- any bytes as a table that is compacted, once decoded and once copied as it stands, blocks and partitions.
  *
- *     input := flags:u8  seq_add:u8  file
+ *     input := seq_add:u8  file
  *
- * All sums are made right first. What passes the check must
- * come out the same both ways; what does not may fail, or come out as it likes.
+ * All sums are made right first. What passes the check must come out the same both ways; what does not may fail, or come
+ * out as it likes.
  */
 #include <stdio.h>
 
@@ -122,17 +122,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lsm_table *t;
     uint8_t *copy;
 
-    if (size < 2)
+    if (size < 1)
         return 0;
     base = lsm_os_posix_new();
     begin(base);
-    meta.size_bytes = size - 2;
-    meta.seq_add = data[1];
+    meta.size_bytes = size - 1;
+    meta.seq_add = data[0];
     copy = malloc(size);
-    memcpy(copy, data + 2, size - 2);
-    refit_all(w.os, copy, size - 2, LSM_TABLE_INCOMPAT_LZ);
-    meta_of(copy, size - 2, &meta);
-    write_input(copy, size - 2);
+    memcpy(copy, data + 1, size - 1);
+    refit_all(w.os, copy, size - 1, LSM_TABLE_INCOMPAT_LZ);
+    meta_of(copy, size - 1, &meta);
+    write_input(copy, size - 1);
     if (lsm_tables_get(w.at[INPUT].tables, &meta, NULL, &t) == LSM_OK) {
         bool is_good = lsm_table_check(t) == LSM_OK;
         struct lsm_build b[2];
