@@ -21,7 +21,7 @@ void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo)
     static const uint8_t zeros[LSM_REDO_ALIGN];
     size_t size = frame->size;
 
-    assert(size >= LSM_REDO_HEAD_SIZE + LSM_RECORD_SIZE_MIN);
+    assert(frame->rc || size >= LSM_REDO_HEAD_SIZE + LSM_RECORD_SIZE_MIN);
     lsm_buf_append(frame, zeros, (LSM_REDO_ALIGN - size % LSM_REDO_ALIGN) % LSM_REDO_ALIGN);
     if (frame->rc)
         return;

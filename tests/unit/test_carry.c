@@ -58,6 +58,32 @@ TEST(R7_what_the_host_could_not_write_is_prepared_again_and_synced)
     disk_end();
 }
 
+TEST(R7_where_memory_fails_nothing_is_lost_and_the_store_goes_on)
+{
+    int rc = LSM_NOMEM;
+
+    for (int at = 1; rc != LSM_OK && at < 50; at++) {
+        struct lsm_token token;
+        struct lsm_txn *txn;
+        struct store s;
+
+        if (!carry_begin(&s))
+            return;
+        txn = begin_put(&s, &no_token, "x");
+        disk_fail(DISK_MEMORY, at, false, NULL);
+        rc = prepare_carried(txn, ROOM, &token);
+        disk_heal();
+        CHECK(rc == LSM_OK || rc == LSM_NOMEM);
+        CHECK_OK(lsm_txn_abort(txn));
+        token = carried(&s, no_token, "k", &area);
+        disk_power_cut("a", "b");
+        store_close(&s);
+        CHECK(shows_with("b", &token, &area, "k !x"));
+        disk_end();
+    }
+    CHECK_OK(rc);
+}
+
 TEST(R7_a_second_carried_prepare_supersedes_the_first)
 {
     struct store s;
