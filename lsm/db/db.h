@@ -224,6 +224,7 @@ struct lsm_db {
     uint64_t nonce_seed[2], nonce_count;    /* random at open: a system call per record is too much */
     atomic_uint_least64_t log_size;     /* of the newest log, for whoever does not hold the slot */
     struct lsm_log_end log_last;/* where the newest log ends, when has_log is false */
+    uint64_t log_bytes_read;    /* at open, of all logs */
     struct lsm_log_end log_closed;      /* where the last clean close says that its log ends; number 0: nowhere */
     uint64_t undo_first, undo_last;     /* txids of solos that failed: no fresh log gets them */
 

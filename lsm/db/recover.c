@@ -344,8 +344,10 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         if (rc == LSM_OK && number == clean_end->number &&
             (end.size != clean_end->size || end.chain != clean_end->chain))
             rc = ends_elsewhere(clean_end, end.size);
-        if (rc == LSM_OK && end.size)
+        if (rc == LSM_OK && end.size) {
             last = end;
+            db->log_bytes_read += end.size;
+        }
         if (rc == LSM_OK && torn)
             lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
                          (unsigned long long)number);

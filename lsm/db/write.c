@@ -235,6 +235,12 @@ int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
     return LSM_OK;
 }
 
+static int fail_lost(const char *name, uint64_t bytes)
+{
+    return lsm_fail(LSM_FSYNC, "%s: %llu bytes were lost in a failed sync: nothing can be written behind them "
+                               "(open the store anew)", name, (unsigned long long)bytes);
+}
+
 /*
  * Is all there that this process wrote, or read at open? After a failed sync the machine may have read anew what is on
  * disk. Without this, records that follow would be kept and those before them not.
@@ -244,19 +250,17 @@ static int check_whole(const struct lsm_db *db, const struct lsm_log_end *end)
     char name[LSM_FILENAME_SIZE];
     uint64_t size = db->has_log && end->number == db->log.number                 ? db->log.size
                     : db->has_log_before && end->number == db->log_before.number ? db->log_before.size
-                    : !db->has_log && end->number == db->log_last.number         ? db->log_last.size
                                                                                  : 0;
 
     if (end->size >= size)
         return LSM_OK;
-    return lsm_fail(LSM_FSYNC, "%s: %llu bytes were lost in a failed sync: nothing can be written behind them "
-                               "(open the store anew)", lsm_filename(name, LSM_FILE_LOG, end->number),
-                    (unsigned long long)(size - end->size));
+    return fail_lost(lsm_filename(name, LSM_FILE_LOG, end->number), size - end->size);
 }
 
 static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_taken *taken)
 {
     struct copy c = { .db = db, .to = to, .taken = taken };
+    uint64_t bytes = 0;         /* of those that were read at open */
     struct lsm_buf logs;
     int rc = lsm_write_logs(db, db->log_number_min, &logs);
 
@@ -280,8 +284,12 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
             rc = lsm_log_read(db->os, db->dir, db->uuid, number, copy_record, &c, &end, &prev, &torn);
             if (rc == LSM_OK)
                 rc = check_whole(db, &end);
+            if (c.second_pass && number <= db->log_last.number)
+                bytes += end.size;
         }
     }
+    if (rc == LSM_OK && !db->has_log && bytes < db->log_bytes_read)
+        rc = fail_lost(db->path, db->log_bytes_read - bytes);
     if (rc == LSM_OK)
         rc = copy_taken(&c, UINT64_MAX);
     lsm_buf_clear(&c.aborted);

@@ -131,6 +131,11 @@ mutant a_fresh_log_is_whole lsm/db/write.c 'unit/test_recover' <<'X'
     if (size || !size)
         return LSM_OK;
 X
+mutant a_fresh_log_has_all_that_was_read lsm/db/write.c 'unit/test_recover' <<'X'
+    if (rc == LSM_OK && !db->has_log && bytes < db->log_bytes_read)
+====
+    if (0)
+X
 mutant a_log_that_is_read_is_not_cut lsm/db/write.c 'unit/test_backup' <<'X'
     are_read = db->backups != NULL;
 ====

@@ -343,6 +343,24 @@ TEST(a_fresh_log_does_not_leave_out_what_a_failed_sync_lost)
     disk_end();
 }
 
+TEST(a_fresh_log_does_not_leave_out_what_was_lost_of_an_older_log_since_the_open)
+{
+    uint64_t behind_1;
+    struct store s, again;
+
+    behind_1 = make(&s);
+    disk_kill("a", "b");
+    store_close(&s);
+    if (!store_open_as(&again, "b", true))
+        return;
+    CHECK_INT(count_at(&again, NULL), 3);
+    lose_tail("b", behind_1);           /* of two: "2", and "3" stands in the newer one */
+    CHECK_RC(lsm_db_put(again.db, again.tree, text("4"), text("value"), true), LSM_FSYNC);
+    store_close(&again);
+    CHECK_INT(count_alone("b"), 1);
+    disk_end();
+}
+
 /* ---- the end that a clean close records ---- */
 
 static void newest_log(const char *path, char name[LSM_FILENAME_SIZE])
