@@ -218,6 +218,7 @@ int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
     int error;
 
     lsm_buf_init(&list.numbers, db->os);
+    lsm_buf_init(out, db->os);      /* the caller clears it also on failure */
     error = db->os->dir_list(db->dir, collect_log, &list);
     if (error || list.numbers.rc) {
         lsm_buf_clear(&list.numbers);

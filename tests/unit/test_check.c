@@ -106,3 +106,35 @@ TEST(check_files_looks_at_tables_that_only_the_log_names)
     lsm_db_close(s.db);
     disk_end();
 }
+
+/* A sum of no value: so that what stands on the stack below is no zeros. */
+static __attribute__((noinline)) unsigned soil_stack(void)
+{
+    volatile uint8_t dirt[16 << 10];
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < sizeof dirt; i++)
+        sum += dirt[i] = 0x5a;
+    return sum;
+}
+
+TEST(a_check_without_memory_says_so_and_frees_what_it_has_alone)
+{
+    struct store s;
+    int at = 0, rc;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true) || !fill(&s))
+        return;
+    CHECK_OK(lsm_db_put(s.db, s.tree, text("k"), text("in the log"), true));
+    do {
+        CHECK(soil_stack());
+        disk_fail(DISK_MEMORY, ++at, false, NULL);
+        rc = lsm_db_check(s.db);
+        CHECK_INT(rc, disk.fail_seen < at ? LSM_OK : LSM_NOMEM);
+    } while (rc == LSM_NOMEM && at < 10000);
+    disk_heal();
+    CHECK(at > 10);
+    CHECK_OK(rc);
+    store_end(&s);
+}
