@@ -696,9 +696,15 @@ bool lsm_cursor_valid(const struct lsm_cursor *c)
     return c->valid;
 }
 
+/* Without data it would say that there is none. */
+static inline struct lsm_slice present(struct lsm_slice bytes)
+{
+    return bytes.data ? bytes : lsm_slice("", 0);
+}
+
 struct lsm_slice lsm_cursor_key(const struct lsm_cursor *c)
 {
-    return c->valid ? c->visible.key : lsm_slice(NULL, 0);
+    return c->valid ? present(c->visible.key) : lsm_slice(NULL, 0);
 }
 
 #define VALUE_KEEP ((size_t)1 << 20)    /* a buffer larger than this goes when a small value comes */
@@ -734,7 +740,7 @@ int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
     *value = lsm_slice(NULL, 0);
     if (!c->valid)      /* what it showed last may be gone */
         return c->rc ? c->rc : lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
-    *value = c->visible.value;
+    *value = present(c->visible.value);
     return lsm_tag_kind(c->visible.tag) == LSM_KIND_VLOG ? read_value_log(c, value) : c->rc;
 }
 

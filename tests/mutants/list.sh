@@ -1119,11 +1119,6 @@ mutant old_tombstones_only_move lsm/compaction/pick.c 'unit/test_pick' <<'X'
 ====
         true) {
 X
-mutant no_sweep_before_the_first_write lsm/db/obsolete.c 'sim/sweep_engine:each_sync' <<'X'
-    if (!atomic_load(&db->writing_begun))
-        return;
-====
-X
 mutant the_last_reader_of_a_unit_wakes_nobody lsm/db/view.c 'unit/test_obsolete' <<'X'
         atomic_store(&db->obsolete_fresh, true);        /* it may have kept files that are obsolete */
 ====
@@ -1458,6 +1453,7 @@ mutant a_repair_keeps_the_hash_of_a_comparator lsm/db/repair.c 'unit/test_repair
                                                      : lsm_comparator_hash_name(cmp) };
 ====
                                    lsm_comparator_hash_name(cmp) };
+X
 
 # ---- blocks that a compaction takes as they stand ----
 

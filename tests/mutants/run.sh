@@ -43,6 +43,11 @@ mutant() {      # NAME FILE TESTS, the texts on standard input
     local name=$1 file=$2 tests=$3 both test part program by=
     both=$(cat; echo x)
     both=${both%x}
+    case $both in *$'\nmutant '*)
+        echo "FAIL mutant_$name: its text has no end"
+        stale=$((stale + 1))
+        return ;;
+    esac
     case $name in *"$filter"*) ;; *) return ;; esac
     tests=$(printf '%s\n' $tests | grep "^${MUTANTS_TESTS:-}")
     [ -n "$tests" ] || return

@@ -115,7 +115,7 @@ TEST(build_of_a_part_copies_nothing_beyond_it)
 }
 
 /* Text, which zstd makes smaller, then what lz makes as small: all of it with zstd, as no look would leave it. */
-TEST(build_looks_for_the_right_codec_while_blocks_are_copied)
+static void look_for_the_codec(bool in_blocks)
 {
     const struct lsm_table_options o = { .block_bytes = 512, .filter_bits = 10, .codec = LSM_CODEC_ZSTD, .level = 3 };
     struct lsm_table_writer *writer;
@@ -143,6 +143,8 @@ TEST(build_looks_for_the_right_codec_while_blocks_are_copied)
 
     w.options = o;
     w.options.level = 1;
+    if (in_blocks)
+        w.options.filter_bits = 12;     /* so that no partition is copied whole */
     it = open_inputs();
     b = new_build(2);
     CHECK_OK(lsm_build_run(&b, it));
@@ -151,9 +153,20 @@ TEST(build_looks_for_the_right_codec_while_blocks_are_copied)
     printf("%d of %d blocks with lz, %d of %d KB copied\n", (int)layout.lz, (int)layout.blocks,
            (int)(b.bytes_copied >> 10), (int)(b.bytes_written >> 10));
     CHECK(b.bytes_copied > b.bytes_written / 8);
+    CHECK(in_blocks == (b.bytes_whole == 0));
     CHECK(layout.lz > layout.blocks / 4);
     lsm_build_clear(&b);
     end_world();
+}
+
+TEST(build_looks_for_the_right_codec_while_blocks_are_copied)
+{
+    look_for_the_codec(true);
+}
+
+TEST(build_looks_for_the_right_codec_while_partitions_are_copied)
+{
+    look_for_the_codec(false);
 }
 
 /* Of the first block, which is not copied since it overlaps too much: it is cut where its rows need it. */

@@ -653,3 +653,32 @@ TEST(get_in_a_strict_store_is_refused_when_pinned_values_hold_the_budget)
     lsm_os_mem_free(os);
     lsm_os_posix_free(base);
 }
+
+/* Data tells a row without bytes from a failure, whichever way the cursor came. */
+TEST(cursor_shows_empty_keys_and_values_with_data)
+{
+    struct lsm_cursor *c;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_OK(lsm_db_put(s.db, s.tree, text(""), text(""), true));
+    CHECK_OK(lsm_db_put(s.db, s.tree, text("b"), text(""), true));
+    for (int flushed = 0; flushed < 2; flushed++) {
+        for (int back = 0; back < 2; back++) {
+            CHECK_OK(lsm_cursor_open(s.tree, NULL, &c));
+            CHECK_OK(back ? lsm_cursor_last(c) : lsm_cursor_first(c));
+            for (int row = 0; row < 2; row++) {
+                CHECK(lsm_cursor_key(c).data && lsm_cursor_key(c).size == (size_t)(row != back));
+                CHECK(lsm_cursor_value(c).data && lsm_cursor_value(c).size == 0);
+                CHECK_INT(back ? lsm_cursor_prev(c) : lsm_cursor_next(c), row ? LSM_DONE : LSM_OK);
+            }
+            CHECK(!lsm_cursor_key(c).data && !lsm_cursor_value(c).data);
+            lsm_cursor_close(c);
+        }
+        CHECK_OK(lsm_db_flush(s.db));
+    }
+    store_close(&s);
+    disk_end();
+}

@@ -216,7 +216,7 @@ static void write_until_ready(bool single)
 
     atomic_store(&ready_size, 0);
     atomic_store(&taken_size, 0);
-    for (uint32_t i = 0; i < 2000000 && atomic_load(&taken_size) == 0; i++) {
+    for (uint32_t i = 0; i < (single ? 400000u : 40000u) && atomic_load(&taken_size) == 0; i++) {
         struct lsm_txn *txn;
         key_of(key, 0, i);
         if (single) {
@@ -236,18 +236,19 @@ static void write_until_ready(bool single)
 
 TEST(room_of_a_memtable_is_made_by_the_worker_as_it_will_be_asked_for)
 {
-    begin();
-    if (os->mem_ready) {
-        os->mem_ready = noted_ready;
-        os->mem_alloc = noted_alloc;
-        is_writer = true;
-        write_until_ready(true);
-        write_until_ready(false);
-        is_writer = false;
-        printf("  memory was made ready %d times\n", (int)ready_count);
+    for (int single = 0; single <= 1; single++) {       /* each in a store of its own: the other's wish may be left over */
+        begin();
+        if (os->mem_ready) {
+            os->mem_ready = noted_ready;
+            os->mem_alloc = noted_alloc;
+            is_writer = true;
+            write_until_ready(single);
+            is_writer = false;
+            printf("  memory was made ready %d times\n", (int)ready_count);
+        }
+        close_store();
+        lsm_os_posix_free(os);
     }
-    close_store();
-    lsm_os_posix_free(os);
 }
 
 TEST(room_that_is_being_made_waits_for_nothing_that_is_lost_when_logs_end)
