@@ -237,8 +237,8 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
  * Close: stops the worker, syncs the log if anything was written, releases the lock. Snapshots and
  * cursors must be closed first, values released and transactions ended (LSM_MISUSE,
  * and the store stays open). After any other failure it is closed, and transactions that
- * were committed without a sync may be missing when it is opened again; those of a store that a failure
- * made READ_ONLY behind a power cut, since nothing is synced then. NULL is fine.
+ * were committed without a sync may be missing when it is opened again. A store that a failure
+ * made READ_ONLY syncs nothing: a power cut may take what was committed without a sync. NULL is fine.
  */
 int lsm_db_close(struct lsm_db *db);
 
@@ -442,9 +442,10 @@ int lsm_txn_abort(struct lsm_txn *txn);
  * Without a host: prepare and commit in one; frees the transaction, also when it fails. Any
  * number of threads may be in here at the same time: those that come together share one append and
  * one sync, and when that fails each of them is told. What failed is not there, now or after a
- * crash, unless the store says READ_ONLY: then the first write behind the next open decides. sync: it survives a power
- * cut when this returns; without, it survives the end of the process, and a power cut takes the
- * newest of them. An empty transaction syncs nothing (lsm_db_sync does). LSM_BUSY: another transaction was prepared by hand and does not end.
+ * crash, unless the store says READ_ONLY: then the first write behind the next open decides.
+ * sync: it survives a power cut when this returns; without, it survives the end of the process, and a
+ * power cut takes the newest of them. An empty transaction syncs nothing (lsm_db_sync does).
+ * LSM_BUSY: another transaction was prepared by hand and does not end.
  */
 int lsm_txn_commit_alone(struct lsm_txn *txn, bool sync);
 

@@ -525,17 +525,23 @@ static inline bool builds_agree(uint64_t file_bytes)
     return same;
 }
 
-/* One input, of which every block may be copied. */
-static inline void write_one_input(int rows)
+/* One input, of which every block may be copied; every `log_each`th value stands in a log, or none (0). */
+static inline void write_one_input_with_refs(int rows, int log_each)
 {
     w.options = (struct lsm_table_options){ .block_bytes = 512, .filter_bits = 10, .codec = LSM_CODEC_LZ, .level = 1 };
     w.source_count = 1;
     for (int i = 0; i < rows; i++) {
         struct row *r = &w.source[0].rows[w.source[0].count++];
-        *r = (struct row){ .tag = lsm_tag(0, LSM_KIND_PUT), .size = 40, .fill = (uint8_t)(i / 64) };
+        bool in_log = log_each && i % log_each == log_each - 1;
+        *r = (struct row){ .tag = lsm_tag(0, in_log ? LSM_KIND_VLOG : LSM_KIND_PUT), .size = 40, .fill = (uint8_t)(i / 64) };
         snprintf(r->key, KEY_MAX, "k%05d", i);
     }
     write_sources();
+}
+
+static inline void write_one_input(int rows)
+{
+    write_one_input_with_refs(rows, 0);
 }
 
 static inline struct lsm_build new_build(int dir)

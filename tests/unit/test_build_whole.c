@@ -300,19 +300,6 @@ TEST(check_of_a_table_knows_what_its_properties_should_say_of_partitions)
     end_world();
 }
 
-/* Every second value in a log. */
-static void write_one_input_with_refs(int rows)
-{
-    w.options = (struct lsm_table_options){ .block_bytes = 512, .filter_bits = 10, .codec = LSM_CODEC_LZ, .level = 1 };
-    w.source_count = 1;
-    for (int i = 0; i < rows; i++) {
-        struct row *r = &w.source[0].rows[w.source[0].count++];
-        *r = (struct row){ .tag = lsm_tag(0, i % 2 ? LSM_KIND_VLOG : LSM_KIND_PUT), .size = 40, .fill = (uint8_t)(i / 64) };
-        snprintf(r->key, KEY_MAX, "k%05d", i);
-    }
-    write_sources();
-}
-
 static void change_refs(uint8_t *name)          /* the first partition's bytes in its first log */
 {
     struct lsm_reader r = lsm_reader(lsm_slice(name + 6, 100));
@@ -329,7 +316,7 @@ TEST(build_believes_nothing_of_partitions_that_is_not_what_the_manifest_counts)
         struct lsm_build b[2];
 
         begin_world();
-        write_one_input_with_refs(5000);
+        write_one_input_with_refs(5000, 2);
         if (what)
             change_properties(what == 1 ? change_parts : change_refs);
         for (int i = 0; i < 2; i++)
