@@ -81,7 +81,7 @@ static int ask(struct lsm_vtab_ctx *ctx, const char *name, sqlite3_int64 *value,
 
 /* May the database have so many more pages? One beyond PRAGMA max_page_count would fail the user's statement, for what
    a sync of the log does as well. */
-static int has_room(struct lsm_vtab_ctx *ctx, int slots, bool *has, char **error)
+static int has_pages(struct lsm_vtab_ctx *ctx, int slots, bool *has, char **error)
 {
     sqlite3_int64 max, count, free_count, page_size;
     int rc = ask(ctx, "max_page_count", &max, error);
@@ -135,7 +135,7 @@ int lsm_vtab_redo_grow(struct lsm_vtab_ctx *ctx, char **error)
     rc = slot_count(ctx, &count, error);
     if (rc != SQLITE_OK || wanted <= count)
         return rc;
-    rc = has_room(ctx, wanted - count, &has, error);
+    rc = has_pages(ctx, wanted - count, &has, error);
     if (rc == SQLITE_OK && has)
         return add_slots(ctx, count, wanted, error);
     if (rc == SQLITE_OK)
