@@ -175,7 +175,8 @@ static void check_rows(void)
         }
 }
 
-static void begin(void)
+/* Each call is replaced before the store is open: its worker reads them from then on. */
+static void begin(bool notes_memory)
 {
     os = lsm_os_posix_new();
     real = *os;
@@ -183,6 +184,10 @@ static void begin(void)
         os->file_expect = noted_expect;
     os->file_sync = failing_sync;
     os->dir_sync = looking_dir_sync;
+    if (notes_memory && real.mem_ready) {
+        os->mem_ready = noted_ready;
+        os->mem_alloc = noted_alloc;
+    }
     atomic_store(&syncs_to_fail, 0);
     open_store();
 }
@@ -199,7 +204,7 @@ static void end(void)
 
 TEST(room_of_a_log_is_made_by_the_worker_and_not_by_writers)
 {
-    begin();
+    begin(false);
     run_writers(false);
     printf("  made %d times by the worker, %d times by writers\n", (int)made, (int)made_by_writers);
     if (os->file_expect)
@@ -237,10 +242,8 @@ static void write_until_ready(bool single)
 TEST(room_of_a_memtable_is_made_by_the_worker_as_it_will_be_asked_for)
 {
     for (int single = 0; single <= 1; single++) {       /* each in a store of its own: the other's wish may be left over */
-        begin();
+        begin(true);
         if (os->mem_ready) {
-            os->mem_ready = noted_ready;
-            os->mem_alloc = noted_alloc;
             is_writer = true;
             write_until_ready(single);
             is_writer = false;
@@ -253,7 +256,7 @@ TEST(room_of_a_memtable_is_made_by_the_worker_as_it_will_be_asked_for)
 
 TEST(room_that_is_being_made_waits_for_nothing_that_is_lost_when_logs_end)
 {
-    begin();
+    begin(false);
     run_writers(true);
     check_rows();
     end();
@@ -265,7 +268,7 @@ TEST(room_the_next_log_that_is_prepared_is_no_part_of_the_store)
     struct lsm_options o;
     char path[128];
 
-    begin();
+    begin(false);
     CHECK_OK(lsm_db_put(db, tree, text("a"), text("1"), false));
     CHECK_OK(lsm_db_flush(db));
     CHECK_OK(lsm_db_put(db, tree, text("a"), text("2"), false));
@@ -297,7 +300,7 @@ TEST(room_that_is_made_late_takes_nothing_that_was_written)
     char command[300];
 
     memory_bytes = 256 << 20;
-    begin();
+    begin(false);
     atomic_store(&is_slow, true);
     run_writers(false);
     atomic_store(&is_slow, false);
@@ -316,7 +319,7 @@ TEST(room_that_was_made_last_goes_when_the_store_is_closed)
 {
     char command[300];
 
-    begin();
+    begin(false);
     run_writers(false);
     CHECK_OK(lsm_db_flush(db));
     close_store();
@@ -328,7 +331,7 @@ TEST(room_that_was_made_last_goes_when_the_store_is_closed)
 
 TEST(room_of_a_log_that_fails_is_taken_back)
 {
-    begin();
+    begin(false);
     atomic_store(&syncs_to_fail, 3);
     run_writers(true);
     CHECK_INT(atomic_load(&syncs_to_fail), 0);
