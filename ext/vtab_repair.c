@@ -277,11 +277,9 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
     return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
-/* The transactions after `from` up to `to`. There are none between two copies that went their own ways. */
+/* The transactions after `from` up to `to`. */
 static const char *span(char text[64], uint64_t from, uint64_t to)
 {
-    if (to <= from)
-        return "transactions that the store has not";
     if (to - from == 1)
         return sqlite3_snprintf(64, text, "transaction %llu", to);
     return sqlite3_snprintf(64, text, "transactions %llu to %llu", from + 1, to);
@@ -311,12 +309,20 @@ static char *describe(const struct work *w, const char *names)
             "stay as they are, without what %s wrote there. Given up: that what belongs "
             "together is there on both sides or on neither.", at, w->path, store, span(text, w->token.txid, w->newest.txid));
     case STATE_BEHIND:
+        if (store >= at)
+            return sqlite3_mprintf(
+                "store behind database, each went on without the other: the database is at transaction %lld, %s at "
+                "another %lld.\n"
+                "Best: bring back the database and the directory of one moment.\n"
+                "lsm_accept('store') keeps the rows of lsm tables as they are in the store, and those of ordinary tables "
+                "as they are in the database. Given up: what either side has of transactions that the other has not.",
+                at, w->path, store);
         return sqlite3_mprintf(
-            "store behind database: the database is at transaction %lld, %s at %s%lld.\n"
+            "store behind database: the database is at transaction %lld, %s at %lld.\n"
             "Best: bring back the database and the directory of one moment.\n"
             "lsm_accept('store') keeps the rows of lsm tables as they are in the store. Given up: what "
             "%s wrote into lsm tables; what was written into ordinary tables stays.",
-            at, w->path, store >= at ? "another " : "", store, span(text, w->newest.txid, w->token.txid));
+            at, w->path, store, span(text, w->newest.txid, w->token.txid));
     case STATE_MISSING:
         return sqlite3_mprintf(
             "store %s is missing: there is none at %s.\n"

@@ -501,10 +501,14 @@ static struct lsm_token newest_whole(const struct lsm_db *db)
 /* Two copies that went their own ways may have come equally far: the store has another transaction of that number. */
 static int stale(struct lsm_db *db, bool is_behind, uint64_t database, uint64_t store)
 {
+    bool is_apart = is_behind && store >= database;
+
     return lsm_fail(LSM_STALE, "%s: %s (database at transaction %llu, store at %s%llu): the database and its directory "
                                "are not of the same moment; restore both from one backup", db->path,
-                    is_behind ? "store behind database" : "database older than store", (unsigned long long)database,
-                    is_behind && store >= database ? "another " : "", (unsigned long long)store);
+                    is_apart    ? "store behind database, each went on without the other"
+                    : is_behind ? "store behind database"
+                                : "database older than store",
+                    (unsigned long long)database, is_apart ? "another " : "", (unsigned long long)store);
 }
 
 /* They do not fit: told with the number that lsm_db_newest() gives. Publish mutex held. */

@@ -529,6 +529,22 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 
 #define LOG_KEPT_AT_CLOSE (1u << 20)    /* a longer one would slow the next open */
 
+/*
+ * With the newest transaction as the floor in the MANIFEST, whoever opens next knows that no crash takes it
+ * back, and that a database without it is an older one (R15). Where it cannot be settled the floor stays, and
+ * nothing else: the log has all. The write slot is taken.
+ */
+static void settle_at_close(struct lsm_db *db)
+{
+    bool can;
+
+    lsm_db_lock(db);
+    can = db->has_host && lsm_flush_is_quiet(db);
+    lsm_db_unlock(db);
+    if (can && lsm_chain_settle(db) != LSM_OK)
+        lsm_db_event(db, LSM_EVENT_WARNING, "closed without settling: %s", lsm_error_text());
+}
+
 static int say_goodbye(struct lsm_db *db)
 {
     struct lsm_edit edit;
@@ -544,6 +560,7 @@ static int say_goodbye(struct lsm_db *db)
     else if (db->has_log)
         rc = lsm_write_sync(db);
     if (rc == LSM_OK && !db->manifest.failed && !(db->has_log && db->log.failed)) {
+        settle_at_close(db);
         lsm_edit_init(&edit, db->os);
         edit.has = LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID;
         edit.decided = db->decided;

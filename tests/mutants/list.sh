@@ -2017,3 +2017,19 @@ mutant R7_area_beyond_max_page_count ext/vtab_redo.c 'unit/test_vtab_redo' <<'X'
     if (rc == SQLITE_OK)
         return add_slots
 X
+mutant R16_settle_at_a_close lsm/db/db.c 'unit/test_chain' <<'X'
+        settle_at_close(db);
+====
+X
+mutant R16_settle_at_a_close_only_when_quiet lsm/db/db.c 'unit/test_chain' <<'X'
+    can = db->has_host && lsm_flush_is_quiet(db);
+====
+    can = db->has_host;
+X
+mutant R16_floor_of_a_close_without_a_sync lsm/db/db.c 'sim/crash_commit' <<'X'
+    if (can && lsm_chain_settle(db) != LSM_OK)
+====
+    if (can)
+        db->floor = lsm_chain_newest(db);
+    if (0)
+X

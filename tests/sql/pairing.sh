@@ -32,6 +32,17 @@ sql k.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
 sql l.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
 cp a.db m.db; cp -r a.db-lsm m.db-lsm; sql m.db "INSERT INTO t VALUES(5, 'm')"; rm -r m.db-lsm; cp -r a.db-lsm m.db-lsm; sql m.db "SELECT * FROM t" 2>&1 | sed 's/transaction [0-9]*/transaction N/g'
 cp a.db n.db; cp -r a.db-lsm n.db-lsm; sql n.db "SELECT count(*) FROM t"; rm -r n.db-lsm; cp -r a.db-lsm n.db-lsm; sql n.db "SELECT count(*) FROM t"
+echo "an older database beside the directory, by transactions of processes that closed it:"
+for mode in DELETE TRUNCATE PERSIST WAL; do
+    rm -rf o.db* old.db*
+    sql o.db "PRAGMA journal_mode=$mode; CREATE TABLE p(a); CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); INSERT INTO t VALUES(1)"
+    cp o.db old.db
+    for i in 2 3; do sql o.db "PRAGMA journal_mode=$mode; BEGIN; INSERT INTO t VALUES($i); INSERT INTO p VALUES($i); COMMIT" >/dev/null; done
+    cp -r o.db-lsm old.db-lsm
+    sql old.db "SELECT * FROM t" 2>&1 | sed -E 's/transaction [0-9]+/transaction N/g; s/at [0-9]+\)/at N)/'
+    sql old.db "SELECT substr(lsm_accept(), 1, 24)"
+    sql o.db "SELECT count(*), (SELECT count(*) FROM p) FROM t"
+done
 echo "the directory is a file:"
 cp a.db g.db; echo >g.db-lsm
 sql g.db 'SELECT * FROM t'

@@ -507,6 +507,37 @@ TEST(R16_a_joint_over_an_undecided_token_is_suspect_also_after_an_open)
     store_end(&s);
 }
 
+/* An older database beside it is no crash then: R15 refuses it. D-04 */
+TEST(R16_a_close_settles_the_newest_transaction)
+{
+    struct store s;
+    struct lsm_token k1, k2;
+
+    if (!store_begin(&s))
+        return;
+    k1 = joint(&s, no_token, "k1", false);
+    store_close(&s);
+    CHECK_INT(host.calls, 1);
+    if (!store_open(&s, "a"))
+        return;
+    CHECK_RC(lsm_db_publish(s.db, &no_token), LSM_STALE);
+    k2 = joint(&s, k1, "k2", false);
+    abandoned(&s, k2, "lost");                  /* it may yet be committed, and its failed sync hide that k2 is not */
+    store_close(&s);
+    CHECK_INT(host.calls, 1);
+    if (!store_open_at(&s, "a", &k1))           /* a power cut took k2 */
+        return;
+    k2 = joint(&s, k1, "k2", false);
+    host.rc = LSM_IOERR;
+    store_close(&s);                            /* loses nothing: the log has all */
+    CHECK_INT(host.calls, 2);
+    CHECK_INT(host.suspect_calls, 1);
+    host.rc = LSM_OK;
+    CHECK_INT(count_in("a", &k1), 1);
+    CHECK_INT(count_in("a", &k2), 2);
+    disk_end();
+}
+
 TEST(R17_flush_waits_until_the_store_is_quiet)
 {
     struct store s;
