@@ -166,6 +166,7 @@ struct lsm_room {               /* room.c: what the worker makes ready for write
     struct lsm_file *file;      /* these: of the log slot's holder, but from ASKED to MADE the worker's */
     uint64_t from, end;
     bool ok;
+    bool synced;                /* for records that are synced */
     bool is_filled;             /* a log has asked for the largest step: the next ones begin with it */
     bool is_awaited;            /* mutex */
     uint64_t memory_seen;       /* of the active memtable; both mutexes */

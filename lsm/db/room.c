@@ -10,6 +10,11 @@
  * of a job. It holds no lock then, so that the file must not be closed or cut: whoever
  * wants to takes the room back first.
  *
+ * Of a log that is synced record by record the room is not mapped but filled with zeros, which go to the disk at
+ * once: a sync within room that is only reserved has to write, beside the record, which of it is in use by now. Synced
+ * statements of 10 rows 226 -> 186 us, of 100 rows 432 -> 299, single rows as before (ext4). The log's bytes are
+ * written twice then, so not where records are large.
+ *
  *     state   NONE -> ASKED    log slot
  *             ASKED -> BUSY -> MADE    the worker
  *             MADE -> NONE, ASKED -> NONE    log slot
@@ -22,6 +27,7 @@
 
 #define STEP_MIN (UINT64_C(64) << 10)
 #define STEP_MAX (UINT64_C(1) << 20)    /* written in 10 ms: a job looks as often */
+#define STEP_SYNCED (UINT64_C(256) << 10)       /* a sync beside it waits for as much */
 
 #define WAKE_FROM ((size_t)1 << 20)     /* less than that is made when the worker looks anyway: to wake it takes 14 us */
 
@@ -50,13 +56,15 @@ void lsm_room_look(struct lsm_db *db)
     int state = atomic_load_explicit(&room->state, memory_order_acquire);
 
     if (state == MADE) {
-        lsm_log_room_is_made(&db->log, room->from, room->end, room->ok);
+        lsm_log_room_is_made(&db->log, room->from, room->end, room->ok, room->synced);
         state = NONE;
         atomic_store_explicit(&room->state, state, memory_order_relaxed);
     }
-    if (state != NONE || !lsm_log_wants_room(&db->log, &room->from))
+    if (state != NONE || !lsm_log_wants_room(&db->log, &room->from, &room->synced))
         return;
     step_max = step_max < STEP_MIN ? STEP_MIN : step_max > STEP_MAX ? STEP_MAX : step_max;
+    if (room->synced && step_max > STEP_SYNCED)
+        step_max = STEP_SYNCED;
     left = expected_bytes(db);
     left = left < STEP_MIN ? STEP_MIN : left < step_max ? left : step_max;
     room->end = lsm_log_room_end(&db->log, room->from, room->is_filled ? left : STEP_MIN, left);
@@ -114,7 +122,7 @@ void lsm_room_make(struct lsm_db *db)
         db->os->mem_ready(db->os, memory);
     if (!atomic_compare_exchange_strong(&room->state, &state, BUSY))
         return;
-    room->ok = lsm_log_make_room(db->os, room->file, room->from, room->end);
+    room->ok = lsm_log_make_room(db->os, room->file, room->from, room->end, room->synced);
     lsm_db_lock(db);
     atomic_store_explicit(&room->state, MADE, memory_order_release);
     if (room->is_awaited)
@@ -135,6 +143,6 @@ void lsm_room_take_back(struct lsm_db *db)
         db->os->cond_wait(db->changed, db->mutex);
     room->is_awaited = false;
     lsm_db_unlock(db);
-    lsm_log_room_is_made(&db->log, room->from, room->end, room->ok);
+    lsm_log_room_is_made(&db->log, room->from, room->end, room->ok, room->synced);
     atomic_store_explicit(&room->state, NONE, memory_order_relaxed);
 }

@@ -491,6 +491,7 @@ int lsm_write_sync(struct lsm_db *db)
     if (rc == LSM_OK) {
         lsm_carry_timed(&db->carry, bytes, us);
         lsm_carry_covered(db);
+        lsm_room_look(db);      /* behind the sync: it would wait for the zeros */
     }
     return rc;
 }
@@ -584,6 +585,7 @@ int lsm_write_rotate(struct lsm_db *db)
         close_log(db, &db->log);
     }
     log.is_helped = !db->no_worker;
+    log.was_synced = lsm_log_is_synced_often(&db->log);
     db->log = log;
     atomic_store(&db->log_size, log.size);
     lsm_room_look(db);

@@ -80,6 +80,9 @@ struct lsm_os {
        and file_allocate, beside the writer's file_write elsewhere; not beside file_truncate or file_close.
        NULL: it is of no use here. */
     void (*file_expect)(struct lsm_file *file, uint64_t off, uint64_t end);
+    /* A hint: in [off, end), as above, a sync follows each write. Zeros are written and begin to go to the disk, so
+       that those syncs find nothing to note of the file but its bytes. NULL: it is of no use here. */
+    void (*file_zero)(struct lsm_file *file, uint64_t off, uint64_t end);
     /* A hint: a sync will follow, these bytes may go to the disk meanwhile. NULL: it is of no use here. */
     void (*file_push)(struct lsm_file *file, uint64_t off, uint64_t size);
     /* Where behind `off` something other than zeros may stand: UINT64_MAX: nowhere. NULL: it cannot be told. */

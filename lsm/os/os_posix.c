@@ -591,6 +591,29 @@ static void file_expect(struct lsm_file *file, uint64_t off, uint64_t end)
     atomic_store_explicit(&file->map_is_ahead, true, memory_order_release);
 }
 
+/* It only begins to write, and does not ask how that went: a failure is kept for the file's next sync, which
+   goes through a descriptor that was open by then. With a flag that waits, it would be told here and not there. */
+static void file_push(struct lsm_file *file, uint64_t off, uint64_t size)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    if (off <= INT64_MAX && size <= INT64_MAX - off)
+        sync_file_range(file->fd, (off_t)off, (off_t)size, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)file, (void)off, (void)size;
+#endif
+}
+
+/* Where room is only reserved, a sync has to note which of it is in use by now: a write of the inode, one after the other
+   (ext4, virtio disk: 286 -> 150 us for 12 KiB). A file system that never writes in place would gain nothing. */
+static void file_zero(struct lsm_file *file, uint64_t off, uint64_t end)
+{
+    struct statfs fs;
+
+    if (fstatfs(file->fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC) &&
+        write_zeros(file, off, end))
+        file_push(file, off, end - off);
+}
+
 static uint64_t file_next_data(struct lsm_file *file, uint64_t off)
 {
     off_t data = lseek(file->fd, (off_t)off, SEEK_DATA);    /* nobody uses the descriptor's place */
@@ -732,18 +755,6 @@ static int file_allocate(struct lsm_file *file, uint64_t size)
     return rc == ENOSYS ? EOPNOTSUPP : rc;
 }
 
-/* It only begins to write, and does not ask how that went: a failure is kept for the file's next sync, which
-   goes through a descriptor that was open by then. With a flag that waits, it would be told here and not there. */
-static void file_push(struct lsm_file *file, uint64_t off, uint64_t size)
-{
-#ifdef SYNC_FILE_RANGE_WRITE
-    if (off <= INT64_MAX && size <= INT64_MAX - off)
-        sync_file_range(file->fd, (off_t)off, (off_t)size, SYNC_FILE_RANGE_WRITE);
-#else
-    (void)file, (void)off, (void)size;
-#endif
-}
-
 static int file_info(struct lsm_file *file, struct lsm_file_info *info)
 {
     struct stat st;
@@ -835,7 +846,7 @@ struct lsm_os *lsm_os_posix_new(void)
         .dir_give = dir_give,
         .file_open = file_open, .file_close = file_close, .file_read = file_read,
         .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
-        .file_allocate = file_allocate, .file_expect = file_expect, .file_push = file_push,
+        .file_allocate = file_allocate, .file_expect = file_expect, .file_zero = file_zero, .file_push = file_push,
         .file_next_data = file_next_data,
         .file_info = file_info, .file_rename = file_rename,
         .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,

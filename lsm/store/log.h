@@ -51,7 +51,9 @@ struct lsm_log {
     uint64_t mapped_bytes;      /* written there */
     uint64_t cuts;              /* how often it was cut: an end that was noted before may be none any more */
     uint64_t room_begin;        /* of the newest room that was made by another thread */
-    bool is_helped;             /* another thread makes the room for small records that are not synced */
+    bool is_helped;             /* another thread makes the room for small records */
+    uint64_t syncs;             /* by lsm_log_sync */
+    bool was_synced;            /* so was the log before it, record by record */
     bool failed;                /* a write or sync failed: no more appends, unless lsm_log_take_back() may and can */
     struct lsm_buf scratch;
 };
@@ -79,13 +81,16 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
 /* Right behind an append for which there was no room (LSM_FULL): cut off what came into the file, and sync. The log is
    as it was before, or, when this fails too, stays failed. Nobody else makes room for it or syncs it meanwhile. */
 int lsm_log_take_back(struct lsm_log *log);
-/* Of a log that is helped: is it time to make more room ready, and from where on? The other thread calls
-   lsm_log_make_room, the appender is told with lsm_log_room_is_made and writes no further than *from meanwhile. */
-bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from);
+/* Is it synced record by record, or in small groups? */
+bool lsm_log_is_synced_often(const struct lsm_log *log);
+/* Of a log that is helped: is it time to make more room ready, and from where on? *synced: for records that are synced.
+   The other thread calls lsm_log_make_room, the appender is told with lsm_log_room_is_made and writes no further
+   than *from meanwhile. */
+bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from, bool *synced);
 /* As much again as has been written, within these bounds. */
 uint64_t lsm_log_room_end(const struct lsm_log *log, uint64_t from, uint64_t step_min, uint64_t step_max);
-bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, uint64_t end);
-void lsm_log_room_is_made(struct lsm_log *log, uint64_t from, uint64_t end, bool ok);
+bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, uint64_t end, bool synced);
+void lsm_log_room_is_made(struct lsm_log *log, uint64_t from, uint64_t end, bool ok, bool synced);
 /* LSM_FSYNC latches `failed`. */
 int lsm_log_sync(struct lsm_log *log);
 /* Somebody synced the file elsewhere, after it had come to this end. */

@@ -2033,3 +2033,8 @@ mutant R16_floor_of_a_close_without_a_sync lsm/db/db.c 'sim/crash_commit' <<'X'
         db->floor = lsm_chain_newest(db);
     if (0)
 X
+mutant room_with_zeros_for_large_records_too lsm/store/log.c 'unit/test_room_threads:zeros' <<'X'
+    if (*synced ? !log->os->file_zero || log->size / (log->frames + 1) >= ZEROED_MEAN
+====
+    if (*synced ? !log->os->file_zero
+X

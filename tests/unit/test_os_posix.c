@@ -205,6 +205,13 @@ TEST(os_posix_reads_what_was_written_and_stops_at_the_end)
     p.os->file_prefetch(file, 0, 50);
     p.os->file_push(file, 0, 50);
     p.os->file_push(file, 40, 1 << 20);
+    CHECK_INT(p.os->file_write(file, "x", 1, 49), 0);
+    p.os->file_zero(file, 50, 9000);
+    CHECK_INT(p.os->file_read(file, text, 10, 45, &got), 0);
+    CHECK(got == 5 || got == 10);
+    CHECK_MEM(text, "\0\0\0\0x", 5);
+    for (size_t i = 5; i < got; i++)
+        CHECK_INT(text[i], 0);
     got = (size_t)p.os->file_allocate(file, 1 << 20);
     if (got != EOPNOTSUPP) {
         CHECK_INT(got, 0);

@@ -35,6 +35,18 @@ static void noted_expect(struct lsm_file *file, uint64_t off, uint64_t end)
     real.file_expect(file, off, end);
 }
 
+static atomic_uint_least64_t zeroed;
+static uint8_t large[40000];
+
+static void noted_zero(struct lsm_file *file, uint64_t off, uint64_t end)
+{
+    CHECK(!is_writer);
+    if (atomic_load(&is_slow))
+        usleep(20000);
+    real.file_zero(file, off, end);
+    atomic_fetch_add(&zeroed, end - off);
+}
+
 static int failing_sync(struct lsm_file *file)
 {
     int left = atomic_load(&syncs_to_fail);
@@ -182,6 +194,8 @@ static void begin(bool notes_memory)
     real = *os;
     if (real.file_expect)
         os->file_expect = noted_expect;
+    if (real.file_zero)
+        os->file_zero = noted_zero;
     os->file_sync = failing_sync;
     os->dir_sync = looking_dir_sync;
     if (notes_memory && real.mem_ready) {
@@ -211,6 +225,53 @@ TEST(room_of_a_log_is_made_by_the_worker_and_not_by_writers)
         CHECK(made > 0 && made_by_writers == 0);
     check_rows();
     end();
+}
+
+/* Also where the writer comes to it before the zeros are there. */
+TEST(room_of_a_log_that_is_synced_has_zeros_of_the_worker)
+{
+    struct lsm_value value = { 0 };
+    char key[32];
+    uint32_t rows = 0;
+
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (uint8_t)(i * 2654435761u >> 13);
+    begin(false);
+    is_writer = true;
+    for (int round = 0; round < 2; round++) {
+        atomic_store(&zeroed, 0);
+        atomic_store(&is_slow, round == 1);
+        for (uint32_t i = 0; i < 20000 && atomic_load(&zeroed) < (256 << 10); i++, rows++) {
+            key_of(key, 0, rows);
+            if (!CHECK_OK(lsm_db_put(db, tree, text(key), (struct lsm_slice){ large, 2000 }, true)))
+                break;
+            if (!os->file_zero)
+                break;
+        }
+        CHECK(!os->file_zero || atomic_load(&zeroed) >= (256 << 10));
+    }
+    is_writer = false;
+    atomic_store(&is_slow, false);
+    /* Of large records the zeros would be as much again. */
+    CHECK_OK(lsm_db_flush(db));
+    atomic_store(&zeroed, 0);
+    for (uint32_t i = 0; i < 40; i++) {
+        key_of(key, 1, i);
+        CHECK_OK(lsm_db_put(db, tree, text(key), (struct lsm_slice){ large, sizeof large }, true));
+    }
+    CHECK(atomic_load(&zeroed) <= (64 << 10));  /* before the first of them */
+    close_store();
+    open_store();
+    for (uint32_t i = 0; i < rows; i++) {
+        key_of(key, 0, i);
+        if (!CHECK_OK(lsm_tree_get(tree, NULL, text(key), &value)))
+            break;
+        CHECK(value.bytes.size == 2000 && memcmp(value.bytes.data, large, 2000) == 0);
+        lsm_value_release(&value);
+    }
+    CHECK_OK(lsm_db_check(db));
+    close_store();
+    lsm_os_posix_free(os);
 }
 
 /* Singles, or transactions of ten, until a piece of memory that the worker was asked for is taken. */
