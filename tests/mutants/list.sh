@@ -44,9 +44,11 @@ mutant sync_of_the_log_itself lsm/store/log.c 'unit/test_log sim/crash_engine' <
         log->failed = true;
         return fail_sync(error, lsm_filename(name, LSM_FILE_LOG, log->number));
     }
+    log->syncs++;
     log->synced = end.size;
 ====
     error = 0;
+    log->syncs++;
     log->synced = end.size;
 X
 mutant sync_of_a_cut_log lsm/store/log.c 'unit/test_log unit/test_txn' <<'X'
