@@ -586,7 +586,7 @@ int lsm_cursor_seek(struct lsm_cursor *cursor, struct lsm_slice key);       /* f
 int lsm_cursor_seek_prev(struct lsm_cursor *cursor, struct lsm_slice key);  /* last <= key */
 int lsm_cursor_next(struct lsm_cursor *cursor);
 int lsm_cursor_prev(struct lsm_cursor *cursor);
-/* lower is inclusive, upper exclusive; copied; before the first move. */
+/* lower is inclusive, upper exclusive; copied. The cursor stands on no row then: first, last or a seek comes next. */
 int lsm_cursor_set_bounds(struct lsm_cursor *cursor, struct lsm_slice lower, struct lsm_slice upper);
 /* Bounds that only keys which begin with `prefix` are within; an empty prefix: none. LSM_MISUSE: the
    tree's comparator has no prefix_end. */

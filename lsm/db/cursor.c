@@ -259,10 +259,17 @@ static inline bool is_behind(const struct lsm_cursor *c, struct lsm_slice key)
     return lsm_key_compare(c->tree->cmp, key, lsm_buf_slice(&c->upper)) >= 0;
 }
 
-int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct lsm_slice upper)
+/* A step from a row outside of them would have no meaning. */
+static void drop_bounds(struct lsm_cursor *c)
 {
     lsm_buf_reset(&c->lower);
     lsm_buf_reset(&c->upper);
+    c->valid = false;
+}
+
+int lsm_cursor_set_bounds(struct lsm_cursor *c, struct lsm_slice lower, struct lsm_slice upper)
+{
+    drop_bounds(c);
     c->has_lower = lower.data != NULL;
     c->has_upper = upper.data != NULL;
     lsm_buf_append_slice(&c->lower, lower);
@@ -275,8 +282,7 @@ int lsm_cursor_set_prefix(struct lsm_cursor *c, struct lsm_slice prefix)
     const struct lsm_comparator *cmp = c->tree->cmp;
     size_t size = prefix.size;
 
-    lsm_buf_reset(&c->lower);
-    lsm_buf_reset(&c->upper);
+    drop_bounds(c);
     c->has_lower = c->has_upper = prefix.size > 0;
     if (prefix.size == 0)
         return LSM_OK;

@@ -427,6 +427,11 @@ static void compare_bounds(const struct lsm_comparator *cmp)
             CHECK_INT(rc, LSM_DONE);
             CHECK_INT(seen, 0);
         }
+    CHECK_OK(lsm_cursor_set_prefix(c, (struct lsm_slice){ 0 }));
+    CHECK_OK(lsm_cursor_first(c));
+    CHECK_OK(lsm_cursor_set_bounds(c, text(keys[3]), text(keys[7])));
+    CHECK_INT(lsm_cursor_valid(c), 0);
+    CHECK_RC(lsm_cursor_next(c), LSM_MISUSE);   /* from where? */
     lsm_cursor_close(c);
     CHECK_OK(lsm_db_close(m.db));
 }
