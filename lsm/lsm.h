@@ -569,16 +569,17 @@ void lsm_value_release(struct lsm_value *value);        /* zeroed or released: f
  * of no state that there ever was until it is reopened.
  */
 int lsm_cursor_open(struct lsm_tree *tree, const struct lsm_read *read, struct lsm_cursor **cursor);
-/* Use a cursor again for another read; cheaper than close and open. */
+/* Use a cursor again for another read, of any tree of the same store (else LSM_MISUSE); cheaper than close and open. */
 int lsm_cursor_reopen(struct lsm_cursor *cursor, struct lsm_tree *tree,
                       const struct lsm_read *read);
 void lsm_cursor_close(struct lsm_cursor *cursor);
 
 /*
  * Moves. Each returns LSM_OK (the cursor stands on a row), LSM_DONE (there is
- * none that way) or a failure. Key and value are valid until the next move.
- * `bound` ends the way: rows at or after the upper bound, or before the lower
- * bound, are not reached. A NULL data pointer in a bound means: none.
+ * none that way) or a failure, which each move behind it returns until the cursor is
+ * reopened. Key and value are valid until the next move.
+ * Rows at or after the upper bound, or before the lower bound, are not reached. A
+ * NULL data pointer in a bound means: none.
  */
 int lsm_cursor_first(struct lsm_cursor *cursor);
 int lsm_cursor_last(struct lsm_cursor *cursor);
@@ -629,7 +630,7 @@ int lsm_db_check_report(struct lsm_db *db, void (*report)(void *ctx, int kind, c
 /* The quick part of it: every table and value log is there, has its size, and a head and a foot that are its own.
    What is open already is not looked at again. */
 int lsm_db_check_files(struct lsm_db *db);
-/* Stay within another budget from now on; recorded in the store. */
+/* Stay within another budget from now on, of 1 MiB or more (LSM_MISUSE); recorded in the store. */
 int lsm_db_set_memory(struct lsm_db *db, uint64_t memory_bytes);
 
 /* ---- backup ------------------------------------------------------------- */
