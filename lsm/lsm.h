@@ -719,7 +719,8 @@ int lsm_db_levels(struct lsm_db *db, struct lsm_tree_stats *stats);
 
 /*
  * About what lies in [lower, upper) (NULL data: no bound): bytes on disk of its tables and of the
- * values that they have in value logs, and rows in tables and memory. Old versions count until they are compacted away; what range deletes hide, too.
+ * values that they have in value logs, and rows in tables and memory. Old versions count until they are
+ * compacted away; what range deletes hide, too.
  * Reads at most two blocks of a table, and the indexes that lead to them. An empty range gives zeros.
  */
 struct lsm_approximate {
@@ -758,8 +759,8 @@ struct lsm_bucket {
 };
 size_t lsm_db_histogram(struct lsm_db *db, const char *name, struct lsm_bucket *buckets, size_t count);
 /* A statistic by its name ("puts", "get_p99_us"), or a text: "stats" (all of them, one a line),
-   "levels" (of every tree), "histograms" (name, up to how many us, count), "state". At most `size` bytes, a zero at the end; *needed (may be NULL) is the
-   size that it takes. LSM_NOTFOUND: no such property. */
+   "levels" (of every tree), "histograms" (name, up to how many us, count), "state". At most `size` bytes, a zero
+   at the end; *needed (may be NULL) is the size that it takes. LSM_NOTFOUND: no such property. */
 int lsm_db_property(struct lsm_db *db, const char *name, char *text, size_t size, size_t *needed);
 /* HEALTHY; DEGRADED: maintenance failed and is tried again; READ_ONLY: what failed in a log could not be taken back; CORRUPT:
    maintenance met damage, and nothing is written any more. Damage that a read or a check meets is that one's

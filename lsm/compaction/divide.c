@@ -133,7 +133,8 @@ static int choose(struct plan *p, uint64_t parts, struct lsm_borders *borders)
     due = total / parts;
     for (size_t i = 0; i + 1 < count && parts > 1; i++) {
         sum += anchors[i].bytes;
-        if (sum + anchors[i + 1].bytes / 2 < due || by_key(p, &anchors[i], &anchors[i + 1]) == 0 || !is_allowed(p, key_of(p, &anchors[i])))
+        if (sum + anchors[i + 1].bytes / 2 < due || by_key(p, &anchors[i], &anchors[i + 1]) == 0 ||
+            !is_allowed(p, key_of(p, &anchors[i])))
             continue;
         lsm_buf_append_slice(&borders->keys, key_of(p, &anchors[i]));
         lsm_buf_append(&borders->ends, &borders->keys.size, sizeof borders->keys.size);

@@ -42,7 +42,8 @@ static void put_levels(struct lsm_db *db, struct text *t)
             continue;
         for (uint32_t l = 0; l < s.level_count; l++)
             put(t, "%.*s level %u: %" PRIu64 " tables, %" PRIu64 " bytes, %" PRIu64 " rows, %" PRIu64
-                " of them tombstones, score %.2f; %" PRIu64 " jobs read %" PRIu64 " and wrote %" PRIu64 " bytes\n", (int)tree->name.size, (const char *)tree->name.data, l,
+                " of them tombstones, score %.2f; %" PRIu64 " jobs read %" PRIu64 " and wrote %" PRIu64 " bytes\n",
+                (int)tree->name.size, (const char *)tree->name.data, l,
                 s.level[l].files, s.level[l].bytes, s.level[l].entries, s.level[l].tombstones,
                 s.level[l].score, s.level[l].jobs, s.level[l].bytes_read, s.level[l].bytes_written);
     }

@@ -30,7 +30,8 @@ enum lsm_block_kind {
 uint64_t lsm_seal_seed(const uint8_t uuid[16], uint64_t file_number);
 
 /* Append the sealed form of `payload` to `out`. Codecs fall back to NONE when they save
-   less than an eighth; LSM_CODEC_ZSTD_DICT needs a compressor with a dictionary. Latches errors in out->rc (LSM_NOMEM, LSM_TOOBIG). */
+   less than an eighth; LSM_CODEC_ZSTD_DICT needs a compressor with a dictionary. Latches errors in
+   out->rc (LSM_NOMEM, LSM_TOOBIG). */
 void lsm_seal(struct lsm_buf *out, struct lsm_slice payload, enum lsm_block_kind kind, int codec,
               int level, struct lsm_compressor *compressor, uint64_t place);
 
