@@ -106,7 +106,8 @@ int lsm_vtab_error_sqlite(char **error, sqlite3 *db, const char *what)
 int lsm_vtab_error_dropped(char **error, const char *table)
 {
     return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT, "table %s was dropped by another connection: "
-                              "roll back and begin anew", table);
+                              "roll back and begin anew; if that does not help, the database is older than its "
+                              "store (SELECT lsm_accept() tells the ways out)", table);
 }
 
 void lsm_vtab_error_answer(sqlite3_context *context, int rc, char *text, char *error)

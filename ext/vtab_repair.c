@@ -41,7 +41,9 @@ struct work {
     struct lsm_vtab_store *shared;      /* open in this process already */
     struct lsm_db *store;       /* its, or one that we opened */
     struct lsm_token newest;    /* the store's own word */
-    int table_count, tree_count;        /* ROW_LOST: tables, and those that the store has */
+    int table_count, tree_count;        /* ROW_LOST, FITS: tables, and those that the store has */
+    const char *at;             /* the table that each_table() has come to */
+    char *dropped;              /* "t, u": those that the store has not */
     char *why;                  /* the engine's text */
 };
 
@@ -57,6 +59,7 @@ static void work_clear(struct work *w)
         lsm_db_close(w->store);
     sqlite3_free(w->path);
     sqlite3_free(w->why);
+    sqlite3_free(w->dropped);
 }
 
 static struct lsm_options options_of(struct work *w)
@@ -83,15 +86,16 @@ static int settle_nothing(void *ctx, bool suspect)
 
 static const struct lsm_host nobody = { .settle = settle_nothing };
 
-/* A store without a row: what an interrupted lsm_accept('empty') leaves. */
-static bool is_virgin(struct work *w)
+/* A store in which nothing was ever written: what an interrupted lsm_accept('empty') leaves. One with records that
+   only its own database can show to be committed is not. */
+static bool is_blank(struct work *w)
 {
     struct lsm_options options = options_of(w);
     bool result;
 
     options.host = &nobody;
     options.read_only = true;
-    result = lsm_db_open(w->path, &options, &w->store) == LSM_OK && lsm_db_is_virgin(w->store);
+    result = lsm_db_open(w->path, &options, &w->store) == LSM_OK && lsm_db_is_blank(w->store);
     lsm_db_close(w->store);
     w->store = NULL;
     return result;
@@ -145,7 +149,7 @@ static int look_at_store(struct work *w, char **error)
         w->state = STATE_MISSING;
     } else if (rc == LSM_MISMATCH) {
         w->why = sqlite3_mprintf("%s", lsm_error_text());
-        w->state = is_virgin(w) ? STATE_MISSING : STATE_FOREIGN;
+        w->state = is_blank(w) ? STATE_MISSING : STATE_FOREIGN;
         return SQLITE_OK;
     }
     if (rc == LSM_CORRUPT)
@@ -243,6 +247,7 @@ static int each_table(struct work *w, int (*fn)(struct work *w, const uint8_t *u
         *names = sqlite3_mprintf("%z%s%s", *names, *names && **names ? ", " : "", name);
         if (*names == NULL)
             rc = SQLITE_NOMEM;
+        w->at = name;
         if (rc == SQLITE_OK && fn)
             rc = fn(w, uuid, error);
     }
@@ -261,8 +266,12 @@ static int count_tree(struct work *w, const uint8_t *uuid, char **error)
     (void)error;
     lsm_vtab_uuid_text(uuid, name);
     w->table_count++;
-    w->tree_count += w->store && lsm_tree_find(w->store, slice, &tree) == LSM_OK;
-    return SQLITE_OK;
+    if (w->store && lsm_tree_find(w->store, slice, &tree) == LSM_OK) {
+        w->tree_count++;
+        return SQLITE_OK;
+    }
+    w->dropped = sqlite3_mprintf("%z%s%s", w->dropped, w->dropped ? ", " : "", w->at);
+    return w->dropped ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int create_tree(struct work *w, const uint8_t *uuid, char **error)
@@ -277,9 +286,14 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
     return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
+/* Nobody can say it of a transaction of which only the database knew. */
+#define LAST_ONE " What a process that was killed had committed last may be given up, too."
+
 /* The transactions after `from` up to `to`. */
 static const char *span(char text[64], uint64_t from, uint64_t to)
 {
+    if (to <= from)
+        return "transactions that the store has not";
     if (to - from == 1)
         return sqlite3_snprintf(64, text, "transaction %llu", to);
     return sqlite3_snprintf(64, text, "transactions %llu to %llu", from + 1, to);
@@ -298,6 +312,11 @@ static char *describe(const struct work *w, const char *names)
     case STATE_NONE:
         return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept");
     case STATE_FITS:
+        if (w->dropped)
+            return sqlite3_mprintf(
+                "database older than store: %s has no rows of %s, which was dropped after this moment of the database.\n"
+                "Best: bring back the database and the directory of one moment.\n"
+                "DROP TABLE takes what is left of it away. All else fits.", w->path, w->dropped);
         return sqlite3_mprintf("the database and %s belong together: there is nothing to accept. Every file is "
                                "there, of its size, with its head and its foot; SELECT lsm_check() reads them whole",
                                w->path);
@@ -305,9 +324,10 @@ static char *describe(const struct work *w, const char *names)
         return sqlite3_mprintf(
             "database older than store: the database is at transaction %lld, %s at %lld.\n"
             "Best: bring back the database and the directory of one moment.\n"
-            "lsm_accept('store') keeps the rows of lsm tables as they are in the store; ordinary tables "
-            "stay as they are, without what %s wrote there. Given up: that what belongs "
-            "together is there on both sides or on neither.", at, w->path, store, span(text, w->token.txid, w->newest.txid));
+            "lsm_accept('store') keeps the rows of lsm tables as they are in the store; ordinary tables stay as they "
+            "are, without what %s wrote there (or more, where each went on without the other). Given up: that what "
+            "belongs together is there on both sides or on neither." LAST_ONE,
+            at, w->path, store, span(text, w->token.txid, w->newest.txid));
     case STATE_BEHIND:
         if (store >= at)
             return sqlite3_mprintf(
@@ -315,14 +335,14 @@ static char *describe(const struct work *w, const char *names)
                 "another %lld.\n"
                 "Best: bring back the database and the directory of one moment.\n"
                 "lsm_accept('store') keeps the rows of lsm tables as they are in the store, and those of ordinary tables "
-                "as they are in the database. Given up: what either side has of transactions that the other has not.",
-                at, w->path, store);
+                "as they are in the database. Given up: what either side has of transactions that the other has "
+                "not." LAST_ONE, at, w->path, store);
         return sqlite3_mprintf(
             "store behind database: the database is at transaction %lld, %s at %lld.\n"
             "Best: bring back the database and the directory of one moment.\n"
-            "lsm_accept('store') keeps the rows of lsm tables as they are in the store. Given up: what "
-            "%s wrote into lsm tables; what was written into ordinary tables stays.",
-            at, w->path, store, span(text, w->newest.txid, w->token.txid));
+            "lsm_accept('store') keeps the rows of lsm tables as they are in the store. Given up: what %s wrote into "
+            "lsm tables (or more, where each went on without the other); what was written into ordinary tables "
+            "stays." LAST_ONE, at, w->path, store, span(text, w->newest.txid, w->token.txid));
     case STATE_MISSING:
         return sqlite3_mprintf(
             "store %s is missing: there is none at %s.\n"
@@ -346,7 +366,7 @@ static char *describe(const struct work *w, const char *names)
             "Best: bring back the database and the directory of one backup.\n"
             "lsm_accept('store') makes lsmvtab_store and lsmvtab_redo anew, and drops what was put in their place or "
             "hung on them. Given up: whether both are of one moment is not known then; lsm tables are at "
-            "transaction %lld.", w->why, w->path, names, (long long)w->newest.txid);
+            "transaction %lld." LAST_ONE, w->why, w->path, names, (long long)w->newest.txid);
     default:
         return sqlite3_mprintf(
             "damaged store: %s\n"
@@ -407,7 +427,7 @@ static int accept_empty(struct work *w, char **text, char **error)
     rc = lsm_db_open(w->path, &options, &w->store);
     if (rc != LSM_OK)
         return lsm_vtab_error_engine(error, w->path, rc);
-    if (!lsm_db_is_virgin(w->store))
+    if (!lsm_db_is_blank(w->store))
         return lsm_vtab_error_set(error, SQLITE_ERROR, "%s holds rows of another database: move it away "
                                   "first, nothing of it is removed here", w->path);
     lsm_db_uuid(w->store, uuid);
@@ -444,7 +464,7 @@ static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *
     }
     if (rc == SQLITE_OK && (w.ctx.verified || w.state == STATE_ROW_LOST))
         rc = look_at_store(&w, error);
-    if (rc == SQLITE_OK && w.state == STATE_ROW_LOST) {
+    if (rc == SQLITE_OK && (w.state == STATE_ROW_LOST || w.state == STATE_FITS)) {
         rc = each_table(&w, count_tree, &names, error);
         sqlite3_free(names);
         names = NULL;
@@ -594,6 +614,61 @@ static int check_tables(struct tree_check *c, char **error)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+/* Does CREATE VIRTUAL TABLE name the module lsm? */
+static bool is_ours(const char *sql)
+{
+    static const char between[] = " \t\r\n\f\"'`[";
+
+    for (const char *at = sql; *at; at++) {
+        const char *module = at + 6;
+
+        if (!strchr(between, at[0]) || sqlite3_strnicmp(at + 1, "using", 5) != 0)
+            continue;
+        while (*module && strchr(between, *module))
+            module++;
+        if (sqlite3_strnicmp(module, "lsm", 3) == 0 && (module[3] == '\0' || strchr(" \t\r\n\f\"'`](;", module[3])))
+            return true;
+    }
+    return false;
+}
+
+/* Every table can be read: what it needs beside its tree is there. Where all else is right; damage has been named. */
+static int check_first_rows(struct tree_check *c, char **error)
+{
+    sqlite3 *db = c->ctx->conn->db;
+    sqlite3_stmt *stmt = NULL, *rows;
+    char *select;
+    int rc = lsm_vtab_sql_prepare(db, &stmt, "SELECT name, sql FROM \"%w\".sqlite_master "
+                                  "WHERE type = 'table' AND rootpage = 0", c->ctx->schema);
+
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0), *sql = (const char *)sqlite3_column_text(stmt, 1);
+
+        rc = SQLITE_OK;
+        if (!name || !sql || !is_ours(sql))
+            continue;
+        rows = NULL;
+        select = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" LIMIT 1", c->ctx->schema, name);
+        rc = select ? sqlite3_prepare_v2(db, select, -1, &rows, NULL) : SQLITE_NOMEM;
+        sqlite3_free(select);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_step(rows);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE && (rc & 0xff) != SQLITE_NOMEM && (rc & 0xff) != SQLITE_INTERRUPT) {
+            char *line = sqlite3_mprintf("table %s: %s", name, sqlite3_errmsg(db));
+            add_fault(c->report, LSM_EVENT_ERROR, line ? line : name);
+            sqlite3_free(line);
+            rc = SQLITE_OK;
+        }
+        sqlite3_finalize(rows);
+        if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+            rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_DONE)
+        lsm_vtab_error_sqlite(error, db, "reading the schema");
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 /* A foreign key to an lsm table: SQLite takes it and fails at the first write, in words that tell nothing. */
 static int check_foreign_keys(struct tree_check *c, char **error)
 {
@@ -659,6 +734,8 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
         rc = check_foreign_keys(&check, error);
     if (rc == SQLITE_OK && found)
         lsm_db_check_report(ctx->store->db, add_fault, &report);
+    if (rc == SQLITE_OK && found && report.lines == 0)
+        rc = check_first_rows(&check, error);
     if (rc == SQLITE_OK && report.lines == 0)
         sqlite3_str_appendall(report.text, "ok");
     *text = sqlite3_str_finish(report.text);

@@ -515,8 +515,8 @@ int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, cons
     sqlite3_free(name);
     sqlite3_free(sql);
     if (rc == SQLITE_OK && !found)
-        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "shadow table %s.%s_lsm is missing",
-                                ctx->schema, table);
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "shadow table %s.%s_lsm is missing (bring the database "
+                                "file back from a copy)", ctx->schema, table);
     if (rc != SQLITE_OK)
         return rc;
     rc = lsm_vtab_sql_prepare(db, &stmt,

@@ -256,6 +256,8 @@ void lsm_db_uuid(const struct lsm_db *db, uint8_t uuid[16]);
 /* True while no tree ever held data and no joint transaction was decided: what
    is left of a creation whose host transaction did not commit. */
 bool lsm_db_is_virgin(struct lsm_db *db);
+/* And no record of a transaction stands in its logs either, which a host may yet show to be committed. */
+bool lsm_db_is_blank(struct lsm_db *db);
 
 /* ---- trees -------------------------------------------------------------- */
 

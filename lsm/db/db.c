@@ -103,6 +103,17 @@ bool lsm_db_is_virgin(struct lsm_db *db)
     return virgin;
 }
 
+bool lsm_db_is_blank(struct lsm_db *db)
+{
+    bool blank = lsm_db_is_virgin(db);
+
+    db->os->mutex_lock(db->publish);
+    for (uint32_t i = 0; i < db->record_count && blank; i++)
+        blank = db->records[i]->state == LSM_RECORD_DEAD;
+    db->os->mutex_unlock(db->publish);
+    return blank;
+}
+
 /* ---- memory ---- */
 
 /* A quarter of the descriptors, for each store: the rest is the host's, the program's and for writing. */
@@ -313,7 +324,7 @@ static int check_directory(struct lsm_db *db, bool created)
         return lsm_fail_os(error, "stat", db->path);
     if (!info.is_own && info.uid != 0 && info.uid != db->owner.uid)
         return lsm_fail(LSM_CANTOPEN, "%s: the directory belongs to user %u, neither to the database's owner "
-                                      "nor to this process' (chown it if that is right)", db->path, info.uid);
+                                      "nor to that of this process (chown it if that is right)", db->path, info.uid);
     if ((info.mode & 0002) && !(db->file_mode & 0002))
         return lsm_fail(LSM_CANTOPEN, "%s: everybody may write in the directory, but not in the database "
                                       "(chmod o-w it)", db->path);

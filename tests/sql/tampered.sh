@@ -22,7 +22,9 @@ sql b.db "UPDATE t_lsm SET format = 2"; try
 copy; echo "another declaration:"
 sql b.db "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'CREATE VIRTUAL TABLE t USING lsm(a INTEGER PRIMARY KEY, b)' WHERE name = 't'"; try
 copy; echo "no shadow table:"
-sql b.db "DROP TABLE t_lsm"; try
+sql b.db "DROP TABLE t_lsm"; try; lsm b.db "SELECT lsm_check()"
+copy; echo "another declaration in it:"
+sql b.db "UPDATE t_lsm SET declaration = 'k'"; lsm b.db "SELECT lsm_check()"
 copy; echo "as it was:"
 try
 echo "== and mended, where the store itself says that it belongs here"

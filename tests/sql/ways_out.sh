@@ -49,6 +49,17 @@ copy late x; sql other.db "CREATE VIRTUAL TABLE o USING lsm; INSERT INTO o VALUE
 before=$(sum x.db-lsm); sql x.db "SELECT * FROM t" ; sql x.db "SELECT lsm_accept()"; sql x.db "SELECT lsm_accept('empty')"; sql x.db "SELECT lsm_accept('store')"
 [ "$before" = "$(sum x.db-lsm)" ] && cmp x.db late.db && echo "nothing was changed"
 
+echo "== the directory of another database, whose process was killed: only that can show what was committed"
+killed() { sqlite3 -batch $1.db ".load $LSM" "CREATE VIRTUAL TABLE o USING lsm; CREATE TABLE p(a)" "BEGIN; INSERT INTO o VALUES(1, 'of $1'); INSERT INTO p VALUES(1); COMMIT" '.shell kill -9 $PPID' >/dev/null 2>&1; }
+(killed one; killed two) 2>/dev/null
+mv one.db-lsm aside; mv two.db-lsm one.db-lsm
+sql one.db "SELECT * FROM o" "SELECT lsm_accept()"; sql one.db "SELECT lsm_accept('empty')"
+mv one.db-lsm two.db-lsm; mv aside one.db-lsm; sql one.db "SELECT * FROM o"; sql two.db "SELECT * FROM o"
+
+echo "== an older database, from before a DROP TABLE"
+copy late x; sql x.db "DROP TABLE t; INSERT INTO u(u) VALUES('flush')"; cp late.db x.db
+sql x.db "SELECT * FROM t"; sql x.db "SELECT * FROM u" "SELECT lsm_accept()" "SELECT lsm_check()"; sql x.db "DROP TABLE t" "SELECT lsm_check()"
+
 echo "== damaged"
 copy late x; for f in x.db-lsm/MANIFEST-*; do truncate -s 10 "$f"; done
 sql x.db "SELECT * FROM t"
