@@ -43,7 +43,7 @@ static uint64_t expected_bytes(const struct lsm_db *db)
     if (used < STEP_MIN)
         return full;
     left = used < full ? (uint64_t)((double)log->size / (double)used * (double)(full - used)) : 0;
-    if (log->reserved <= log->size || log->reserved == UINT64_MAX)
+    if (log->reserved <= log->size)
         return left;
     return left > log->reserved - log->size ? left - (log->reserved - log->size) : 0;
 }

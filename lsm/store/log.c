@@ -181,12 +181,12 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
     uint64_t step = log->size < RESERVE_MIN ? RESERVE_MIN
                     : log->size < RESERVE_MAX ? log->size : RESERVE_MAX;
 
-    if (end <= log->reserved || (!is_synced(log) && (log->is_helped || !has_small_records(log))))
+    if (log->no_more_room || end <= log->reserved || (!is_synced(log) && (log->is_helped || !has_small_records(log))))
         return;
     if (step > LSM_FRAME_FILE_MAX - end)
         step = LSM_FRAME_FILE_MAX - end;        /* a larger file is not read */
     if (log->os->file_allocate(log->file, end + step)) {
-        log->reserved = UINT64_MAX;
+        log->no_more_room = true;
         return;
     }
     log->reserved = end + step;
@@ -203,7 +203,7 @@ static void reserve_room(struct lsm_log *log, uint64_t end)
  */
 bool lsm_log_wants_room(const struct lsm_log *log, uint64_t *from, bool *synced)
 {
-    if (!log->is_helped || log->failed || log->size < log->room_begin)
+    if (!log->is_helped || log->failed || log->no_more_room || log->size < log->room_begin)
         return false;
     *synced = lsm_log_is_synced_often(log);
     if (*synced ? !log->os->file_zero || log->size / (log->frames + 1) >= ZEROED_MEAN
@@ -231,7 +231,7 @@ bool lsm_log_make_room(struct lsm_os *os, struct lsm_file *file, uint64_t from, 
 void lsm_log_room_is_made(struct lsm_log *log, uint64_t from, uint64_t end, bool ok, bool synced)
 {
     if (!ok) {
-        log->reserved = UINT64_MAX;
+        log->no_more_room = true;
     } else if (log->reserved < end) {
         if (synced)
             log->expected = 0;
@@ -316,7 +316,7 @@ int lsm_log_append(struct lsm_log *log, const struct lsm_slice *parts, size_t pa
         log->failed = true;
         return lsm_fail_os(error, "write", lsm_filename(name, LSM_FILE_LOG, log->number));
     }
-    if (log->expected && log->size >= log->expected && size <= log->reserved - log->size)
+    if (log->expected && log->size >= log->expected && log->size + size <= log->reserved)
         log->mapped_bytes += size;
     log->size += size;
     log->chain = chain;
@@ -387,6 +387,7 @@ int lsm_log_cut(struct lsm_log *log, uint64_t size, uint64_t chain)
     }
     log->cuts++;
     log->reserved = log->expected = log->room_begin = 0;        /* its room went, too */
+    log->no_more_room = false;
     log->size = size;
     log->chain = chain;
     if (log->synced) {          /* else the log before it is not on disk */
@@ -411,7 +412,7 @@ int lsm_log_take_back(struct lsm_log *log)
 void lsm_log_close(struct lsm_log *log)
 {
     /* Zeros that a crash leaves behind the end are read as its end; a log that rests holds none. */
-    if (log->file && !log->failed && log->reserved > log->size && log->reserved != UINT64_MAX)
+    if (log->file && !log->failed && log->reserved > log->size)
         log->os->file_truncate(log->file, log->size);
     if (log->file)
         log->os->file_close(log->file);

@@ -52,6 +52,7 @@ struct lsm_log {
     uint64_t cuts;              /* how often it was cut: an end that was noted before may be none any more */
     uint64_t room_begin;        /* of the newest room that was made by another thread */
     bool is_helped;             /* another thread makes the room for small records */
+    bool no_more_room;          /* there was none, or it is not supported */
     uint64_t syncs;             /* by lsm_log_sync */
     bool was_synced;            /* so was the log before it, record by record */
     bool failed;                /* a write or sync failed: no more appends, unless lsm_log_take_back() may and can */

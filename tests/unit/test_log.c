@@ -431,6 +431,33 @@ TEST(log_reserves_no_room_beyond_the_size_that_is_read)
     fault_end();
 }
 
+TEST(log_gives_its_room_back_also_where_there_was_no_more)
+{
+    struct lsm_file *file;
+    struct lsm_file_info info;
+    struct lsm_log log;
+    uint64_t size, end;
+
+    fault_begin();
+    CHECK_OK(lsm_log_create(&log, fault.os, fault.dir, uuid, 4, NULL, 0644));
+    CHECK_OK(append(&log, "one"));
+    end = log.size + 65536;
+    CHECK_INT(fault.os->file_truncate(log.file, end), 0);
+    lsm_log_room_is_made(&log, log.size, end, true, true);
+    lsm_log_room_is_made(&log, end, end + 65536, false, true);
+    log.is_helped = true;
+    CHECK(!lsm_log_wants_room(&log, &end, &(bool){ false }));
+    CHECK_OK(append(&log, "two"));
+    CHECK_OK(lsm_log_sync(&log));
+    size = log.size;
+    lsm_log_close(&log);
+    CHECK_INT(fault.os->file_open(fault.dir, "000004.log", LSM_OPEN_READ, 0, &file), 0);
+    CHECK_INT(fault.os->file_info(file, &info), 0);
+    CHECK_INT(info.size, size);
+    fault.os->file_close(file);
+    fault_end();
+}
+
 TEST(log_that_was_only_prepared_is_empty)
 {
     struct lsm_log log;
