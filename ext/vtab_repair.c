@@ -18,6 +18,7 @@
 
 #include "ext/vtab.h"
 #include "ext/vtab_machine.h"
+#include "ext/vtab_token.h"
 
 enum state {
     STATE_NONE,                 /* no lsm tables */
@@ -314,7 +315,7 @@ static char *describe(const struct work *w, const char *names)
     case STATE_FITS:
         if (w->dropped)
             return sqlite3_mprintf(
-                "database older than store: %s has no rows of %s, which was dropped after this moment of the database.\n"
+                "database older than store: %s has no rows of %s any more: dropped after this moment of the database.\n"
                 "Best: bring back the database and the directory of one moment.\n"
                 "DROP TABLE takes what is left of it away. All else fits.", w->path, w->dropped);
         return sqlite3_mprintf("the database and %s belong together: there is nothing to accept. Every file is "
@@ -578,6 +579,13 @@ struct tree_check {
     struct report *report;
 };
 
+/* What says nothing of the table: the check itself could not go on. */
+static bool is_no_fault(int rc)
+{
+    rc &= 0xff;
+    return rc == SQLITE_NOMEM || rc == SQLITE_INTERRUPT || rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_AUTH;
+}
+
 /* Every table of the schema has its tree. */
 static int check_tables(struct tree_check *c, char **error)
 {
@@ -597,7 +605,12 @@ static int check_tables(struct tree_check *c, char **error)
         rc = SQLITE_OK;
         if (name == NULL)
             continue;
-        if (lsm_vtab_shadow_read_table(c->ctx, name, NULL, uuid, &why) != SQLITE_OK) {
+        rc = lsm_vtab_shadow_read_table(c->ctx, name, NULL, uuid, &why);
+        if (is_no_fault(rc)) {
+            *error = why;
+            break;
+        }
+        if (rc != SQLITE_OK) {
             add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
         } else {
             lsm_vtab_uuid_text(uuid, text);
@@ -606,30 +619,37 @@ static int check_tables(struct tree_check *c, char **error)
                 add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
             }
         }
+        rc = SQLITE_OK;
         sqlite3_free(why);
     }
-    if (rc != SQLITE_DONE)
+    if (rc != SQLITE_DONE && *error == NULL)
         lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
     sqlite3_finalize(stmt);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Does CREATE VIRTUAL TABLE name the module lsm? */
+static bool token_is(const struct lsm_vtab_token *token, const char *name)
+{
+    char text[8];
+
+    if (token->size >= sizeof text || token->kind == LSM_VTAB_TOKEN_END)
+        return false;
+    lsm_vtab_token_unquote(token, text);
+    return sqlite3_stricmp(text, name) == 0;
+}
+
+/* Does CREATE VIRTUAL TABLE name the module lsm? Behind the first USING that is no name in quotes. */
 static bool is_ours(const char *sql)
 {
-    static const char between[] = " \t\r\n\f\"'`[";
+    struct lsm_vtab_token token;
 
-    for (const char *at = sql; *at; at++) {
-        const char *module = at + 6;
-
-        if (!strchr(between, at[0]) || sqlite3_strnicmp(at + 1, "using", 5) != 0)
-            continue;
-        while (*module && strchr(between, *module))
-            module++;
-        if (sqlite3_strnicmp(module, "lsm", 3) == 0 && (module[3] == '\0' || strchr(" \t\r\n\f\"'`](;", module[3])))
-            return true;
-    }
-    return false;
+    do {
+        sql = lsm_vtab_token_read(sql, &token);
+        if (token.kind == LSM_VTAB_TOKEN_END || token.kind == LSM_VTAB_TOKEN_BAD)
+            return false;
+    } while (token.kind != LSM_VTAB_TOKEN_WORD || !token_is(&token, "using"));
+    lsm_vtab_token_read(sql, &token);
+    return token_is(&token, "lsm");
 }
 
 /* Every table can be read: what it needs beside its tree is there. Where all else is right; damage has been named. */
@@ -653,7 +673,7 @@ static int check_first_rows(struct tree_check *c, char **error)
         sqlite3_free(select);
         if (rc == SQLITE_OK)
             rc = sqlite3_step(rows);
-        if (rc != SQLITE_ROW && rc != SQLITE_DONE && (rc & 0xff) != SQLITE_NOMEM && (rc & 0xff) != SQLITE_INTERRUPT) {
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE && !is_no_fault(rc)) {
             char *line = sqlite3_mprintf("table %s: %s", name, sqlite3_errmsg(db));
             add_fault(c->report, LSM_EVENT_ERROR, line ? line : name);
             sqlite3_free(line);

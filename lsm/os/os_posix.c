@@ -744,14 +744,20 @@ static int file_truncate(struct lsm_file *file, uint64_t size)
 
 static int file_allocate(struct lsm_file *file, uint64_t size)
 {
+    struct stat before, after;
     int rc = check_size_limit(file, size);
 
     if (rc || size == 0)
         return rc;
+    if (fstat(file->fd, &before))
+        return errno;
     /* Not posix_fallocate: where the file system cannot, that one writes zeros. */
     do {
         rc = fallocate(file->fd, 0, 0, (off_t)size) ? errno : 0;
     } while (rc == EINTR);
+    /* ext4 keeps what it got of it: the last of a full disk, which somebody else's next write would need. */
+    if (rc == ENOSPC && fstat(file->fd, &after) == 0 && after.st_size > before.st_size)
+        file_truncate(file, (uint64_t)before.st_size);
     return rc == ENOSYS ? EOPNOTSUPP : rc;
 }
 

@@ -25,6 +25,10 @@ copy; echo "no shadow table:"
 sql b.db "DROP TABLE t_lsm"; try; lsm b.db "SELECT lsm_check()"
 copy; echo "another declaration in it:"
 sql b.db "UPDATE t_lsm SET declaration = 'k'"; lsm b.db "SELECT lsm_check()"
+copy; echo "whatever way the module was written:"
+lsm b.db 'CREATE VIRTUAL TABLE "using x" USING/**/ "lsm"(a PRIMARY KEY)' 'CREATE VIRTUAL TABLE [v]using -- x
+Lsm(a PRIMARY KEY)' "CREATE VIRTUAL TABLE f USING fts5(a, tokenize = 'trigram', prefix = '2')" "SELECT lsm_check()"
+sql b.db 'DROP TABLE "using x_lsm"; DROP TABLE v_lsm; PRAGMA writable_schema = ON; INSERT INTO sqlite_master VALUES('"'table', 'c', 'c', 0, 'CREATE VIRTUAL TABLE c USING csv(filename=''x using lsm'')')"; lsm b.db "SELECT lsm_check()"
 copy; echo "as it was:"
 try
 echo "== and mended, where the store itself says that it belongs here"
