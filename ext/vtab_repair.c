@@ -287,7 +287,7 @@ static int create_tree(struct work *w, const uint8_t *uuid, char **error)
     return rc == LSM_OK || rc == LSM_EXISTS ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
 }
 
-/* Nobody can say it of a transaction of which only the database knew. */
+/* A store that has lost its database's word of a last transaction cannot tell whether it was committed (R15). */
 #define LAST_ONE " What a process that was killed had committed last may be given up, too."
 
 /* The transactions after `from` up to `to`. */

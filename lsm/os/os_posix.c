@@ -755,9 +755,12 @@ static int file_allocate(struct lsm_file *file, uint64_t size)
     do {
         rc = fallocate(file->fd, 0, 0, (off_t)size) ? errno : 0;
     } while (rc == EINTR);
-    /* ext4 keeps what it got of it: the last of a full disk, which somebody else's next write would need. */
-    if (rc == ENOSPC && fstat(file->fd, &after) == 0 && after.st_size > before.st_size)
-        file_truncate(file, (uint64_t)before.st_size);
+    /* ext4 keeps what it got of it: the last of a full disk, which somebody else's next write would need. The maps
+       end before that, and stay: a writer may be in them. */
+    if (rc == ENOSPC && fstat(file->fd, &after) == 0 && after.st_size > before.st_size) {
+        while (ftruncate(file->fd, before.st_size) && errno == EINTR)
+            continue;
+    }
     return rc == ENOSYS ? EOPNOTSUPP : rc;
 }
 

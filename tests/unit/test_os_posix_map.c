@@ -3,9 +3,12 @@
  * others at once, kept when the process dies, never the parent's in a forked
  * child, and not used where a full disk would end the process.
  */
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/unit/posix_place.h"
 
@@ -132,25 +135,71 @@ TEST(os_posix_forked_child_cannot_write_to_the_parents_reserved_room)
     place_close(&p);
 }
 
+static bool has_map(const char *name)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    bool found = false;
+
+    while (maps && fgets(line, sizeof line, maps))
+        found |= strstr(line, name) != NULL;
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
+static off_t full_at;
+
+/* In the C library's place: a disk that is full, of a file system that keeps what it got (ext4). */
+int fallocate(int fd, int mode, off_t off, off_t size)
+{
+    if (full_at && off + size > full_at) {
+        CHECK_INT(ftruncate(fd, full_at), 0);
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_fallocate, fd, mode, off, size);
+}
+
+/* The worker reserves, beside a writer who is in the map: it must stay. */
+TEST(os_posix_a_reservation_that_fails_takes_no_room_and_no_map)
+{
+    struct lsm_file_info info;
+    struct lsm_file *file;
+    struct place p;
+    uint64_t size;
+    bool mapped;
+
+    place_open(&p);
+    file = create(&p, "full.log");
+    CHECK_INT(append_some(&p, file, 0, 1000), 0);
+    mapped = has_map("full.log");               /* not on every file system */
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    size = info.size;
+    full_at = (off_t)size + 20000;
+    CHECK_INT(p.os->file_allocate(file, size + 65536), ENOSPC);
+    full_at = 0;
+    CHECK_INT(p.os->file_info(file, &info), 0);
+    CHECK_INT(info.size, size);
+    CHECK_INT(has_map("full.log"), mapped);
+    p.os->file_close(file);
+    check_bytes(&p, "full.log", 1000);
+    place_close(&p);
+}
+
 /* Is the file of a log that is written in small pieces mapped? */
 static bool is_mapped(const char *path)
 {
     struct place p = { .os = lsm_os_posix_new() };
     struct lsm_file *file;
-    char line[512];
-    bool found = false;
-    FILE *maps;
+    bool found;
 
     snprintf(p.path, sizeof(p.path), "%s", path);
     CHECK_INT(p.os->dir_open(p.os, p.path, true, 0755, NULL, &p.dir), 0);
     file = create(&p, "expected.log");
     CHECK_INT(append_some(&p, file, 0, 1000), 0);
     check_bytes(&p, "expected.log", 1000);
-    maps = fopen("/proc/self/maps", "r");
-    while (maps && fgets(line, sizeof line, maps))
-        found |= strstr(line, "expected.log") != NULL;
-    if (maps)
-        fclose(maps);
+    found = has_map("expected.log");
     p.os->file_close(file);
     place_close(&p);
     return found;
