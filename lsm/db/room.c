@@ -12,7 +12,7 @@
  *
  * Of a log that is synced record by record the room is not mapped but filled with zeros, which go to the disk at
  * once: a sync within room that is only reserved has to write, beside the record, which of it is in use by now. Synced
- * statements of 10 rows 226 -> 186 us, of 100 rows 432 -> 299, single rows as before (ext4). The log's bytes are
+ * statements of 10 rows 239 -> 189 us, of 100 rows 430 -> 280, single rows as before (ext4). The log's bytes are
  * written twice then, so not where records are large.
  *
  *     state   NONE -> ASKED    log slot
