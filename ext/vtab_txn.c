@@ -724,8 +724,10 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
         lsm_txn_commit(txn, ctx->settled);
     else
         lsm_txn_abort(txn);
-    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT)
+    if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT) {
+        (void)lsm_db_settle_creation(ctx->store->db);   /* R15; of a failure nobody can be told any more */
         run_upkeep(ctx);
+    }
     ctx->flush_later = false;
     ctx->compact_later = NULL;
     ctx->prepared = LSM_VTAB_PREPARED_NOT;

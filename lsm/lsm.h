@@ -436,6 +436,14 @@ void lsm_txn_redo(const struct lsm_txn *txn, struct lsm_redo *redo);
    host's commit is on disk (the mode syncs the end of its commit). */
 void lsm_txn_commit(struct lsm_txn *txn, bool settled);
 
+/*
+ * With a host, behind a commit: settle the newest joint transaction, and let the MANIFEST name it, where it names none
+ * yet. From then on no power cut takes the store's creation back, and lsm_db_is_virgin() is false: a host that does not
+ * know the store is another one, also when the process was killed. Nothing where that was done, or has failed since the
+ * open. LSM_BUSY: another joint transaction is undecided; call it behind the next commit.
+ */
+int lsm_db_settle_creation(struct lsm_db *db);
+
 /* Give up, and free the transaction. A prepared SOLO gets a synced ABORT; if that
    cannot be written the store becomes read-only and the result says so. */
 int lsm_txn_abort(struct lsm_txn *txn);

@@ -556,6 +556,41 @@ static void settle_at_close(struct lsm_db *db)
         lsm_db_event(db, LSM_EVENT_WARNING, "closed without settling: %s", lsm_error_text());
 }
 
+int lsm_db_settle_creation(struct lsm_db *db)
+{
+    struct lsm_edit edit;
+    int rc = LSM_OK;
+
+    if (!db->has_host || atomic_load_explicit(&db->creation_settled, memory_order_relaxed))
+        return LSM_OK;
+    lsm_edit_init(&edit, db->os);
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    if (!lsm_flush_is_quiet(db))
+        rc = lsm_fail(LSM_BUSY, "%s: another joint transaction is undecided", db->path);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)           /* once: where it fails, each commit would cost a sync */
+        atomic_store_explicit(&db->creation_settled, true, memory_order_relaxed);
+    if (rc == LSM_OK && db->carry.bare)
+        rc = lsm_write_sync(db);
+    if (rc == LSM_OK)
+        rc = lsm_chain_settle(db);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        edit.has = LSM_EDIT_DECIDED | LSM_EDIT_FLOOR | LSM_EDIT_TXID;
+        edit.decided = db->decided;
+        edit.floor = db->floor;
+        edit.txid = db->txid_max;
+        lsm_db_unlock(db);
+        rc = lsm_write_edit(db, &edit, 0);
+    }
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    lsm_edit_clear(&edit);
+    return rc;
+}
+
 static int say_goodbye(struct lsm_db *db)
 {
     struct lsm_edit edit;

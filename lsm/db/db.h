@@ -263,6 +263,7 @@ struct lsm_db {
     struct lsm_token root, decided, floor, newest_joint;
     uint64_t txid_max;
     bool suspect;               /* commit.md R16 */
+    atomic_bool creation_settled;   /* or tried; lsm_db_settle_creation() */
     struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
     bool is_half_published;     /* a token's records could not all be published; it must be tried again */

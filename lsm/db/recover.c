@@ -484,6 +484,7 @@ int lsm_recover(struct lsm_db *db, bool create, const uint8_t *uuid_wanted)
     rc = read_logs(db, &r.clean_end);
     if (rc)
         return rc;
+    atomic_store(&db->creation_settled, db->floor.txid != 0);
     if (db->os->dir_list(db->dir, note_number, db))
         return lsm_fail(LSM_IOERR, "%s: cannot be listed", db->path);
     return LSM_OK;

@@ -496,6 +496,40 @@ mutant R15_a_database_older_than_the_store lsm/db/chain.c 'unit/test_chain' <<'X
 ====
     if (0 && token->txid < oldest.txid && !seen)
 X
+mutant R15_the_first_commit_settles ext/vtab_txn.c 'unit/test_vtab_process' <<'X'
+        (void)lsm_db_settle_creation(ctx->store->db);   /* R15; of a failure nobody can be told any more */
+====
+X
+mutant R15_the_first_commit_asks_the_host lsm/db/db.c 'unit/test_chain' <<'X'
+    if (rc == LSM_OK)
+        rc = lsm_chain_settle(db);
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        edit.has
+====
+    if (rc == LSM_OK) {
+        lsm_db_lock(db);
+        edit.has
+X
+mutant R15_the_first_commit_syncs_a_bare_record lsm/db/db.c 'unit/test_chain' <<'X'
+    if (rc == LSM_OK && db->carry.bare)
+        rc = lsm_write_sync(db);
+====
+X
+mutant R15_the_first_commit_asks_whether_it_is_quiet lsm/db/db.c 'unit/test_chain' <<'X'
+        rc = lsm_fail(LSM_BUSY, "%s: another joint transaction is undecided", db->path);
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)           /* once
+====
+        rc = LSM_OK;
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)           /* once
+X
+mutant R15_the_creation_is_tried_once lsm/db/db.c 'unit/test_chain' <<'X'
+        atomic_store_explicit(&db->creation_settled, true, memory_order_relaxed);
+====
+        (void)0;
+X
 mutant R16_an_undecided_base_is_suspect lsm/db/txn.c 'unit/test_order' <<'X'
         if (!lsm_token_equal(&txn->base, &db->decided))
             db->suspect = true;

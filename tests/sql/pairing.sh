@@ -43,6 +43,18 @@ for mode in DELETE TRUNCATE PERSIST WAL; do
     sql old.db "SELECT substr(lsm_accept(), 1, 24)"
     sql o.db "SELECT count(*), (SELECT count(*) FROM p) FROM t"
 done
+echo "a new database in the place of one whose process was killed:"
+for mode in "DELETE NORMAL" "WAL NORMAL" "WAL FULL"; do
+    for rows in "INSERT INTO t VALUES(1)" "BEGIN; INSERT INTO t VALUES(1); COMMIT" "SELECT 1"; do
+        rm -rf q.db* aside.db*
+        sql q.db "PRAGMA journal_mode=${mode% *}; PRAGMA synchronous=${mode#* }; CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)" "$rows" \
+            '.shell kill -9 $PPID' >/dev/null 2>&1
+        for f in q.db q.db-wal q.db-shm; do [ -e $f ] && mv $f aside.db${f#q.db}; done
+        sql q.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)"
+        rm -f q.db q.db-wal q.db-shm q.db-journal; for f in aside.db*; do mv $f q.db${f#aside.db}; done
+        sql q.db "SELECT count(*) FROM t"
+    done
+done
 echo "the directory is a file:"
 cp a.db g.db; echo >g.db-lsm
 sql g.db 'SELECT * FROM t'

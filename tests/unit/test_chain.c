@@ -538,6 +538,90 @@ TEST(R16_a_close_settles_the_newest_transaction)
     disk_end();
 }
 
+/* A new database in the place of one whose process was killed must not take its store over. */
+TEST(R15_the_first_commit_makes_the_creation_known)
+{
+    struct store s;
+    struct lsm_token k1, k2, t;
+    struct lsm_txn *other;
+
+    if (!store_begin(&s))
+        return;
+    CHECK(lsm_db_is_virgin(s.db));
+    k1 = joint(&s, no_token, "k1", false);
+    disk_kill("a", "b");
+    other = begin_put(&s, &k1, "other");
+    CHECK_OK(prepare_joint(other, &t));
+    CHECK_RC(lsm_db_settle_creation(s.db), LSM_BUSY);
+    CHECK_INT(host.calls, 0);
+    CHECK_OK(lsm_txn_abort(other));
+    CHECK_RC(lsm_db_settle_creation(s.db), LSM_BUSY);   /* the host may have committed it */
+    k2 = joint(&s, k1, "k2", false);
+    CHECK_OK(lsm_db_settle_creation(s.db));
+    CHECK_INT(host.calls, 1);
+    disk_kill("a", "c");
+    k2 = joint(&s, k2, "k3", false);
+    CHECK_OK(lsm_db_settle_creation(s.db));
+    CHECK_INT(host.calls, 1);
+    store_close(&s);
+
+    if (!store_open(&s, "b"))
+        return;
+    CHECK(lsm_db_is_virgin(s.db));      /* a power cut may have taken all that the host did */
+    CHECK_OK(lsm_db_publish(s.db, &k1));
+    store_close(&s);
+    if (!store_open(&s, "c"))
+        return;
+    CHECK(!lsm_db_is_virgin(s.db));
+    CHECK_RC(lsm_db_publish(s.db, &no_token), LSM_STALE);
+    CHECK_OK(lsm_db_settle_creation(s.db));
+    store_end(&s);
+}
+
+TEST(R15_the_creation_is_not_known_before_its_record_is_on_disk)
+{
+    const struct lsm_prepare how = { .kind = LSM_PREPARE_JOINT };      /* synchronous=OFF */
+    struct store s;
+    struct lsm_token t;
+    struct lsm_txn *txn;
+
+    if (!store_begin(&s))
+        return;
+    txn = begin_put(&s, &no_token, "k1");
+    CHECK_OK(lsm_txn_prepare(txn, &how, &t));
+    lsm_txn_commit(txn, false);
+    CHECK_OK(lsm_db_settle_creation(s.db));
+    disk_power_cut("a", "b");
+    store_close(&s);
+    CHECK(shows_at("b", &t, "k1"));
+    disk_end();
+}
+
+TEST(R15_a_creation_that_cannot_be_settled_is_tried_once)
+{
+    struct store s;
+    struct lsm_token t;
+
+    if (!store_begin(&s))
+        return;
+    t = joint(&s, no_token, "k1", false);
+    host.rc = LSM_FSYNC;
+    CHECK_RC(lsm_db_settle_creation(s.db), LSM_FSYNC);
+    t = joint(&s, t, "k2", false);
+    CHECK_OK(lsm_db_settle_creation(s.db));
+    CHECK_INT(host.calls, 1);
+    disk_kill("a", "b");
+    host.rc = LSM_OK;
+    store_close(&s);
+    if (!store_open_at(&s, "b", &t))
+        return;
+    CHECK(shows(&s, "k1 k2"));
+    t = joint(&s, t, "k3", false);
+    CHECK_OK(lsm_db_settle_creation(s.db));     /* the next process does */
+    CHECK_INT(host.calls, 3);
+    store_end(&s);
+}
+
 TEST(R17_flush_waits_until_the_store_is_quiet)
 {
     struct store s;

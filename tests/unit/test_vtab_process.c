@@ -172,6 +172,37 @@ TEST(P_13_a_process_may_exit_while_the_worker_works)
     }
 }
 
+/* Nothing was flushed and nothing closed: only what the first commit wrote says that the store is a database's. */
+TEST(R15_a_store_whose_process_died_at_once_is_not_taken_over)
+{
+    char path[200], aside[200];
+    int status = 0;
+    sqlite3 *db;
+    pid_t pid;
+
+    snprintf(path, sizeof path, "%s/test.db", test_dir());
+    snprintf(aside, sizeof aside, "%s/aside.db", test_dir());
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        db = open_db();
+        if (sql_rc(db, "CREATE VIRTUAL TABLE t USING lsm; BEGIN; INSERT INTO t VALUES(1, 1); COMMIT") != SQLITE_OK)
+            _exit(1);
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK_INT(rename(path, aside), 0);
+    db = open_db();
+    CHECK_INT(sql_rc(db, "CREATE VIRTUAL TABLE t USING lsm"), SQLITE_CORRUPT_VTAB);
+    CHECK(strstr(sqlite3_errmsg(db), "a store that this database does not know") != NULL);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+    CHECK_INT(rename(aside, path), 0);
+    db = open_db();
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+}
+
 /* ---- again and again ---- */
 
 TEST(S_05_G_06_tables_made_and_rolled_back_or_dropped_leave_no_files_and_descriptors)
