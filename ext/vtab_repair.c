@@ -42,6 +42,7 @@ struct work {
     struct lsm_vtab_store *shared;      /* open in this process already */
     struct lsm_db *store;       /* its, or one that we opened */
     struct lsm_token newest;    /* the store's own word */
+    bool is_at_token;           /* ROW_LOST: newest is what the database says as well */
     int table_count, tree_count;        /* ROW_LOST, FITS: tables, and those that the store has */
     const char *at;             /* the table that each_table() has come to */
     char *dropped;              /* "t, u": those that the store has not */
@@ -102,6 +103,22 @@ static bool is_blank(struct work *w)
     return result;
 }
 
+/* Where only lsmvtab_redo is not as we made it, the token can be read, and shows what a killed process had committed last. */
+static void publish_if_known(struct work *w)
+{
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    bool found = false;
+    char *why = NULL;
+
+    lsm_db_uuid(w->store, uuid);
+    if (lsm_vtab_shadow_read(&w->ctx, &found, w->uuid, &w->token, &why) == SQLITE_OK && found
+        && memcmp(uuid, w->uuid, sizeof(uuid)) == 0)
+        w->is_at_token = lsm_db_publish_newest(w->store, &w->token) == LSM_OK;
+    sqlite3_finalize(w->ctx.token_stmt);        /* the table may be made anew */
+    w->ctx.token_stmt = NULL;
+    sqlite3_free(why);
+}
+
 static int look_at_store(struct work *w, char **error)
 {
     struct lsm_options options = options_of(w);
@@ -114,6 +131,8 @@ static int look_at_store(struct work *w, char **error)
         w->store = w->shared->db;
     rc = w->store ? LSM_OK : lsm_db_open(w->path, &options, &w->store);
     if (w->state == STATE_ROW_LOST) {
+        if (rc == LSM_OK)
+            publish_if_known(w);
         if (rc == LSM_OK)
             rc = lsm_db_newest(w->store, &w->newest);
         if (rc == LSM_OK)
@@ -366,8 +385,9 @@ static char *describe(const struct work *w, const char *names)
             "%s\nThe store %s has all lsm tables of this database (%s): it is the one that belongs to it.\n"
             "Best: bring back the database and the directory of one backup.\n"
             "lsm_accept('store') makes lsmvtab_store and lsmvtab_redo anew, and drops what was put in their place or "
-            "hung on them. Given up: whether both are of one moment is not known then; lsm tables are at "
-            "transaction %lld." LAST_ONE, w->why, w->path, names, (long long)w->newest.txid);
+            "hung on them. Given up: %s; lsm tables are at transaction %lld.%s", w->why, w->path, names,
+            w->is_at_token ? "nothing, both are of one moment" : "whether both are of one moment is not known then",
+            (long long)w->newest.txid, w->is_at_token ? "" : LAST_ONE);
     default:
         return sqlite3_mprintf(
             "damaged store: %s\n"

@@ -51,6 +51,15 @@ mend "CREATE TRIGGER evil AFTER UPDATE ON lsmvtab_store BEGIN DELETE FROM victim
 mend "ALTER TABLE lsmvtab_store RENAME TO x; CREATE VIEW lsmvtab_store AS SELECT * FROM x; CREATE TRIGGER evil INSTEAD OF UPDATE ON lsmvtab_store BEGIN DELETE FROM victim; END"
 mend "CREATE INDEX i ON lsmvtab_store(data)"
 mend "DROP TABLE lsmvtab_store; CREATE TABLE lsmvtab_store(id, data, more)"
+echo "-- behind a killed process the token that can be read says what it had committed last"
+for lost in lsmvtab_redo lsmvtab_store; do
+    rm -rf k.db*
+    lsm k.db "PRAGMA journal_mode = WAL" "CREATE TABLE p(a); CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)" \
+        "BEGIN; INSERT INTO t VALUES(1); INSERT INTO p VALUES(1); COMMIT" "BEGIN; INSERT INTO t VALUES(2); INSERT INTO p VALUES(2); COMMIT" \
+        '.shell kill -9 $PPID' >/dev/null 2>&1
+    sql k.db "DROP TABLE $lost"
+    lsm k.db "SELECT lsm_accept()" "SELECT lsm_accept('store')" "SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM p)" "SELECT lsm_check()"
+done
 echo "-- another's directory is not taken for ours"
 lsm c.db "CREATE VIRTUAL TABLE t USING lsm; INSERT INTO t VALUES(1, 'c')"
 copy; rm -r b.db-lsm; cp -r c.db-lsm b.db-lsm; sql b.db "DELETE FROM lsmvtab_store"
