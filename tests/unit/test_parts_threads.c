@@ -70,11 +70,24 @@ static bool store_open(void (*event)(void *ctx, const struct lsm_event *event), 
     return CHECK_OK(lsm_tree_open(db, name, NULL, &tree));
 }
 
-static atomic_bool is_closing, is_free;
+static atomic_bool is_closing, is_free, in_job;
+static pthread_t leader, tester;
+
+static _Thread_local bool has_synced;
+static atomic_bool is_part_done;
+
+/* Behind a sync of an output another thread than the leader says that its part is done. */
+static int noted_sync(struct lsm_file *file)
+{
+    has_synced = true;
+    return real.file_sync(file);
+}
 
 static void telling_broadcast(struct lsm_cond *cond)
 {
     real.cond_broadcast(cond);
+    if (has_synced && atomic_load(&in_job) && !pthread_equal(leader, pthread_self()) && !pthread_equal(tester, pthread_self()))
+        atomic_store(&is_part_done, true);
     if (atomic_load(&is_closing))
         atomic_store(&is_free, true);
 }
@@ -88,6 +101,7 @@ static bool begin(int (*write)(struct lsm_file *file, const void *data, size_t s
     os->file_write = write;
     os->cpu_count = count_cpus;
     os->cond_broadcast = telling_broadcast;
+    os->file_sync = noted_sync;
     memset((void *)rows, 0, sizeof rows);
     atomic_store(&stop, false);
     return store_open(event, memtable_bytes);
@@ -242,11 +256,10 @@ TEST(parts_beside_writers_and_readers_lose_nothing_even_where_one_fails)
     end();
 }
 
-/* ---- a flush, and a close, while other threads have the parts ---- */
+/* ---- a failure, a flush, and a close, while other threads have the parts ---- */
 
 static uint64_t job_bytes;              /* of the job that is waited for */
-static pthread_t leader, tester;
-static atomic_bool in_job, is_held;
+static atomic_bool is_held;
 static atomic_uint_least64_t written_after;
 
 static void note_job(void *ctx, const struct lsm_event *event)
@@ -299,6 +312,41 @@ static bool is_flush_due(void)
     due = lsm_flush_due(db) || db->flushing;
     lsm_db_unlock(db);
     return due;
+}
+
+static atomic_bool has_failed;
+
+/* The leader's output fails when another part is done. */
+static int late_failing_write(struct lsm_file *file, const void *data, size_t size, uint64_t off)
+{
+    if (size > 4096 && atomic_load(&in_job) && pthread_equal(leader, pthread_self()) && !atomic_load(&has_failed)) {
+        for (int i = 0; i < 100000 && !atomic_load(&is_part_done); i++)
+            usleep(200);
+        atomic_store(&has_failed, true);
+        return ENOSPC;
+    }
+    return real.file_write(file, data, size, off);
+}
+
+TEST(parts_that_are_done_leave_no_files_where_another_fails)
+{
+    bool is_tidy = false;
+
+    expect_job(2 << 20);
+    atomic_store(&has_failed, false);
+    atomic_store(&is_part_done, false);
+    if (!begin(late_failing_write, note_job, SMALL))
+        return;
+    put_until(&has_failed);
+    CHECK(atomic_load(&is_part_done));
+    CHECK_OK(lsm_db_flush(db));
+    CHECK_OK(lsm_db_compact(db, NULL));
+    rows_agree();
+    for (int i = 0; i < 300 && !(is_tidy = files_are_known()); i++)
+        usleep(100000);                 /* the worker may be in the middle of something */
+    CHECK(is_tidy);
+    CHECK_OK(lsm_db_close(db));
+    end();
 }
 
 TEST(parts_of_other_threads_do_not_keep_the_store_from_a_flush)
