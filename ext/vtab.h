@@ -139,6 +139,7 @@ struct lsm_vtab_ctx {
     enum lsm_vtab_prepared prepared;
     bool token_written;         /* in this transaction, at least once */
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
+    int64_t page_write_count;   /* pages written by the connection, when that was prepared; -1: unknown (R16) */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
     unsigned normal_left;       /* joint commits that need not ask what synchronous is: it was NORMAL */
     bool redo_grown;            /* rows were added to the redo area in this transaction */
@@ -298,7 +299,7 @@ void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx);
 int lsm_vtab_pin_register(struct lsm_vtab_conn *conn);
 /* Make the companion take part in the context's transaction as its tables do, for one that goes. */
 int lsm_vtab_pin_stand_in(struct lsm_vtab_ctx *ctx, char **error);
-/* The newest token in the connection's own snapshot. */
+/* The newest committed token in the connection's own snapshot: within its transaction, that at its begin. */
 int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char **error);
 
 /* ---- vtab_txn.c ----------------------------------------------------------- */

@@ -52,6 +52,10 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
     bool has_version, found;
     int rc;
 
+    if (ctx->txn) {             /* R14: what stands in the row may be our own, and be rolled back */
+        *token = ctx->base;
+        return SQLITE_OK;
+    }
     has_version = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
                                        &data_version) == SQLITE_OK;
     if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {

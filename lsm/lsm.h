@@ -439,14 +439,18 @@ void lsm_txn_commit(struct lsm_txn *txn, bool settled);
 /*
  * With a host, behind a commit: settle the newest joint transaction, and let the MANIFEST name it, where it names none
  * yet. From then on no power cut takes the store's creation back, and lsm_db_is_virgin() is false: a host that does not
- * know the store is another one, also when the process was killed. Nothing where that was done, or has failed since the
- * open. LSM_BUSY: another joint transaction is undecided; call it behind the next commit.
+ * know the store is another one, also when the process was killed. Call it behind each commit: nothing where that was
+ * done, and behind a failure only the 2nd, 4th, 8th ... time. LSM_BUSY: another joint transaction is undecided, or as
+ * lsm_host.settle says.
  */
 int lsm_db_settle_creation(struct lsm_db *db);
 
 /* Give up, and free the transaction. A prepared SOLO gets a synced ABORT; if that
    cannot be written the store becomes read-only and the result says so. */
 int lsm_txn_abort(struct lsm_txn *txn);
+/* The same, where the host is sure to have written nothing of its commit since the newest prepare: no sync of it can
+   have failed, so that the next settle needs no checkpoint for it (lsm_host.settle, `suspect`). */
+int lsm_txn_abort_unwritten(struct lsm_txn *txn);
 
 /*
  * Without a host: prepare and commit in one; frees the transaction, also when it fails. Any

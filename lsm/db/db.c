@@ -559,9 +559,13 @@ static void settle_at_close(struct lsm_db *db)
 int lsm_db_settle_creation(struct lsm_db *db)
 {
     struct lsm_edit edit;
+    uint32_t tries;
     int rc = LSM_OK;
 
     if (!db->has_host || atomic_load_explicit(&db->creation_settled, memory_order_relaxed))
+        return LSM_OK;
+    tries = atomic_fetch_add_explicit(&db->creation_tries, 1, memory_order_relaxed) + 1;
+    if (tries & (tries - 1))    /* where it fails, each commit would cost a sync */
         return LSM_OK;
     lsm_edit_init(&edit, db->os);
     lsm_db_lock(db);
@@ -569,8 +573,6 @@ int lsm_db_settle_creation(struct lsm_db *db)
     if (!lsm_flush_is_quiet(db))
         rc = lsm_fail(LSM_BUSY, "%s: another joint transaction is undecided", db->path);
     lsm_db_unlock(db);
-    if (rc == LSM_OK)           /* once: where it fails, each commit would cost a sync */
-        atomic_store_explicit(&db->creation_settled, true, memory_order_relaxed);
     if (rc == LSM_OK && db->carry.bare)
         rc = lsm_write_sync(db);
     if (rc == LSM_OK)
@@ -584,6 +586,8 @@ int lsm_db_settle_creation(struct lsm_db *db)
         lsm_db_unlock(db);
         rc = lsm_write_edit(db, &edit, 0);
     }
+    if (rc == LSM_OK)
+        atomic_store_explicit(&db->creation_settled, true, memory_order_relaxed);
     lsm_db_lock(db);
     lsm_write_slot_give(db);
     lsm_db_unlock(db);

@@ -263,7 +263,8 @@ struct lsm_db {
     struct lsm_token root, decided, floor, newest_joint;
     uint64_t txid_max;
     bool suspect;               /* commit.md R16 */
-    atomic_bool creation_settled;   /* or tried; lsm_db_settle_creation() */
+    atomic_bool creation_settled;   /* lsm_db_settle_creation() */
+    atomic_uint creation_tries;
     struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
     bool is_half_published;     /* a token's records could not all be published; it must be tried again */
@@ -528,6 +529,7 @@ struct lsm_txn {
     uint64_t *marks;            /* positions that may be asked for, ascending: a spill is cut there */
     uint32_t mark_count, mark_cap;
     bool joint_once;            /* prepared as JOINT before: must go on so */
+    bool is_unwritten;          /* lsm_txn_abort_unwritten() */
     bool in_flight;             /* counted in joints_in_flight */
     bool no_spill;              /* a mark could not be remembered */
     bool solo_cancelled;        /* prepared is a solo that must be taken back */

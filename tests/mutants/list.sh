@@ -496,6 +496,11 @@ mutant R15_a_database_older_than_the_store lsm/db/chain.c 'unit/test_chain' <<'X
 ====
     if (0 && token->txid < oldest.txid && !seen)
 X
+mutant R14_the_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn:R14' <<'X'
+    if (ctx->txn) {             /* R14
+====
+    if (0 && ctx->txn) {             /* R14
+X
 mutant R15_the_first_commit_settles ext/vtab_txn.c 'unit/test_vtab_process' <<'X'
         (void)lsm_db_settle_creation(ctx->store->db);   /* R15; of a failure nobody can be told any more */
 ====
@@ -519,16 +524,30 @@ X
 mutant R15_the_first_commit_asks_whether_it_is_quiet lsm/db/db.c 'unit/test_chain' <<'X'
         rc = lsm_fail(LSM_BUSY, "%s: another joint transaction is undecided", db->path);
     lsm_db_unlock(db);
-    if (rc == LSM_OK)           /* once
+    if (rc == LSM_OK && db->carry.bare)
 ====
         rc = LSM_OK;
     lsm_db_unlock(db);
-    if (rc == LSM_OK)           /* once
+    if (rc == LSM_OK && db->carry.bare)
 X
-mutant R15_the_creation_is_tried_once lsm/db/db.c 'unit/test_chain' <<'X'
-        atomic_store_explicit(&db->creation_settled, true, memory_order_relaxed);
+mutant R15_the_creation_is_not_tried_at_each_commit lsm/db/db.c 'unit/test_chain' <<'X'
+    if (tries & (tries - 1))    /* where it fails, each commit would cost a sync */
+        return LSM_OK;
 ====
-        (void)0;
+X
+mutant R15_the_creation_is_tried_again lsm/db/db.c 'unit/test_chain' <<'X'
+    if (tries & (tries - 1))    /* where it fails, each commit would cost a sync */
+====
+    if (tries > 1)
+X
+mutant R16_a_host_that_wrote_something_is_suspect ext/vtab_txn.c 'sim/sweep_commit:R16_ sim/sweep_commit' <<'X'
+             && page_write_count(ctx->conn->db) == ctx->page_write_count)
+====
+            )
+X
+mutant R16_a_host_that_wrote_nothing_is_not_suspect lsm/db/txn.c 'unit/test_chain' <<'X'
+    if (!txn->is_unwritten)
+====
 X
 mutant R16_an_undecided_base_is_suspect lsm/db/txn.c 'unit/test_order' <<'X'
         if (!lsm_token_equal(&txn->base, &db->decided))
