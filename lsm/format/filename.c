@@ -72,7 +72,7 @@ bool lsm_filename_parse(const char *name, enum lsm_file_kind *kind, uint64_t *nu
             continue;
         if (shape[i].numbered)
             n = parse_digits(name + before);
-        if (strcmp(name, lsm_filename(again, (enum lsm_file_kind)i, n)) == 0) {
+        if (n <= LSM_FILE_NUMBER_MAX && strcmp(name, lsm_filename(again, (enum lsm_file_kind)i, n)) == 0) {
             *kind = (enum lsm_file_kind)i;
             *number = n;
             return true;

@@ -16,6 +16,7 @@ enum lsm_file_kind {
 };
 
 #define LSM_FILENAME_SIZE 40
+#define LSM_FILE_NUMBER_MAX (UINT64_C(1) << 62)     /* that is read: counted on from there, none comes to an end */
 
 /* Write the name of a numbered or fixed file; returns `name`. */
 char *lsm_filename(char name[LSM_FILENAME_SIZE], enum lsm_file_kind kind, uint64_t number);

@@ -212,7 +212,7 @@ static bool decode_brief(struct lsm_slice bytes, const uint8_t uuid[16], struct 
     rec->op_count = lsm_read_varint32(&r);
     rec->id.txid = lsm_read_varint(&r);
     read_ops(&r, rec);
-    return !r.bad;
+    return !r.bad && rec->id.txid <= LSM_TXID_MAX;
 }
 
 bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct lsm_record *rec)
@@ -235,6 +235,8 @@ bool lsm_record_decode(struct lsm_slice bytes, const uint8_t uuid[16], struct ls
     rec->decided = flags & LSM_RECORD_DECIDED_BASE ? rec->base : read_token(&r);
     rec->floor = flags & LSM_RECORD_FLOOR_DECIDED ? rec->decided : read_token(&r);
     if (r.bad || (flags & ~LSM_RECORD_VLOGS) != token_flags(rec) || zero != 0)
+        return false;
+    if (rec->id.txid > LSM_TXID_MAX || rec->decided.txid > LSM_TXID_MAX || rec->floor.txid > LSM_TXID_MAX)
         return false;
 
     switch (rec->type) {

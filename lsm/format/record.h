@@ -31,6 +31,8 @@
 #include "lsm/format/table_meta.h"
 #include "lsm/format/vlog_meta.h"
 
+#define LSM_TXID_MAX (UINT64_C(1) << 62)        /* that is read: counted on from there, none comes to an end */
+
 enum lsm_record_type { LSM_RECORD_SOLO = 1, LSM_RECORD_JOINT = 2, LSM_RECORD_ABORT = 3 };
 
 #define LSM_RECORD_BASE_ZERO 1u         /* flags */

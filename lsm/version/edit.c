@@ -24,6 +24,7 @@
  */
 #include <assert.h>
 
+#include "lsm/format/filename.h"
 #include "lsm/util/coding.h"
 #include "lsm/version/edit.h"
 
@@ -247,6 +248,36 @@ static void read_token(struct lsm_reader *r, struct lsm_token *token)
         memcpy(token->hash, hash.data, sizeof(token->hash));
 }
 
+/* Forged numbers: counted on from the last possible one they would wrap, and files be written over. */
+static bool is_beyond(const struct lsm_edit *e)
+{
+    const uint64_t files[] = { e->next_file, e->log_number, e->log_end_number };
+    const uint64_t txids[] = { e->txid, e->root.txid, e->decided.txid, e->floor.txid };
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i] > LSM_FILE_NUMBER_MAX)
+            return true;
+    for (size_t i = 0; i < sizeof txids / sizeof *txids; i++)
+        if (txids[i] > LSM_TXID_MAX)
+            return true;
+    return e->seq > LSM_EDIT_SEQ_MAX || e->next_tree > LSM_EDIT_TREE_MAX;
+}
+
+static bool is_level(int32_t compression)
+{
+    return compression == LSM_COMPRESSION_NONE || (compression >= -7 && compression <= 22);
+}
+
+/* As lsm_tree_create() makes them: a compaction has its memory and its time by these. */
+static bool is_possible(const struct lsm_edit_tree *tree)
+{
+    for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+        if (!is_level(tree->level_compression[l]))
+            return false;
+    return tree->block_bytes >= 512 && tree->block_bytes <= 1u << 20 && tree->filter_bits <= 32 &&
+           is_level(tree->compression_level) && (tree->value_log_bytes == 0 || tree->value_log_bytes >= 64);
+}
+
 /* The three below answer NULL, or what is wrong with the field. */
 static const char *read_once(struct lsm_edit *e, unsigned tag, struct lsm_reader *r)
 {
@@ -262,8 +293,6 @@ static const char *read_once(struct lsm_edit *e, unsigned tag, struct lsm_reader
     case TAG_LOG: e->log_number = lsm_read_varint(r); break;
     case TAG_SEQ:
         e->seq = lsm_read_varint(r);
-        if (e->seq > LSM_SEQ_MAX)
-            return "a sequence beyond the last possible one";
         break;
     case TAG_ROOT: read_token(r, &e->root); break;
     case TAG_DECIDED: read_token(r, &e->decided); break;
@@ -302,6 +331,8 @@ static const char *read_tree(struct lsm_edit *e, struct lsm_reader *r)
         return NULL;            /* the caller sees it */
     if (tree.name.size > LSM_NAME_SIZE_MAX || tree.comparator.size > LSM_NAME_SIZE_MAX)
         return "a name is too long";
+    if (!is_possible(&tree))
+        return "a tree's options are beyond what is possible";
     lsm_edit_add_tree(e, &tree);
     return NULL;
 }
@@ -398,6 +429,8 @@ int lsm_edit_decode(struct lsm_edit *e, struct lsm_slice bytes, const char *file
             return lsm_fail(LSM_FORMAT, "%s: written by a newer version (field %u at offset %llu); "
                             "open it with that", file, (unsigned)tag, (unsigned long long)at);
 
+        if (!why && is_beyond(e))
+            why = "a number beyond the last possible one";
         if (why)
             return lsm_corrupt(file, at, why);
         if (field.bad || lsm_reader_left(&field) > 0)

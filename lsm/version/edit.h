@@ -29,6 +29,10 @@ struct lsm_edit_tree {          /* a tree that is created, or (in a snapshot) ex
     struct lsm_slice hash_name;         /* of the comparator's hash; empty: not written */
 };
 
+/* What an edit may say at most, beside LSM_FILE_NUMBER_MAX and LSM_TXID_MAX. */
+#define LSM_EDIT_TREE_MAX (UINT32_C(1) << 31)       /* next_tree */
+#define LSM_EDIT_SEQ_MAX (UINT64_C(1) << 55)        /* half of LSM_SEQ_MAX */
+
 enum lsm_edit_has {
     LSM_EDIT_NEXT_FILE = 1 << 0, LSM_EDIT_NEXT_TREE = 1 << 1, LSM_EDIT_LOG = 1 << 2,
     LSM_EDIT_SEQ = 1 << 3, LSM_EDIT_ROOT = 1 << 4, LSM_EDIT_DECIDED = 1 << 5,

@@ -1,3 +1,4 @@
+#include "lsm/format/filename.h"
 #include "lsm/util/coding.h"
 #include "lsm/version/edit.h"
 #include "tests/test.h"
@@ -46,33 +47,39 @@ static struct lsm_table_meta random_meta(void)
     return m;
 }
 
+static uint64_t number(void)
+{
+    return test_below(LSM_TXID_MAX + 1) >> test_below(62);
+}
+
 static void random_edit(struct lsm_edit *e)
 {
     e->has = (uint32_t)test_below(1 << 11);
-    e->next_file = test_random() >> test_below(64);
-    e->next_tree = (uint32_t)test_random();
-    e->log_number = test_random() >> test_below(64);
-    e->log_end_number = test_random();
+    e->next_file = number();
+    e->next_tree = (uint32_t)test_below(UINT64_C(1) + LSM_EDIT_TREE_MAX);
+    e->log_number = number();
+    e->log_end_number = number();
     e->log_end_size = test_random();
     e->log_end_chain = test_random();
-    e->seq = test_below(LSM_SEQ_MAX + 1);
-    e->root = token(test_random());
-    e->decided = token(test_random());
-    e->floor = token(test_random());
-    e->txid = test_random();
+    e->seq = test_below(LSM_EDIT_SEQ_MAX + 1);
+    e->root = token(number());
+    e->decided = token(number());
+    e->floor = token(number());
+    e->txid = number();
     e->memory_bytes = test_random();
     e->carried = test_below(2);
     for (uint64_t n = test_below(4); n; n--) {
         struct lsm_edit_tree tree = {
             .id = (uint32_t)test_random(), .name = lsm_slice(key_bytes, test_below(17)),
-            .block_bytes = (uint32_t)test_random(), .filter_bits = LSM_FILTER_NONE,
+            .block_bytes = 512 + (uint32_t)test_below((1u << 20) - 511), .filter_bits = (uint32_t)test_below(33),
+            .value_log_bytes = (uint32_t)(test_below(2) ? 64 + test_below(UINT32_MAX - 64) : 0),
             .compression_level = test_below(2) ? LSM_COMPRESSION_NONE : -5,
             .comparator = lsm_slice(key_bytes, test_below(17)),
             .hash_name = lsm_slice(key_bytes, test_below(2) ? test_below(17) : 0),
         };
 
         for (int l = 0; l < LSM_LEVEL_COUNT_MAX && n % 2; l++)
-            tree.level_compression[l] = (int32_t)test_random();
+            tree.level_compression[l] = (int32_t)test_below(30) - 7;
         lsm_edit_add_tree(e, &tree);
     }
     for (uint64_t n = test_below(4); n; n--)
@@ -249,6 +256,44 @@ TEST(edit_field_that_is_not_used_up_twice_there_or_out_of_range_is_corrupt)
     CHECK_RC(DECODE("\x12\x02\x09\x01"), LSM_CORRUPT);          /* level 9 */
     CHECK_RC(DECODE("\x04\x09\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), LSM_CORRUPT);   /* seq */
     end(&e, &bytes);
+}
+
+/* Forged with a right sum: from such a number on files would be written over, or a compaction take gigabytes. */
+TEST(edit_beyond_what_is_possible_is_corrupt)
+{
+    static const struct lsm_edit_tree usual = { .id = 1, .block_bytes = 4096, .filter_bits = 16, .compression_level = 1 };
+    enum { TREES = 7, CASES = 9 + TREES };
+
+    for (int at = -1; at < CASES; at++) {
+        struct lsm_edit e, again;
+        struct lsm_edit_tree tree = usual;
+        struct lsm_buf out;
+
+        lsm_edit_init(&e, os);
+        lsm_edit_init(&again, os);
+        lsm_buf_init(&out, os);
+        e.has = (1 << 11) - 1;
+        e.next_file = LSM_FILE_NUMBER_MAX + (at == 0);
+        e.next_tree = LSM_EDIT_TREE_MAX + (at == 1);
+        e.log_number = LSM_FILE_NUMBER_MAX + (at == 2);
+        e.log_end_number = at == 3 ? UINT64_MAX : LSM_FILE_NUMBER_MAX;
+        e.seq = LSM_EDIT_SEQ_MAX + (at == 4);
+        e.root = token(LSM_TXID_MAX + (at == 5));
+        e.decided = token(LSM_TXID_MAX + (at == 6));
+        e.floor = token(LSM_TXID_MAX + (at == 7));
+        e.txid = at == 8 ? UINT64_MAX : LSM_TXID_MAX;
+        tree.block_bytes = at == 9 ? 511 : at == 10 ? (1u << 20) + 1 : tree.block_bytes;
+        tree.filter_bits = at == 11 ? 33 : tree.filter_bits;
+        tree.compression_level = at == 12 ? 23 : tree.compression_level;
+        tree.level_compression[3] = at == 13 ? -8 : 0;
+        tree.value_log_bytes = at == 14 ? 63 : at == 15 ? 1 : 0;
+        lsm_edit_add_tree(&e, &tree);
+        lsm_edit_encode(&e, &out);
+        CHECK_RC(lsm_edit_decode(&again, lsm_buf_slice(&out), "MANIFEST", 0), at < 0 ? LSM_OK : LSM_CORRUPT);
+        lsm_edit_clear(&e);
+        lsm_edit_clear(&again);
+        lsm_buf_clear(&out);
+    }
 }
 
 TEST(edit_latches_out_of_memory_and_hands_it_on)

@@ -102,6 +102,24 @@ TEST(record_of_each_type_comes_back_whole)
     }
 }
 
+TEST(record_of_a_transaction_beyond_the_last_possible_one_is_none)
+{
+    for (int brief = 0; brief < 2; brief++)
+        for (int over = 0; over < 2; over++) {
+            struct lsm_record got;
+            struct sample s;
+
+            sample_init(&s, LSM_RECORD_SOLO, false);
+            lsm_buf_reset(&s.out);
+            s.rec.is_brief = brief;
+            s.rec.id.txid = LSM_TXID_MAX + (uint64_t)over;
+            lsm_record_encode(&s.out, &s.rec, uuid);
+            CHECK_OK(s.out.rc);
+            CHECK(lsm_record_decode(lsm_buf_slice(&s.out), uuid, &got) == !over);
+            sample_clear(&s);
+        }
+}
+
 TEST(record_hash_becomes_the_id_and_abort_keeps_the_id_it_is_given)
 {
     struct lsm_token given = token(77, 0xaa);
