@@ -524,6 +524,24 @@ static void add_line(void *pointer, const char *line)
         sqlite3_str_appendf(report->text, "\n%s", line);
 }
 
+/* lsmvtab_store or lsmvtab_redo is not as we made it: what can be read of them is used, and the store's files know
+   whose they are. */
+static int repair_without_row(struct work *w, struct lsm_repair *how, bool *has_row, char **error)
+{
+    char *names = NULL, *why = NULL;
+    bool found = false;
+    int rc = each_table(w, NULL, &names, error);
+
+    if (rc == SQLITE_OK && *names == '\0')
+        rc = lsm_vtab_error_set(error, SQLITE_ERROR, "the database has no lsm tables");
+    sqlite3_free(names);
+    *has_row = rc == SQLITE_OK && lsm_vtab_shadow_read(&w->ctx, &found, w->uuid, &w->token, &why) == SQLITE_OK && found;
+    sqlite3_free(why);
+    if (!*has_row)
+        how->token = NULL;
+    return rc;
+}
+
 static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
 {
     struct work w;
@@ -535,11 +553,16 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
     struct lsm_repair_info info;
     struct lsm_options options;
     char *to = NULL;
+    bool is_lost, has_row = true;
     int rc = work_begin(&w, conn, schema, error);
 
-    if (rc == SQLITE_OK && !w.ctx.verified)
-        rc = lsm_vtab_error_set(error, SQLITE_ERROR, "the database has no lsm tables");
-    if (rc == SQLITE_OK) {      /* a damaged row is no reason to repair nothing */
+    is_lost = rc == SQLITE_CORRUPT_VTAB || (rc == SQLITE_OK && !w.ctx.verified);
+    if (is_lost) {
+        sqlite3_free(*error);
+        *error = NULL;
+        rc = repair_without_row(&w, &how, &has_row, error);
+    }
+    if (rc == SQLITE_OK && has_row) {   /* a damaged row is no reason to repair nothing */
         char *why = NULL;
 
         if (lsm_vtab_redo_read(&w.ctx, &token, &area, &how.redo.size, &why) == SQLITE_OK && area)
@@ -552,7 +575,7 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         to = sqlite3_mprintf("%s-repaired", w.path);
         report.text = sqlite3_str_new(w.db);
         options = options_of(&w);
-        options.uuid = w.uuid;
+        options.uuid = has_row ? w.uuid : NULL;
         rc = to ? lsm_db_repair(w.path, to, &options, &how, &info) : LSM_NOMEM;
         if (rc == LSM_NOTFOUND)
             rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "there is nothing of a store at %s: bring back the "
@@ -567,11 +590,12 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         *text = sqlite3_mprintf(
             "%s: %lld rows of %lld tables, from %lld table files and %lld logs; %lld files and %lld places "
             "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s\n"
-            "%s is as it was. To use the new one: mv %s %s-damaged && mv %s %s",
+            "%s is as it was. To use the new one: mv %s %s-damaged && mv %s %s%s",
             to, (long long)info.rows, (long long)info.trees, (long long)info.tables, (long long)info.logs,
             (long long)info.files_lost, (long long)info.places_lost, (long long)info.bytes_lost,
             (long long)info.records_lost, (long long)info.records_undecided, lines ? lines : "",
-            report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, w.path, w.path, to, w.path);
+            report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, w.path, w.path, to, w.path,
+            is_lost ? ", then SELECT lsm_accept('store'), which makes lsmvtab_store and lsmvtab_redo anew" : "");
         sqlite3_free(lines);
     }
     if (report.text)

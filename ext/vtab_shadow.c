@@ -527,8 +527,8 @@ int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, cons
     rc = sqlite3_step(stmt);
     if (rc != SQLITE_ROW) {
         rc = rc == SQLITE_DONE
-                 ? lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is gone",
-                                      ctx->schema, table)
+                 ? lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is gone (bring the database "
+                                      "file back from a copy)", ctx->schema, table)
                  : lsm_vtab_error_sqlite(error, db, "reading the shadow table");
     } else if (sqlite3_column_int64(stmt, 1) > FORMAT_VERSION) {
         rc = lsm_vtab_error_set(error, SQLITE_NOTADB,
@@ -537,12 +537,12 @@ int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, cons
                || sqlite3_column_bytes(stmt, 0) != LSM_VTAB_UUID_SIZE
                || sqlite3_column_type(stmt, 2) != SQLITE_TEXT
                || sqlite3_column_int64(stmt, 1) != FORMAT_VERSION) {
-        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is damaged",
-                                ctx->schema, table);
+        rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the row of %s.%s_lsm is damaged (bring the database "
+                                "file back from a copy)", ctx->schema, table);
     } else if (canonical && strcmp(canonical, (const char *)sqlite3_column_text(stmt, 2)) != 0) {
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                 "the declaration of %s is not the one its rows were written with "
-                                "(%s)", table, sqlite3_column_text(stmt, 2));
+                                "(%.400s)", table, sqlite3_column_text(stmt, 2));
     } else {
         memcpy(uuid, sqlite3_column_blob(stmt, 0), LSM_VTAB_UUID_SIZE);
         rc = SQLITE_OK;

@@ -85,6 +85,16 @@ sql n.db "CREATE VIRTUAL TABLE t USING lsm(k TEXT PRIMARY KEY, v, block_size=512
 printf 'damaged' | dd of="$(ls n.db-lsm/*.ldb)" bs=1 seek=70 conv=notrunc 2>/dev/null
 sql n.db "SELECT lsm_repair()" | grep -c 'could not be read'; rm -r n.db-lsm && mv n.db-lsm-repaired n.db-lsm
 sql n.db "SELECT count(*) < 200 FROM t" "SELECT v FROM t WHERE k = CAST(150 AS INTEGER)"
+echo "== the row of lsmvtab_store is lost, and the MANIFEST damaged: repair, then accept"
+for lost in "DELETE FROM lsmvtab_store" "DROP TABLE lsmvtab_redo" "DROP TABLE lsmvtab_store; DROP TABLE lsmvtab_redo"; do
+    rm -rf w.db*
+    sql w.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); CREATE VIRTUAL TABLE u USING lsm; INSERT INTO t VALUES(1), (2); INSERT INTO u VALUES(1, 1)" "INSERT INTO t(t) VALUES('flush')" "INSERT INTO t VALUES(3)"
+    sqlite3 -batch w.db "$lost"
+    for f in w.db-lsm/MANIFEST-*; do printf 'XXXX' | dd of=$f bs=1 seek=90 conv=notrunc 2>/dev/null; done
+    sql w.db "SELECT lsm_repair()" | sed 's/MANIFEST-[0-9]*/MANIFEST-N/g'
+    mv w.db-lsm w.db-lsm-damaged && mv w.db-lsm-repaired w.db-lsm
+    sql w.db "SELECT lsm_accept('store')" "SELECT lsm_check()" "SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)" "INSERT INTO t VALUES(4)" "SELECT count(*) FROM t"
+done
 echo "== not from a view"
 sql x.db "CREATE VIEW w AS SELECT lsm_accept('store'); SELECT * FROM w"
 sql x.db "CREATE VIEW w2 AS SELECT lsm_repair(); SELECT * FROM w2"
