@@ -22,7 +22,7 @@ EXPORT int sqlite3_lsmvtab_init(sqlite3 *db, char **error, const sqlite3_api_rou
 int sqlite3_lsmvtab_init(sqlite3 *db, char **error, const sqlite3_api_routines *api)
 {
     struct lsm_vtab_conn *conn;
-    int rc;
+    int rc = SQLITE_OK;
 
     SQLITE_EXTENSION_INIT2(api);
     (void)api;
@@ -32,6 +32,8 @@ int sqlite3_lsmvtab_init(sqlite3 *db, char **error, const sqlite3_api_routines *
                                      sqlite3_libversion());
         return SQLITE_ERROR;
     }
+    if (lsm_vtab_conn_exists(db))       /* loaded again: tables that are open would have a transaction of their own */
+        goto out;
     conn = lsm_vtab_conn_new(db);
     if (conn == NULL)
         return SQLITE_NOMEM;
@@ -46,7 +48,9 @@ int sqlite3_lsmvtab_init(sqlite3 *db, char **error, const sqlite3_api_routines *
         rc = lsm_vtab_backup_register(conn);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_repair_register(conn);
+    conn->is_registered = rc == SQLITE_OK;
     lsm_vtab_conn_unref(conn);
+out:
     if (rc != SQLITE_OK)
         return rc;
 #ifdef SQLITE_CORE

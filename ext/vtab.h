@@ -58,7 +58,9 @@ struct lsm_vtab_again {
 };
 
 struct lsm_vtab_conn {
+    struct lsm_vtab_conn *next; /* of the process */
     sqlite3 *db;
+    bool is_registered;         /* all of the extension */
     int ref_count;              /* the modules registered with it */
     int table_count;            /* tables alive in all contexts */
     struct lsm_vtab_ctx *ctxs;
@@ -139,7 +141,6 @@ struct lsm_vtab_ctx {
     enum lsm_vtab_prepared prepared;
     bool token_written;         /* in this transaction, at least once */
     struct lsm_token prepared_token;    /* the newest one, when prepared is JOINT */
-    int64_t page_write_count;   /* pages written by the connection, when that was prepared; -1: unknown (R16) */
     bool settled;               /* the host's commit will be on disk when it returns (R8) */
     unsigned normal_left;       /* joint commits that need not ask what synchronous is: it was NORMAL */
     bool redo_grown;            /* rows were added to the redo area in this transaction */
@@ -155,6 +156,8 @@ struct lsm_vtab_ctx {
     struct lsm_vtab_sight *sights;      /* of cursors that see some of them */
 };
 
+/* Is the extension registered with this connection? */
+bool lsm_vtab_conn_exists(sqlite3 *db);
 /* The connection's object for module registration: a new one, and what a module's
    destructor calls. */
 struct lsm_vtab_conn *lsm_vtab_conn_new(sqlite3 *db);

@@ -522,6 +522,25 @@ void lsm_vtab_conn_rest(struct lsm_vtab_conn *conn)
 
 /* ---- connections ------------------------------------------------------------ */
 
+/* All connections of the process: two of ours on one of SQLite's would be two transactions at once. */
+static struct lsm_vtab_conn *all_conns;
+
+static sqlite3_mutex *conns_mutex(void)
+{
+    return sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP2);
+}
+
+bool lsm_vtab_conn_exists(sqlite3 *db)
+{
+    struct lsm_vtab_conn *conn;
+
+    sqlite3_mutex_enter(conns_mutex());
+    for (conn = all_conns; conn && (conn->db != db || !conn->is_registered); conn = conn->next)
+        ;
+    sqlite3_mutex_leave(conns_mutex());
+    return conn != NULL;
+}
+
 struct lsm_vtab_conn *lsm_vtab_conn_new(sqlite3 *db)
 {
     struct lsm_vtab_conn *conn = sqlite3_malloc(sizeof(*conn));
@@ -531,6 +550,10 @@ struct lsm_vtab_conn *lsm_vtab_conn_new(sqlite3 *db)
     memset(conn, 0, sizeof(*conn));
     conn->db = db;
     conn->ref_count = 1;
+    sqlite3_mutex_enter(conns_mutex());
+    conn->next = all_conns;
+    all_conns = conn;
+    sqlite3_mutex_leave(conns_mutex());
     return conn;
 }
 
@@ -538,8 +561,15 @@ void lsm_vtab_conn_unref(void *pointer)
 {
     struct lsm_vtab_conn *conn = pointer;
 
+    struct lsm_vtab_conn **link = &all_conns;
+
     if (--conn->ref_count > 0)
         return;
+    sqlite3_mutex_enter(conns_mutex());
+    while (*link != conn)
+        link = &(*link)->next;
+    *link = conn->next;
+    sqlite3_mutex_leave(conns_mutex());
     while (conn->ctxs)
         ctx_free(conn->ctxs);
     sqlite3_finalize(conn->pin_stmt);

@@ -65,14 +65,6 @@ static int64_t page_count(sqlite3 *db)
     return (int64_t)hit + miss;
 }
 
-/* Pages that the connection has written, ever: counted before a -wal gets them, and no sync of one comes without. */
-static int64_t page_write_count(sqlite3 *db)
-{
-    int count = 0, high = 0;
-
-    return sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_WRITE, &count, &high, 0) == SQLITE_OK ? count : -1;
-}
-
 static bool may_be_solo(struct lsm_vtab_ctx *ctx)
 {
     sqlite3 *db = ctx->conn->db;
@@ -604,7 +596,6 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     if (rc == SQLITE_OK) {
         ctx->prepared = LSM_VTAB_PREPARED_JOINT;
         ctx->prepared_token = token;
-        ctx->page_write_count = page_write_count(ctx->conn->db);
     }
     return rc;
 }
@@ -731,9 +722,6 @@ void lsm_vtab_txn_end(struct lsm_vtab_ctx *ctx, bool commit)
                                                  &ctx->token_data_version) == SQLITE_OK;
     if (has_written)
         lsm_txn_commit(txn, ctx->settled);
-    else if (ctx->prepared == LSM_VTAB_PREPARED_JOINT && ctx->page_write_count >= 0
-             && page_write_count(ctx->conn->db) == ctx->page_write_count)
-        lsm_txn_abort_unwritten(txn);   /* a commit hook's veto, or BUSY before the first page */
     else
         lsm_txn_abort(txn);
     if (commit && ctx->prepared == LSM_VTAB_PREPARED_JOINT) {

@@ -448,9 +448,6 @@ int lsm_db_settle_creation(struct lsm_db *db);
 /* Give up, and free the transaction. A prepared SOLO gets a synced ABORT; if that
    cannot be written the store becomes read-only and the result says so. */
 int lsm_txn_abort(struct lsm_txn *txn);
-/* The same, where the host is sure to have written nothing of its commit since the newest prepare: no sync of it can
-   have failed, so that the next settle needs no checkpoint for it (lsm_host.settle, `suspect`). */
-int lsm_txn_abort_unwritten(struct lsm_txn *txn);
 
 /*
  * Without a host: prepare and commit in one; frees the transaction, also when it fails. Any

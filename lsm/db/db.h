@@ -529,7 +529,6 @@ struct lsm_txn {
     uint64_t *marks;            /* positions that may be asked for, ascending: a spill is cut there */
     uint32_t mark_count, mark_cap;
     bool joint_once;            /* prepared as JOINT before: must go on so */
-    bool is_unwritten;          /* lsm_txn_abort_unwritten() */
     bool in_flight;             /* counted in joints_in_flight */
     bool no_spill;              /* a mark could not be remembered */
     bool solo_cancelled;        /* prepared is a solo that must be taken back */

@@ -120,8 +120,7 @@ static void disown_prepared(struct lsm_txn *txn)
         lsm_prepared_free(txn->db->os, rec);
     txn->db->os->mutex_unlock(txn->db->publish);
     lsm_db_lock(txn->db);
-    if (!txn->is_unwritten)
-        txn->db->suspect = true;        /* a JOINT off the chain (R16) */
+    txn->db->suspect = true;    /* a JOINT off the chain (R16) */
     lsm_db_unlock(txn->db);
 }
 
@@ -754,10 +753,4 @@ int lsm_txn_abort(struct lsm_txn *txn)
         lsm_txn_remove_run(db, txn->runs[--txn->run_count]);
     lsm_txn_free(txn);
     return rc;
-}
-
-int lsm_txn_abort_unwritten(struct lsm_txn *txn)
-{
-    txn->is_unwritten = true;
-    return lsm_txn_abort(txn);
 }

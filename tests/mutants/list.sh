@@ -540,14 +540,10 @@ mutant R15_the_creation_is_tried_again lsm/db/db.c 'unit/test_chain' <<'X'
 ====
     if (tries > 1)
 X
-mutant R16_a_host_that_wrote_something_is_suspect ext/vtab_txn.c 'sim/sweep_commit:R16_ sim/sweep_commit' <<'X'
-             && page_write_count(ctx->conn->db) == ctx->page_write_count)
+mutant R16_a_checkpoint_leaves_no_older_frames ext/vtab_settle.c 'sim/sweep_commit:R16_' <<'X'
+"main", SQLITE_CHECKPOINT_TRUNCATE,
 ====
-            )
-X
-mutant R16_a_host_that_wrote_nothing_is_not_suspect lsm/db/txn.c 'unit/test_chain' <<'X'
-    if (!txn->is_unwritten)
-====
+"main", SQLITE_CHECKPOINT_PASSIVE,
 X
 mutant R16_an_undecided_base_is_suspect lsm/db/txn.c 'unit/test_order' <<'X'
         if (!lsm_token_equal(&txn->base, &db->decided))

@@ -630,32 +630,6 @@ TEST(R15_a_creation_that_cannot_be_settled_is_tried_again_but_not_at_each_commit
     store_end(&s);
 }
 
-/* Else a reader of the host that keeps a checkpoint away would keep the store from its flushes, too. */
-TEST(R16_what_the_host_took_back_before_it_wrote_needs_no_checkpoint)
-{
-    for (int written = 0; written < 2; written++) {
-        struct store s;
-        struct lsm_token t, k;
-        struct lsm_txn *txn;
-
-        if (!store_begin(&s))
-            return;
-        k = joint(&s, no_token, "k1", false);
-        txn = begin_put(&s, &k, "vetoed");
-        CHECK_OK(prepare_joint(txn, &t));
-        CHECK_OK(written ? lsm_txn_abort(txn) : lsm_txn_abort_unwritten(txn));
-        k = joint(&s, k, "k2", false);
-        CHECK_OK(lsm_db_flush(s.db));
-        CHECK_INT(host.calls, 1);
-        CHECK_INT(host.suspect_calls, written);
-        CHECK(shows(&s, "k1 k2 !vetoed"));
-        disk_power_cut("a", "b");
-        store_close(&s);
-        CHECK(shows_at("b", &k, "k1 k2 !vetoed"));
-        disk_end();
-    }
-}
-
 TEST(R17_flush_waits_until_the_store_is_quiet)
 {
     struct store s;

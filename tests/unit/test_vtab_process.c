@@ -131,6 +131,26 @@ TEST(P_08_a_second_copy_of_the_extension_in_one_process_is_kept_out)
     }
 }
 
+/* Two objects of one connection were two transactions: the second's commit took the first's rows away. */
+TEST(the_extension_may_be_registered_twice_with_one_connection)
+{
+    sqlite3 *db = open_db();
+
+    SQL(db, "CREATE VIRTUAL TABLE t USING lsm; CREATE VIRTUAL TABLE u USING lsm; CREATE TABLE p(a)");
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+    db = open_db();
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 0);
+    CHECK_INT(sqlite3_lsmvtab_init(db, NULL, NULL), SQLITE_OK);
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1)");
+    CHECK_INT(sqlite3_lsmvtab_init(db, NULL, NULL), SQLITE_OK);
+    SQL(db, "INSERT INTO u VALUES(1, 1); INSERT INTO p VALUES(1); COMMIT");
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+    db = open_db();
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t"), 1);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM u"), 1);
+    CHECK_INT(sqlite3_close(db), SQLITE_OK);
+}
+
 /* ---- left ---- */
 
 TEST(P_13_a_process_may_exit_while_the_worker_works)

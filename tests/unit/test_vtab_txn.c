@@ -224,28 +224,6 @@ TEST(R14_a_busy_commit_may_go_on_or_be_rolled_back)
     close_db(db);
 }
 
-/* A veto leaves nothing in the -wal that a failed sync could hide: a reader that keeps checkpoints away keeps no flush away. */
-TEST(R16_a_veto_does_not_keep_the_store_from_flushing_beside_a_reader)
-{
-    sqlite3 *db = open_with_t("WAL");
-    sqlite3 *reader = open_db("test.db");
-    int on = 1;
-
-    SQL(db, "INSERT INTO p VALUES(1, 1)");
-    SQL(reader, "BEGIN; SELECT * FROM p");
-    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO p VALUES(2, 2)");
-    sqlite3_commit_hook(db, veto, &on);
-    SQL_FAILS(db, "COMMIT", SQLITE_CONSTRAINT_COMMITHOOK);
-    sqlite3_commit_hook(db, NULL, NULL);
-    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(3, 3); COMMIT");
-    SQL(db, "INSERT INTO t(t) VALUES('flush')");
-    CHECK_INT(sql_value(reader, "SELECT count(*) FROM p"), 1);
-    SQL(reader, "COMMIT");
-    CHECK_INT(sql_value(reader, "SELECT sum(a) FROM t"), 2);
-    close_db(db);
-    close_db(reader);
-}
-
 /* What asks outside of a statement of the transaction must not take the token for evidence either. */
 TEST(R14_lsm_check_behind_a_busy_commit_shows_nobody_what_may_be_rolled_back)
 {
