@@ -136,7 +136,7 @@ int lsm_carry_append(struct lsm_txn *txn, struct lsm_record *rec, const struct l
     lsm_redo_begin(frame);
     lsm_write_encode(db, rec, frame);
     record_size = frame->size - LSM_REDO_HEAD_SIZE;
-    lsm_redo_finish(frame, newest_solo(db, &rec->base));
+    lsm_redo_finish(frame, lsm_log_mark(&db->log), newest_solo(db, &rec->base));
     if (frame->rc)
         return frame->rc;
 
@@ -196,6 +196,15 @@ static int find_solo(struct lsm_db *db, const struct lsm_token *base, uint32_t m
     return rc;
 }
 
+/* Was the log here at open that a lost record once stood in? */
+static bool had_log(const struct lsm_db *db, uint32_t mark)
+{
+    for (size_t i = 0; i + 4 <= db->log_marks.size; i += 4)
+        if (lsm_get_u32(db->log_marks.data + i) == mark)
+            return true;
+    return mark == LSM_REDO_NO_LOG;
+}
+
 /* Walk from `token` to what is published; the records on the way that only the area has, newest first,
    as struct lsm_slice in *lost. Publish held. */
 static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct lsm_slice area,
@@ -220,6 +229,9 @@ static int find_lost(struct lsm_db *db, const struct lsm_token *token, struct ls
         /* At or below what is published it is history, or another store's: nothing comes back. */
         rc = at.txid <= newest.txid ? LSM_NOTFOUND
                                     : lsm_redo_find(area, &at, db->uuid, &off, &bytes, &rec);
+        if (rc == LSM_OK && !had_log(db, lsm_redo_log(bytes)))
+            return lsm_fail(LSM_STALE, "%s: the log in which the database's transaction %llu was written is not there",
+                            db->path, (unsigned long long)at.txid);
         if (rc == LSM_OK)
             rc = find_solo(db, &rec.base, lsm_redo_solo(bytes), &has_solo);
         if (rc == LSM_OK && !has_solo)

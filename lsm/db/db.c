@@ -255,6 +255,7 @@ static void db_free(struct lsm_db *db)
     lsm_mem_free(os, db->obsolete);
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
+    lsm_buf_clear(&db->log_marks);
     lsm_carry_free(os, db->carry.taken);
     if (db->has_log) {
         lsm_room_take_back(db);         /* it is cut off with the rest */
@@ -489,6 +490,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
     if (options->host)
         db->host = *options->host;
     lsm_buf_init(&db->encode, os);
+    lsm_buf_init(&db->log_marks, os);
     lsm_buf_init(&db->aborted, os);
     db->carry.last = &db->carry.taken;
     lsm_db_set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);

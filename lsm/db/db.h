@@ -279,6 +279,7 @@ struct lsm_db {
     bool commit_gathering;      /* the leader waits for commit_expected */
     uint64_t commit_sync_us;    /* what the last group's sync took */
     uint64_t log_number_min;    /* logs below are not needed */
+    struct lsm_buf log_marks;   /* of those that were there at open, u32s (lsm_log_mark) */
     struct lsm_backup *backups; /* that hold logs */
     atomic_uint_least64_t next_file;
     uint32_t next_tree;

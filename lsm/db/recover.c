@@ -326,6 +326,14 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
         rc = lsm_corrupt(lsm_filename(name, LSM_FILE_LOG, db->log_number_min), 0,
                          "the log is missing (was it deleted, or left out of a copy?)");
     }
+    for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK; i += 8) {
+        uint32_t mark;
+
+        if (lsm_log_read_mark(db->os, db->dir, db->uuid, lsm_get_u64(logs.data + i), &mark) == LSM_OK) {
+            lsm_buf_put_u32(&db->log_marks, mark);
+            rc = db->log_marks.rc;
+        }
+    }
     for (size_t i = 0; i + 8 <= logs.size && rc == LSM_OK;) {
         uint64_t number = lsm_get_u64(logs.data + i);
 

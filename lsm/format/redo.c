@@ -6,7 +6,7 @@
 #define TXID_AT 8u
 #define HASH_AT 16u
 
-static const uint8_t magic[8] = { 'L', 'S', 'M', 'R', 'E', 'D', 'O', '\n' };
+static const uint8_t magic[4] = { 'L', 'S', 'M', 'R' };
 
 void lsm_redo_begin(struct lsm_buf *frame)
 {
@@ -16,7 +16,7 @@ void lsm_redo_begin(struct lsm_buf *frame)
     lsm_buf_append(frame, head, sizeof head);
 }
 
-void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo)
+void lsm_redo_finish(struct lsm_buf *frame, uint32_t log, uint32_t solo)
 {
     static const uint8_t zeros[LSM_REDO_ALIGN];
     size_t size = frame->size;
@@ -26,6 +26,7 @@ void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo)
     if (frame->rc)
         return;
     memcpy(frame->data, magic, sizeof magic);
+    lsm_put_u32(frame->data + 4, log);
     lsm_put_u32(frame->data + 8, (uint32_t)(size - LSM_REDO_HEAD_SIZE));
     lsm_put_u32(frame->data + 12, solo);
 }

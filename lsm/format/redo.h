@@ -2,9 +2,11 @@
  * redo.h -- carried records as they stand in the host's database (commit.md R7).
  *
  *     area  := frame*                     each at a multiple of 64; what lies between is anything
- *     frame := magic[8] "LSMREDO\n"  size:u32  solo:u32  record[size]  zeros to 64
+ *     frame := magic[4] "LSMR"  log:u32  size:u32  solo:u32  record[size]  zeros to 64
  *
- * `solo` is the mark of the newest SOLO on the record's base, 0 if there was none (or an older lsmvtab wrote it):
+ * `log` is the mark of the log that the record was appended to, LSM_REDO_NO_LOG if an older lsmvtab wrote it (its magic
+ * had eight bytes): the log's header was on disk before, so a directory that lacks the record and the log as well is not
+ * what a power cut left but a copy of an earlier moment, or of another one. `solo` is the mark of the newest SOLO on the record's base, 0 if there was none (or an older lsmvtab wrote it):
  * it was on disk before the record was carried, so a log that lacks it is not what a power cut left but
  * a copy of an earlier moment.
  *
@@ -27,13 +29,18 @@
 /* Begin a frame in an empty buffer: the record is encoded behind it. */
 void lsm_redo_begin(struct lsm_buf *frame);
 /* The frame is complete: fill in the head and pad. */
-void lsm_redo_finish(struct lsm_buf *frame, uint32_t solo);
+void lsm_redo_finish(struct lsm_buf *frame, uint32_t log, uint32_t solo);
+#define LSM_REDO_NO_LOG 0x0a4f4445u     /* "EDO\n" */
 /* Of a SOLO by its id; never 0. */
 static inline uint32_t lsm_redo_solo_mark(const struct lsm_token *id)
 {
     return lsm_get_u32(id->hash) | 1;
 }
 /* As the frame of these bytes, which lsm_redo_find() gave, says it. */
+static inline uint32_t lsm_redo_log(struct lsm_slice bytes)
+{
+    return lsm_get_u32(bytes.data - 12);
+}
 static inline uint32_t lsm_redo_solo(struct lsm_slice bytes)
 {
     return lsm_get_u32(bytes.data - 4);

@@ -489,6 +489,17 @@ void lsm_log_reader_close(struct lsm_log_reader *r)
     r->file = NULL;
 }
 
+int lsm_log_read_mark(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number, uint32_t *mark)
+{
+    struct lsm_log_reader r;
+    struct lsm_log_end prev;
+    int rc = lsm_log_reader_open(&r, os, dir, uuid, number, &prev);
+
+    *mark = (uint32_t)r.frames.base;
+    lsm_log_reader_close(&r);
+    return rc;
+}
+
 int lsm_log_read(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number,
                  int (*fn)(void *ctx, struct lsm_slice payload, uint64_t off), void *ctx,
                  struct lsm_log_end *end, struct lsm_log_end *prev, bool *torn)

@@ -59,6 +59,9 @@ struct lsm_log {
     struct lsm_buf scratch;
 };
 
+/* Of the log as it was begun: no other has it, also of the same number in a copy of the store (1 in 2^32). */
+static inline uint32_t lsm_log_mark(const struct lsm_log *log) { return (uint32_t)log->base; }
+
 /* The file of a log that is going to be begun: empty, and what a crash leaves of it is read as an empty log. */
 int lsm_log_prepare(struct lsm_log *log, struct lsm_os *os, struct lsm_dir *dir, uint64_t number, uint32_t mode);
 /* Its header, synced. `prev` and `is_ahead` as below. On failure the file is closed and removed, like there. */
@@ -115,6 +118,9 @@ static inline struct lsm_log_end lsm_log_end_synced(const struct lsm_log *log)
     struct lsm_log_end end = { log->number, log->synced, log->synced_chain };
     return end;
 }
+
+/* The mark of a log (lsm_log_mark) that is there; LSM_DONE: it has no whole header. */
+int lsm_log_read_mark(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16], uint64_t number, uint32_t *mark);
 
 /*
  * Read a log from its beginning. fn gets each payload (valid during the call)

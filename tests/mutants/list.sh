@@ -501,6 +501,11 @@ mutant R14_the_own_token_is_no_evidence ext/vtab_pin.c 'unit/test_vtab_txn:R14' 
 ====
     if (0 && ctx->txn) {             /* R14
 X
+mutant R15_a_carried_record_needs_its_log lsm/db/carry.c 'unit/test_carry_taken' <<'X'
+        if (rc == LSM_OK && !had_log(db, lsm_redo_log(bytes)))
+====
+        if (0 && rc == LSM_OK && !had_log(db, lsm_redo_log(bytes)))
+X
 mutant R15_the_first_commit_settles ext/vtab_txn.c 'unit/test_vtab_process' <<'X'
         (void)lsm_db_settle_creation(ctx->store->db);   /* R15; of a failure nobody can be told any more */
 ====
