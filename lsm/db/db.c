@@ -308,10 +308,25 @@ static int new_locks(struct lsm_db *db)
     return LSM_OK;
 }
 
-/* Who may put files into the directory decides what is read out of it. */
-static int check_directory(struct lsm_db *db, bool created)
+int lsm_db_check_directory(struct lsm_os *os, struct lsm_dir *dir, const char *path, const struct lsm_owner *owner,
+                           uint32_t file_mode)
 {
     struct lsm_file_info info;
+    int error = os->dir_info(dir, &info);
+
+    if (error)
+        return lsm_fail_os(error, "stat", path);
+    if (!info.is_own && info.uid != 0 && info.uid != owner->uid)
+        return lsm_fail(LSM_CANTOPEN, "%s: the directory belongs to user %u, neither to the database's owner "
+                                      "nor to that of this process (chown it if that is right)", path, info.uid);
+    if ((info.mode & 0002) && !(file_mode & 0002))
+        return lsm_fail(LSM_CANTOPEN, "%s: everybody may write in the directory, but not in the database "
+                                      "(chmod o-w it)", path);
+    return LSM_OK;
+}
+
+static int check_directory(struct lsm_db *db, bool created)
+{
     int error = 0;
 
     if (!db->has_owner)
@@ -320,16 +335,7 @@ static int check_directory(struct lsm_db *db, bool created)
         error = db->os->dir_give(db->dir, db->owner.uid, db->owner.gid, created);
     if (error)
         return lsm_fail_os(error, "give to the database's owner", db->path);
-    error = db->os->dir_info(db->dir, &info);
-    if (error)
-        return lsm_fail_os(error, "stat", db->path);
-    if (!info.is_own && info.uid != 0 && info.uid != db->owner.uid)
-        return lsm_fail(LSM_CANTOPEN, "%s: the directory belongs to user %u, neither to the database's owner "
-                                      "nor to that of this process (chown it if that is right)", db->path, info.uid);
-    if ((info.mode & 0002) && !(db->file_mode & 0002))
-        return lsm_fail(LSM_CANTOPEN, "%s: everybody may write in the directory, but not in the database "
-                                      "(chmod o-w it)", db->path);
-    return LSM_OK;
+    return lsm_db_check_directory(db->os, db->dir, db->path, &db->owner, db->file_mode);
 }
 
 /* One with a dictionary takes 45 KiB; and a descriptor, of which tables get the most. */

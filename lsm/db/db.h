@@ -448,6 +448,11 @@ int lsm_chain_settle(struct lsm_db *db);
 void lsm_chain_prune(struct lsm_db *db);
 void lsm_prepared_free(struct lsm_os *os, struct lsm_prepared *rec);
 
+/* Who may put files into a directory decides what is read out of it: LSM_CANTOPEN, where that is neither the owner, root
+   nor this process, or everybody and not so in the database. */
+int lsm_db_check_directory(struct lsm_os *os, struct lsm_dir *dir, const char *path, const struct lsm_owner *owner,
+                           uint32_t file_mode);
+
 /* ---- write.c: the log ---- */
 void lsm_write_slot_take(struct lsm_db *db);    /* mutex held; waits */
 void lsm_write_slot_give(struct lsm_db *db);    /* mutex held */

@@ -653,7 +653,9 @@ static int repair(struct repair *p, const char *from, const char *to, const stru
                                       "or a copy of it", from);
     if (error)
         return lsm_fail_os(error, "open directory", from);
-    rc = lock_source(p, from, &lock);
+    rc = o->owner ? lsm_db_check_directory(p->r.os, p->r.from, from, o->owner, o->file_mode) : LSM_OK;
+    if (rc == LSM_OK)
+        rc = lock_source(p, from, &lock);
     if (rc == LSM_OK)
         rc = lsm_repair_read(&p->r);
     if (rc == LSM_OK)

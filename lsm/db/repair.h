@@ -40,6 +40,7 @@ struct lsm_repair_state {
     struct lsm_repair_info *info;
     uint8_t uuid[16];
     bool has_uuid;
+    bool has_foreign;           /* files of another store than uuid_wanted were seen */
     const uint8_t *uuid_wanted; /* or NULL */
     const struct lsm_comparator *const *comparators;    /* the caller's */
     size_t comparator_count;

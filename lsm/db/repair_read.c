@@ -187,6 +187,15 @@ static int forget(struct lsm_repair_state *r)
     return lsm_version_new(r->os, NULL, comparator_by_id, r, &r->version);
 }
 
+/* A file of `uuid`: is it ours? */
+static void learn(struct lsm_repair_state *r, const uint8_t uuid[16])
+{
+    r->has_uuid = !r->uuid_wanted || memcmp(uuid, r->uuid_wanted, 16) == 0;
+    r->has_foreign |= !r->has_uuid;
+    if (r->has_uuid)
+        memcpy(r->uuid, uuid, 16);
+}
+
 /* LSM_OK: its snapshot and *edits more could be read; *is_whole: to its end. LSM_DONE: not even that. */
 static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole, uint64_t *edits)
 {
@@ -208,10 +217,10 @@ static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole,
     rc = lsm_frame_reader_open(&reader, r->os, file, name);
     if (rc == LSM_OK)
         rc = lsm_frame_read_header(&reader, header, sizeof header);
-    if (rc == LSM_OK) {
-        memcpy(r->uuid, lsm_frame_header_uuid(header), 16);
-        r->has_uuid = true;
-    }
+    if (rc == LSM_OK)
+        learn(r, lsm_frame_header_uuid(header));
+    if (rc == LSM_OK && !r->has_uuid)
+        rc = lsm_fail(LSM_MISMATCH, "%s belongs to another store: it is passed over", name);
     while (rc == LSM_OK) {
         lsm_edit_init(&edit, r->os);
         rc = lsm_frame_read(&reader, &payload);
@@ -327,15 +336,12 @@ static int learn_uuid(struct lsm_repair_state *r)
 {
     const uint64_t *numbers = (const void *)r->tables.data;
 
-    if (!r->has_uuid && r->uuid_wanted) {
-        memcpy(r->uuid, r->uuid_wanted, 16);
-        r->has_uuid = true;
-    }
+    if (r->tables.size + r->logs.size + r->vlogs.size + r->manifests.size == 0)
+        return lsm_fail(LSM_NOTFOUND, "there is nothing of a store in this directory");
     for (size_t i = r->tables.size / 8; i-- > 0 && !r->has_uuid;) {
         struct lsm_salvage_table table;
-        r->has_uuid = lsm_salvage_identify(r->os, r->from, numbers[i], &table) == LSM_OK;
-        if (r->has_uuid)
-            memcpy(r->uuid, table.uuid, 16);
+        if (lsm_salvage_identify(r->os, r->from, numbers[i], &table) == LSM_OK)
+            learn(r, table.uuid);
         lsm_salvage_table_clear(&table);
     }
     numbers = (const void *)r->logs.data;
@@ -347,16 +353,18 @@ static int learn_uuid(struct lsm_repair_state *r)
 
         if (r->os->file_open(r->from, lsm_filename(name, LSM_FILE_LOG, numbers[i]), LSM_OPEN_READ, 0, &file))
             continue;
-        r->has_uuid = r->os->file_read(file, header, sizeof header, 0, &got) == 0 && got == sizeof header &&
-                      lsm_frame_header_is_whole(header, sizeof header);
+        if (r->os->file_read(file, header, sizeof header, 0, &got) == 0 && got == sizeof header &&
+            lsm_frame_header_is_whole(header, sizeof header))
+            learn(r, lsm_frame_header_uuid(header));
         r->os->file_close(file);
-        if (r->has_uuid)
-            memcpy(r->uuid, lsm_frame_header_uuid(header), 16);
     }
-    if (!r->has_uuid)
-        return lsm_fail(LSM_NOTFOUND, "there is nothing of a store in this directory");
-    if (r->uuid_wanted && memcmp(r->uuid, r->uuid_wanted, 16) != 0)
+    if (!r->has_uuid && r->has_foreign)
         return lsm_fail(LSM_MISMATCH, "the store belongs to another database");
+    if (!r->has_uuid && !r->uuid_wanted)
+        return lsm_fail(LSM_NOTFOUND, "there is nothing of a store in this directory");
+    if (!r->has_uuid)
+        memcpy(r->uuid, r->uuid_wanted, 16);
+    r->has_uuid = true;
     return LSM_OK;
 }
 

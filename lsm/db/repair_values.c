@@ -30,7 +30,7 @@ int lsm_repair_values_open(struct lsm_repair_state *r, struct lsm_compressor_poo
         struct lsm_vlog_meta meta;
 
         rc = lsm_vlogs_identify(v->vlogs, numbers[i], &meta);
-        if (rc == LSM_CORRUPT || rc == LSM_FORMAT) {
+        if (rc && rc != LSM_NOMEM) {    /* also one that is no file any more, or on a bad sector */
             lsm_repair_say(r, "%s: its values are looked for where rows say they are", lsm_error_text());
             meta = (struct lsm_vlog_meta){ .id = numbers[i], .number = numbers[i] };
             rc = LSM_OK;
@@ -71,12 +71,12 @@ static int find_value(struct lsm_repair_values *v, const struct lsm_vlog_handle 
                 lsm_vlog_unref(vlog);
             }
         }
-        if (rc && rc != LSM_CORRUPT && rc != LSM_FORMAT)
+        if (rc == LSM_NOMEM)
             return rc;
     }
     if (rc == LSM_DONE)
         rc = lsm_corrupt(lsm_filename(name, LSM_FILE_VLOG, handle->id), handle->off, "the value log is missing");
-    return rc == LSM_FORMAT ? LSM_CORRUPT : rc;
+    return rc && rc != LSM_NOMEM ? LSM_CORRUPT : rc;
 }
 
 /* ---- the iterator ---- */
