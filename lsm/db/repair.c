@@ -171,6 +171,19 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
     return rc;
 }
 
+/* A table that a record adopts tells which tree it is of: perhaps nothing else does. */
+static int learn_tree(struct repair *p, uint64_t number)
+{
+    struct lsm_salvage_table t;
+    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, &t);
+
+    if (rc == LSM_OK && memcmp(t.uuid, p->r.uuid, 16) == 0 &&
+        !lsm_repair_tree_add(&p->r, t.tree, lsm_buf_slice(&t.tree_name)))
+        rc = lsm_nomem();
+    lsm_salvage_table_clear(&t);
+    return rc == LSM_NOTFOUND ? LSM_OK : rc;
+}
+
 static int add_other_tables(struct repair *p)
 {
     const uint64_t *numbers = (const void *)p->r.tables.data;
@@ -179,7 +192,11 @@ static int add_other_tables(struct repair *p)
     if (p->r.manifest == LSM_REPAIR_WHOLE)
         return LSM_OK;
     for (size_t i = 0; i < p->r.tables.size / 8 && rc == LSM_OK; i++) {
-        if (has_source(p, numbers[i]) || is_adopted(p, numbers[i]) ||
+        if (is_adopted(p, numbers[i])) {
+            rc = learn_tree(p, numbers[i]);
+            continue;
+        }
+        if (has_source(p, numbers[i]) ||
             (p->r.manifest == LSM_REPAIR_PART && numbers[i] < p->r.next_file))
             continue;
         rc = add_file(p, numbers[i], p->seq);

@@ -505,14 +505,16 @@ TEST(repair_of_a_MANIFEST_damaged_in_its_middle)
 
 TEST(repair_of_large_transactions_that_are_only_in_the_log)
 {
-    for (int without = 0; without < 2; without++) {
+    for (int without = 0; without < 3; without++) {
         struct store s;
 
         disk_and_host_begin();
         if (!store_open_as(&s, "a", true))
             return;
-        put_rows(&s, 0, 1000, 1);
-        CHECK_OK(lsm_db_flush(s.db));
+        if (without < 2) {                      /* else nothing but the private tables says the tree's name */
+            put_rows(&s, 0, 1000, 1);
+            CHECK_OK(lsm_db_flush(s.db));
+        }
         put_rows(&s, 500, 20000, 2);            /* spills to private tables */
         put_rows(&s, 600, 700, 3);
         store_close(&s);
@@ -521,7 +523,7 @@ TEST(repair_of_large_transactions_that_are_only_in_the_log)
             remove_files("a", "CURRENT");
         }
         if (repaired(&s)) {
-            CHECK_INT(count_versions(&s, 0, 500, 1), 500);
+            CHECK_INT(count_versions(&s, 0, 500, 1), without < 2 ? 500 : 0);
             CHECK_INT(count_versions(&s, 600, 700, 3), 100);
             CHECK_INT(count_versions(&s, 500, 20000, 2), 19400);
         }
