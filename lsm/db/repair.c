@@ -42,7 +42,16 @@ struct repair {
     struct lsm_edit edit;
     struct lsm_build *builds;           /* hold the metas of the edit */
     size_t build_count;
+    bool has_said_back;
 };
+
+/* Once: what is gone may have hidden older rows of its keys, and nobody can tell which. */
+static void say_back(struct repair *p)
+{
+    if (!p->has_said_back)
+        lsm_repair_say(&p->r, "rows that stood in older files, and that what is lost had replaced or deleted, are back");
+    p->has_said_back = true;
+}
 
 static void lost(void *ctx, const char *file, uint64_t off, uint64_t size, const char *why)
 {
@@ -55,6 +64,7 @@ static void lost(void *ctx, const char *file, uint64_t off, uint64_t size, const
                        (unsigned long long)off, why);
     else
         lsm_repair_say(&p->r, "%s", why);
+    say_back(p);
 }
 
 static struct source *sources_of(const struct repair *p, size_t *count)
@@ -222,8 +232,11 @@ static void say_missing(struct repair *p)
         }
         if (error) {
             lsm_fail_os(error, "open", name);
-            lsm_repair_say(&p->r, "%s: %llu rows are lost", lsm_error_text(),
-                           (unsigned long long)s[i].meta->entries);
+            lsm_repair_say(&p->r, "%s: %llu rows and %llu range deletes are lost (%llu of the rows were deletes)",
+                           lsm_error_text(),
+                           (unsigned long long)s[i].meta->entries, (unsigned long long)s[i].meta->range_deletes,
+                           (unsigned long long)s[i].meta->tombstones);
+            say_back(p);
             p->r.info->files_lost++;
             lsm_mem_free(p->r.os, s[i].meta);
             continue;

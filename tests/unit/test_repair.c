@@ -326,6 +326,7 @@ TEST(repair_passes_over_a_damaged_block_and_says_which)
         CHECK_INT(info.places_lost, 1);
         CHECK(info.bytes_lost > 0 && info.bytes_lost < 5000);
         CHECK(strstr(report, name));
+        CHECK(strstr(report, "had replaced or deleted, are back"));
     }
     done(&s);
 }
@@ -429,6 +430,8 @@ TEST(repair_of_a_store_with_a_table_gone)
         CHECK_INT(count_at(&s, NULL), 100);
         CHECK(info.files_lost > 0);
         CHECK(strstr(report, ".ldb"));
+        CHECK(strstr(report, "range deletes are lost"));
+        CHECK(strstr(report, "had replaced or deleted, are back"));
     }
     done(&s);
 }
