@@ -560,7 +560,6 @@ struct lsm_vtab_conn *lsm_vtab_conn_new(sqlite3 *db)
 void lsm_vtab_conn_unref(void *pointer)
 {
     struct lsm_vtab_conn *conn = pointer;
-
     struct lsm_vtab_conn **link = &all_conns;
 
     if (--conn->ref_count > 0)

@@ -253,6 +253,8 @@ static int each_table(struct work *w, int (*fn)(struct work *w, const uint8_t *u
     int rc;
 
     *names = sqlite3_mprintf("");
+    if (*names == NULL)
+        return SQLITE_NOMEM;
     rc = lsm_vtab_sql_prepare(w->db, &stmt,
                               "SELECT substr(name, 1, length(name) - 4) FROM main.sqlite_master "
                               "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0 "

@@ -6,9 +6,9 @@
  *
  * `log` is the mark of the log that the record was appended to, LSM_REDO_NO_LOG if an older lsmvtab wrote it (its magic
  * had eight bytes): the log's header was on disk before, so a directory that lacks the record and the log as well is not
- * what a power cut left but a copy of an earlier moment, or of another one. `solo` is the mark of the newest SOLO on the record's base, 0 if there was none (or an older lsmvtab wrote it):
- * it was on disk before the record was carried, so a log that lacks it is not what a power cut left but
- * a copy of an earlier moment.
+ * what a power cut left but one of an earlier moment, or another copy's. `solo` is the mark of the newest SOLO on the
+ * record's base, 0 if there was none (or an older lsmvtab wrote it): it was on disk before the record was carried, so a
+ * log that lacks it is not what a power cut left either.
  *
  * The area is written again from its beginning when all that is in it may go (R7b), and a
  * transaction that was rolled back leaves a gap: so frames are looked for at every multiple of
