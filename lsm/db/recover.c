@@ -201,16 +201,23 @@ int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct
 struct reading {
     struct lsm_db *db;
     uint64_t txid;              /* the newest */
+    uint64_t first_txid;        /* the first that was read; 0: none was */
     struct lsm_series_reader copies;    /* is where the newest copy's original is, or not open */
 };
 
-/* What a fresh log that was cut short begins with: the same record stands in a log before it, or before it in the log. */
+/*
+ * What a fresh log that was cut short begins with: the same record stands in a log before it, or before it in the log. Or
+ * before the first log that is needed: the edit that says so did not come back from its sync (its flush has failed, and
+ * the fresh log began with all), and a process that died then left it in the page cache. Tables have those.
+ */
 static int check_copy(struct reading *r, const struct lsm_record *rec, const struct lsm_log_end *at)
 {
     struct lsm_prepared *prep = lsm_chain_first_at(r->db, rec->id.txid);
     struct lsm_series_reader *c = &r->copies;
     int rc = LSM_OK;
 
+    if (rec->id.txid < r->first_txid)
+        return LSM_OK;
     if (!prep || prep->series->is_alone) {
         rc = prep && lsm_token_equal(&prep->id, &rec->id) ? LSM_OK : LSM_DONE;
     } else {
@@ -238,6 +245,8 @@ static int read_record(struct reading *r, struct lsm_slice payload, const struct
     if (rec.id.txid <= r->txid)
         return check_copy(r, &rec, from);
     r->txid = rec.id.txid;
+    if (r->first_txid == 0)
+        r->first_txid = rec.id.txid;
     r->copies.of = NULL;        /* a series may have changed */
     return lsm_series_add(db, &rec, from, to);
 }

@@ -506,6 +506,11 @@ mutant R15_a_carried_record_needs_its_log lsm/db/carry.c 'unit/test_carry_taken'
 ====
         if (0 && rc == LSM_OK && !had_log(db, lsm_redo_log(bytes)))
 X
+mutant R11_copies_of_what_was_flushed_are_none lsm/db/recover.c 'unit/test_order' <<'X'
+    if (rec->id.txid < r->first_txid)
+        return LSM_OK;
+====
+X
 mutant R15_the_first_commit_settles ext/vtab_txn.c 'unit/test_vtab_process' <<'X'
         (void)lsm_db_settle_creation(ctx->store->db);   /* R15; of a failure nobody can be told any more */
 ====

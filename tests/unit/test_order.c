@@ -221,3 +221,51 @@ TEST(R16_a_joint_written_over_an_undecided_token_is_suspect)
     CHECK_INT(host.suspect_calls, 1);
     store_end(&s);
 }
+
+/* The MANIFEST's sync of a flush fails, and then the log's: the fresh log begins with what the tables of that flush have. A
+   process that dies before its own MANIFEST leaves the edit, which needs no log before the last, and those copies. */
+TEST(R11_copies_of_what_an_unsynced_edit_has_flushed_are_none)
+{
+    int opened = 0;
+
+    disk_and_host_begin();
+    for (int at = 1; at <= 16; at++) {
+        struct store s;
+        struct lsm_txn *txn;
+        struct lsm_token k, k2 = { 0 }, t;
+        char a[24], b[24];
+
+        snprintf(a, sizeof a, "a%d", at);
+        snprintf(b, sizeof b, "b%d", at);
+        if (!store_open(&s, a))
+            return;
+        k = joint(&s, no_token, "k", true);
+        solo(&s, k, "s1", true);
+        disk_fail(DISK_SYNC, 1, false, "MANIFEST");
+        CHECK(lsm_db_flush(s.db) != LSM_OK);
+        disk_heal();
+        k2 = joint(&s, k, "k2", true);
+        txn = begin_put(&s, &k2, "lost");
+        disk_fail(DISK_SYNC, 1, false, ".log");
+        CHECK_RC(prepare_joint(txn, &t), LSM_FSYNC);
+        disk_heal();
+        CHECK_OK(lsm_txn_abort(txn));
+        txn = begin_put(&s, &k2, "k3");
+        disk_fail(DISK_WRITE | DISK_SYNC | DISK_DIR_SYNC, at, true, "");
+        (void)prepare_joint(txn, &t);
+        disk_heal();
+        disk_kill(a, b);
+        CHECK_OK(lsm_txn_abort(txn));
+        store_close(&s);
+        if (store_open_at(&s, b, &k2)) {
+            opened += shows(&s, "k s1 k2 !lost !k3");
+            CHECK_INT(count_at(&s, NULL), 3);
+            CHECK_OK(lsm_db_check(s.db));
+            k2 = joint(&s, k2, "k4", true);
+            store_close(&s);
+            CHECK(shows_at(b, &k2, "k s1 k2 k4 !lost !k3"));
+        }
+    }
+    CHECK_INT(opened, 16);
+    disk_end();
+}
