@@ -269,9 +269,8 @@ TEST(edit_beyond_what_is_possible_is_corrupt)
         struct lsm_edit_tree tree = usual;
         struct lsm_buf out;
 
-        lsm_edit_init(&e, os);
+        begin(&e, &out);
         lsm_edit_init(&again, os);
-        lsm_buf_init(&out, os);
         e.has = (1 << 11) - 1;
         e.next_file = LSM_FILE_NUMBER_MAX + (at == 0);
         e.next_tree = LSM_EDIT_TREE_MAX + (at == 1);
@@ -290,9 +289,8 @@ TEST(edit_beyond_what_is_possible_is_corrupt)
         lsm_edit_add_tree(&e, &tree);
         lsm_edit_encode(&e, &out);
         CHECK_RC(lsm_edit_decode(&again, lsm_buf_slice(&out), "MANIFEST", 0), at < 0 ? LSM_OK : LSM_CORRUPT);
-        lsm_edit_clear(&e);
         lsm_edit_clear(&again);
-        lsm_buf_clear(&out);
+        end(&e, &out);
     }
 }
 
