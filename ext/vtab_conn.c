@@ -369,7 +369,8 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
     }
     if (rc == SQLITE_OK && uuid && memcmp(uuid, store->uuid, LSM_VTAB_UUID_SIZE) != 0)
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
-                                "store %s belongs to another database", store->path);
+                                "store %s belongs to another database (SELECT lsm_accept() tells the ways out)",
+                                store->path);
     if (rc != SQLITE_OK) {
         store_unref(store);
         return rc;

@@ -135,7 +135,8 @@ int lsm_vtab_table_open(struct lsm_vtab_table *table, char **error)
     if (rc == LSM_NOTFOUND)
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                   "store %s has no tree %s: it is older than table %s, or the table "
-                                  "was dropped", table->ctx->store->path, name, table->name);
+                                  "was dropped (bring back the database and the directory of one moment, or "
+                                  "DROP TABLE it)", table->ctx->store->path, name, table->name);
     return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, table->ctx->store->path, rc);
 }
 

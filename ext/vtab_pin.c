@@ -70,7 +70,8 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
         return rc;
     if (!found || memcmp(uuid, ctx->store->uuid, LSM_VTAB_UUID_SIZE) != 0)
         return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
-                                  "store %s belongs to another database", ctx->store->path);
+                                  "store %s belongs to another database (SELECT lsm_accept() tells the ways out)",
+                                  ctx->store->path);
     ctx->token_cached = has_version;
     ctx->token_data_version = data_version;
     ctx->token = *token;

@@ -42,6 +42,7 @@ struct work {
     struct lsm_vtab_store *shared;      /* open in this process already */
     struct lsm_db *store;       /* its, or one that we opened */
     struct lsm_token newest;    /* the store's own word */
+    bool is_taken;              /* NONE: there are rows of another database where the store would be made */
     bool is_at_token;           /* ROW_LOST: newest is what the database says as well */
     int table_count, tree_count;        /* ROW_LOST, FITS: tables, and those that the store has */
     const char *at;             /* the table that each_table() has come to */
@@ -90,14 +91,17 @@ static const struct lsm_host nobody = { .settle = settle_nothing };
 
 /* A store in which nothing was ever written: what an interrupted lsm_accept('empty') leaves. One with records that
    only its own database can show to be committed is not. */
-static bool is_blank(struct work *w)
+static bool is_blank(struct work *w, bool *is_other)
 {
     struct lsm_options options = options_of(w);
     bool result;
+    int rc;
 
     options.host = &nobody;
     options.read_only = true;
-    result = lsm_db_open(w->path, &options, &w->store) == LSM_OK && lsm_db_is_blank(w->store);
+    rc = lsm_db_open(w->path, &options, &w->store);
+    result = rc == LSM_OK && lsm_db_is_blank(w->store);
+    *is_other = rc == LSM_OK && !result;
     lsm_db_close(w->store);
     w->store = NULL;
     return result;
@@ -169,7 +173,7 @@ static int look_at_store(struct work *w, char **error)
         w->state = STATE_MISSING;
     } else if (rc == LSM_MISMATCH) {
         w->why = sqlite3_mprintf("%s", lsm_error_text());
-        w->state = is_blank(w) ? STATE_MISSING : STATE_FOREIGN;
+        w->state = is_blank(w, &w->is_taken) ? STATE_MISSING : STATE_FOREIGN;
         return SQLITE_OK;
     }
     if (rc == LSM_CORRUPT)
@@ -332,7 +336,10 @@ static char *describe(const struct work *w, const char *names)
     lsm_vtab_uuid_text(w->uuid, uuid);
     switch (w->state) {
     case STATE_NONE:
-        return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept");
+        return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept%s%s%s",
+                               w->is_taken ? ".\n" : "", w->is_taken ? w->path : "",
+                               w->is_taken ? " holds rows of another database: bring that one back, or move the "
+                                             "directory away before the first lsm table is made here" : "");
     case STATE_FITS:
         if (w->dropped)
             return sqlite3_mprintf(
@@ -487,6 +494,8 @@ static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *
     }
     if (rc == SQLITE_OK && (w.ctx.verified || w.state == STATE_ROW_LOST))
         rc = look_at_store(&w, error);
+    else if (rc == SQLITE_OK)
+        is_blank(&w, &w.is_taken);
     if (rc == SQLITE_OK && (w.state == STATE_ROW_LOST || w.state == STATE_FITS)) {
         rc = each_table(&w, count_tree, &names, error);
         sqlite3_free(names);

@@ -122,7 +122,7 @@ static const char *why_not_opened(int error)
     case EINVAL:
         return "it is no regular file";
     case ENOTDIR:
-        return "it is no directory";
+        return "it is no directory: move it away, and bring back the directory that belongs there, if there was one";
     default:
         return NULL;
     }

@@ -55,9 +55,14 @@ for mode in "DELETE NORMAL" "WAL NORMAL" "WAL FULL"; do
         sql q.db "SELECT count(*) FROM t"
     done
 done
+echo "a new database beside another's directory:"
+cp -r a.db-lsm new.db-lsm
+sql new.db 'CREATE TABLE p(a)' 'SELECT lsm_accept()' 'CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)'
+rm -r new.db-lsm
+sql new.db 'SELECT lsm_accept()' 'CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)' 'DROP TABLE t' 'SELECT lsm_accept()'
 echo "the directory is a file:"
 cp a.db g.db; echo >g.db-lsm
-sql g.db 'SELECT * FROM t'
+sql g.db 'SELECT * FROM t' 'SELECT lsm_accept()'
 cat g.db-lsm
 echo "a symbolic link:"
 cp a.db h.db; ln -s a.db-lsm h.db-lsm
