@@ -595,16 +595,18 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
             rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
-        char *lines = sqlite3_str_finish(report.text);
+        char *lines = sqlite3_str_finish(report.text), values[64] = "";
 
         report.text = NULL;
+        if (info.values_lost)
+            sqlite3_snprintf(sizeof(values), values, ", %lld rows are lost with their values", (long long)info.values_lost);
         *text = sqlite3_mprintf(
             "%s: %lld rows of %lld tables, from %lld table files and %lld logs; %lld files and %lld places "
-            "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s\n"
+            "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s%s\n"
             "%s is as it was. To use the new one: mv %s %s-damaged && mv %s %s%s",
             to, (long long)info.rows, (long long)info.trees, (long long)info.tables, (long long)info.logs,
             (long long)info.files_lost, (long long)info.places_lost, (long long)info.bytes_lost,
-            (long long)info.records_lost, (long long)info.records_undecided, lines ? lines : "",
+            (long long)info.records_lost, (long long)info.records_undecided, values, lines ? lines : "",
             report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, w.path, w.path, to, w.path,
             is_lost ? ", then SELECT lsm_accept('store'), which makes lsmvtab_store and lsmvtab_redo anew" : "");
         sqlite3_free(lines);

@@ -244,7 +244,8 @@ static void say_missing(struct repair *p)
         if (info.size != s[i].meta->size_bytes)
             lsm_repair_say(&p->r, "%s: %llu bytes instead of %llu", name, (unsigned long long)info.size,
                            (unsigned long long)s[i].meta->size_bytes);
-        s[i].meta->size_bytes = info.size;
+        if (info.size < s[i].meta->size_bytes)
+            s[i].meta->size_bytes = info.size;  /* of one that has grown the foot is where it was */
         s[kept++] = s[i];
         p->r.info->tables++;
     }

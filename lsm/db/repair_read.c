@@ -200,6 +200,7 @@ static void learn(struct lsm_repair_state *r, const uint8_t uuid[16])
 static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole, uint64_t *edits)
 {
     struct lsm_frame_reader reader = { 0 };
+    struct lsm_rescue rescue = { 0 };
     uint8_t header[LSM_MANIFEST_HEADER_SIZE];
     char name[LSM_FILENAME_SIZE];
     struct lsm_slice payload;
@@ -215,6 +216,7 @@ static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole,
     if (error)
         return error == ENOMEM ? lsm_nomem() : LSM_DONE;
     rc = lsm_frame_reader_open(&reader, r->os, file, name);
+    reader.rescue = &rescue;
     if (rc == LSM_OK)
         rc = lsm_frame_read_header(&reader, header, sizeof header);
     if (rc == LSM_OK)
@@ -231,9 +233,11 @@ static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole,
         lsm_edit_clear(&edit);
         *edits += rc == LSM_OK;
     }
-    *is_whole = rc == LSM_DONE && *edits > 0;
+    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0;      /* else it may go on where nothing can be read */
     if (rc != LSM_DONE && rc != LSM_NOMEM)
         lsm_repair_say(r, "%s", lsm_error_text());
+    if (rescue.bytes)
+        lsm_repair_say(r, "%s: the disk cannot read all of it", name);
     lsm_frame_reader_close(&reader);
     r->os->file_close(file);
     return rc == LSM_NOMEM ? rc : *edits ? LSM_OK : LSM_DONE;

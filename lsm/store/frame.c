@@ -182,7 +182,8 @@ static int fill(struct lsm_frame_reader *r, uint64_t off, size_t n, const uint8_
         return rc;
     r->window_size = 0;         /* until the read has succeeded */
     want = cap < r->file_size - off ? cap : (size_t)(r->file_size - off);
-    error = r->os->file_read(r->file, r->window, want, off, &got);
+    error = r->rescue ? lsm_rescue_read(r->rescue, r->os, r->file, r->window, want, off, &got)
+                      : r->os->file_read(r->file, r->window, want, off, &got);
     if (error)
         return lsm_fail_os(error, "read", r->name);
     if (got < want)             /* not an end: it was there a moment ago */

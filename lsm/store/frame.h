@@ -36,6 +36,7 @@
 #ifndef LSM_STORE_FRAME_H
 #define LSM_STORE_FRAME_H
 
+#include "lsm/store/rescue.h"
 #include "lsm/util/buf.h"
 
 #define LSM_FRAME_IDENTITY_SIZE 48u
@@ -104,6 +105,7 @@ struct lsm_frame_reader {
     uint8_t *window;            /* [window_off, window_off + window_size) of the file */
     uint64_t window_off;
     size_t window_size, window_cap;
+    struct lsm_rescue *rescue;  /* or NULL. A repair's: what the disk cannot read is zeros, so that an end may be none */
 };
 
 /* Begin at the file's first byte. LSM_CORRUPT: larger than any that is written. */

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "lsm/format/filename.h"
+#include "lsm/store/rescue.h"
 #include "lsm/store/salvage.h"
 #include "lsm/store/table_open.h"
 #include "lsm/util/hash.h"
@@ -62,7 +63,15 @@ static void lost(const struct salvage_iter *it, uint64_t off, uint64_t size, con
 }
 
 /* The file is opened for each use: there may be more tables than descriptors. */
-static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, size_t size, size_t *got)
+static int open_file(const struct salvage_iter *it, struct lsm_file **file)
+{
+    int error = it->os->file_open(it->s->dir, it->name, LSM_OPEN_READ, 0, file);
+    return error ? lsm_fail_os(error, "open", it->name) : LSM_OK;
+}
+
+/* rescue: NULL where a part of it is of no use. */
+static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, size_t size, struct lsm_rescue *rescue,
+                     size_t *got)
 {
     struct lsm_file *file;
     int error, rc;
@@ -70,15 +79,28 @@ static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, 
     *got = 0;
     lsm_buf_reset(to);
     rc = lsm_buf_reserve(to, size ? size : 1);
+    if (rc == LSM_OK)
+        rc = open_file(it, &file);
     if (rc)
         return rc;
-    error = it->os->file_open(it->s->dir, it->name, LSM_OPEN_READ, 0, &file);
-    if (error)
-        return lsm_fail_os(error, "open", it->name);
-    error = it->os->file_read(file, to->data, size, off, got);
+    error = rescue ? lsm_rescue_read(rescue, it->os, file, to->data, size, off, got)
+                   : it->os->file_read(file, to->data, size, off, got);
     it->os->file_close(file);
     to->size = error ? 0 : *got;
     return error ? lsm_fail_os(error, "read", it->name) : LSM_OK;
+}
+
+/* Where bytes are again, so that a file of a terabyte of nothing is not read. */
+static uint64_t skip_hole(const struct salvage_iter *it, uint64_t off)
+{
+    struct lsm_file *file;
+    uint64_t data;
+
+    if (!it->os->file_next_data || open_file(it, &file))
+        return off;
+    data = it->os->file_next_data(file, off);
+    it->os->file_close(file);
+    return data > off ? data : off;
 }
 
 /* ---- finding blocks by trying ---- */
@@ -127,9 +149,15 @@ static size_t next_end(const struct salvage_iter *it, size_t at)
     return it->window.size;
 }
 
+static const char *no_block(const struct lsm_rescue *rescue)
+{
+    return rescue->bytes ? "no block can be found here; the disk cannot read all of this file" : "no block can be found here";
+}
+
 static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
 {
     uint64_t gap = 0, window_off = from;
+    struct lsm_rescue rescue = { 0 };
     int rc = LSM_OK;
 
     it->window.size = 0;
@@ -139,8 +167,15 @@ static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
         uint8_t kind = 0;
 
         if (it->window.size - at < TRY_BYTES_MAX && window_off + it->window.size < to) {
-            uint64_t size = to - from < WINDOW ? to - from : WINDOW;
-            rc = read_file(it, &it->window, from, (size_t)size, &got);
+            uint64_t size, data = skip_hole(it, from);
+            if (data > from) {
+                gap = gap ? gap : from;
+                from = window_off = data < to ? data : to;
+                it->window.size = 0;
+                continue;
+            }
+            size = to - from < WINDOW ? to - from : WINDOW;
+            rc = read_file(it, &it->window, from, (size_t)size, &rescue, &got);
             if (rc || got == 0)
                 break;
             window_off = from;
@@ -153,7 +188,7 @@ static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
         extent.size = try_block(it, at, from, &kind);
         if (extent.size) {
             if (gap)
-                lost(it, gap, from - gap, "no block can be found here");
+                lost(it, gap, from - gap, no_block(&rescue));
             gap = 0;
             if (kind == LSM_BLOCK_DATA)
                 lsm_buf_append(&it->extents, &extent, sizeof extent);
@@ -169,7 +204,7 @@ static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
              rc == LSM_IOERR        ? lsm_error_text()
              : has_tried_enough(it) ? "no block can be found here, and too much of it looks like the end of one "
                                       "to try all"
-                                    : "no block can be found here");
+                                    : no_block(&rescue));
     return rc == LSM_IOERR ? LSM_OK : rc;
 }
 
@@ -233,7 +268,7 @@ static int load(struct salvage_iter *it, const struct extent *extent, struct lsm
     struct lsm_compressor *compressor;
     struct lsm_slice payload;
     size_t got;
-    int rc = read_file(it, &it->scratch.sealed, extent->off, extent->size, &got);
+    int rc = read_file(it, &it->scratch.sealed, extent->off, extent->size, NULL, &got);
 
     *block = NULL;
     if (rc == LSM_OK && got < extent->size)
@@ -424,8 +459,8 @@ static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payloa
     t->has_properties = true;
 }
 
-/* LSM_NOTFOUND: neither header nor footer. *has_foot: the footer is whole. */
-static int read_frame(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t,
+/* LSM_NOTFOUND: neither header nor footer. *has_foot: the footer is whole. What stands behind `most` bytes is not its. */
+static int read_frame(struct lsm_os *os, struct lsm_file *file, uint64_t most, struct lsm_salvage_table *t,
                       struct lsm_table_footer *footer, bool *has_foot)
 {
     uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
@@ -437,6 +472,8 @@ static int read_frame(struct lsm_os *os, struct lsm_file *file, struct lsm_salva
     *has_foot = false;
     if (os->file_info(file, &info) || info.size < sizeof head)
         return LSM_NOTFOUND;
+    if (info.size > most)
+        info.size = most;
     t->size_bytes = info.size;
     has_head = os->file_read(file, head, sizeof head, 0, &got) == 0 && got == sizeof head &&
                lsm_get_u64(head + sizeof head - 8) == lsm_hash64(head, sizeof head - 8, 0) &&
@@ -477,7 +514,7 @@ static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage
     struct lsm_slice payload;
     struct lsm_buf bytes;
     bool has_foot;
-    int rc = read_frame(os, file, t, &footer, &has_foot);
+    int rc = read_frame(os, file, UINT64_MAX, t, &footer, &has_foot);
 
     if (rc || !has_foot)
         return rc;
@@ -509,7 +546,7 @@ int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta 
     if (s->os->file_open(s->dir, lsm_filename(name, LSM_FILE_TABLE, meta->number), LSM_OPEN_READ, 0, &file))
         return LSM_OK;          /* it was told that it is missing */
     lsm_buf_init(&bytes, s->os);
-    if (read_frame(s->os, file, &t, &footer, &has_foot) == LSM_OK && has_foot && footer.range_delete_size) {
+    if (read_frame(s->os, file, meta->size_bytes, &t, &footer, &has_foot) == LSM_OK && has_foot && footer.range_delete_size) {
         rc = read_plain(s->os, file, &t, footer.range_delete_off, footer.range_delete_size,
                         LSM_BLOCK_RANGE_DELETE, name, &bytes, &payload);
         if (rc == LSM_OK)

@@ -12,6 +12,7 @@
 #include "lsm/format/filename.h"
 #include "lsm/store/frame.h"
 #include "lsm/store/log.h"
+#include "lsm/store/rescue.h"
 #include "lsm/store/salvage.h"
 
 #define LOG_BYTES_MAX (UINT64_C(4) << 30)       /* read into memory as a whole */
@@ -22,8 +23,23 @@ static void lost(const struct lsm_salvage *s, const char *name, uint64_t off, ui
         s->lost.fn(s->lost.ctx, name, off, size, why);
 }
 
+struct reading {
+    const struct lsm_salvage *s;
+    const char *name;
+};
+
+static void missing(void *ctx, uint64_t off, uint64_t size, int error)
+{
+    const struct reading *r = ctx;
+
+    lsm_fail_os(error, "read", r->name);
+    lost(r->s, r->name, off, size, lsm_error_text());
+}
+
 static int read_all(const struct lsm_salvage *s, const char *name, struct lsm_buf *to)
 {
+    struct reading reading = { s, name };
+    struct lsm_rescue rescue = { .ctx = &reading, .missing = missing };
     struct lsm_file_info info;
     struct lsm_file *file;
     size_t got = 0;
@@ -35,7 +51,7 @@ static int read_all(const struct lsm_salvage *s, const char *name, struct lsm_bu
     if (!error && info.size > LOG_BYTES_MAX)
         error = EFBIG;
     rc = error ? lsm_fail_os(error, "read", name) : lsm_buf_reserve(to, (size_t)info.size + 1);
-    if (rc == LSM_OK && (error = s->os->file_read(file, to->data, (size_t)info.size, 0, &got)) != 0)
+    if (rc == LSM_OK && (error = lsm_rescue_read(&rescue, s->os, file, to->data, (size_t)info.size, 0, &got)) != 0)
         rc = lsm_fail_os(error, "read", name);
     s->os->file_close(file);
     to->size = got;

@@ -2099,3 +2099,32 @@ mutant room_with_zeros_for_large_records_too lsm/store/log.c 'unit/test_room_thr
 ====
     if (*synced ? !log->os->file_zero
 X
+mutant rescue_of_a_MANIFEST lsm/store/frame.c 'unit/test_repair_disk' <<'X'
+    error = r->rescue ? lsm_rescue_read
+====
+    error = 0 ? lsm_rescue_read
+X
+mutant rescue_of_a_MANIFEST_that_may_go_on lsm/db/repair_read.c 'unit/test_repair_disk' <<'X'
+    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0;
+====
+    *is_whole = rc == LSM_DONE && *edits > 0;
+X
+mutant rescue_of_a_log lsm/store/salvage_log.c 'unit/test_repair_disk' <<'X'
+    struct lsm_rescue rescue = { .ctx = &reading, .missing = missing };
+====
+    struct lsm_rescue rescue = { .ctx = &reading, .missing = missing, .row = 1000 };
+X
+mutant rescue_begins_small_again_where_it_can_read lsm/store/rescue.c 'unit/test_repair_disk' <<'X'
+            rescue->row = 0;
+====
+X
+mutant repair_of_a_table_that_has_grown lsm/db/repair.c 'unit/test_repair_disk' <<'X'
+        if (info.size < s[i].meta->size_bytes)
+====
+        if (true)
+X
+mutant repair_of_a_table_with_a_hole_in_it lsm/store/salvage.c 'unit/test_repair_disk' <<'X'
+    return data > off ? data : off;
+====
+    return off;
+X
