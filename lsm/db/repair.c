@@ -199,17 +199,17 @@ static int add_other_tables(struct repair *p)
     const uint64_t *numbers = (const void *)p->r.tables.data;
     int rc = LSM_OK;
 
-    if (p->r.manifest == LSM_REPAIR_WHOLE)
-        return LSM_OK;
     for (size_t i = 0; i < p->r.tables.size / 8 && rc == LSM_OK; i++) {
-        if (is_adopted(p, numbers[i])) {
-            rc = learn_tree(p, numbers[i]);
+        char name[LSM_FILENAME_SIZE];
+
+        if (has_source(p, numbers[i]))
             continue;
-        }
-        if (has_source(p, numbers[i]) ||
-            (p->r.manifest == LSM_REPAIR_PART && numbers[i] < p->r.next_file))
-            continue;
-        rc = add_file(p, numbers[i], p->seq);
+        if (is_adopted(p, numbers[i]))
+            rc = p->r.manifest == LSM_REPAIR_WHOLE ? LSM_OK : learn_tree(p, numbers[i]);
+        else if (p->r.manifest == LSM_REPAIR_WHOLE)
+            lsm_repair_say(&p->r, "%s: the MANIFEST does not name it: left out", lsm_filename(name, LSM_FILE_TABLE, numbers[i]));
+        else if (!lsm_repair_has_number(&p->r.removed, numbers[i]))
+            rc = add_file(p, numbers[i], p->seq);
     }
     return rc;
 }

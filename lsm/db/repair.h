@@ -13,7 +13,7 @@
 /* How much of the MANIFEST could be read: what is in the directory beside it means accordingly. */
 enum lsm_repair_manifest {
     LSM_REPAIR_WHOLE,           /* all: files that it does not name are orphans */
-    LSM_REPAIR_PART,            /* up to some edit: files of later numbers are used too */
+    LSM_REPAIR_PART,            /* up to some edit: files are used, too, that no edit up to there has removed */
     LSM_REPAIR_NONE             /* every file is used */
 };
 
@@ -56,6 +56,7 @@ struct lsm_repair_state {
     struct lsm_buf logs;        /* the same */
     struct lsm_buf manifests;
     struct lsm_buf vlogs;
+    struct lsm_buf removed;     /* u64 numbers of tables, as edits removed them */
     struct lsm_buf records;     /* struct lsm_repair_record, in the order of the logs */
     struct lsm_buf proven;      /* struct lsm_token: known to be committed */
 };
@@ -68,6 +69,8 @@ const struct lsm_comparator *lsm_repair_comparator(const struct lsm_repair_state
 struct lsm_repair_tree *lsm_repair_tree_of(struct lsm_repair_state *r, uint32_t id);    /* NULL: unknown */
 /* The same, made when it is unknown; NULL: no memory. `name` may be empty. */
 struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t id, struct lsm_slice name);
+
+bool lsm_repair_has_number(const struct lsm_buf *numbers, uint64_t number);     /* u64 each */
 
 /* List the directory, read what there is of the MANIFEST, learn the uuid. */
 int lsm_repair_read(struct lsm_repair_state *r);

@@ -140,6 +140,10 @@ static int apply_edit(struct lsm_repair_state *r, const struct lsm_edit *e)
         if (tree)
             tree->dropped = true;
     }
+    for (size_t i = 0; i < lsm_edit_removed_count(e); i++)
+        lsm_buf_put_u64(&r->removed, lsm_edit_removed(e)[i].meta.number);
+    if (r->removed.rc)
+        return r->removed.rc;
     if (e->has & LSM_EDIT_NEXT_FILE)
         r->next_file = e->next_file;
     if (e->has & LSM_EDIT_NEXT_TREE)
@@ -181,6 +185,7 @@ static int forget(struct lsm_repair_state *r)
     lsm_version_unref(r->version);
     r->version = NULL;
     lsm_buf_reset(&r->proven);
+    lsm_buf_reset(&r->removed);
     r->next_file = r->log_number = r->seq = r->txid = r->memory_bytes = 0;
     r->next_tree = 1;
     r->root = r->decided = (struct lsm_token){ 0 };
@@ -233,7 +238,7 @@ static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole,
         lsm_edit_clear(&edit);
         *edits += rc == LSM_OK;
     }
-    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0;      /* else it may go on where nothing can be read */
+    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0 && !reader.torn;      /* else it may have gone on */
     if (rc != LSM_DONE && rc != LSM_NOMEM)
         lsm_repair_say(r, "%s", lsm_error_text());
     if (rescue.bytes)
@@ -262,6 +267,44 @@ static uint64_t read_current(struct lsm_repair_state *r)
     return lsm_filename_parse(text, &kind, &number) && kind == LSM_FILE_MANIFEST ? number : 0;
 }
 
+bool lsm_repair_has_number(const struct lsm_buf *numbers, uint64_t number)
+{
+    const uint64_t *at = (const void *)numbers->data;
+
+    for (size_t i = 0; i < numbers->size / sizeof *at; i++)
+        if (at[i] == number)
+            return true;
+    return false;
+}
+
+/* A MANIFEST that ends with a whole edit may have been cut there: then it names what was removed since, or nothing
+   yet of what is there. */
+static bool may_be_older(const struct lsm_repair_state *r)
+{
+    const struct lsm_version *v = r->version;
+    uint32_t named = 0;
+
+    for (uint32_t t = 0; t < v->tree_count; t++)
+        for (uint32_t l = 0; l < LSM_LEVEL_COUNT_MAX; l++)
+            for (uint32_t i = 0; i < v->trees[t]->level[l].count; i++, named++)
+                if (!lsm_repair_has_number(&r->tables, v->trees[t]->level[l].runs[i]->meta.number))
+                    return true;
+    if (named == 0 && r->tables.size)
+        return true;
+    return r->log_number && !lsm_repair_has_number(&r->logs, r->log_number);
+}
+
+static int use_whole(struct lsm_repair_state *r, uint64_t number)
+{
+    r->manifest = LSM_REPAIR_WHOLE;
+    if (may_be_older(r)) {
+        r->manifest = LSM_REPAIR_PART;
+        lsm_repair_say(r, "MANIFEST-%06llu does not fit the files beside it and may be older: tables that it does not name are "
+                       "used as they are", (unsigned long long)number);
+    }
+    return LSM_OK;
+}
+
 static int read_manifest(struct lsm_repair_state *r)
 {
     const uint64_t *numbers = (const void *)r->manifests.data;
@@ -272,10 +315,8 @@ static int read_manifest(struct lsm_repair_state *r)
 
     if (current) {
         rc = read_one(r, current, &is_whole, &edits);
-        if (rc == LSM_OK && is_whole) {
-            r->manifest = LSM_REPAIR_WHOLE;
-            return LSM_OK;
-        }
+        if (rc == LSM_OK && is_whole)
+            return use_whole(r, current);
     }
     if (rc != LSM_OK && rc != LSM_DONE)
         return rc;
@@ -287,10 +328,8 @@ static int read_manifest(struct lsm_repair_state *r)
         }
         if (rc != LSM_OK && rc != LSM_DONE)
             return rc;
-        if (rc == LSM_OK && is_whole && current == newest) {
-            r->manifest = LSM_REPAIR_WHOLE;
-            return LSM_OK;
-        }
+        if (rc == LSM_OK && is_whole && current == newest)
+            return use_whole(r, current);
     }
     if (rc == LSM_DONE) {
         r->manifest = LSM_REPAIR_NONE;
@@ -299,7 +338,7 @@ static int read_manifest(struct lsm_repair_state *r)
         return forget(r);
     }
     r->manifest = LSM_REPAIR_PART;
-    lsm_repair_say(r, "MANIFEST-%06llu is used up to its edit %llu; later files are used as they are",
+    lsm_repair_say(r, "MANIFEST-%06llu is used up to its edit %llu; tables that it does not name are used as they are",
                    (unsigned long long)current, (unsigned long long)edits);
     return LSM_OK;
 }
@@ -383,6 +422,7 @@ int lsm_repair_read(struct lsm_repair_state *r)
     lsm_buf_init(&r->vlogs, r->os);
     lsm_buf_init(&r->records, r->os);
     lsm_buf_init(&r->proven, r->os);
+    lsm_buf_init(&r->removed, r->os);
     error = r->os->dir_list(r->from, list_name, r);
     if (error)
         return lsm_fail_os(error, "list", "the damaged store");
@@ -611,4 +651,5 @@ void lsm_repair_clear(struct lsm_repair_state *r)
     lsm_buf_clear(&r->vlogs);
     lsm_buf_clear(&r->records);
     lsm_buf_clear(&r->proven);
+    lsm_buf_clear(&r->removed);
 }

@@ -2128,3 +2128,13 @@ mutant repair_of_a_table_with_a_hole_in_it lsm/store/salvage.c 'unit/test_repair
 ====
     return off;
 X
+mutant repair_of_a_MANIFEST_that_may_be_older lsm/db/repair_read.c 'unit/test_repair' <<'X'
+    if (may_be_older(r)) {
+====
+    if (false) {
+X
+mutant repair_takes_no_table_that_was_removed lsm/db/repair.c 'unit/test_repair' <<'X'
+        else if (!lsm_repair_has_number(&p->r.removed, numbers[i]))
+====
+        else
+X

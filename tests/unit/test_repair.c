@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "lsm/store/salvage.h"
+#include "lsm/version/manifest.h"
 #include "tests/unit/repaired.h"
 
 TEST(repair_of_a_store_that_is_whole_is_the_same_store)
@@ -304,6 +305,123 @@ TEST(repair_of_a_MANIFEST_damaged_in_its_middle)
             CHECK_INT(count_versions(&s, (v - 1) * 100, v * 100, v), 100);
         CHECK_INT(count_versions(&s, 600, 700, 7), 100);
         CHECK_INT(count_versions(&s, 700, ROWS, 6), ROWS - 700);
+    }
+    done(&s);
+}
+
+/* Where the frames of the MANIFEST "a/name" end, behind its snapshot; their count. */
+static int edit_ends(const char *name, uint64_t ends[64])
+{
+    struct lsm_frame_reader reader;
+    uint8_t header[LSM_MANIFEST_HEADER_SIZE];
+    struct lsm_slice payload;
+    struct lsm_file *file;
+    struct lsm_dir *dir = open_dir("a");
+    int count = 0;
+
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_READ, 0, &file), 0);
+    CHECK_OK(lsm_frame_reader_open(&reader, disk.os, file, name));
+    CHECK_OK(lsm_frame_read_header(&reader, header, sizeof header));
+    while (count < 64 && lsm_frame_read(&reader, &payload) == LSM_OK)
+        ends[count++] = reader.off;
+    lsm_frame_reader_close(&reader);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+    return count;
+}
+
+/* Wherever it ends, between two edits or in one: what was flushed behind that is there, and what a compaction removed
+   behind it does not come back, since that one's output is there, too. */
+TEST(repair_of_a_MANIFEST_that_was_cut_uses_the_tables_that_it_does_not_name)
+{
+    enum { FLUSHES = 12, EACH = 100 };
+    int count = 2;
+
+    for (int at = 0; at < 2 * count - 1; at++) {
+        uint64_t ends[64] = { 0 };
+        struct store s;
+        char name[40];
+
+        disk_and_host_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        for (int i = 0; i < FLUSHES; i++) {
+            put_rows(&s, i * EACH, i * EACH + EACH, 1);
+            if (i % 4 == 3)
+                put_rows(&s, (i - 3) * EACH, (i - 3) * EACH + 10, 0);
+            CHECK_OK(lsm_db_flush(s.db));
+            if (i % 4 == 3)
+                CHECK_OK(lsm_db_compact(s.db, NULL));
+        }
+        store_close(&s);
+        snprintf(name, sizeof name, "%s", file_of("a", "MANIFEST", 0));
+        count = edit_ends(name, ends);
+        CHECK(count > 10 && count < 64);
+        cut("a", name, ends[at / 2] + (at % 2 ? 9 : 0));
+        if (repaired(&s)) {
+            CHECK_INT(count_versions(&s, 0, FLUSHES * EACH, 1), FLUSHES * EACH - 3 * 10);
+            CHECK_INT(count_at(&s, NULL), FLUSHES * EACH - 3 * 10);
+        }
+        if (test_state.failures)
+            printf("  case %d of %d\n", at, 2 * count - 1);
+        done(&s);
+    }
+}
+
+/* It was removed by an edit that could be read, and is there still: a crash, or no permission. */
+TEST(repair_of_a_MANIFEST_that_was_cut_brings_back_no_table_that_was_removed)
+{
+    struct lsm_dir *dir, *aside;
+    uint64_t ends[64];
+    struct store s;
+    char name[40], table[40];
+    bool created;
+    int count;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    put_rows(&s, 0, 100, 1);
+    CHECK_OK(lsm_db_flush(s.db));
+    snprintf(table, sizeof table, "%s", file_of("a", ".ldb", 0));
+    dir = open_dir("a");
+    CHECK_INT(disk.os->dir_open(disk.os, "c", true, 0700, &created, &aside), 0);
+    CHECK_INT(disk.os->file_link(dir, table, aside, table), 0);
+    put_rows(&s, 0, 50, 0);
+    CHECK_OK(lsm_db_compact(s.db, NULL));
+    put_rows(&s, 100, 200, 1);
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK_INT(count_at(&s, NULL), 150);
+    store_close(&s);
+    CHECK(disk.os->file_link(aside, table, dir, table) == 0);
+    disk.os->dir_close(aside);
+    disk.os->dir_close(dir);
+    snprintf(name, sizeof name, "%s", file_of("a", "MANIFEST", 0));
+    count = edit_ends(name, ends);
+    cut("a", name, ends[count - 2] + 9);
+    if (repaired(&s)) {
+        CHECK_INT(count_at(&s, NULL), 150);
+        CHECK_INT(count_versions(&s, 0, 50, 1), 0);
+    }
+    done(&s);
+}
+
+/* What is left over from a compaction that a crash cut short is not used, and is said. */
+TEST(repair_says_which_tables_it_leaves_out)
+{
+    struct lsm_dir *dir;
+    struct store s;
+    char name[40];
+
+    if (!make(&s, false))
+        return;
+    snprintf(name, sizeof name, "%s", file_of("a", ".ldb", 0));
+    dir = open_dir("a");
+    CHECK_INT(disk.os->file_link(dir, name, dir, "000077.ldb"), 0);
+    disk.os->dir_close(dir);
+    if (repaired(&s)) {
+        CHECK_INT(count_at(&s, NULL), ROWS);
+        CHECK(strstr(report, "000077.ldb: the MANIFEST does not name it: left out"));
     }
     done(&s);
 }
