@@ -217,6 +217,7 @@ static int create_file(struct pair *p, char **error)
         number = machine->file_info(machine->ctx, p->ctx->db_path, &like);
         if (number)
             return os_error(error, SQLITE_CANTOPEN, "cannot look at", p->ctx->db_path, number);
+        like.mode |= 0600;              /* of a database that its owner may only read, too */
     }
     number = machine->file_create(machine->ctx, p->db_path, &like);
     if (number)
@@ -276,6 +277,13 @@ static void remove_copy(struct pair *p)
     sqlite3_free(journal);
 }
 
+static bool is_within(const char *path, const char *dir)
+{
+    size_t size = strlen(dir);
+
+    return strncmp(path, dir, size) == 0 && path[size] == '/';
+}
+
 static int backup_pair(struct pair *p, char **error)
 {
     struct lsm_vtab_ctx *ctx = p->ctx;
@@ -285,8 +293,11 @@ static int backup_pair(struct pair *p, char **error)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "this connection is within a transaction that "
                                   "writes: commit or roll back before the backup");
     rc = lsm_vtab_shadow_has_store(ctx, &p->has_store, error);
-    if (rc == SQLITE_OK && p->has_store)
-        rc = lsm_vtab_ctx_open(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = p->has_store ? lsm_vtab_ctx_open(ctx, error) : lsm_vtab_shadow_verify(ctx, error);
+    if (rc == SQLITE_OK && p->has_store && is_within(p->db_path, ctx->store->path))
+        rc = lsm_vtab_error_set(error, SQLITE_ERROR, "%s is within the directory of the store itself: give another name",
+                                p->db_path);
     if (rc == SQLITE_OK)
         rc = take_moment(p, error);
     if (rc == SQLITE_OK)

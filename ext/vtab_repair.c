@@ -479,18 +479,14 @@ static int run_accept(struct lsm_vtab_conn *conn, const char *what, const char *
     int rc = work_begin(&w, conn, schema, error);
 
     if (rc == SQLITE_CORRUPT_VTAB) {    /* what is in the database about the store is not as we made it */
+        char *advice = *error ? strstr(*error, " (SELECT lsm_accept()") : NULL;
+
+        if (advice)
+            *advice = '\0';    /* that is who answers */
         w.why = *error;
         *error = NULL;
         rc = SQLITE_OK;
         w.state = STATE_ROW_LOST;
-    } else if (rc == SQLITE_OK && !w.ctx.verified) {
-        rc = each_table(&w, NULL, &names, error);
-        if (rc == SQLITE_OK && *names) {
-            w.why = sqlite3_mprintf("lsm: tables lsmvtab_store and lsmvtab_redo are missing");
-            w.state = STATE_ROW_LOST;
-        }
-        sqlite3_free(names);
-        names = NULL;
     }
     if (rc == SQLITE_OK && (w.ctx.verified || w.state == STATE_ROW_LOST))
         rc = look_at_store(&w, error);
@@ -553,6 +549,25 @@ static int repair_without_row(struct work *w, struct lsm_repair *how, bool *has_
     return rc;
 }
 
+/* As a shell takes it: in quotes where it must be. */
+static char *shell_word(const char *path)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+,:@%";
+    sqlite3_str *word;
+
+    if (path[strspn(path, plain)] == '\0')
+        return sqlite3_mprintf("%s", path);
+    word = sqlite3_str_new(NULL);
+    sqlite3_str_appendchar(word, 1, '\'');
+    for (; *path; path++)
+        if (*path == '\'')
+            sqlite3_str_appendall(word, "'\\''");
+        else
+            sqlite3_str_appendchar(word, 1, *path);
+    sqlite3_str_appendchar(word, 1, '\'');
+    return sqlite3_str_finish(word);
+}
+
 static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
 {
     struct work w;
@@ -595,21 +610,23 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
             rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
-        char *lines = sqlite3_str_finish(report.text), values[64] = "";
+        char *lines = sqlite3_str_finish(report.text), values[64] = "", *aside = sqlite3_mprintf("%s-damaged", w.path);
 
         report.text = NULL;
         if (info.values_lost)
             sqlite3_snprintf(sizeof(values), values, ", %lld rows are lost with their values", (long long)info.values_lost);
-        *text = sqlite3_mprintf(
+        *text = !aside ? NULL : sqlite3_mprintf(
             "%s: %lld rows of %lld tables, from %lld table files and %lld logs; %lld files and %lld places "
             "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s%s\n"
-            "%s is as it was. To use the new one: mv %s %s-damaged && mv %s %s%s",
+            "%s is as it was. To use the new one: mv %z %z && mv %z %z%s",
             to, (long long)info.rows, (long long)info.trees, (long long)info.tables, (long long)info.logs,
             (long long)info.files_lost, (long long)info.places_lost, (long long)info.bytes_lost,
             (long long)info.records_lost, (long long)info.records_undecided, values, lines ? lines : "",
-            report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, w.path, w.path, to, w.path,
+            report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, shell_word(w.path), shell_word(aside),
+            shell_word(to), shell_word(w.path),
             is_lost ? ", then SELECT lsm_accept('store'), which makes lsmvtab_store and lsmvtab_redo anew" : "");
         sqlite3_free(lines);
+        sqlite3_free(aside);
     }
     if (report.text)
         sqlite3_free(sqlite3_str_finish(report.text));
@@ -790,8 +807,8 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
         return SQLITE_NOMEM;
     lsm_vtab_ctx_ref(ctx);
     rc = lsm_vtab_shadow_has_store(ctx, &found, error);
-    if (rc == SQLITE_OK && found)
-        rc = lsm_vtab_ctx_open(ctx, error);
+    if (rc == SQLITE_OK)
+        rc = found ? lsm_vtab_ctx_open(ctx, error) : lsm_vtab_shadow_verify(ctx, error);
     if (rc == SQLITE_OK && found) {
         struct lsm_token token;
 
@@ -811,7 +828,7 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
         rc = check_foreign_keys(&check, error);
     if (rc == SQLITE_OK && found)
         lsm_db_check_report(ctx->store->db, add_fault, &report);
-    if (rc == SQLITE_OK && found && report.lines == 0)
+    if (rc == SQLITE_OK && report.lines == 0)
         rc = check_first_rows(&check, error);
     if (rc == SQLITE_OK && report.lines == 0)
         sqlite3_str_appendall(report.text, "ok");

@@ -190,9 +190,31 @@ static int check_one(struct lsm_vtab_ctx *ctx, const char *name, const char *sql
     return rc;
 }
 
+/* Is there a table with rows in a store? */
+static int has_tables(struct lsm_vtab_ctx *ctx, bool *found)
+{
+    sqlite3_stmt *names = NULL;
+    int rc = lsm_vtab_sql_prepare(ctx->conn->db, &names,
+                                  "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master WHERE type = 'table' "
+                                  "AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0", ctx->schema);
+
+    *found = false;
+    while (rc == SQLITE_OK && !*found && (rc = sqlite3_step(names)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(names, 0);
+        uint8_t uuid[LSM_VTAB_UUID_SIZE];
+
+        rc = name ? lsm_vtab_shadow_read_table(ctx, name, NULL, uuid, NULL) : SQLITE_NOMEM;
+        *found = rc == SQLITE_OK;
+        if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB || rc == SQLITE_ERROR)
+            rc = SQLITE_OK;     /* someone else's table of such a name */
+    }
+    sqlite3_finalize(names);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error)
 {
-    bool has_store = false, has_redo = false;
+    bool has_store = false, has_redo = false, is_lost = false;
     sqlite3_stmt *stmt = NULL;
     int rc;
 
@@ -209,6 +231,15 @@ int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error)
     sqlite3_finalize(stmt);
     if (rc == SQLITE_OK && has_store != has_redo)
         rc = tampered(ctx, has_store ? "lsmvtab_redo" : "lsmvtab_store", error);
+    /* Where a store of its own were made now, nothing would lead back to theirs. */
+    if (rc == SQLITE_OK && !has_store) {
+        rc = has_tables(ctx, &is_lost);
+        if (rc != SQLITE_OK)
+            rc = lsm_vtab_error_sqlite(error, ctx->conn->db, "reading the schema");
+        else if (is_lost)
+            rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "tables lsmvtab_store and lsmvtab_redo are missing in "
+                                    "database %s, which has lsm tables " WAY_OUT, ctx->schema);
+    }
     if (rc == SQLITE_OK)
         ctx->verified = has_store;
     return rc;
@@ -542,7 +573,7 @@ int lsm_vtab_shadow_read_table(struct lsm_vtab_ctx *ctx, const char *table, cons
     } else if (canonical && strcmp(canonical, (const char *)sqlite3_column_text(stmt, 2)) != 0) {
         rc = lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB,
                                 "the declaration of %s is not the one its rows were written with "
-                                "(%.400s)", table, sqlite3_column_text(stmt, 2));
+                                "(%.400s): bring the database file back from a copy", table, sqlite3_column_text(stmt, 2));
     } else {
         memcpy(uuid, sqlite3_column_blob(stmt, 0), LSM_VTAB_UUID_SIZE);
         rc = SQLITE_OK;

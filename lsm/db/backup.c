@@ -171,6 +171,7 @@ struct copy {
     struct lsm_backup *b;
     struct lsm_os *to_os;
     struct lsm_dir *to;
+    uint32_t file_mode;
     struct lsm_log log;
     struct lsm_buf marks;               /* struct mark, by txid ascending */
     uint64_t reading;                   /* number of the log */
@@ -290,7 +291,7 @@ static int copy_file(struct copy *c, const char *name)
 
     if (error)
         return lsm_fail_os(error, "open", name);
-    error = c->to_os->file_open(c->to, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, db->file_mode, &to);
+    error = c->to_os->file_open(c->to, name, LSM_OPEN_WRITE | LSM_OPEN_CREATE, c->file_mode, &to);
     if (error) {
         db->os->file_close(from);
         return lsm_fail_os(error, "create the copy of", name);
@@ -301,6 +302,22 @@ static int copy_file(struct copy *c, const char *name)
     return rc;
 }
 
+/* A link of a symbolic link, or of a file that was cut, would be found when the copy is needed. */
+static int check_file(struct lsm_db *db, const char *name, uint64_t size_bytes)
+{
+    struct lsm_file_info info;
+    struct lsm_file *file;
+    int error = db->os->file_open(db->dir, name, LSM_OPEN_READ, 0, &file);
+
+    if (error)
+        return lsm_fail_os(error, "open", name);
+    error = db->os->file_info(file, &info);
+    db->os->file_close(file);
+    if (error)
+        return lsm_fail_os(error, "stat", name);
+    return info.size == size_bytes ? LSM_OK : lsm_corrupt(name, info.size, "the file is not of the size that it was made with");
+}
+
 /* Tables and value logs never change, so that a second name is a copy. */
 static int copy_whole(struct copy *c, enum lsm_file_kind kind, uint64_t number, uint64_t size_bytes)
 {
@@ -309,7 +326,9 @@ static int copy_whole(struct copy *c, enum lsm_file_kind kind, uint64_t number, 
     int error = c->to_os == db->os ? 0 : EXDEV, rc;
 
     lsm_filename(name, kind, number);
-    rc = remember(c, name);
+    rc = check_file(db, name, size_bytes);
+    if (rc == LSM_OK)
+        rc = remember(c, name);
     if (rc)
         return rc;
     if (!error)
@@ -394,7 +413,7 @@ static int write_log(struct copy *c, uint64_t number)
     int rc = remember(c, lsm_filename(name, LSM_FILE_LOG, number));
 
     if (rc == LSM_OK)
-        rc = lsm_log_create(&c->log, c->to_os, c->to, c->b->db->uuid, number, NULL, c->b->db->file_mode);
+        rc = lsm_log_create(&c->log, c->to_os, c->to, c->b->db->uuid, number, NULL, c->file_mode);
     if (rc)
         return rc;
     rc = read_logs(c);
@@ -440,7 +459,7 @@ static int write_all(struct copy *c)
     if (rc)
         return rc;
     edit->next_file = number + 2;
-    rc = lsm_manifest_create(&manifest, c->to_os, c->to, db->uuid, number + 1, db->file_mode, edit);
+    rc = lsm_manifest_create(&manifest, c->to_os, c->to, db->uuid, number + 1, c->file_mode, edit);
     c->info.bytes_written += manifest.size;
     lsm_manifest_close(&manifest);
     return rc;
@@ -465,8 +484,8 @@ static void remove_made(struct copy *c, const char *path)
 int lsm_backup_write(struct lsm_backup *b, const char *path, struct lsm_backup_info *info)
 {
     struct lsm_db *db = b->db;
-    struct copy c = { .b = b, .to_os = db->disk_os };
-    uint32_t dir_mode = db->file_mode | ((db->file_mode & 0444) >> 2);
+    struct copy c = { .b = b, .to_os = db->disk_os, .file_mode = db->file_mode | 0600 };    /* its maker can write to it */
+    uint32_t dir_mode = c.file_mode | ((c.file_mode & 0444) >> 2);
     char why[LSM_ERROR_TEXT_SIZE];
     bool created = false;
     int error, rc;

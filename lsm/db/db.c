@@ -30,7 +30,8 @@ int lsm_db_usable(const struct lsm_db *db)
 {
     if (db->os->fork_generation(db->os) == db->fork_generation)
         return LSM_OK;
-    return lsm_fail(LSM_MISUSE, "%s: opened before fork(); open it anew in this process", db->path);
+    return lsm_fail(LSM_MISUSE, "%s: opened before fork(): this process must open it anew (with SQLite: fork first, "
+                    "and open databases then)", db->path);
 }
 
 void lsm_db_set_health(struct lsm_db *db, int health, int code, const char *text)

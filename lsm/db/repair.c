@@ -738,7 +738,7 @@ int lsm_db_repair(const char *from, const char *to, const struct lsm_options *op
     p->r.next_tree = 1;
     p->r.comparators = options->comparators;
     p->r.comparator_count = options->comparator_count;
-    p->file_mode = options->file_mode ? options->file_mode & 0666 : 0644;
+    p->file_mode = options->file_mode ? (options->file_mode & 0666) | 0600 : 0644;    /* its maker can write to it */
     lsm_buf_init(&p->sources, os);
     lsm_buf_init(&p->mems, os);
     lsm_edit_init(&p->edit, os);

@@ -38,3 +38,20 @@ sql :memory: "CREATE VIRTUAL TABLE m USING lsm; INSERT INTO m VALUES(1, 'was in 
 sqlite3 plain.db "CREATE TABLE p(a); INSERT INTO p VALUES(1)"; sql plain.db "SELECT lsm_backup_all('plain2.db')"; sql plain2.db "SELECT * FROM p"; ls -d plain2.db*
 echo "permissions:"
 chmod 640 app.db; umask 0; sql app.db "SELECT 'ok' WHERE lsm_backup_all('mode.db') IS NOT NULL"; stat -c '%a' mode.db mode.db-lsm mode.db-lsm/CURRENT
+echo "== within the store's own directory"
+sql app.db "SELECT lsm_backup_all('app.db-lsm/copy.db')"; ls app.db-lsm/copy* 2>/dev/null
+echo "== a table file that is a link, or was cut: no copy that fails when it is needed"
+sql link.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); INSERT INTO t VALUES(1); INSERT INTO t(t) VALUES('flush')"
+table=$(ls link.db-lsm/*.ldb)
+mv "$table" aside; ln -s ../aside "$table"; sql link.db "SELECT lsm_backup_all('other.db')" | sed -E 's/[0-9]{6}/N/g'; ls -d other.db* 2>/dev/null
+rm "$table"; head -c 100 aside >"$table"; sql link.db "SELECT lsm_backup_all('other.db')" | sed -E 's/[0-9]{6}/N/g'; ls -d other.db* 2>/dev/null
+rm "$table"; mv aside "$table"; sql link.db "SELECT lsm_backup_all('other.db') LIKE '% 0 copied)'"
+echo "== of a database that may only be read: the copy and the repaired store can be written to"
+nobody() { if [ "$(id -u)" = 0 ]; then setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; else "$@"; fi; }
+mkdir ours; chmod 777 ours; chmod a+rx . ..; cd ours
+nobody sqlite3 -batch r.db -cmd ".load $LSM" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); INSERT INTO t VALUES(1); INSERT INTO t(t) VALUES('flush')"
+chmod 444 r.db
+nobody sqlite3 -batch r.db -cmd ".load $LSM" "SELECT lsm_backup_all('copy.db') > ''" 2>&1
+nobody sqlite3 -batch r.db -cmd ".load $LSM" "SELECT lsm_repair() > ''" 2>&1
+nobody sqlite3 -batch copy.db -cmd ".load $LSM" "INSERT INTO t VALUES(2); SELECT count(*) FROM t; SELECT lsm_check()" 2>&1
+stat -c '%a %n' copy.db copy.db-lsm r.db-lsm-repaired; cd ..

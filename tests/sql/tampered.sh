@@ -72,3 +72,11 @@ copy; printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" "DELETE FROM lsmvtab_
 lsm b.db "SELECT max(a) FROM t"
 echo "-- protected from ordinary SQL only where the application asks for it"
 copy; printf '%s\n' ".load $LSM" ".dbconfig defensive on" "SELECT count(*) FROM t;" "DELETE FROM t_lsm;" "DROP TABLE t_lsm;" "UPDATE lsmvtab_store SET data = NULL;" "BEGIN; INSERT INTO t VALUES(11, 11); COMMIT;" | sqlite3 b.db 2>&1
+echo "-- both are gone: no silent ok, no backup without rows, no second store"
+copy; sql b.db "DROP TABLE lsmvtab_store" "DROP TABLE lsmvtab_redo"
+lsm b.db "SELECT lsm_check()"; lsm b.db "SELECT lsm_backup_all('bad.db')"; ls -d bad.db* 2>/dev/null
+lsm b.db "CREATE VIRTUAL TABLE more USING lsm"; mv b.db-lsm aside-lsm; lsm b.db "CREATE VIRTUAL TABLE more USING lsm"; ls -d b.db-lsm 2>/dev/null; mv aside-lsm b.db-lsm
+lsm b.db "SELECT lsm_accept('store')" "SELECT lsm_check()"
+echo "-- and the tables' own, too"
+copy; for t in $(sqlite3 b.db "SELECT name FROM sqlite_master WHERE name LIKE '%\_lsm' ESCAPE '\' AND rootpage > 0") lsmvtab_store lsmvtab_redo; do sql b.db "DROP TABLE $t"; done
+lsm b.db "SELECT lsm_check()"

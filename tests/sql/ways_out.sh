@@ -119,3 +119,10 @@ sql c.db "SELECT lsm_accept()"
 printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" "SELECT lsm_accept('empty');" | sqlite3 late.db 2>&1
 rm -r c.db-lsm; sql c.db "SELECT lsm_repair()"
 sql c.db "DROP TABLE t" "SELECT lsm_accept()" "SELECT lsm_accept('empty')"
+
+echo "== what a repair says to do can be given to a shell, whatever the name"
+name="it's a \$(name) & more.db"
+sql "$name" "CREATE VIRTUAL TABLE t USING lsm; INSERT INTO t VALUES(1, 'here'); INSERT INTO t(t) VALUES('flush')"
+rm "$name"-lsm/CURRENT "$name"-lsm/MANIFEST*
+eval "$(sql "$name" "SELECT lsm_repair()" | sed -n 's/.*To use the new one: //p')"
+sql "$name" "SELECT * FROM t" "SELECT lsm_check()"; ls -d *more.db*
