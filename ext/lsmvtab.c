@@ -48,6 +48,8 @@ int sqlite3_lsmvtab_init(sqlite3 *db, char **error, const sqlite3_api_routines *
         rc = lsm_vtab_backup_register(conn);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_repair_register(conn);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_check_register(conn);
     conn->is_registered = rc == SQLITE_OK;
     lsm_vtab_conn_unref(conn);
 out:

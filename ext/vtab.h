@@ -488,5 +488,6 @@ int lsm_vtab_stat_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_func_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_backup_register(struct lsm_vtab_conn *conn);
 int lsm_vtab_repair_register(struct lsm_vtab_conn *conn);
+int lsm_vtab_check_register(struct lsm_vtab_conn *conn);
 
 #endif

@@ -174,7 +174,8 @@ static int take_moment(struct pair *p, char **error)
         rc = open_source(p, &p->writer, "BEGIN IMMEDIATE", error);
         if (rc == SQLITE_BUSY || (rc & 0xff) == SQLITE_BUSY)
             return lsm_vtab_error_set(error, SQLITE_BUSY, "another connection writes: try again, or "
-                                      "wait longer (PRAGMA busy_timeout)");
+                                      "wait longer (PRAGMA busy_timeout); or this one keeps its locks (PRAGMA "
+                                      "locking_mode = NORMAL and a SELECT give them back)");
         if ((rc & 0xff) == SQLITE_READONLY)
             rc = SQLITE_OK;             /* nobody can write */
         if (rc == SQLITE_OK)

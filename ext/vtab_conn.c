@@ -354,9 +354,13 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
     rc = lsm_vtab_conn_timeout_ms(ctx->conn, &timeout_ms);
     if (rc != SQLITE_OK)
         return lsm_vtab_error_set(error, rc, "busy_timeout: %s", sqlite3_errstr(rc));
-    if (machine->file_info(machine->ctx, ctx->db_path, &file) != 0)
-        return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", ctx->db_path);
     rc = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
+    /* Its name may be that of a file that it has nothing to do with. */
+    if (rc == SQLITE_OK && strcmp(vfs->zName, "memdb") == 0)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, "a deserialized database, or one of the VFS memdb, has no place for a "
+                                  "store: copy it into a file or into ':memory:'");
+    if (rc == SQLITE_OK && machine->file_info(machine->ctx, ctx->db_path, &file) != 0)
+        return lsm_vtab_error_set(error, SQLITE_CANTOPEN, "database file %s is gone", ctx->db_path);
     if (rc == SQLITE_OK)
         rc = registry_get(ctx->db_path, vfs->zName, file.dev, file.ino, &store);
     if (rc != SQLITE_OK)

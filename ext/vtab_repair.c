@@ -7,7 +7,7 @@
  *                           (also when the database's row about the store is lost)
  *     lsm_accept('empty')   the store is gone: every lsm table begins anew, without rows
  *
- * and lsm_check(), which says whether any of it is needed.
+ * Whether any of it is needed says lsm_check() (vtab_check.c).
  *
  * Nothing on disk is removed or overwritten by any of them: lsm_repair writes a new
  * directory, 'store' one row of the database, 'empty' both where nothing was. Each is
@@ -25,7 +25,8 @@ enum state {
     STATE_FITS,
     STATE_OLDER, STATE_BEHIND,  /* database older than store; store behind database */
     STATE_MISSING, STATE_FOREIGN, STATE_DAMAGED,
-    STATE_ROW_LOST              /* lsmvtab_store or lsmvtab_redo is not as we made it */
+    STATE_ROW_LOST,             /* lsmvtab_store or lsmvtab_redo is not as we made it */
+    STATE_ALL_LOST              /* and there is no store either */
 };
 
 struct work {
@@ -43,11 +44,14 @@ struct work {
     struct lsm_db *store;       /* its, or one that we opened */
     struct lsm_token newest;    /* the store's own word */
     bool is_taken;              /* NONE: there are rows of another database where the store would be made */
+    bool is_mixed;              /* OLDER, BEHIND: what the store says is its newest moment cannot be shown either */
     bool is_at_token;           /* ROW_LOST: newest is what the database says as well */
     int table_count, tree_count;        /* ROW_LOST, FITS: tables, and those that the store has */
     const char *at;             /* the table that each_table() has come to */
     char *dropped;              /* "t, u": those that the store has not */
     char *why;                  /* the engine's text */
+    struct lsm_slice *names;    /* of trees, as the tables have them */
+    size_t name_count;
 };
 
 static void work_clear(struct work *w)
@@ -63,6 +67,9 @@ static void work_clear(struct work *w)
     sqlite3_free(w->path);
     sqlite3_free(w->why);
     sqlite3_free(w->dropped);
+    while (w->name_count > 0)
+        sqlite3_free((void *)w->names[--w->name_count].data);
+    sqlite3_free(w->names);
 }
 
 static struct lsm_options options_of(struct work *w)
@@ -141,10 +148,10 @@ static int look_at_store(struct work *w, char **error)
             rc = lsm_db_newest(w->store, &w->newest);
         if (rc == LSM_OK)
             lsm_db_uuid(w->store, w->uuid);
-        if (rc == LSM_NOTFOUND)
-            return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "the database does not say which store is its "
-                                      "own, and there is none at %s: bring back the database and the directory of "
-                                      "one backup", w->path);
+        if (rc == LSM_NOTFOUND) {
+            w->state = STATE_ALL_LOST;
+            return SQLITE_OK;
+        }
         return rc == LSM_OK ? SQLITE_OK : lsm_vtab_error_engine(error, w->path, rc);
     }
     if (rc == LSM_OK) {
@@ -167,6 +174,7 @@ static int look_at_store(struct work *w, char **error)
             w->why = sqlite3_mprintf("%s", lsm_error_text());
             w->state = lsm_db_newest(w->store, &w->newest) == LSM_OK && w->token.txid < w->newest.txid
                            ? STATE_OLDER : STATE_BEHIND;
+            w->is_mixed = !w->shared && lsm_db_publish_newest(w->store, &w->newest) != LSM_OK;
             return SQLITE_OK;
         }
     } else if (rc == LSM_NOTFOUND) {
@@ -325,6 +333,10 @@ static const char *span(char text[64], uint64_t from, uint64_t to)
     return sqlite3_snprintf(64, text, "transactions %llu to %llu", from + 1, to);
 }
 
+/* A copy was put over a directory that was not emptied, or files of several were mixed. */
+#define MIXED "%s holds files of several moments (was a copy put over it?), and can be shown at none.\n" \
+              "Best: empty or move it away, then bring back the directory of one moment, with the database of that moment"
+
 /* What is wrong, and what can be done about it. */
 static char *describe(const struct work *w, const char *names)
 {
@@ -334,6 +346,9 @@ static char *describe(const struct work *w, const char *names)
     char uuid[33], text[64];
 
     lsm_vtab_uuid_text(w->uuid, uuid);
+    if (w->is_mixed)
+        return sqlite3_mprintf(MIXED ".\nlsm_repair() makes a new store of what can be read of all of them, beside it; it says "
+                               "what is lost.", w->path);
     switch (w->state) {
     case STATE_NONE:
         return sqlite3_mprintf("the database has no lsm tables: there is nothing to accept%s%s%s",
@@ -384,6 +399,12 @@ static char *describe(const struct work *w, const char *names)
             "Best: move it away, and bring back the directory that belongs to this database.\n"
             "When it is moved away, lsm_accept('empty') makes an empty store. Given up then: %s%s%s.",
             w->path, uuid, rows, names, stay);
+    case STATE_ALL_LOST:
+        return sqlite3_mprintf(
+            "%s\nAnd there is no store at %s.\n"
+            "Best: bring back the database and the directory of one backup.\n"
+            "lsm_accept('empty') makes lsmvtab_store and lsmvtab_redo anew, and an empty store. Given up: %s%s%s.",
+            w->why, w->path, rows, names, stay);
     case STATE_ROW_LOST:
         if (w->tree_count < w->table_count || w->table_count == 0)
             return sqlite3_mprintf(
@@ -407,21 +428,32 @@ static char *describe(const struct work *w, const char *names)
     }
 }
 
+/* The same where lsmvtab_store and lsmvtab_redo must be made anew. */
+static int make_rows(struct work *w, const uint8_t uuid[LSM_VTAB_UUID_SIZE], const struct lsm_token *token, char **error)
+{
+    int rc;
+
+    memcpy(w->shadow.uuid, uuid, LSM_VTAB_UUID_SIZE);
+    rc = lsm_vtab_shadow_mend_store(&w->ctx, token, error);
+    if (rc == SQLITE_OK && sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        rc = lsm_vtab_error_sqlite(error, w->db, "committing");
+    return rc;
+}
+
 static int accept_store(struct work *w, char **text, char **error)
 {
     char spanned[64];
     int rc;
 
     if (w->state == STATE_ROW_LOST && w->table_count > 0 && w->tree_count == w->table_count) {
-        memcpy(w->shadow.uuid, w->uuid, LSM_VTAB_UUID_SIZE);
-        rc = lsm_vtab_shadow_mend_store(&w->ctx, &w->newest, error);
-        if (rc == SQLITE_OK && sqlite3_exec(w->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-            rc = lsm_vtab_error_sqlite(error, w->db, "committing");
+        rc = make_rows(w, w->uuid, &w->newest, error);
         if (rc == SQLITE_OK)
             *text = sqlite3_mprintf("accepted: lsmvtab_store is made anew, lsm tables are at transaction %lld",
                                     (long long)w->newest.txid);
         return rc;
     }
+    if (w->is_mixed)
+        return lsm_vtab_error_set(error, SQLITE_ERROR, MIXED "; nothing was changed", w->path);
     if (w->state != STATE_OLDER && w->state != STATE_BEHIND)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('store') is for a database and a store "
                                   "of different moments; SELECT lsm_accept() says what is the case");
@@ -446,7 +478,7 @@ static int accept_empty(struct work *w, char **text, char **error)
     int rc;
 
     /* One that an earlier try left is used. */
-    if (w->state != STATE_MISSING && w->state != STATE_FOREIGN)
+    if (w->state != STATE_MISSING && w->state != STATE_FOREIGN && w->state != STATE_ALL_LOST)
         return lsm_vtab_error_set(error, SQLITE_ERROR, "lsm_accept('empty') is for a database whose store is "
                                   "gone; SELECT lsm_accept() says what is the case");
     if (w->shared)
@@ -463,7 +495,7 @@ static int accept_empty(struct work *w, char **text, char **error)
     lsm_db_uuid(w->store, uuid);
     rc = each_table(w, create_tree, &names, error);
     if (rc == SQLITE_OK)
-        rc = write_row(w, uuid, &zero, error);
+        rc = w->state == STATE_ALL_LOST ? make_rows(w, uuid, &zero, error) : write_row(w, uuid, &zero, error);
     if (rc == SQLITE_OK)
         *text = sqlite3_mprintf("accepted: the store is empty; given up is %s%s", *names ? "every row of " : "nothing",
                                 names);
@@ -531,6 +563,23 @@ static void add_line(void *pointer, const char *line)
         sqlite3_str_appendf(report->text, "\n%s", line);
 }
 
+static int add_name(struct work *w, const uint8_t *uuid, char **error)
+{
+    char text[33], *copy;
+    struct lsm_slice *more = sqlite3_realloc64(w->names, (w->name_count + 1) * sizeof *more);
+
+    (void)error;
+    if (more == NULL)
+        return SQLITE_NOMEM;
+    w->names = more;
+    lsm_vtab_uuid_text(uuid, text);
+    copy = sqlite3_mprintf("%s", text);
+    if (copy == NULL)
+        return SQLITE_NOMEM;
+    more[w->name_count++] = (struct lsm_slice){ (const uint8_t *)copy, 32 };
+    return SQLITE_OK;
+}
+
 /* lsmvtab_store or lsmvtab_redo is not as we made it: what can be read of them is used, and the store's files know
    whose they are. */
 static int repair_without_row(struct work *w, struct lsm_repair *how, bool *has_row, char **error)
@@ -568,6 +617,20 @@ static char *shell_word(const char *path)
     return sqlite3_str_finish(word);
 }
 
+/* "<path>-damaged", or a later one where there is one. */
+static char *free_name(const char *path)
+{
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    struct lsm_vtab_file file;
+    char *name = sqlite3_mprintf("%s-damaged", path);
+
+    for (int i = 2; name && machine->file_info(machine->ctx, name, &file) == 0; i++) {
+        sqlite3_free(name);
+        name = sqlite3_mprintf("%s-damaged-%d", path, i);
+    }
+    return name;
+}
+
 static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
 {
     struct work w;
@@ -598,6 +661,14 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
         sqlite3_free(why);
     }
     if (rc == SQLITE_OK) {
+        char *list = NULL;
+
+        rc = each_table(&w, add_name, &list, error);
+        sqlite3_free(list);
+        how.names = w.names;
+        how.name_count = w.name_count;
+    }
+    if (rc == SQLITE_OK) {
         to = sqlite3_mprintf("%s-repaired", w.path);
         report.text = sqlite3_str_new(w.db);
         options = options_of(&w);
@@ -610,7 +681,7 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
             rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
-        char *lines = sqlite3_str_finish(report.text), values[64] = "", *aside = sqlite3_mprintf("%s-damaged", w.path);
+        char *lines = sqlite3_str_finish(report.text), values[64] = "", *aside = free_name(w.path);
 
         report.text = NULL;
         if (info.values_lost)
@@ -633,207 +704,6 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
     sqlite3_free(area);
     sqlite3_free(to);
     work_clear(&w);
-    return rc;
-}
-
-/* ---- lsm_check --------------------------------------------------------------------- */
-
-static void add_fault(void *pointer, int kind, const char *line)
-{
-    struct report *report = pointer;
-
-    if (kind == LSM_EVENT_INFO)
-        return;
-    if (report->lines++ < REPORT_LINES_MAX)
-        sqlite3_str_appendf(report->text, "%s%s", report->lines > 1 ? "\n" : "", line);
-}
-
-struct tree_check {
-    struct lsm_vtab_ctx *ctx;
-    struct report *report;
-};
-
-/* What says nothing of the table: the check itself could not go on. */
-static bool is_no_fault(int rc)
-{
-    rc &= 0xff;
-    return rc == SQLITE_NOMEM || rc == SQLITE_INTERRUPT || rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_AUTH;
-}
-
-/* Every table of the schema has its tree. */
-static int check_tables(struct tree_check *c, char **error)
-{
-    sqlite3_stmt *stmt = NULL;
-    int rc = lsm_vtab_sql_prepare(c->ctx->conn->db, &stmt,
-                                  "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master "
-                                  "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0",
-                                  c->ctx->schema);
-
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(stmt, 0);
-        uint8_t uuid[LSM_VTAB_UUID_SIZE];
-        char text[33], *why = NULL;
-        struct lsm_slice slice = { (const uint8_t *)text, 32 };
-        struct lsm_tree *tree;
-
-        rc = SQLITE_OK;
-        if (name == NULL)
-            continue;
-        rc = lsm_vtab_shadow_read_table(c->ctx, name, NULL, uuid, &why);
-        if (is_no_fault(rc)) {
-            *error = why;
-            break;
-        }
-        if (rc != SQLITE_OK) {
-            add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
-        } else {
-            lsm_vtab_uuid_text(uuid, text);
-            if (lsm_tree_find(c->ctx->store->db, slice, &tree) != LSM_OK) {
-                why = sqlite3_mprintf("table %s: %s", name, lsm_error_text());
-                add_fault(c->report, LSM_EVENT_ERROR, why ? why : name);
-            }
-        }
-        rc = SQLITE_OK;
-        sqlite3_free(why);
-    }
-    if (rc != SQLITE_DONE && *error == NULL)
-        lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-static bool token_is(const struct lsm_vtab_token *token, const char *name)
-{
-    char text[8];
-
-    if (token->size >= sizeof text || token->kind == LSM_VTAB_TOKEN_END)
-        return false;
-    lsm_vtab_token_unquote(token, text);
-    return sqlite3_stricmp(text, name) == 0;
-}
-
-/* Does CREATE VIRTUAL TABLE name the module lsm? Behind the first USING that is no name in quotes. */
-static bool is_ours(const char *sql)
-{
-    struct lsm_vtab_token token;
-
-    do {
-        sql = lsm_vtab_token_read(sql, &token);
-        if (token.kind == LSM_VTAB_TOKEN_END || token.kind == LSM_VTAB_TOKEN_BAD)
-            return false;
-    } while (token.kind != LSM_VTAB_TOKEN_WORD || !token_is(&token, "using"));
-    lsm_vtab_token_read(sql, &token);
-    return token_is(&token, "lsm");
-}
-
-/* Every table can be read: what it needs beside its tree is there. Where all else is right; damage has been named. */
-static int check_first_rows(struct tree_check *c, char **error)
-{
-    sqlite3 *db = c->ctx->conn->db;
-    sqlite3_stmt *stmt = NULL, *rows;
-    char *select;
-    int rc = lsm_vtab_sql_prepare(db, &stmt, "SELECT name, sql FROM \"%w\".sqlite_master "
-                                  "WHERE type = 'table' AND rootpage = 0", c->ctx->schema);
-
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(stmt, 0), *sql = (const char *)sqlite3_column_text(stmt, 1);
-
-        rc = SQLITE_OK;
-        if (!name || !sql || !is_ours(sql))
-            continue;
-        rows = NULL;
-        select = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" LIMIT 1", c->ctx->schema, name);
-        rc = select ? sqlite3_prepare_v2(db, select, -1, &rows, NULL) : SQLITE_NOMEM;
-        sqlite3_free(select);
-        if (rc == SQLITE_OK)
-            rc = sqlite3_step(rows);
-        if (rc != SQLITE_ROW && rc != SQLITE_DONE && !is_no_fault(rc)) {
-            char *line = sqlite3_mprintf("table %s: %s", name, sqlite3_errmsg(db));
-            add_fault(c->report, LSM_EVENT_ERROR, line ? line : name);
-            sqlite3_free(line);
-            rc = SQLITE_OK;
-        }
-        sqlite3_finalize(rows);
-        if (rc == SQLITE_ROW || rc == SQLITE_DONE)
-            rc = SQLITE_OK;
-    }
-    if (rc != SQLITE_DONE)
-        lsm_vtab_error_sqlite(error, db, "reading the schema");
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-/* A foreign key to an lsm table: SQLite takes it and fails at the first write, in words that tell nothing. */
-static int check_foreign_keys(struct tree_check *c, char **error)
-{
-    sqlite3_stmt *stmt = NULL;
-    char *sql = sqlite3_mprintf("SELECT m.name, f.\"table\" FROM \"%w\".sqlite_master m, "
-                                "pragma_foreign_key_list(m.name, %Q) f WHERE m.type = 'table' AND EXISTS("
-                                "SELECT 1 FROM \"%w\".sqlite_master WHERE type = 'table' AND "
-                                "name = f.\"table\" || '_lsm' COLLATE NOCASE) GROUP BY 1, 2",
-                                c->ctx->schema, c->ctx->schema, c->ctx->schema);
-    int rc = sql ? sqlite3_prepare_v2(c->ctx->conn->db, sql, -1, &stmt, NULL) : SQLITE_NOMEM;
-
-    sqlite3_free(sql);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        char *line = sqlite3_mprintf("table %s has a foreign key to the lsm table %s, which cannot be the "
-                                     "parent of one: with PRAGMA foreign_keys on, writing to either fails; "
-                                     "make %s anew without it", sqlite3_column_text(stmt, 0),
-                                     sqlite3_column_text(stmt, 1), sqlite3_column_text(stmt, 0));
-
-        if (line)
-            add_fault(c->report, LSM_EVENT_ERROR, line);
-        rc = line ? SQLITE_OK : SQLITE_NOMEM;
-        sqlite3_free(line);
-    }
-    if (rc != SQLITE_DONE)
-        rc = lsm_vtab_error_sqlite(error, c->ctx->conn->db, "reading the schema");
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text, char **error)
-{
-    struct report report = { NULL, 0 };
-    struct tree_check check;
-    struct lsm_vtab_ctx *ctx;
-    bool found;
-    int rc;
-
-    if (sqlite3_db_filename(conn->db, schema) == NULL)
-        return lsm_vtab_error_set(error, SQLITE_ERROR, "there is no database '%s' in this connection", schema);
-    ctx = lsm_vtab_ctx_get(conn, schema);
-    if (ctx == NULL)
-        return SQLITE_NOMEM;
-    lsm_vtab_ctx_ref(ctx);
-    rc = lsm_vtab_shadow_has_store(ctx, &found, error);
-    if (rc == SQLITE_OK)
-        rc = found ? lsm_vtab_ctx_open(ctx, error) : lsm_vtab_shadow_verify(ctx, error);
-    if (rc == SQLITE_OK && found) {
-        struct lsm_token token;
-
-        rc = lsm_vtab_pin_token(ctx, &token, error);
-        if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE) {
-            /* A power cut may have taken it from the log. */
-            rc = lsm_vtab_redo_supply(ctx, error);
-            if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-                rc = lsm_vtab_error_engine(error, ctx->store->path, LSM_STALE);
-        }
-    }
-    report.text = sqlite3_str_new(conn->db);
-    check = (struct tree_check){ ctx, &report };
-    if (rc == SQLITE_OK && found)
-        rc = check_tables(&check, error);
-    if (rc == SQLITE_OK && found)
-        rc = check_foreign_keys(&check, error);
-    if (rc == SQLITE_OK && found)
-        lsm_db_check_report(ctx->store->db, add_fault, &report);
-    if (rc == SQLITE_OK && report.lines == 0)
-        rc = check_first_rows(&check, error);
-    if (rc == SQLITE_OK && report.lines == 0)
-        sqlite3_str_appendall(report.text, "ok");
-    *text = sqlite3_str_finish(report.text);
-    lsm_vtab_ctx_unref(ctx);
     return rc;
 }
 
@@ -862,16 +732,6 @@ static void func_repair(sqlite3_context *context, int argc, sqlite3_value **argv
     lsm_vtab_error_answer(context, rc, text, error);
 }
 
-/* lsm_check([schema]) */
-static void func_check(sqlite3_context *context, int argc, sqlite3_value **argv)
-{
-    const char *schema = argc > 0 ? (const char *)sqlite3_value_text(argv[0]) : "main";
-    char *text = NULL, *error = NULL;
-    int rc = run_check(sqlite3_user_data(context), schema ? schema : "", &text, &error);
-
-    lsm_vtab_error_answer(context, rc, text, error);
-}
-
 int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)
 {
     static const struct {
@@ -881,7 +741,6 @@ int lsm_vtab_repair_register(struct lsm_vtab_conn *conn)
     } functions[] = {
         { "lsm_accept", 0, func_accept }, { "lsm_accept", 1, func_accept }, { "lsm_accept", 2, func_accept },
         { "lsm_repair", 0, func_repair }, { "lsm_repair", 1, func_repair },
-        { "lsm_check", 0, func_check }, { "lsm_check", 1, func_check },
     };
     size_t i;
     int rc = SQLITE_OK;

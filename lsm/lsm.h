@@ -680,6 +680,8 @@ struct lsm_repair {             /* zeroed: no host, no report */
     struct lsm_slice redo;              /* the host's redo area beside the token: see lsm_db_redo() */
     struct lsm_slice note;              /* a key that each new tree has, without a value, whatever was damaged; not
                                            counted. Empty: none. Trees with a comparator do not get it. */
+    const struct lsm_slice *names;      /* of the trees that the host has: where one tree has lost its name, and one of */
+    size_t name_count;                  /* these is no tree's, it is that one's */
 };
 
 struct lsm_repair_info {

@@ -590,6 +590,53 @@ static void number_files(struct repair *p)
             p->next_file = lsm_get_u64(lists[i]->data + lists[i]->size - 8) + 1;
 }
 
+/* The name that the host has a tree for and nothing here says so. NULL: there are none, or several. */
+static const struct lsm_slice *name_without_tree(const struct repair *p)
+{
+    const struct lsm_repair_tree *trees = (const void *)p->r.trees.data;
+    const struct lsm_slice *found = NULL;
+
+    for (size_t i = 0; i < p->r.how->name_count; i++) {
+        const struct lsm_slice *name = &p->r.how->names[i];
+        bool has = false;
+
+        for (size_t t = 0; t < p->r.trees.size / sizeof *trees; t++)
+            has |= lsm_slice_equal(*name, lsm_buf_slice(&trees[t].name));
+        if (has)
+            continue;
+        if (found)
+            return NULL;
+        found = name;
+    }
+    return found;
+}
+
+static int name_trees(struct repair *p)
+{
+    struct lsm_repair_tree *trees = (void *)p->r.trees.data;
+    size_t count = p->r.trees.size / sizeof *trees, unnamed = 0;
+    const struct lsm_slice *name = name_without_tree(p);
+    int rc = LSM_OK;
+
+    for (size_t i = 0; i < count; i++)
+        unnamed += trees[i].is_unnamed;
+    for (size_t i = 0; i < count && rc == LSM_OK; i++) {
+        if (!trees[i].is_unnamed)
+            continue;
+        if (unnamed == 1 && name) {
+            lsm_buf_reset(&trees[i].name);
+            lsm_buf_append_slice(&trees[i].name, *name);
+            rc = trees[i].name.rc;
+            lsm_repair_say(&p->r, "the name of tree %u is lost: it is taken for the one table that no other tree is of", trees[i].id);
+        } else {
+            p->r.info->trees_unnamed++;
+            lsm_repair_say(&p->r, "the name of tree %u is lost: it becomes \"%.*s\"", trees[i].id,
+                           (int)trees[i].name.size, (const char *)trees[i].name.data);
+        }
+    }
+    return rc;
+}
+
 static int repair_into(struct repair *p)
 {
     int rc = lsm_repair_read_logs(&p->r, &p->salvage);
@@ -604,6 +651,8 @@ static int repair_into(struct repair *p)
         rc = apply_records(p);
     if (rc == LSM_OK)
         rc = add_notes(p);
+    if (rc == LSM_OK)
+        rc = name_trees(p);
     if (rc == LSM_OK)
         say_missing(p);
     if (rc == LSM_OK)
@@ -643,7 +692,7 @@ static int open_target(struct repair *p, const char *to, const struct lsm_option
     if (error)
         return lsm_fail_os(error, "make directory", to);
     if (!*made)
-        return lsm_fail(LSM_EXISTS, "%s: is there already, and nothing is overwritten", to);
+        return lsm_fail(LSM_EXISTS, "%s: is there already, and nothing is overwritten: move it away", to);
     if (o->owner && p->r.os->dir_give)
         error = p->r.os->dir_give(p->to, o->owner->uid, o->owner->gid, true);
     return error ? lsm_fail_os(error, "give to the database's owner", to) : LSM_OK;

@@ -19,7 +19,7 @@ enum lsm_repair_manifest {
 
 struct lsm_repair_tree {
     uint32_t id;
-    bool dropped;
+    bool dropped, is_unnamed;
     struct lsm_buf name, comparator, hash_name;
     uint32_t block_bytes, filter_bits, value_log_bytes;
     int32_t level;              /* as in lsm_edit_tree */

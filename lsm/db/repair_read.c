@@ -61,8 +61,7 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     } else if (name.size == 0) {
         int n = snprintf(unnamed, sizeof unnamed, "tree-%u", id);
         name = lsm_slice(unnamed, (size_t)n);
-        r->info->trees_unnamed++;
-        lsm_repair_say(r, "the name of tree %u is lost: it becomes \"%s\"", id, unnamed);
+        fresh.is_unnamed = true;
     }
     lsm_buf_append_slice(&fresh.name, name);
     lsm_buf_append(&r->trees, &fresh, sizeof fresh);

@@ -781,7 +781,7 @@ mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'
 ====
             redo_rc = SQLITE_OK;
 X
-mutant R15_lsm_check_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'X'
+mutant R15_lsm_check_asks_the_rows ext/vtab_check.c 'sim/crash_commit:C_0' <<'X'
             rc = lsm_vtab_redo_supply(ctx, error);
 ====
 X
@@ -2105,9 +2105,9 @@ mutant rescue_of_a_MANIFEST lsm/store/frame.c 'unit/test_repair_disk' <<'X'
     error = 0 ? lsm_rescue_read
 X
 mutant rescue_of_a_MANIFEST_that_may_go_on lsm/db/repair_read.c 'unit/test_repair_disk' <<'X'
-    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0;
+    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0 && !reader.torn;
 ====
-    *is_whole = rc == LSM_DONE && *edits > 0;
+    *is_whole = rc == LSM_DONE && *edits > 0 && !reader.torn;
 X
 mutant rescue_of_a_log lsm/store/salvage_log.c 'unit/test_repair_disk' <<'X'
     struct lsm_rescue rescue = { .ctx = &reading, .missing = missing };

@@ -27,3 +27,10 @@ deep=$PWD; for i in 1 2; do deep=$deep/$(printf '%200s' '' | tr ' ' d); mkdir "$
 try "$deep/a.db"; ls "$deep"
 for i in 1 2; do deep=$deep/$(printf '%200s' '' | tr ' ' d); mkdir "$deep"; done
 try "$deep/a.db" | cut -c 1-30; ls "$deep"
+
+echo "a database that was deserialized has the name of a file that is not its own:"
+sql x "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); INSERT INTO t VALUES(1)"
+sqlite3 -batch plain.db "CREATE TABLE p(a)"
+sql :memory: ".open --deserialize plain.db" ".load $LSM" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)"
+sqlite3 -batch x ".load $LSM" ".open --deserialize x" ".load $LSM" "INSERT INTO t VALUES(2)" 2>&1
+sql x "SELECT count(*) FROM t"

@@ -67,6 +67,7 @@ lsm b.db "SELECT lsm_accept()"; lsm b.db "SELECT lsm_accept('store')"
 echo "-- nor where there is none"
 copy; rm -r b.db-lsm; sql b.db "DELETE FROM lsmvtab_store"
 lsm b.db "SELECT lsm_accept()"; lsm b.db "SELECT lsm_accept('store')"; ls -d b.db-lsm 2>/dev/null
+lsm b.db "SELECT lsm_accept('empty')" "SELECT count(*) FROM t" "INSERT INTO t VALUES(1, 1)" "SELECT lsm_check()"
 echo "-- with the store open in the process"
 copy; printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" "DELETE FROM lsmvtab_store;" "SELECT count(*) FROM t;" "SELECT lsm_accept('store') > '';" "SELECT count(*) FROM t;" "INSERT INTO t VALUES(11, 11);" "SELECT max(a) FROM t;" | sqlite3 b.db 2>&1
 lsm b.db "SELECT max(a) FROM t"

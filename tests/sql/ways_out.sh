@@ -126,3 +126,21 @@ sql "$name" "CREATE VIRTUAL TABLE t USING lsm; INSERT INTO t VALUES(1, 'here'); 
 rm "$name"-lsm/CURRENT "$name"-lsm/MANIFEST*
 eval "$(sql "$name" "SELECT lsm_repair()" | sed -n 's/.*To use the new one: //p')"
 sql "$name" "SELECT * FROM t" "SELECT lsm_check()"; ls -d *more.db*
+
+echo "== a young store without its MANIFEST: the name of its one tree is known to the database alone"
+sql young.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)" "INSERT INTO t VALUES(1); BEGIN; INSERT INTO t VALUES(2); COMMIT"
+rm young.db-lsm/MANIFEST*; sql young.db "SELECT lsm_repair()" | tail -n +3; mv young.db-lsm aside; mv young.db-lsm-repaired young.db-lsm
+sql young.db "SELECT count(*) FROM t" "SELECT lsm_check()"
+echo "of two nobody knows which is which:"
+sql twins.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY)" "CREATE VIRTUAL TABLE u USING lsm(a PRIMARY KEY)" "INSERT INTO t VALUES(1); BEGIN; INSERT INTO u VALUES(2); COMMIT"
+rm twins.db-lsm/MANIFEST*; sql twins.db "SELECT lsm_repair()" | tail -n +3
+
+echo "== a backup that was put over a directory which was not emptied: nothing is accepted that cannot be shown"
+for journal in DELETE WAL; do
+    rm -rf over.db* kept.db*
+    sql over.db "PRAGMA journal_mode = $journal" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); CREATE TABLE p(a); BEGIN; INSERT INTO t VALUES(1); INSERT INTO p VALUES(1); COMMIT" "SELECT lsm_backup_all('kept.db') > ''"
+    sql over.db "BEGIN; INSERT INTO t VALUES(2); INSERT INTO p VALUES(2); COMMIT"; sql over.db "INSERT INTO t(t) VALUES('flush')"; sql over.db "BEGIN; INSERT INTO t VALUES(3); INSERT INTO p VALUES(3); COMMIT"
+    cp kept.db over.db; cp -r kept.db-lsm/. over.db-lsm/
+    sql over.db "SELECT count(*) FROM t"; sql over.db "SELECT lsm_accept()"; sql over.db "SELECT lsm_accept('store')"; cmp kept.db over.db
+    rm -r over.db-lsm; cp -r kept.db-lsm over.db-lsm; sql over.db "SELECT count(*) FROM t" "SELECT lsm_check()"
+done
