@@ -35,11 +35,22 @@ static int sync_beside(const char *db_path, const char *suffix)
     return rc;
 }
 
+static bool has_wal(const struct lsm_vtab_store *store)
+{
+    const struct lsm_vtab_machine *machine = lsm_vtab_machine();
+    struct lsm_vtab_file file;
+    char *path = sqlite3_mprintf("%s-wal", store->db_path);
+    bool has = !path || machine->file_info(machine->ctx, path, &file) == 0;
+
+    sqlite3_free(path);
+    return has;
+}
+
 /*
  * Checkpoint the whole -wal, and empty it: what stands on disk of one of which a sync has failed is an older
- * beginning, which SQLite would put before the newer pages of the database file after a power cut. Where somebody
- * reads or writes, whoever asks for a flush in a statement for one, it stays and only that it is complete counts.
- * LSM_BUSY: some of it must stay for now.
+ * beginning, which SQLite would put before the newer pages of the database file after a power cut: that it is complete does
+ * not count. LSM_BUSY: it must stay for now, since somebody reads or writes; whoever asks for a flush in a statement is one,
+ * and a solo in synchronous=FULL, which becomes joint then.
  */
 static int checkpoint(const struct lsm_vtab_store *store)
 {
@@ -51,12 +62,14 @@ static int checkpoint(const struct lsm_vtab_store *store)
                          store->vfs);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+    /* Behind a writer SQLite would write the pages all the same, and not empty it: the worst of both. */
+    if (rc == SQLITE_OK && has_wal(store))
+        rc = sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, &log_count,
                                        &done_count);
     sqlite3_close(db);
-    if (rc == SQLITE_BUSY && log_count >= 0 && log_count == done_count)
-        rc = SQLITE_OK;
+    rc = (rc & 0xff) == SQLITE_BUSY ? SQLITE_BUSY : rc;
     if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED)
         return LSM_BUSY;
     if ((rc & 0xff) == SQLITE_FULL)

@@ -2138,3 +2138,8 @@ mutant repair_takes_no_table_that_was_removed lsm/db/repair.c 'unit/test_repair'
 ====
         else
 X
+mutant R16_settled_by_a_wal_that_is_not_empty ext/vtab_settle.c 'sim/sweep_commit' <<'X'
+    if (rc == SQLITE_OK && has_wal(store))
+====
+    if (false)
+X
