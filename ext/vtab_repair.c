@@ -681,18 +681,18 @@ static int run_repair(struct lsm_vtab_conn *conn, const char *schema, char **tex
             rc = lsm_vtab_error_engine(error, w.path, rc);
     }
     if (rc == SQLITE_OK) {
-        char *lines = sqlite3_str_finish(report.text), values[64] = "", *aside = free_name(w.path);
+        char *lines = sqlite3_str_finish(report.text), *aside = free_name(w.path);
 
         report.text = NULL;
-        if (info.values_lost)
-            sqlite3_snprintf(sizeof(values), values, ", %lld rows are lost with their values", (long long)info.values_lost);
         *text = !aside ? NULL : sqlite3_mprintf(
             "%s: %lld rows of %lld tables, from %lld table files and %lld logs; %lld files and %lld places "
-            "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed%s%s%s\n"
+            "(%lld bytes) could not be read, %lld transactions are lost, %lld were never committed, "
+            "%lld rows%s of damaged tables are lost, and %lld whose values are%s%s\n"
             "%s is as it was. To use the new one: mv %z %z && mv %z %z%s",
             to, (long long)info.rows, (long long)info.trees, (long long)info.tables, (long long)info.logs,
             (long long)info.files_lost, (long long)info.places_lost, (long long)info.bytes_lost,
-            (long long)info.records_lost, (long long)info.records_undecided, values, lines ? lines : "",
+            (long long)info.records_lost, (long long)info.records_undecided, (long long)info.rows_lost,
+            info.tables_uncounted ? " or more" : "", (long long)info.values_lost, lines ? lines : "",
             report.lines > REPORT_LINES_MAX ? "\n(and more)" : "", w.path, shell_word(w.path), shell_word(aside),
             shell_word(to), shell_word(w.path),
             is_lost ? ", then SELECT lsm_accept('store'), which makes lsmvtab_store and lsmvtab_redo anew" : "");

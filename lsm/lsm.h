@@ -694,6 +694,8 @@ struct lsm_repair_info {
     uint64_t records, records_lost;     /* transactions in the logs; unreadable */
     uint64_t records_undecided;         /* left out: nothing says that they were committed */
     uint64_t tables_guessed;            /* whose place in the order of versions is a guess */
+    uint64_t rows_lost;                 /* of tables: rows that cannot be read, with older versions and deletes */
+    uint64_t tables_uncounted;          /* damaged ones of which nothing says how many rows they had */
 };
 
 /*

@@ -57,14 +57,18 @@ static void lost(void *ctx, const char *file, uint64_t off, uint64_t size, const
 {
     struct repair *p = ctx;
 
-    p->r.info->places_lost++;
-    p->r.info->bytes_lost += size;
-    if (size)
-        lsm_repair_say(&p->r, "%s: %llu bytes at %llu cannot be read: %s", file, (unsigned long long)size,
-                       (unsigned long long)off, why);
-    else
-        lsm_repair_say(&p->r, "%s", why);
+    lsm_repair_lost(&p->r, file, off, size, why);
     say_back(p);
+}
+
+static void lost_rows(void *ctx, uint64_t count)
+{
+    struct repair *p = ctx;
+
+    if (count == LSM_SALVAGE_UNCOUNTED)
+        p->r.info->tables_uncounted++;
+    else
+        p->r.info->rows_lost += count;
 }
 
 static struct source *sources_of(const struct repair *p, size_t *count)
@@ -119,8 +123,8 @@ static int add_versions_tables(struct repair *p)
     return rc;
 }
 
-/* Tables that committed records adopt, with their place in the order. */
-static bool is_adopted(const struct repair *p, uint64_t number)
+/* Tables that committed records adopt, with their place in the order. *size_bytes: as the record says. */
+static bool is_adopted(const struct repair *p, uint64_t number, uint64_t *size_bytes)
 {
     const struct lsm_repair_record *records = (const void *)p->r.records.data;
 
@@ -134,6 +138,7 @@ static bool is_adopted(const struct repair *p, uint64_t number)
             struct lsm_table_meta meta;
             if (lsm_record_next_adopted(&r, &rec, &meta, NULL))
                 break;
+            *size_bytes = meta.size_bytes;
             if (meta.number == number)
                 return true;
         }
@@ -146,12 +151,13 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
     struct lsm_salvage_table t;
     struct lsm_table_meta meta = { .number = number };
     char name[LSM_FILENAME_SIZE];
-    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, &t);
+    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, 0, &t);
 
     lsm_filename(name, LSM_FILE_TABLE, number);
     if (rc == LSM_NOTFOUND) {
         lsm_repair_say(&p->r, "%s: neither its beginning nor its end says what it is: lost", name);
         p->r.info->files_lost++;
+        p->r.info->tables_uncounted++;
         rc = LSM_OK;
     } else if (rc == LSM_OK && memcmp(t.uuid, p->r.uuid, 16) != 0) {
         lsm_repair_say(&p->r, "%s: the file of another store: left out", name);
@@ -164,6 +170,7 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
             lsm_buf_append_slice(&tree->comparator, lsm_buf_slice(&t.comparator));
         meta.tree = t.tree;
         meta.size_bytes = t.size_bytes;
+        meta.entries = t.entries;
         meta.range_deletes = t.range_deletes;
         meta.smallest = lsm_buf_slice(&t.smallest);
         meta.largest = lsm_buf_slice(&t.largest);
@@ -182,10 +189,10 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
 }
 
 /* A table that a record adopts tells which tree it is of: perhaps nothing else does. */
-static int learn_tree(struct repair *p, uint64_t number)
+static int learn_tree(struct repair *p, uint64_t number, uint64_t size_bytes)
 {
     struct lsm_salvage_table t;
-    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, &t);
+    int rc = lsm_salvage_identify(p->r.os, p->r.from, number, size_bytes, &t);
 
     if (rc == LSM_OK && memcmp(t.uuid, p->r.uuid, 16) == 0 &&
         !lsm_repair_tree_add(&p->r, t.tree, lsm_buf_slice(&t.tree_name)))
@@ -201,11 +208,12 @@ static int add_other_tables(struct repair *p)
 
     for (size_t i = 0; i < p->r.tables.size / 8 && rc == LSM_OK; i++) {
         char name[LSM_FILENAME_SIZE];
+        uint64_t size_bytes;
 
         if (has_source(p, numbers[i]))
             continue;
-        if (is_adopted(p, numbers[i]))
-            rc = p->r.manifest == LSM_REPAIR_WHOLE ? LSM_OK : learn_tree(p, numbers[i]);
+        if (is_adopted(p, numbers[i], &size_bytes))
+            rc = p->r.manifest == LSM_REPAIR_WHOLE ? LSM_OK : learn_tree(p, numbers[i], size_bytes);
         else if (p->r.manifest == LSM_REPAIR_WHOLE)
             lsm_repair_say(&p->r, "%s: the MANIFEST does not name it: left out", lsm_filename(name, LSM_FILE_TABLE, numbers[i]));
         else if (!lsm_repair_has_number(&p->r.removed, numbers[i]))
@@ -238,14 +246,16 @@ static void say_missing(struct repair *p)
                            (unsigned long long)s[i].meta->tombstones);
             say_back(p);
             p->r.info->files_lost++;
+            p->r.info->rows_lost += s[i].meta->entries;
             lsm_mem_free(p->r.os, s[i].meta);
             continue;
         }
         if (info.size != s[i].meta->size_bytes)
-            lsm_repair_say(&p->r, "%s: %llu bytes instead of %llu", name, (unsigned long long)info.size,
-                           (unsigned long long)s[i].meta->size_bytes);
+            lsm_repair_say(&p->r, "%s: %llu bytes instead of %llu%s", name, (unsigned long long)info.size,
+                           (unsigned long long)s[i].meta->size_bytes,
+                           info.size > s[i].meta->size_bytes ? ": what stands behind is left out" : "");
         if (info.size < s[i].meta->size_bytes)
-            s[i].meta->size_bytes = info.size;  /* of one that has grown the foot is where it was */
+            s[i].meta->size_bytes = info.size;
         s[kept++] = s[i];
         p->r.info->tables++;
     }
@@ -568,13 +578,15 @@ static int open_salvage(struct repair *p)
 
     p->salvage.os = os;
     p->salvage.dir = p->r.from;
-    p->salvage.lost = (struct lsm_salvage_lost){ p, lost };
+    p->salvage.lost = (struct lsm_salvage_lost){ p, lost, lost_rows };
     memcpy(p->salvage.uuid, p->r.uuid, 16);
     if (rc == LSM_OK)
         rc = lsm_cache_new(os, CACHE_BYTES, &p->cache);
     if (rc == LSM_OK)
         rc = lsm_tables_new(os, p->r.from, p->r.uuid, p->cache, p->salvage.compressors, OPEN_TABLES,
                             &p->salvage.tables);
+    if (rc == LSM_OK)
+        lsm_tables_allow_longer(p->salvage.tables);
     if (rc == LSM_OK)
         rc = lsm_repair_values_open(&p->r, p->salvage.compressors, &p->values);
     return rc;

@@ -19,7 +19,8 @@ enum lsm_repair_manifest {
 
 struct lsm_repair_tree {
     uint32_t id;
-    bool dropped, is_unnamed;
+    bool dropped;
+    bool is_unnamed;            /* as yet: `name` is made up */
     struct lsm_buf name, comparator, hash_name;
     uint32_t block_bytes, filter_bits, value_log_bytes;
     int32_t level;              /* as in lsm_edit_tree */
@@ -63,6 +64,8 @@ struct lsm_repair_state {
 
 /* One line for the user; counts are the caller's. */
 void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One line, and counted: a stretch of a file; size 0: `why` is the whole line. */
+void lsm_repair_lost(struct lsm_repair_state *r, const char *file, uint64_t off, uint64_t size, const char *why);
 /* NULL: bytes; or tree->comparator is named and is not among the caller's. */
 const struct lsm_comparator *lsm_repair_comparator(const struct lsm_repair_state *r,
                                                    const struct lsm_repair_tree *tree);

@@ -9,12 +9,13 @@
  */
 #include "lsm/db/repair.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "lsm/format/filename.h"
 #include "lsm/format/redo.h"
+
+#define MANIFEST_BYTES_MAX (UINT64_C(4) << 30)  /* read into memory as a whole */
 
 void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...)
 {
@@ -27,6 +28,17 @@ void lsm_repair_say(const struct lsm_repair_state *r, const char *format, ...)
     vsnprintf(line, sizeof line, format, ap);
     va_end(ap);
     r->how->report(r->how->ctx, line);
+}
+
+void lsm_repair_lost(struct lsm_repair_state *r, const char *file, uint64_t off, uint64_t size, const char *why)
+{
+    r->info->places_lost++;
+    r->info->bytes_lost += size;
+    if (size)
+        lsm_repair_say(r, "%s: %llu bytes at %llu cannot be read: %s", file, (unsigned long long)size,
+                       (unsigned long long)off, why);
+    else
+        lsm_repair_say(r, "%s", why);
 }
 
 /* ---- trees ---- */
@@ -47,8 +59,13 @@ struct lsm_repair_tree *lsm_repair_tree_add(struct lsm_repair_state *r, uint32_t
     size_t at = r->trees.size / sizeof fresh;
     char unnamed[32];
 
+    if (tree && tree->is_unnamed && name.size) {
+        lsm_buf_reset(&tree->name);
+        lsm_buf_append_slice(&tree->name, name);
+        tree->is_unnamed = false;
+    }
     if (tree)
-        return tree;
+        return tree->name.rc ? NULL : tree;
     fresh.block_bytes = 4096;
     fresh.filter_bits = LSM_FILTER_BITS;
     fresh.level = 1;
@@ -200,29 +217,22 @@ static void learn(struct lsm_repair_state *r, const uint8_t uuid[16])
         memcpy(r->uuid, uuid, 16);
 }
 
-/* LSM_OK: its snapshot and *edits more could be read; *is_whole: to its end. LSM_DONE: not even that. */
-static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole, uint64_t *edits)
+static void lost(void *ctx, const char *file, uint64_t off, uint64_t size, const char *why)
+{
+    lsm_repair_lost(ctx, file, off, size, why);
+}
+
+/* Its edits, as far as they can be followed; *is_end: up to what may be its end. */
+static int read_edits(struct lsm_repair_state *r, struct lsm_slice bytes, const char *name, bool *is_end, uint64_t *edits)
 {
     struct lsm_frame_reader reader = { 0 };
-    struct lsm_rescue rescue = { 0 };
     uint8_t header[LSM_MANIFEST_HEADER_SIZE];
-    char name[LSM_FILENAME_SIZE];
     struct lsm_slice payload;
     struct lsm_edit edit;
-    struct lsm_file *file;
-    int rc = forget(r), error;
+    int rc;
 
-    *is_whole = false;
-    *edits = 0;
-    if (rc)
-        return rc;
-    error = r->os->file_open(r->from, lsm_filename(name, LSM_FILE_MANIFEST, number), LSM_OPEN_READ, 0, &file);
-    if (error)
-        return error == ENOMEM ? lsm_nomem() : LSM_DONE;
-    rc = lsm_frame_reader_open(&reader, r->os, file, name);
-    reader.rescue = &rescue;
-    if (rc == LSM_OK)
-        rc = lsm_frame_read_header(&reader, header, sizeof header);
+    lsm_frame_reader_open_bytes(&reader, r->os, bytes, name);
+    rc = lsm_frame_read_header(&reader, header, sizeof header);
     if (rc == LSM_OK)
         learn(r, lsm_frame_header_uuid(header));
     if (rc == LSM_OK && !r->has_uuid)
@@ -237,14 +247,44 @@ static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole,
         lsm_edit_clear(&edit);
         *edits += rc == LSM_OK;
     }
-    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0 && !reader.torn;      /* else it may have gone on */
+    *is_end = rc == LSM_DONE && !reader.torn;   /* else it may have gone on */
     if (rc != LSM_DONE && rc != LSM_NOMEM)
         lsm_repair_say(r, "%s", lsm_error_text());
-    if (rescue.bytes)
-        lsm_repair_say(r, "%s: the disk cannot read all of it", name);
     lsm_frame_reader_close(&reader);
-    r->os->file_close(file);
-    return rc == LSM_NOMEM ? rc : *edits ? LSM_OK : LSM_DONE;
+    return rc == LSM_NOMEM ? rc : LSM_OK;
+}
+
+/* LSM_OK: its snapshot and *edits more could be read; *is_whole: to its end. LSM_DONE: not even that. What is
+   unread may have been an edit, and is no end: a file of which nobody knows would be left out as an orphan. */
+static int read_one(struct lsm_repair_state *r, uint64_t number, bool *is_whole, uint64_t *edits)
+{
+    const struct lsm_salvage_lost to = { r, lost, NULL };
+    struct lsm_salvage_file f;
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_buf bytes;
+    bool is_end = false;
+    uint64_t size;
+    int rc = forget(r);
+
+    *is_whole = false;
+    *edits = 0;
+    if (rc)
+        return rc;
+    lsm_buf_init(&bytes, r->os);
+    lsm_salvage_file_init(&f, r->os, r->from, lsm_filename(name, LSM_FILE_MANIFEST, number));
+    rc = lsm_salvage_file_read_all(&f, MANIFEST_BYTES_MAX, &bytes, &size);
+    if (rc && rc != LSM_NOMEM)
+        rc = LSM_DONE;          /* it is missing, or no file */
+    if (rc == LSM_OK)
+        rc = read_edits(r, lsm_buf_slice(&bytes), name, &is_end, edits);
+    if (rc == LSM_OK) {
+        *is_whole = is_end && *edits > 0 && f.unread.size == 0;
+        rc = *edits ? LSM_OK : LSM_DONE;
+        lsm_salvage_file_lost_unread(&f, &to);
+    }
+    lsm_salvage_file_clear(&f);
+    lsm_buf_clear(&bytes);
+    return rc;
 }
 
 /* What CURRENT says; 0: nothing. Its sum is not looked at: the MANIFEST has its own. */
@@ -308,7 +348,7 @@ static int read_manifest(struct lsm_repair_state *r)
 {
     const uint64_t *numbers = (const void *)r->manifests.data;
     size_t count = r->manifests.size / sizeof *numbers;
-    uint64_t current = read_current(r), newest = count ? numbers[count - 1] : 0, edits;
+    uint64_t current = read_current(r), newest = count ? numbers[count - 1] : 0, tried = current, edits;
     bool is_whole;
     int rc = LSM_DONE;
 
@@ -322,6 +362,8 @@ static int read_manifest(struct lsm_repair_state *r)
     if (rc == LSM_DONE) {
         lsm_repair_say(r, current ? "CURRENT names a MANIFEST that cannot be read" : "CURRENT is missing or unreadable");
         for (size_t i = count; i-- > 0 && rc == LSM_DONE;) {
+            if (numbers[i] == tried)
+                continue;
             rc = read_one(r, numbers[i], &is_whole, &edits);
             current = numbers[i];
         }
@@ -382,7 +424,7 @@ static int learn_uuid(struct lsm_repair_state *r)
         return lsm_fail(LSM_NOTFOUND, "there is nothing of a store in this directory");
     for (size_t i = r->tables.size / 8; i-- > 0 && !r->has_uuid;) {
         struct lsm_salvage_table table;
-        if (lsm_salvage_identify(r->os, r->from, numbers[i], &table) == LSM_OK)
+        if (lsm_salvage_identify(r->os, r->from, numbers[i], 0, &table) == LSM_OK)
             learn(r, table.uuid);
         lsm_salvage_table_clear(&table);
     }

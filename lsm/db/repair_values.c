@@ -15,6 +15,15 @@
 
 #include "lsm/format/filename.h"
 
+/* As the MANIFEST says; 0: it does not. */
+static uint64_t size_of(const struct lsm_version *v, uint64_t number)
+{
+    for (uint32_t i = 0; i < v->vlog_count; i++)
+        if (v->vlogs[i].file->meta.number == number)
+            return v->vlogs[i].file->meta.size_bytes;
+    return 0;
+}
+
 int lsm_repair_values_open(struct lsm_repair_state *r, struct lsm_compressor_pool *compressors,
                            struct lsm_repair_values *v)
 {
@@ -26,10 +35,12 @@ int lsm_repair_values_open(struct lsm_repair_state *r, struct lsm_compressor_poo
     lsm_buf_init(&v->scratch, r->os);
     lsm_buf_init(&v->out, r->os);
     rc = lsm_vlogs_new(r->os, r->from, r->uuid, compressors, 16, &v->vlogs);
+    if (rc == LSM_OK)
+        lsm_vlogs_allow_longer(v->vlogs);
     for (size_t i = r->vlogs.size / 8; i-- > 0 && rc == LSM_OK;) {
         struct lsm_vlog_meta meta;
 
-        rc = lsm_vlogs_identify(v->vlogs, numbers[i], &meta);
+        rc = lsm_vlogs_identify(v->vlogs, numbers[i], size_of(r->version, numbers[i]), &meta);
         if (rc && rc != LSM_NOMEM) {    /* also one that is no file any more, or on a bad sector */
             lsm_repair_say(r, "%s: its values are looked for where rows say they are", lsm_error_text());
             meta = (struct lsm_vlog_meta){ .id = numbers[i], .number = numbers[i] };

@@ -546,6 +546,19 @@ static int file_info(struct lsm_file *file, struct lsm_file_info *info)
     return 0;
 }
 
+static uint64_t file_next_data(struct lsm_file *file, uint64_t off)
+{
+    const struct inode *inode = file->inode;
+    uint64_t data = UINT64_MAX;
+
+    lock(file->m);
+    for (uint64_t i = off / CHUNK_BYTES; i < inode->chunk_count && data == UINT64_MAX && off < inode->size; i++)
+        if (inode->chunks[i] && i * CHUNK_BYTES < inode->size)
+            data = i * CHUNK_BYTES > off ? i * CHUNK_BYTES : off;
+    unlock(file->m);
+    return data;
+}
+
 static int file_link(struct lsm_dir *dir, const char *name, struct lsm_dir *to,
                      const char *to_name)
 {
@@ -719,7 +732,7 @@ struct lsm_os *lsm_os_mem_new(struct lsm_os *base)
         .file_write = file_write, .file_sync = file_sync, .file_truncate = file_truncate,
         .file_allocate = file_allocate, .file_info = file_info, .file_rename = file_rename,
         .file_remove = file_remove, .file_link = file_link, .file_prefetch = file_prefetch,
-        .file_lock = file_lock,
+        .file_lock = file_lock, .file_next_data = file_next_data,
         /* Calls on what the base made go to the base. */
         .mutex_new = mutex_new, .mutex_free = base->mutex_free, .mutex_lock = base->mutex_lock,
         .mutex_unlock = base->mutex_unlock,

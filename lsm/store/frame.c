@@ -147,9 +147,15 @@ int lsm_frame_reader_open(struct lsm_frame_reader *r, struct lsm_os *os, struct 
     return LSM_OK;
 }
 
+void lsm_frame_reader_open_bytes(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_slice bytes, const char *name)
+{
+    *r = (struct lsm_frame_reader){ .os = os, .name = name, .file_size = bytes.size,
+                                    .window = (uint8_t *)bytes.data, .window_size = bytes.size };
+}
+
 void lsm_frame_reader_close(struct lsm_frame_reader *r)
 {
-    if (r->window)
+    if (r->window && r->file)
         lsm_mem_free(r->os, r->window);
     r->window = NULL;
     r->window_size = r->window_cap = 0;
@@ -182,8 +188,7 @@ static int fill(struct lsm_frame_reader *r, uint64_t off, size_t n, const uint8_
         return rc;
     r->window_size = 0;         /* until the read has succeeded */
     want = cap < r->file_size - off ? cap : (size_t)(r->file_size - off);
-    error = r->rescue ? lsm_rescue_read(r->rescue, r->os, r->file, r->window, want, off, &got)
-                      : r->os->file_read(r->file, r->window, want, off, &got);
+    error = r->os->file_read(r->file, r->window, want, off, &got);
     if (error)
         return lsm_fail_os(error, "read", r->name);
     if (got < want)             /* not an end: it was there a moment ago */
@@ -216,7 +221,7 @@ static bool is_zero(const uint8_t *p, size_t n)
 /* Holes are zeros that need not be read: a file that was made 16 GiB long would take half a minute. */
 static uint64_t skip_hole(const struct lsm_frame_reader *r, uint64_t off)
 {
-    uint64_t data = r->os->file_next_data ? r->os->file_next_data(r->file, off) : off;
+    uint64_t data = r->file && r->os->file_next_data ? r->os->file_next_data(r->file, off) : off;
 
     if (data > r->file_size)
         return r->file_size;

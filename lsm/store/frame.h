@@ -36,7 +36,6 @@
 #ifndef LSM_STORE_FRAME_H
 #define LSM_STORE_FRAME_H
 
-#include "lsm/store/rescue.h"
 #include "lsm/util/buf.h"
 
 #define LSM_FRAME_IDENTITY_SIZE 48u
@@ -93,7 +92,7 @@ uint64_t lsm_frame_chain(uint64_t chain, struct lsm_slice payload);
 
 struct lsm_frame_reader {
     struct lsm_os *os;
-    struct lsm_file *file;      /* the caller's */
+    struct lsm_file *file;      /* the caller's; NULL: all of it is in the window, which is the caller's then */
     const char *name;           /* for texts; the caller's */
     uint64_t file_size;
     uint64_t base;
@@ -105,12 +104,13 @@ struct lsm_frame_reader {
     uint8_t *window;            /* [window_off, window_off + window_size) of the file */
     uint64_t window_off;
     size_t window_size, window_cap;
-    struct lsm_rescue *rescue;  /* or NULL. A repair's: what the disk cannot read is zeros, so that an end may be none */
 };
 
 /* Begin at the file's first byte. LSM_CORRUPT: larger than any that is written. */
 int lsm_frame_reader_open(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_file *file,
                           const char *name);
+/* The same of a file's bytes, which are the caller's until close. */
+void lsm_frame_reader_open_bytes(struct lsm_frame_reader *r, struct lsm_os *os, struct lsm_slice bytes, const char *name);
 /* The header's `size` bytes (at most 128), then frames follow. LSM_DONE: the file ends before, or
    the sum is wrong and nothing but zeros follows: its creation was not finished. LSM_CORRUPT. */
 int lsm_frame_read_header(struct lsm_frame_reader *r, uint8_t *header, size_t size);

@@ -13,7 +13,6 @@
 #include <errno.h>
 
 #include "lsm/format/filename.h"
-#include "lsm/store/rescue.h"
 #include "lsm/store/salvage.h"
 #include "lsm/store/table_open.h"
 #include "lsm/util/hash.h"
@@ -21,9 +20,9 @@
 #define TRY_BYTES_MAX (4u << 20)        /* of one block, by trying */
 #define WINDOW (2 * TRY_BYTES_MAX)
 
-/* Bytes that may be hashed by trying, of a file of this size. Whole blocks and holes cost some times their size; where
+/* Bytes that may be hashed by trying, of so many that were read. Whole blocks and holes cost some times their size; where
    most places look like the end of a block it would be the square of the stretch, hours for a few hundred KiB. */
-#define TRY_WORK_MAX(file_bytes) (UINT64_C(64) * (file_bytes) + (UINT64_C(256) << 20))
+#define TRY_WORK_MAX(read_bytes) (UINT64_C(64) * (read_bytes) + (UINT64_C(256) << 20))
 
 struct extent {
     uint64_t off;
@@ -37,6 +36,7 @@ struct salvage_iter {
     struct lsm_table_meta meta;
     const struct lsm_comparator *cmp;
     char name[LSM_FILENAME_SIZE];
+    struct lsm_salvage_file file;
     uint32_t part, part_count;          /* of the top index; count 0: none, one stretch */
     bool scanned;
     struct lsm_buf extents;             /* struct extent, of the present partition */
@@ -45,10 +45,12 @@ struct salvage_iter {
     uint32_t row;
     struct lsm_buf key, last;           /* of this row; of the last one given out */
     uint64_t last_tag;
-    bool has_last;
+    enum lsm_block_kind kind;           /* what is looked for by trying */
+    bool has_last, has_lost;
+    uint64_t rows;                      /* given out */
     struct lsm_table_scratch scratch;
     struct lsm_buf window;
-    uint64_t tried_bytes;               /* hashed by trying */
+    uint64_t read_bytes, tried_bytes;   /* by trying: read, and hashed */
 };
 
 static struct salvage_iter *self(struct lsm_iter *it)
@@ -56,51 +58,17 @@ static struct salvage_iter *self(struct lsm_iter *it)
     return (struct salvage_iter *)it;
 }
 
-static void lost(const struct salvage_iter *it, uint64_t off, uint64_t size, const char *why)
+static void lost(struct salvage_iter *it, uint64_t off, uint64_t size, const char *why)
 {
-    if (it->s->lost.fn)
-        it->s->lost.fn(it->s->lost.ctx, it->name, off, size, why);
+    it->has_lost = true;
+    lsm_salvage_file_lost(&it->file, &it->s->lost, off, size, why);
 }
 
-/* The file is opened for each use: there may be more tables than descriptors. */
-static int open_file(const struct salvage_iter *it, struct lsm_file **file)
+/* All of it was read. Of a table without rows, and of one that is only known to be there, the count is 0. */
+static void lost_rows(const struct salvage_iter *it)
 {
-    int error = it->os->file_open(it->s->dir, it->name, LSM_OPEN_READ, 0, file);
-    return error ? lsm_fail_os(error, "open", it->name) : LSM_OK;
-}
-
-/* rescue: NULL where a part of it is of no use. */
-static int read_file(struct salvage_iter *it, struct lsm_buf *to, uint64_t off, size_t size, struct lsm_rescue *rescue,
-                     size_t *got)
-{
-    struct lsm_file *file;
-    int error, rc;
-
-    *got = 0;
-    lsm_buf_reset(to);
-    rc = lsm_buf_reserve(to, size ? size : 1);
-    if (rc == LSM_OK)
-        rc = open_file(it, &file);
-    if (rc)
-        return rc;
-    error = rescue ? lsm_rescue_read(rescue, it->os, file, to->data, size, off, got)
-                   : it->os->file_read(file, to->data, size, off, got);
-    it->os->file_close(file);
-    to->size = error ? 0 : *got;
-    return error ? lsm_fail_os(error, "read", it->name) : LSM_OK;
-}
-
-/* Where bytes are again, so that a file of a terabyte of nothing is not read. */
-static uint64_t skip_hole(const struct salvage_iter *it, uint64_t off)
-{
-    struct lsm_file *file;
-    uint64_t data;
-
-    if (!it->os->file_next_data || open_file(it, &file))
-        return off;
-    data = it->os->file_next_data(file, off);
-    it->os->file_close(file);
-    return data > off ? data : off;
+    if (it->s->lost.rows && (it->rows < it->meta.entries || (it->has_lost && it->meta.entries == 0)))
+        it->s->lost.rows(it->s->lost.ctx, it->meta.entries ? it->meta.entries - it->rows : LSM_SALVAGE_UNCOUNTED);
 }
 
 /* ---- finding blocks by trying ---- */
@@ -113,7 +81,7 @@ static bool may_end(const uint8_t *p)   /* the last eight bytes of a block */
 
 static bool has_tried_enough(const struct salvage_iter *it)
 {
-    return it->tried_bytes > TRY_WORK_MAX(it->meta.size_bytes);
+    return it->tried_bytes > TRY_WORK_MAX(it->read_bytes);
 }
 
 /* Size of the block at the window's `at`, 0: none ends in it. */
@@ -149,63 +117,87 @@ static size_t next_end(const struct salvage_iter *it, size_t at)
     return it->window.size;
 }
 
-static const char *no_block(const struct lsm_rescue *rescue)
+/* Have the window begin at `from`, and go on with what follows it. No byte is read twice: it may be a bad one. */
+static int refill(struct salvage_iter *it, uint64_t from, uint64_t *to, uint64_t *window_off)
 {
-    return rescue->bytes ? "no block can be found here; the disk cannot read all of this file" : "no block can be found here";
+    size_t kept = it->window.size - (size_t)(from - *window_off), size, got;
+    uint64_t end = from + kept;
+    int rc;
+
+    size = *to - end < WINDOW - kept ? (size_t)(*to - end) : WINDOW - kept;
+    rc = lsm_buf_reserve(&it->window, size);
+
+    if (rc)
+        return rc;
+    memmove(it->window.data, it->window.data + it->window.size - kept, kept);
+    it->window.size = kept;
+    *window_off = from;
+    rc = lsm_salvage_file_read(&it->file, end, size, it->window.data + kept, &got);
+    it->window.size += got;
+    it->read_bytes += got;
+    if (got < size)
+        *to = end + got;
+    return rc;
+}
+
+/* Where a hole begins at `from`: no block ends within it, and one that begins here and ends behind it is too large. */
+static int pass_hole(struct salvage_iter *it, uint64_t *from, uint64_t to)
+{
+    uint64_t data;
+    int rc = lsm_salvage_file_next_data(&it->file, *from, to, &data);
+
+    if (rc == LSM_OK && (data == to || data - *from > TRY_BYTES_MAX))
+        *from = data;
+    return rc;
 }
 
 static int scan(struct salvage_iter *it, uint64_t from, uint64_t to)
 {
     uint64_t gap = 0, window_off = from;
-    struct lsm_rescue rescue = { 0 };
     int rc = LSM_OK;
 
     it->window.size = 0;
     while (from < to && rc == LSM_OK && !has_tried_enough(it)) {
-        size_t at = (size_t)(from - window_off), got;
+        size_t at = (size_t)(from - window_off);
         struct extent extent = { from, 0 };
         uint8_t kind = 0;
 
-        if (it->window.size - at < TRY_BYTES_MAX && window_off + it->window.size < to) {
-            uint64_t size, data = skip_hole(it, from);
-            if (data > from) {
-                gap = gap ? gap : from;
-                from = window_off = data < to ? data : to;
-                it->window.size = 0;
-                continue;
-            }
-            size = to - from < WINDOW ? to - from : WINDOW;
-            rc = read_file(it, &it->window, from, (size_t)size, &rescue, &got);
-            if (rc || got == 0)
-                break;
-            window_off = from;
-            if (got < size)
-                to = from + got;
+        if (at == it->window.size) {
+            rc = pass_hole(it, &from, to);
+            if (from > extent.off)
+                gap = gap ? gap : extent.off;
+            extent.off = window_off = from;
+            it->window.size = at = 0;
+        }
+        if (rc == LSM_OK && it->window.size - at < TRY_BYTES_MAX && window_off + it->window.size < to) {
+            rc = refill(it, from, &to, &window_off);
             at = 0;
         }
-        if (at >= it->window.size)
+        if (rc || at >= it->window.size)
             break;
         extent.size = try_block(it, at, from, &kind);
         if (extent.size) {
             if (gap)
-                lost(it, gap, from - gap, no_block(&rescue));
+                lost(it, gap, from - gap, "no block can be found here");
             gap = 0;
-            if (kind == LSM_BLOCK_DATA)
+            if (kind == it->kind)
                 lsm_buf_append(&it->extents, &extent, sizeof extent);
             from += extent.size;
         } else {
             gap = gap ? gap : from;
             from = window_off + next_end(it, at);
         }
-        rc = rc ? rc : it->extents.rc;
+        rc = it->extents.rc;
     }
+    if (rc == LSM_NOMEM)
+        return rc;
     if (gap || from < to)
         lost(it, gap ? gap : from, to - (gap ? gap : from),
-             rc == LSM_IOERR        ? lsm_error_text()
+             rc                     ? lsm_error_text()
              : has_tried_enough(it) ? "no block can be found here, and too much of it looks like the end of one "
                                       "to try all"
-                                    : no_block(&rescue));
-    return rc == LSM_IOERR ? LSM_OK : rc;
+                                    : "no block can be found here");
+    return LSM_OK;
 }
 
 /* ---- partitions ---- */
@@ -268,9 +260,14 @@ static int load(struct salvage_iter *it, const struct extent *extent, struct lsm
     struct lsm_compressor *compressor;
     struct lsm_slice payload;
     size_t got;
-    int rc = read_file(it, &it->scratch.sealed, extent->off, extent->size, NULL, &got);
+    int rc;
 
     *block = NULL;
+    lsm_buf_reset(&it->scratch.sealed);
+    rc = lsm_buf_reserve(&it->scratch.sealed, extent->size);
+    if (rc == LSM_OK)
+        rc = lsm_salvage_file_read_whole(&it->file, extent->off, extent->size, it->scratch.sealed.data, &got);
+    it->scratch.sealed.size = rc ? 0 : got;
     if (rc == LSM_OK && got < extent->size)
         rc = lsm_corrupt(it->name, extent->off, "the file ends within a block");
     if (rc == LSM_OK)
@@ -327,6 +324,8 @@ static void move(struct salvage_iter *it)
 
         if (!it->block || it->row == it->block->count) {
             int rc = next_block(it);
+            if (rc == LSM_DONE)
+                lost_rows(it);
             if (rc) {
                 it->base.rc = rc == LSM_DONE ? LSM_OK : rc;
                 return;
@@ -345,6 +344,7 @@ static void move(struct salvage_iter *it)
         it->base.rc = it->last.rc;
         it->base.tag = tag + (it->meta.seq_add << 8);
         it->base.valid = it->base.rc == LSM_OK;
+        it->rows++;
         return;
     }
 }
@@ -358,7 +358,10 @@ static void iter_first(struct lsm_iter *base)
     lsm_buf_reset(&it->extents);
     it->part = it->part_count = 0;
     it->at = 0;
-    it->scanned = it->has_last = false;
+    it->scanned = it->has_last = it->has_lost = false;
+    it->rows = it->read_bytes = it->tried_bytes = 0;
+    lsm_salvage_file_clear(&it->file);
+    lsm_salvage_file_init(&it->file, it->os, it->s->dir, it->name);
     move(it);
 }
 
@@ -389,6 +392,7 @@ static void iter_close(struct lsm_iter *base)
     lsm_buf_clear(&it->key);
     lsm_buf_clear(&it->last);
     lsm_buf_clear(&it->window);
+    lsm_salvage_file_clear(&it->file);
     lsm_table_scratch_clear(&it->scratch);
     lsm_mem_free(it->os, it);
 }
@@ -407,6 +411,7 @@ int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_met
     if (!it)
         return lsm_nomem();
     it->base.methods = &methods;
+    it->kind = LSM_BLOCK_DATA;
     it->s = s;
     it->os = s->os;
     it->meta = *meta;
@@ -416,6 +421,7 @@ int lsm_salvage_iter_new(const struct lsm_salvage *s, const struct lsm_table_met
     lsm_buf_init(&it->key, s->os);
     lsm_buf_init(&it->last, s->os);
     lsm_buf_init(&it->window, s->os);
+    lsm_salvage_file_init(&it->file, s->os, s->dir, it->name);
     lsm_table_scratch_init(&it->scratch, s->os);
     *out = &it->base;
     return LSM_OK;
@@ -449,6 +455,8 @@ static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payloa
             lsm_buf_append_slice(&t->smallest, value);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_LARGEST)))
             lsm_buf_append_slice(&t->largest, value);
+        else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_ENTRIES)) && value.size == 8)
+            t->entries = lsm_get_u64(value.data);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_RANGE_DELETES)) && value.size == 8)
             t->range_deletes = lsm_get_u64(value.data);
         else if (lsm_slice_equal(name, lsm_slice_str(LSM_TABLE_SEQ_MAX)) && value.size == 8)
@@ -459,8 +467,8 @@ static void read_properties(struct lsm_salvage_table *t, struct lsm_slice payloa
     t->has_properties = true;
 }
 
-/* LSM_NOTFOUND: neither header nor footer. *has_foot: the footer is whole. What stands behind `most` bytes is not its. */
-static int read_frame(struct lsm_os *os, struct lsm_file *file, uint64_t most, struct lsm_salvage_table *t,
+/* LSM_NOTFOUND: neither header nor footer. *has_foot: the footer is whole. */
+static int read_frame(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t,
                       struct lsm_table_footer *footer, bool *has_foot)
 {
     uint8_t head[LSM_TABLE_HEADER_SIZE], foot[LSM_TABLE_FOOTER_SIZE];
@@ -472,14 +480,13 @@ static int read_frame(struct lsm_os *os, struct lsm_file *file, uint64_t most, s
     *has_foot = false;
     if (os->file_info(file, &info) || info.size < sizeof head)
         return LSM_NOTFOUND;
-    if (info.size > most)
-        info.size = most;
-    t->size_bytes = info.size;
+    if (t->size_bytes < sizeof head || t->size_bytes > info.size)
+        t->size_bytes = info.size;
     has_head = os->file_read(file, head, sizeof head, 0, &got) == 0 && got == sizeof head &&
                lsm_get_u64(head + sizeof head - 8) == lsm_hash64(head, sizeof head - 8, 0) &&
                read_identity(head, LSM_TABLE_MAGIC, t);
-    *has_foot = info.size >= sizeof head + sizeof foot &&
-                os->file_read(file, foot, sizeof foot, info.size - sizeof foot, &got) == 0 &&
+    *has_foot = t->size_bytes >= sizeof head + sizeof foot &&
+                os->file_read(file, foot, sizeof foot, t->size_bytes - sizeof foot, &got) == 0 &&
                 got == sizeof foot &&
                 lsm_get_u64(foot + sizeof foot - 8) == lsm_hash64(foot, sizeof foot - 8, 0) &&
                 read_identity(again, LSM_TABLE_FOOTER_MAGIC, t);
@@ -508,21 +515,64 @@ static int read_plain(struct lsm_os *os, struct lsm_file *file, const struct lsm
                       payload, name, off);
 }
 
-static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage_table *t, const char *name)
+/* The blocks of a kind in a table without a foot, which would lead to them. */
+static int find_blocks(const struct lsm_salvage *s, const struct lsm_table_meta *meta, enum lsm_block_kind kind,
+                       struct lsm_buf *extents)
+{
+    struct lsm_salvage quiet = *s;      /* of rows that are lost the rows' iterator tells */
+    struct lsm_iter *it;
+    int rc;
+
+    quiet.lost = (struct lsm_salvage_lost){ 0 };
+    rc = lsm_salvage_iter_new(&quiet, meta, NULL, &it);
+    if (rc)
+        return rc;
+    self(it)->kind = kind;
+    rc = scan(self(it), LSM_TABLE_HEADER_SIZE, meta->size_bytes);
+    lsm_buf_append_slice(extents, lsm_buf_slice(&self(it)->extents));
+    lsm_iter_close(it);
+    return rc ? rc : extents->rc;
+}
+
+/* Where its properties stand; extents stay empty: nowhere. */
+static int find_properties(struct lsm_os *os, struct lsm_dir *dir, const struct lsm_salvage_table *t,
+                           const struct lsm_table_footer *footer, struct lsm_buf *extents)
+{
+    struct lsm_table_meta meta = { .number = t->number, .size_bytes = t->size_bytes };
+    struct lsm_salvage s = { .os = os, .dir = dir };
+    struct extent extent;
+
+    if (footer) {
+        extent = (struct extent){ footer->properties_off, footer->properties_size };
+        lsm_buf_append(extents, &extent, sizeof extent);
+        return extents->rc;
+    }
+    memcpy(s.uuid, t->uuid, 16);
+    return find_blocks(&s, &meta, LSM_BLOCK_PROPERTIES, extents);
+}
+
+static int identify(struct lsm_os *os, struct lsm_dir *dir, struct lsm_file *file, struct lsm_salvage_table *t,
+                    const char *name)
 {
     struct lsm_table_footer footer;
     struct lsm_slice payload;
-    struct lsm_buf bytes;
+    struct lsm_buf bytes, extents;
+    struct extent extent;
     bool has_foot;
-    int rc = read_frame(os, file, UINT64_MAX, t, &footer, &has_foot);
+    int rc = read_frame(os, file, t, &footer, &has_foot);
 
-    if (rc || !has_foot)
+    if (rc)
         return rc;
     lsm_buf_init(&bytes, os);
-    rc = read_plain(os, file, t, footer.properties_off, footer.properties_size, LSM_BLOCK_PROPERTIES, name,
-                    &bytes, &payload);
-    if (rc == LSM_OK)
-        read_properties(t, payload);
+    lsm_buf_init(&extents, os);
+    rc = find_properties(os, dir, t, has_foot ? &footer : NULL, &extents);
+    if (rc == LSM_OK && extents.size) {
+        memcpy(&extent, extents.data, sizeof extent);
+        rc = read_plain(os, file, t, extent.off, extent.size, LSM_BLOCK_PROPERTIES, name, &bytes, &payload);
+        if (rc == LSM_OK)
+            read_properties(t, payload);
+    }
+    lsm_buf_clear(&extents);
     lsm_buf_clear(&bytes);
     if (rc == LSM_NOMEM)
         return rc;
@@ -530,43 +580,66 @@ static int identify(struct lsm_os *os, struct lsm_file *file, struct lsm_salvage
            : t->smallest.rc ? t->smallest.rc : t->largest.rc;
 }
 
-int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
-                       const struct lsm_comparator *cmp, struct lsm_range_set *set)
+static int add_ranges(const struct lsm_salvage *s, struct lsm_file *file, const struct lsm_salvage_table *t,
+                      const struct extent *at, const struct lsm_table_meta *meta, const struct lsm_comparator *cmp,
+                      const char *name, struct lsm_range_set *set)
 {
-    struct lsm_salvage_table t = { .number = meta->number };
-    struct lsm_table_footer footer;
     struct lsm_ranges *ranges = NULL;
     struct lsm_slice payload;
-    char name[LSM_FILENAME_SIZE];
-    struct lsm_file *file;
     struct lsm_buf bytes;
-    bool has_foot;
-    int rc = LSM_OK;
+    int rc;
 
-    if (s->os->file_open(s->dir, lsm_filename(name, LSM_FILE_TABLE, meta->number), LSM_OPEN_READ, 0, &file))
-        return LSM_OK;          /* it was told that it is missing */
     lsm_buf_init(&bytes, s->os);
-    if (read_frame(s->os, file, meta->size_bytes, &t, &footer, &has_foot) == LSM_OK && has_foot && footer.range_delete_size) {
-        rc = read_plain(s->os, file, &t, footer.range_delete_off, footer.range_delete_size,
-                        LSM_BLOCK_RANGE_DELETE, name, &bytes, &payload);
-        if (rc == LSM_OK)
-            rc = lsm_ranges_decode(s->os, cmp, payload, name, footer.range_delete_off, &ranges);
-    } else if (!has_foot && meta->range_deletes) {
-        rc = lsm_corrupt(name, 0, "its range deletes cannot be found");
-    }
-    s->os->file_close(file);
+    rc = read_plain(s->os, file, t, at->off, at->size, LSM_BLOCK_RANGE_DELETE, name, &bytes, &payload);
+    if (rc == LSM_OK)
+        rc = lsm_ranges_decode(s->os, cmp, payload, name, at->off, &ranges);
     for (uint32_t i = 0; ranges && i < ranges->count; i++)
         for (uint32_t k = 0; k < ranges->range[i].seq_count; k++) {
             uint64_t seq = ranges->seqs[ranges->range[i].seq_at + k];
             if (seq <= LSM_SEQ_MAX - meta->seq_add)
                 lsm_range_set_add(set, ranges->range[i].lo, ranges->range[i].hi, seq + meta->seq_add);
         }
+    lsm_ranges_free(ranges);
+    lsm_buf_clear(&bytes);
+    return rc;
+}
+
+int lsm_salvage_ranges(const struct lsm_salvage *s, const struct lsm_table_meta *meta,
+                       const struct lsm_comparator *cmp, struct lsm_range_set *set)
+{
+    struct lsm_salvage_table t = { .number = meta->number, .size_bytes = meta->size_bytes };
+    struct lsm_table_footer footer;
+    struct extent extent;
+    char name[LSM_FILENAME_SIZE];
+    struct lsm_file *file;
+    struct lsm_buf found;
+    bool has_foot;
+    int rc = LSM_OK;
+
+    if (s->os->file_open(s->dir, lsm_filename(name, LSM_FILE_TABLE, meta->number), LSM_OPEN_READ, 0, &file))
+        return LSM_OK;          /* it was told that it is missing */
+    lsm_buf_init(&found, s->os);
+    read_frame(s->os, file, &t, &footer, &has_foot);
+    memcpy(t.uuid, s->uuid, 16);
+    if (has_foot && footer.range_delete_size) {
+        extent = (struct extent){ footer.range_delete_off, footer.range_delete_size };
+        lsm_buf_append(&found, &extent, sizeof extent);
+        rc = found.rc;
+    } else if (!has_foot && (meta->range_deletes || meta->entries == 0)) {      /* or nobody knows */
+        rc = find_blocks(s, meta, LSM_BLOCK_RANGE_DELETE, &found);
+        if (rc == LSM_OK && found.size == 0 && meta->range_deletes)
+            rc = lsm_corrupt(name, 0, "its range deletes cannot be found");
+    }
+    for (size_t i = 0; i < found.size / sizeof extent && rc == LSM_OK; i++) {
+        memcpy(&extent, found.data + i * sizeof extent, sizeof extent);
+        rc = add_ranges(s, file, &t, &extent, meta, cmp, name, set);
+    }
+    s->os->file_close(file);
+    lsm_buf_clear(&found);
     if (rc && rc != LSM_NOMEM && s->lost.fn) {
         s->lost.fn(s->lost.ctx, name, 0, 0, lsm_error_text());
         s->lost.fn(s->lost.ctx, name, 0, 0, "range deletes are lost: rows that they deleted may come back");
     }
-    lsm_ranges_free(ranges);
-    lsm_buf_clear(&bytes);
     return rc == LSM_NOMEM ? rc : LSM_OK;
 }
 
@@ -578,7 +651,7 @@ void lsm_salvage_table_clear(struct lsm_salvage_table *t)
     lsm_buf_clear(&t->largest);
 }
 
-int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number,
+int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number, uint64_t size_bytes,
                          struct lsm_salvage_table *t)
 {
     char name[LSM_FILENAME_SIZE];
@@ -587,6 +660,7 @@ int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number
 
     memset(t, 0, sizeof *t);
     t->number = number;
+    t->size_bytes = size_bytes;
     lsm_buf_init(&t->tree_name, os);
     lsm_buf_init(&t->comparator, os);
     lsm_buf_init(&t->smallest, os);
@@ -594,7 +668,7 @@ int lsm_salvage_identify(struct lsm_os *os, struct lsm_dir *dir, uint64_t number
     error = os->file_open(dir, lsm_filename(name, LSM_FILE_TABLE, number), LSM_OPEN_READ, 0, &file);
     if (error)
         return error == ENOMEM ? lsm_nomem() : LSM_NOTFOUND;
-    rc = identify(os, file, t, name);
+    rc = identify(os, dir, file, t, name);
     os->file_close(file);
     return rc;
 }

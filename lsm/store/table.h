@@ -27,6 +27,8 @@ int lsm_tables_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16
 void lsm_tables_free(struct lsm_tables *tables);        /* nothing may be in use */
 /* Where descriptors run out and no table is idle: close idle files of others; how many were. */
 void lsm_tables_set_relief(struct lsm_tables *tables, uint32_t (*relief)(void *ctx), void *ctx);
+/* A file that is longer than its meta says is opened as if it were not: something was appended to it. Before any is opened. */
+void lsm_tables_allow_longer(struct lsm_tables *tables);
 /* Close idle tables, least recently used first, until `count` are closed; how many were. */
 #define LSM_TABLES_CLOSE_AT_ONCE 16u    /* when there are no descriptors */
 uint32_t lsm_tables_close_idle(struct lsm_tables *tables, uint32_t count);

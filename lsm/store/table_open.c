@@ -45,7 +45,7 @@ int lsm_table_read_frame(struct lsm_table *t, struct lsm_table_footer *f, bool *
     error = t->tables->os->file_info(t->file, &info);
     if (error)
         return lsm_fail_os(error, "stat", t->name);
-    if (info.size != size)
+    if (info.size < size || (info.size > size && !t->tables->allow_longer))
         return lsm_table_corrupt(t, info.size, "the file's size is not what the MANIFEST says");
     if (size < LSM_TABLE_HEADER_SIZE + LSM_TABLE_FOOTER_SIZE)
         return lsm_table_corrupt(t, size, "the file is shorter than its header and footer");

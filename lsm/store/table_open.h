@@ -83,6 +83,7 @@ struct lsm_tables {
     struct lsm_compressor_pool *compressors;
     struct lsm_table_scratch *_Atomic spare_scratch;
     uint32_t open_max;
+    bool allow_longer;                  /* a file may be longer than its meta says */
     uint32_t (*relief)(void *ctx);      /* NULL: nobody else has descriptors to give */
     void *relief_ctx;
     atomic_uint open_count;             /* files held, also by tables that can no longer be found */

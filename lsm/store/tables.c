@@ -133,6 +133,11 @@ void lsm_tables_set_relief(struct lsm_tables *ts, uint32_t (*relief)(void *ctx),
     ts->relief_ctx = ctx;
 }
 
+void lsm_tables_allow_longer(struct lsm_tables *ts)
+{
+    ts->allow_longer = true;
+}
+
 static void touch(struct lsm_tables *ts, struct lsm_table *t)
 {
     uint64_t now = atomic_load_explicit(&ts->clock, memory_order_relaxed);

@@ -52,6 +52,7 @@ struct lsm_vlogs {
     uint8_t uuid[16];
     struct lsm_compressor_pool *compressors;
     uint32_t open_max;
+    bool allow_longer;
     uint32_t (*relief)(void *ctx);      /* NULL: nobody else has descriptors to give */
     void *relief_ctx;
     atomic_uint open_count;
@@ -112,7 +113,7 @@ static int read_frame(struct lsm_vlog *v, struct lsm_vlog_footer *f)
 
     if (error)
         return lsm_fail_os(error, "look at", v->name);
-    if (info.size != v->meta.size_bytes)
+    if (info.size < v->meta.size_bytes || (info.size > v->meta.size_bytes && !v->vlogs->allow_longer))
         return corrupt(v, info.size, "the value log is not as long as the MANIFEST says");
     rc = read_at(v, header, sizeof header, 0);
     if (rc == LSM_OK)
@@ -272,7 +273,7 @@ static int vlog_open(struct lsm_vlogs *vs, const struct lsm_vlog_meta *meta, str
     return rc;
 }
 
-int lsm_vlogs_identify(struct lsm_vlogs *vs, uint64_t number, struct lsm_vlog_meta *meta)
+int lsm_vlogs_identify(struct lsm_vlogs *vs, uint64_t number, uint64_t size_bytes, struct lsm_vlog_meta *meta)
 {
     uint8_t footer[LSM_VLOG_FOOTER_SIZE];
     struct lsm_vlog_footer f;
@@ -286,6 +287,8 @@ int lsm_vlogs_identify(struct lsm_vlogs *vs, uint64_t number, struct lsm_vlog_me
     if (error)
         return lsm_fail_os(error, "open", name);
     error = vs->os->file_info(file, &info);
+    if (!error && size_bytes && size_bytes < info.size)
+        info.size = size_bytes;
     if (!error && info.size >= LSM_VLOG_HEADER_SIZE + LSM_VLOG_FOOTER_SIZE)
         error = vs->os->file_read(file, footer, sizeof footer, info.size - sizeof footer, &got);
     vs->os->file_close(file);
@@ -328,6 +331,11 @@ int lsm_vlogs_new(struct lsm_os *os, struct lsm_dir *dir, const uint8_t uuid[16]
     }
     *vlogs = vs;
     return LSM_OK;
+}
+
+void lsm_vlogs_allow_longer(struct lsm_vlogs *vs)
+{
+    vs->allow_longer = true;
 }
 
 void lsm_vlogs_free(struct lsm_vlogs *vs)

@@ -33,9 +33,11 @@ int lsm_vlogs_get(struct lsm_vlogs *vlogs, const struct lsm_vlog_meta *meta, str
 void lsm_vlog_ref(struct lsm_vlog *vlog);
 void lsm_vlog_unref(struct lsm_vlog *vlog);             /* NULL is fine */
 uint64_t lsm_vlog_id(const struct lsm_vlog *vlog);
-/* What the file itself says, checked as by get; created_us is 0. LSM_CORRUPT, LSM_FORMAT as there. For a
-   repair. */
-int lsm_vlogs_identify(struct lsm_vlogs *vlogs, uint64_t number, struct lsm_vlog_meta *meta);
+/* For a repair: what the file itself says, checked as by get; created_us is 0. size_bytes: what it had when it was
+   written, if it has grown since; 0: not known. LSM_CORRUPT, LSM_FORMAT as there. */
+int lsm_vlogs_identify(struct lsm_vlogs *vlogs, uint64_t number, uint64_t size_bytes, struct lsm_vlog_meta *meta);
+/* A file that is longer than its meta says is opened as if it were not. Before any is opened. */
+void lsm_vlogs_allow_longer(struct lsm_vlogs *vlogs);
 /* A value out of the first file of its log, whose frame is damaged: only the value's own sum is believed.
    As lsm_vlog_read. */
 int lsm_vlogs_read_unframed(struct lsm_vlogs *vlogs, const struct lsm_vlog_handle *handle,

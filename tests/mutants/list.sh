@@ -1989,6 +1989,68 @@ mutant repair_that_loses_the_hosts_note lsm/db/repair.c 'unit/test_repair' <<'X'
     for (size_t i = 0; false &&
 X
 
+# ---- what a repair makes of damage ----
+
+mutant repair_that_tries_each_block_of_a_dead_device lsm/store/salvage_file.c 'unit/test_salvage_file' <<'X'
+    if (f->skip > 0) {
+====
+    if (false) {
+X
+mutant repair_that_begins_large_where_it_cannot_read lsm/store/salvage_file.c 'unit/test_salvage_file' <<'X'
+    f->rescue.ctx = f;
+====
+    f->rescue.ctx = f, f->rescue.row = 1000;
+X
+mutant repair_that_says_nothing_of_an_unread_end lsm/store/salvage_log.c 'unit/test_repair_unread' <<'X'
+        lsm_salvage_file_lost_unread(&f, &s->lost);
+====
+        (void)0;
+X
+mutant repair_that_needs_the_header_of_a_log lsm/store/salvage_log.c 'unit/test_repair_unread' <<'X'
+    if (head->size == 0 ||
+====
+    if (true || head->size == 0 ||
+X
+mutant repair_that_cuts_zeros_off_a_record lsm/store/salvage_log.c 'unit/test_repair_unread' <<'X'
+            head.size > end - off - LSM_FRAME_HEAD_SIZE) {
+====
+            head.size > log.size - off - LSM_FRAME_HEAD_SIZE) {
+X
+mutant repair_that_reads_holes lsm/store/salvage.c 'unit/test_repair_unread' <<'X'
+            rc = pass_hole(it, &from, to);
+====
+            rc = LSM_OK;
+X
+mutant repair_that_opens_no_table_that_has_grown lsm/store/table_open.c 'unit/test_repair_unread' <<'X'
+(info.size > size && !t->tables->allow_longer)
+====
+info.size > size
+X
+mutant repair_that_opens_no_value_log_that_has_grown lsm/db/repair_values.c 'unit/test_value_damage' <<'X'
+            return v->vlogs[i].file->meta.size_bytes;
+====
+            return 0;
+X
+mutant repair_that_finds_no_range_deletes_without_a_foot lsm/store/salvage.c 'unit/test_repair_unread' <<'X'
+        rc = find_blocks(s, meta, LSM_BLOCK_RANGE_DELETE, &found);
+====
+X
+mutant repair_that_finds_no_properties_without_a_foot lsm/store/salvage.c 'unit/test_repair_unread' <<'X'
+    return find_blocks(&s, &meta, LSM_BLOCK_PROPERTIES, extents);
+====
+    return LSM_OK;
+X
+mutant repair_that_forgets_a_name_that_it_learns_later lsm/db/repair_read.c 'unit/test_repair_unread' <<'X'
+    if (tree && tree->is_unnamed && name.size) {
+====
+    if (false) {
+X
+mutant repair_that_counts_no_lost_rows lsm/store/salvage.c 'unit/test_repair_unread' <<'X'
+            if (rc == LSM_DONE)
+                lost_rows(it);
+====
+X
+
 # ---- many versions of a key ----
 
 mutant leap_that_is_not_made lsm/version/visible.c 'unit/test_visible_leap' <<'X'
@@ -2099,34 +2161,14 @@ mutant room_with_zeros_for_large_records_too lsm/store/log.c 'unit/test_room_thr
 ====
     if (*synced ? !log->os->file_zero
 X
-mutant rescue_of_a_MANIFEST lsm/store/frame.c 'unit/test_repair_disk' <<'X'
-    error = r->rescue ? lsm_rescue_read
-====
-    error = 0 ? lsm_rescue_read
-X
-mutant rescue_of_a_MANIFEST_that_may_go_on lsm/db/repair_read.c 'unit/test_repair_disk' <<'X'
-    *is_whole = rc == LSM_DONE && *edits > 0 && rescue.bytes == 0 && !reader.torn;
-====
-    *is_whole = rc == LSM_DONE && *edits > 0 && !reader.torn;
-X
-mutant rescue_of_a_log lsm/store/salvage_log.c 'unit/test_repair_disk' <<'X'
-    struct lsm_rescue rescue = { .ctx = &reading, .missing = missing };
-====
-    struct lsm_rescue rescue = { .ctx = &reading, .missing = missing, .row = 1000 };
-X
 mutant rescue_begins_small_again_where_it_can_read lsm/store/rescue.c 'unit/test_repair_disk' <<'X'
             rescue->row = 0;
 ====
 X
-mutant repair_of_a_table_that_has_grown lsm/db/repair.c 'unit/test_repair_disk' <<'X'
+mutant repair_of_a_table_that_has_grown lsm/db/repair.c 'unit/test_repair_unread' <<'X'
         if (info.size < s[i].meta->size_bytes)
 ====
         if (true)
-X
-mutant repair_of_a_table_with_a_hole_in_it lsm/store/salvage.c 'unit/test_repair_disk' <<'X'
-    return data > off ? data : off;
-====
-    return off;
 X
 mutant repair_of_a_MANIFEST_that_may_be_older lsm/db/repair_read.c 'unit/test_repair' <<'X'
     if (may_be_older(r)) {

@@ -43,6 +43,10 @@ static struct disk {
     int fail_at, fail_seen;     /* the fail_at-th of them fails */
     bool fail_sticky;           /* and all after it */
     const char *fail_name;      /* only of files whose name has this in it */
+    struct { char name[40]; uint64_t off, size; } bad[600];     /* bytes that cannot be read: EIO */
+    int bad_count;
+    unsigned bad_reads;         /* reads that have failed so */
+    uint64_t read_bytes;
     int fail_error;             /* what a write answers then; 0: EIO */
     unsigned seen[8];           /* calls by kind (its bit number) */
     unsigned log_syncs, log_writes;
@@ -194,6 +198,27 @@ static inline void disk_close(struct lsm_file *file)
     disk.real.file_close(file);
 }
 
+/* From now on these bytes of the file cannot be read, in any directory. */
+static inline void disk_make_bad(const char *name, uint64_t off, uint64_t size)
+{
+    snprintf(disk.bad[disk.bad_count].name, sizeof disk.bad[0].name, "%s", name);
+    disk.bad[disk.bad_count].off = off;
+    disk.bad[disk.bad_count++].size = size;
+}
+
+static inline int disk_read(struct lsm_file *file, void *data, size_t size, uint64_t off, size_t *got)
+{
+    for (int i = 0; i < disk.bad_count; i++)
+        if (off < disk.bad[i].off + disk.bad[i].size && off + size > disk.bad[i].off &&
+            strcmp(disk_open_name(file), disk.bad[i].name) == 0) {
+            disk.bad_reads++;
+            memset(data, 0xbb, size);
+            return EIO;
+        }
+    disk.read_bytes += size;
+    return disk.real.file_read(file, data, size, off, got);
+}
+
 static inline int disk_write(struct lsm_file *file, const void *data, size_t size, uint64_t off)
 {
     const char *name = disk_open_name(file);
@@ -297,6 +322,7 @@ static inline void disk_begin(void)
     disk.os->dir_sync = disk_dir_sync;
     disk.os->file_open = disk_open;
     disk.os->file_close = disk_close;
+    disk.os->file_read = disk_read;
     disk.os->file_write = disk_write;
     disk.os->file_sync = disk_sync;
     disk.os->file_truncate = disk_truncate;

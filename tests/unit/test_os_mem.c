@@ -96,6 +96,34 @@ TEST(os_mem_large_holes_cost_nothing)
     place_close(&p);
 }
 
+TEST(os_mem_tells_where_data_is_behind_a_hole)
+{
+    const uint64_t far = UINT64_C(1) << 30;
+    struct lsm_file *file;
+    struct place p;
+    uint8_t byte;
+    size_t got;
+
+    place_open(&p);
+    file = create(&p, "f");
+    CHECK(p.os->file_next_data(file, 0) == UINT64_MAX);
+    CHECK_INT(p.os->file_write(file, "x", 1, 10), 0);
+    CHECK_INT(p.os->file_write(file, "x", 1, 3000000), 0);
+    CHECK_INT(p.os->file_truncate(file, far), 0);
+    CHECK_INT(p.os->file_next_data(file, 0), 0);
+    CHECK_INT(p.os->file_next_data(file, 10), 10);
+    /* Nothing but zeros in between, and what it says is not behind the data. */
+    CHECK(p.os->file_next_data(file, 100000) > 2900000 && p.os->file_next_data(file, 100000) <= 3000000);
+    CHECK_INT(p.os->file_next_data(file, 3000000), 3000000);
+    CHECK(p.os->file_next_data(file, 4000000) == UINT64_MAX);
+    CHECK(p.os->file_next_data(file, far + 1) == UINT64_MAX);
+    CHECK_INT(p.os->file_truncate(file, 2000000), 0);
+    CHECK(p.os->file_next_data(file, 100000) == UINT64_MAX);
+    CHECK_INT(p.os->file_read(file, &byte, 1, 10, &got), 0);
+    p.os->file_close(file);
+    place_close(&p);
+}
+
 TEST(os_mem_opens_as_the_flags_say)
 {
     struct lsm_file *file;

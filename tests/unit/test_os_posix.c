@@ -223,6 +223,27 @@ TEST(os_posix_reads_what_was_written_and_stops_at_the_end)
     place_close(&p);
 }
 
+/* Where the file system tells of no holes, all is data. */
+TEST(os_posix_tells_where_data_is_behind_a_hole)
+{
+    struct place place;
+    struct lsm_file *file;
+    uint64_t next;
+
+    place_open(&place);
+    file = create(&place, "sparse");
+    CHECK_INT(place.os->file_write(file, "x", 1, 3000000), 0);
+    CHECK_INT(place.os->file_truncate(file, UINT64_C(1) << 32), 0);
+    next = place.os->file_next_data(file, 100);
+    CHECK(next >= 100 && next <= 3000000);
+    CHECK_INT(place.os->file_next_data(file, 3000000), 3000000);
+    next = place.os->file_next_data(file, UINT64_C(1) << 31);
+    CHECK(next == UINT64_MAX || next == UINT64_C(1) << 31);
+    CHECK(place.os->file_next_data(file, UINT64_C(1) << 33) == UINT64_MAX);
+    place.os->file_close(file);
+    place_close(&place);
+}
+
 TEST(os_posix_read_only_handles_do_not_write)
 {
     struct place p;
