@@ -193,7 +193,7 @@ static int run_check(struct lsm_vtab_conn *conn, const char *schema, char **text
             /* A power cut may have taken it from the log. */
             rc = lsm_vtab_redo_supply(ctx, error);
             if (rc == SQLITE_OK && lsm_db_publish(ctx->store->db, &token) == LSM_STALE)
-                rc = lsm_vtab_error_engine(error, ctx->store->path, LSM_STALE);
+                rc = lsm_vtab_pin_stale(ctx, error);
         }
     }
     report.text = sqlite3_str_new(conn->db);

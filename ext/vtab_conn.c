@@ -307,6 +307,9 @@ static int open_error(struct lsm_vtab_ctx *ctx, const char *path, int rc, const 
     char text[33];
 
     (void)ctx;
+    if (rc == LSM_CORRUPT && uuid == NULL)
+        return lsm_vtab_error_set(error, SQLITE_CORRUPT_VTAB, "%s: %s (no lsm table of this database is in that directory: move it "
+                                  "away)", path, lsm_error_text());
     if (rc != LSM_NOTFOUND || uuid == NULL)
         return lsm_vtab_error_engine(error, path, rc);
     lsm_vtab_uuid_text(uuid, text);

@@ -291,8 +291,17 @@ static const sqlite3_module module = {
     .xShadowName = module_shadow_name,
 };
 
+/* sqlite3_drop_modules(), or the end: the extension may be loaded again. */
+static void module_gone(void *pointer)
+{
+    struct lsm_vtab_conn *conn = pointer;
+
+    conn->is_registered = false;
+    lsm_vtab_conn_unref(conn);
+}
+
 int lsm_vtab_module_register(struct lsm_vtab_conn *conn)
 {
     conn->ref_count++;  /* given back by the destructor, also when this fails */
-    return sqlite3_create_module_v2(conn->db, "lsm", &module, conn, lsm_vtab_conn_unref);
+    return sqlite3_create_module_v2(conn->db, "lsm", &module, conn, module_gone);
 }

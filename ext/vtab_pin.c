@@ -49,7 +49,7 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
 {
     uint8_t uuid[LSM_VTAB_UUID_SIZE];
     uint32_t data_version = 0;
-    bool has_version, found;
+    bool has_version, is_known, found;
     int rc;
 
     if (ctx->txn) {             /* R14: what stands in the row may be our own, and be rolled back */
@@ -58,12 +58,15 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
     }
     has_version = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
                                        &data_version) == SQLITE_OK;
-    if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {
+    is_known = has_version && ctx->token_cached && ctx->token_data_version == data_version;
+    /* Between BEGIN and COMMIT the row is read all the same: in a shared cache only the lock on its table, which stays,
+       keeps another connection from committing while this one goes on to ordinary tables. */
+    if (is_known && sqlite3_get_autocommit(ctx->conn->db)) {
         *token = ctx->token;
         return SQLITE_OK;
     }
     ctx->token_cached = false;
-    rc = check_uncommitted(ctx, error);
+    rc = is_known ? SQLITE_OK : check_uncommitted(ctx, error);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_read(ctx, &found, uuid, token, error);
     if (rc != SQLITE_OK)
@@ -395,6 +398,23 @@ void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx)
         lsm_vtab_pin_end(ctx);
 }
 
+int lsm_vtab_pin_stale(struct lsm_vtab_ctx *ctx, char **error)
+{
+    bool is_old;
+    int rc = lsm_vtab_shadow_is_old(ctx, &is_old);
+
+    if (rc == SQLITE_BUSY)
+        return lsm_vtab_error_set(error, SQLITE_BUSY, "the store is not at the moment that this transaction sees; whether "
+                                  "another has gone on cannot be seen while somebody keeps the database locked: end the "
+                                  "transaction and try again");
+    /* It waited for the process that had the store, with the view that it had before. */
+    if (is_old)
+        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT,
+                                  "the store has gone on since this statement's transaction read: "
+                                  "end it and begin anew");
+    return lsm_vtab_error_engine(error, ctx->store->path, LSM_STALE);
+}
+
 static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error)
 {
     uint64_t seq;
@@ -411,11 +431,8 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
     }
     if (rc != LSM_OK)
         ctx->pin = NULL;
-    /* It waited for the process that had the store, with the view that it had before. */
-    if (rc == LSM_STALE && lsm_vtab_shadow_is_old(ctx))
-        return lsm_vtab_error_set(error, SQLITE_BUSY_SNAPSHOT,
-                                  "the store has gone on since this statement's transaction read: "
-                                  "end it and begin anew");
+    if (rc == LSM_STALE)
+        return lsm_vtab_pin_stale(ctx, error);
     if (rc != LSM_OK)
         return lsm_vtab_error_engine(error, ctx->store->path, rc);
     ctx->pin_token = *token;

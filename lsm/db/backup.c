@@ -75,6 +75,10 @@ static int note_all(struct lsm_backup *b, const struct lsm_token *token)
     /* Records that only the host holds must stand in a log. */
     if (atomic_load(&db->carry.is_pending) && !db->read_only)
         rc = lsm_write_ready(db);
+    /* One that only reads shows them from memory; in a copy they would be missing. */
+    else if (atomic_load(&db->carry.is_pending))
+        rc = lsm_fail(LSM_READONLY, "%s: a power cut took from the log what the database carries: open it once so that it can "
+                      "be written, then make the backup", db->path);
     if (rc)
         return rc;
     lsm_db_lock(db);

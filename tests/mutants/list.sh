@@ -585,9 +585,9 @@ mutant R17_flush_after_settling lsm/db/flush_job.c 'unit/test_chain' <<'X'
 ====
 X
 mutant R18_the_token_of_the_own_snapshot ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
-    if (has_version && ctx->token_cached && ctx->token_data_version == data_version) {
+    is_known = has_version && ctx->token_cached && ctx->token_data_version == data_version;
 ====
-    if (ctx->token_cached) {
+    is_known = ctx->token_cached;
 X
 mutant R19_the_pin_stays_in_a_transaction ext/vtab_pin.c 'unit/test_vtab_txn unit/test_vtab_seen' <<'X'
     if (--ctx->cursor_count == 0 && !ctx->pin_explicit)
@@ -2184,4 +2184,14 @@ mutant R16_settled_by_a_wal_that_is_not_empty ext/vtab_settle.c 'sim/sweep_commi
     if (rc == SQLITE_OK && has_wal(store))
 ====
     if (false)
+X
+mutant R18_a_shared_cache_locks_the_row ext/vtab_pin.c 'unit/test_vtab_surroundings' <<'X'
+    if (is_known && sqlite3_get_autocommit(ctx->conn->db)) {
+====
+    if (is_known) {
+X
+mutant R15_backup_of_one_that_only_reads lsm/db/backup.c 'unit/test_carry_taken' <<'X'
+    else if (atomic_load(&db->carry.is_pending))
+====
+    else if (false)
 X

@@ -40,3 +40,18 @@ nobody sqlite3 -batch -readonly test.db -cmd ".load $LSM" "SELECT 'two readers',
 exec 9>&-
 wait $reader
 sqlite3 -batch test.db -cmd ".load $LSM" "INSERT INTO t VALUES(2, 'second'); SELECT * FROM t"
+
+echo "an old snapshot behind a lock that nobody can look past is no older database:"
+sqlite3 -batch old.db -cmd ".load $LSM" "PRAGMA journal_mode = WAL" "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); CREATE TABLE p(a); BEGIN; INSERT INTO t VALUES(1); INSERT INTO p VALUES(1); COMMIT"
+mkfifo gate3 gate4; : >third; : >fourth
+(echo ".load $LSM"; echo "SELECT 'open', count(*) FROM t;"; cat gate3) | stdbuf -oL sqlite3 -batch old.db >third &
+other=$!
+exec 9>gate3
+for i in $(seq 600); do grep -q open third && break; sleep 0.05; done
+(echo ".load $LSM"; echo "PRAGMA locking_mode = EXCLUSIVE; BEGIN; SELECT 'begun', a FROM p; INSERT INTO p VALUES(5);"; cat gate4) 9>&- | stdbuf -oL sqlite3 -batch old.db >fourth 2>&1 9>&- &
+exclusive=$!
+exec 8>gate4
+for i in $(seq 600); do grep -q 'locked' fourth && break; sleep 0.05; done
+echo "BEGIN; INSERT INTO t VALUES(2); INSERT INTO p VALUES(2); COMMIT;" >&9; exec 9>&-; wait $other
+printf '%s\n' "SELECT a FROM t;" "COMMIT;" "PRAGMA locking_mode = NORMAL;" "SELECT 'then', group_concat(a) FROM t;" >&8; exec 8>&-; wait $exclusive
+cat fourth

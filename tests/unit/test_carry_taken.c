@@ -27,6 +27,37 @@ TEST(R11_records_taken_from_rows_are_copied_before_the_rows_go)
     disk_end();
 }
 
+/* It shows them from memory and can write no log: a copy of its logs would lack them. */
+TEST(R11_one_that_only_reads_makes_no_backup_without_what_was_taken)
+{
+    struct lsm_options o = small_options(NULL);
+    struct lsm_backup *backup = NULL;
+    struct store s, again = { 0 };
+    struct lsm_token k1;
+
+    if (!carry_begin(&s))
+        return;
+    k1 = carried(&s, no_token, "k1", &area);
+    disk_power_cut("a", "b");
+    store_close(&s);
+    o.host = &the_host;
+    o.wait_for_token = o.read_only = true;
+    o.create_if_missing = false;
+    if (!CHECK_OK(lsm_db_open("b", &o, &again.db)) || !CHECK_RC(lsm_db_publish(again.db, &k1), LSM_STALE))
+        return;
+    CHECK_OK(lsm_db_redo(again.db, &k1, area_slice(&area)));
+    CHECK_RC(lsm_backup_begin(again.db, &k1, &backup), LSM_READONLY);
+    CHECK(strstr(lsm_error_text(), "a power cut took"));
+    lsm_backup_end(backup);
+    store_close(&again);
+    if (!open_with(&again, "b", &k1, &area))
+        return;
+    CHECK_OK(lsm_backup_begin(again.db, &k1, &backup));
+    lsm_backup_end(backup);
+    store_close(&again);
+    disk_end();
+}
+
 TEST(R11_a_fresh_log_that_failed_keeps_what_was_taken_from_rows)
 {
     struct store s, again;

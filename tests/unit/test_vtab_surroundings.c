@@ -246,6 +246,31 @@ TEST(connections_of_one_shared_cache_see_committed_rows_only)
     CHECK_INT(sqlite3_close(b), SQLITE_OK);
 }
 
+/* Between BEGIN and COMMIT what was read stays locked for the others, as an ordinary table would: else the second SELECT
+   would see a commit that the first did not. */
+TEST(connections_of_one_shared_cache_see_no_half_of_a_commit)
+{
+    char path[200];
+    sqlite3 *a, *b;
+
+    snprintf(path, sizeof(path), "%s/test.db", test_dir());
+    a = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+    b = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+    SQL(a, CREATE);
+    SQL(a, "INSERT INTO t VALUES(1, 1)");
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 1);       /* it knows the token now */
+    SQL(b, "BEGIN");
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 1);
+    SQL(a, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2)");
+    CHECK_INT(sql_rc(a, "COMMIT") & 0xff, SQLITE_LOCKED);
+    CHECK_INT(sql_value(b, "SELECT (SELECT count(*) FROM t) + 10 * (SELECT count(*) FROM p)"), 1);
+    SQL(b, "COMMIT");
+    SQL(a, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2); COMMIT");
+    CHECK_INT(sql_value(b, "SELECT count(*) FROM t JOIN p USING (a)"), 1);
+    CHECK_INT(sqlite3_close(a), SQLITE_OK);
+    CHECK_INT(sqlite3_close(b), SQLITE_OK);
+}
+
 /* ---- an application that cleans up ------------------------------------------------------- */
 
 /* As many do before they close: also statements that are not theirs. */
