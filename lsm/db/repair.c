@@ -639,7 +639,8 @@ static int name_trees(struct repair *p)
             lsm_buf_reset(&trees[i].name);
             lsm_buf_append_slice(&trees[i].name, *name);
             rc = trees[i].name.rc;
-            lsm_repair_say(&p->r, "the name of tree %u is lost: it is taken for the one table that no other tree is of", trees[i].id);
+            lsm_repair_say(&p->r, "the name of tree %u is lost: it is taken for the one table that no other tree is of "
+                           "(look at its rows: they may be those of a table that was dropped)", trees[i].id);
         } else {
             p->r.info->trees_unnamed++;
             lsm_repair_say(&p->r, "the name of tree %u is lost: it becomes \"%.*s\"", trees[i].id,
