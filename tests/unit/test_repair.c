@@ -751,54 +751,16 @@ TEST(repair_that_fails_leaves_nothing)
     }
 }
 
+static void cut_or_flip(const char *name, uint64_t size)
+{
+    if (test_random() % 8 == 0 && size)
+        cut("a", name, test_random() % size);
+    else if (size)
+        flip("a", name, test_random() % size, 1 + test_random() % 100);
+}
+
 /* B-14: Whatever is damaged: no crash, and every row is one that was written. */
 TEST(repair_of_random_damage_invents_nothing)
 {
-    int rounds = test_long() ? 600 : 60;
-    uint64_t kept = 0;
-
-    for (int round = 0; round < rounds; round++) {
-        struct store s;
-        uint64_t seed = test_random();
-        int wounds = 1 + (int)(test_random() % 6), rc;
-
-        disk_and_host_begin();
-        if (!store_open_as(&s, "a", true))
-            return;
-        for (int v = 1; v <= 4; v++) {
-            put_rows(&s, v * 50, 600, v);
-            if (v < 4)
-                CHECK_OK(v == 2 ? lsm_db_compact(s.db, NULL) : lsm_db_flush(s.db));
-        }
-        store_close(&s);
-        for (int i = 0; i < wounds; i++) {
-            const char *name = file_of("a", "", (int)(test_random() % (unsigned)disk_count("a", "")));
-            uint64_t size = size_of("a", name);
-            if (test_random() % 8 == 0 && size)
-                cut("a", name, test_random() % size);
-            else if (size)
-                flip("a", name, test_random() % size, 1 + test_random() % 100);
-        }
-        rc = repair("a", "b", NULL);
-        CHECK(rc == LSM_OK || rc == LSM_NOTFOUND);
-        if (rc == LSM_OK && store_open_as(&s, "b", true)) {
-            int n = count_at(&s, NULL), known = 0;
-            CHECK_OK(lsm_db_check(s.db));
-            for (int i = 50; i < 600; i++) {
-                int v = version_of(&s, i);
-                CHECK(v >= 0);
-                known += v > 0;
-            }
-            CHECK_INT(n, known);
-            kept += (uint64_t)n;
-            store_close(&s);
-        }
-        s.db = NULL;
-        done(&s);
-        if (test_state.failures) {
-            printf("  round %d, %" PRIx64 "\n", round, seed);
-            return;
-        }
-    }
-    printf("  %d stores, %.1f %% of the rows\n", rounds, (double)kept / rounds / 5.5);
+    repair_at_random(cut_or_flip, false);
 }

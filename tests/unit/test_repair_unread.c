@@ -416,63 +416,19 @@ TEST(repair_keeps_a_record_whose_zeros_are_a_hole)
     done(&s);
 }
 
+static void wound(const char *name, uint64_t size)
+{
+    switch (size ? test_random() % 4 : 4) {
+    case 0: disk_make_bad(name, test_random() % size, 1 + test_random() % 5000); break;
+    case 1: append("a", name, 1 + test_random() % 50000); break;
+    case 2: flip("a", name, test_random() % 3 ? test_random() % size : 0, 1 + test_random() % 100); break;
+    case 3: cut("a", name, test_random() % 3 ? size - test_random() % (size < 300 ? size : 300) : size << 12); break;
+    default: break;
+    }
+}
+
 /* Whatever cannot be read, was appended, flipped or cut: no crash, and every row is one that was written. */
 TEST(repair_of_what_cannot_be_read_invents_nothing)
 {
-    int rounds = test_long() ? 600 : 60;
-    uint64_t kept = 0;
-
-    for (int round = 0; round < rounds; round++) {
-        struct store s;
-        uint64_t seed = test_random();
-        int wounds = 1 + (int)(test_random() % 6), rc;
-
-        disk_and_host_begin();
-        if (!store_open_as(&s, "a", true))
-            return;
-        for (int v = 1; v <= 4; v++) {
-            put_rows(&s, v * 50, 600, v);
-            if (v == 2)
-                CHECK_OK(lsm_db_delete_range(s.db, s.tree, text("00000400"), text("00000420"), true));
-            if (v < 4)
-                CHECK_OK(v == 2 ? lsm_db_compact(s.db, NULL) : lsm_db_flush(s.db));
-        }
-        store_close(&s);
-        for (int i = 0; i < wounds; i++) {
-            const char *name = file_of("a", "", (int)(test_random() % (unsigned)disk_count("a", "")));
-            uint64_t size = size_of("a", name);
-
-            switch (size ? test_random() % 4 : 4) {
-            case 0: disk_make_bad(name, test_random() % size, 1 + test_random() % 5000); break;
-            case 1: append("a", name, 1 + test_random() % 50000); break;
-            case 2: flip("a", name, test_random() % 3 ? test_random() % size : 0, 1 + test_random() % 100); break;
-            case 3: cut("a", name, test_random() % 3 ? size - test_random() % (size < 300 ? size : 300) : size << 12); break;
-            default: break;
-            }
-        }
-        rc = repair("a", "b", NULL);
-        disk.bad_count = 0;                     /* the new CURRENT has the name of the old one */
-        CHECK(rc == LSM_OK || rc == LSM_NOTFOUND);
-        if (rc == LSM_OK && store_open_as(&s, "b", true)) {
-            int n = count_at(&s, NULL), known = 0;
-
-            CHECK_OK(lsm_db_check(s.db));
-            for (int i = 50; i < 600; i++) {
-                int v = version_of(&s, i);
-
-                CHECK(v >= 0);
-                known += v > 0;
-            }
-            CHECK_INT(n, known);
-            kept += (uint64_t)n;
-            store_close(&s);
-        }
-        s.db = NULL;
-        done(&s);
-        if (test_state.failures) {
-            printf("  round %d, %" PRIx64 "\n", round, seed);
-            return;
-        }
-    }
-    printf("  %d stores, %.1f %% of the rows\n", rounds, (double)kept / rounds / 5.5);
+    repair_at_random(wound, true);
 }
