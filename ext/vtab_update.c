@@ -528,9 +528,10 @@ static int run_command(struct lsm_vtab_table *table, sqlite3_value **argv)
         rc = lsm_db_check(db);
     else
         rc = lsm_db_compact(db, table->tree);
-    if (rc == LSM_BUSY && strcmp(name, "check") != 0 && !lsm_txn_may_be_solo(table->ctx->txn)) {
+    if (rc == LSM_BUSY && strcmp(name, "check") != 0) {
         /* A process died between a joint transaction's prepare and its end. We hold the write lock: our
-           own transaction, made joint, decides it. */
+           own transaction, made joint, decides it. Or the -wal must be emptied first (R16), which that lock is in the
+           way of. */
         if (strcmp(name, "flush") == 0)
             table->ctx->flush_later = true;
         else
