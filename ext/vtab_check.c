@@ -41,9 +41,11 @@ static int check_tables(struct tree_check *c, char **error)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = lsm_vtab_sql_prepare(c->ctx->conn->db, &stmt,
-                                  "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master "
-                                  "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0",
-                                  c->ctx->schema);
+                                  "SELECT substr(name, 1, length(name) - 4) FROM \"%w\".sqlite_master m "
+                                  "WHERE type = 'table' AND name LIKE '%%\\_lsm' ESCAPE '\\' AND rootpage > 0 AND "
+                                  "EXISTS(SELECT 1 FROM \"%w\".sqlite_master v WHERE v.type = 'table' AND v.rootpage = 0 "
+                                  "AND v.name = substr(m.name, 1, length(m.name) - 4) COLLATE NOCASE)",
+                                  c->ctx->schema, c->ctx->schema);
 
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(stmt, 0);

@@ -66,7 +66,7 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
         return SQLITE_OK;
     }
     ctx->token_cached = false;
-    rc = is_known ? SQLITE_OK : check_uncommitted(ctx, error);
+    rc = check_uncommitted(ctx, error);
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_read(ctx, &found, uuid, token, error);
     if (rc != SQLITE_OK)

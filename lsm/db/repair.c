@@ -39,6 +39,7 @@ struct repair {
     struct lsm_buf sources;             /* struct source, by number ascending */
     struct lsm_buf mems;                /* struct lsm_memtable *, oldest first */
     uint64_t seq, next_file;
+    uint64_t unread;                    /* files, places and records of logs that are there and cannot be read */
     struct lsm_edit edit;
     struct lsm_build *builds;           /* hold the metas of the edit */
     size_t build_count;
@@ -146,6 +147,22 @@ static bool is_adopted(const struct repair *p, uint64_t number, uint64_t *size_b
     return false;
 }
 
+static bool has_first_log(const struct repair *p)
+{
+    return p->r.log_number == 0 || lsm_repair_has_number(&p->r.logs, p->r.log_number);
+}
+
+/* A large transaction's table, or one that was never finished, which neither the MANIFEST names nor a record adopts: a process
+   died over it, and its rows would come to lie on top of all others. Unless the record was in a log that is gone: not where
+   the MANIFEST's log is there, nor of a table that is younger than the oldest log, since the record would be in that or a later one. */
+static bool was_never_committed(const struct repair *p, const struct lsm_salvage_table *t)
+{
+    const uint64_t *logs = (const void *)p->r.logs.data;
+
+    return p->r.manifest == LSM_REPAIR_PART && (t->is_private || !t->has_properties) &&
+           (has_first_log(p) || (p->r.logs.size && t->number > logs[0])) && p->unread == 0;
+}
+
 static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
 {
     struct lsm_salvage_table t;
@@ -162,6 +179,8 @@ static int add_file(struct repair *p, uint64_t number, uint64_t seq_below)
     } else if (rc == LSM_OK && memcmp(t.uuid, p->r.uuid, 16) != 0) {
         lsm_repair_say(&p->r, "%s: the file of another store: left out", name);
         p->r.info->files_lost++;
+    } else if (rc == LSM_OK && was_never_committed(p, &t)) {
+        lsm_repair_say(&p->r, "%s: its rows were never committed: left out", name);
     } else if (rc == LSM_OK) {
         struct lsm_repair_tree *tree = lsm_repair_tree_add(&p->r, t.tree, lsm_buf_slice(&t.tree_name));
         if (!tree)
@@ -652,8 +671,10 @@ static int name_trees(struct repair *p)
 
 static int repair_into(struct repair *p)
 {
+    const struct lsm_repair_info *info = p->r.info;
     int rc = lsm_repair_read_logs(&p->r, &p->salvage);
 
+    p->unread = info->files_lost + info->places_lost + info->records_lost - !has_first_log(p);     /* that one counts as lost */
     p->seq = p->r.seq;
     number_files(p);
     if (rc == LSM_OK)

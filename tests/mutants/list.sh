@@ -2195,3 +2195,8 @@ mutant R15_backup_of_one_that_only_reads lsm/db/backup.c 'unit/test_carry_taken'
 ====
     else if (false)
 X
+mutant repair_of_what_was_never_committed lsm/db/repair.c 'unit/test_repair' <<'X'
+    } else if (rc == LSM_OK && was_never_committed(p, &t)) {
+====
+    } else if (false) {
+X

@@ -43,3 +43,5 @@ copy; rm -r b.db-lsm; sql b.db "SELECT lsm_check()"; ls -d b.db-lsm 2>/dev/null
 sql c.db "CREATE VIRTUAL TABLE t USING lsm"; cp -r c.db-lsm b.db-lsm; sql b.db "SELECT lsm_check()"
 echo "== damaged while it is open"
 copy; (echo ".load $LSM"; echo "SELECT count(*) FROM t WHERE a = 1;"; echo ".shell printf XX | dd of=\$(ls b.db-lsm/MANIFEST-*) bs=1 seek=120 conv=notrunc 2>/dev/null"; echo "SELECT lsm_check();") | sqlite3 -batch b.db 2>&1 | plainly
+echo "== tables of others whose names end as ours do"
+sqlite3 -batch theirs.db "CREATE TABLE foo_lsm(x)"; sql theirs.db "CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY); INSERT INTO t VALUES(1)" "SELECT lsm_check()" "SELECT lsm_backup_all('ours.db') > ''"

@@ -426,6 +426,58 @@ TEST(repair_says_which_tables_it_leaves_out)
     done(&s);
 }
 
+/* A process died over a large UPDATE. Whatever is lost beside it, its rows were never committed. */
+TEST(repair_takes_no_rows_of_a_large_transaction_that_was_never_committed)
+{
+    for (int lost = 0; lost < 4; lost++) {      /* nothing; a table; nothing, and no table is named; the MANIFEST's end */
+        struct lsm_txn *txn;
+        struct store s;
+        char key[16], value[64], table[40] = "";
+        int found;
+
+        disk_and_host_begin();
+        if (!store_open_as(&s, "a", true))
+            return;
+        put_rows(&s, 0, lost == 2 ? 20000 : 1000, 1);
+        if (lost != 2) {
+            CHECK_OK(lsm_db_flush(s.db));
+            snprintf(table, sizeof table, "%s", file_of("a", ".ldb", 0));
+        }
+        put_rows(&s, 1000, 1100, 1);
+        CHECK_OK(lsm_txn_begin(s.db, NULL, &txn));
+        for (int i = 0; i < 20000; i++) {
+            snprintf(key, sizeof key, "%08d", i);
+            CHECK_OK(lsm_txn_put(txn, s.tree, text(key), value_of(value, i, 9)));
+        }
+        disk_kill("a", "k");
+        lsm_txn_abort(txn);
+        store_close(&s);
+        remove_files("a", "");
+        CHECK(disk_count("k", ".ldb") > (lost == 2 ? 2 : 1));
+        if (lost == 1) {
+            struct lsm_dir *dir = open_dir("k");
+            CHECK_INT(disk.os->file_remove(dir, table), 0);
+            disk.os->dir_close(dir);
+        } else if (lost == 3) {
+            char name[40];
+            snprintf(name, sizeof name, "%s", file_of("k", "MANIFEST", 0));
+            cut("k", name, size_of("k", name) - 3);
+        }
+        if (CHECK_OK(repair("k", "b", NULL)) && store_open_as(&s, "b", true)) {
+            found = count_versions(&s, 0, 20000, 1);
+            CHECK_INT(count_at(&s, NULL), found);
+            CHECK_INT(count_versions(&s, 0, 20000, 9), 0);
+            if (lost == 1)
+                CHECK(found >= 100 && found < 1100);
+            else
+                CHECK_INT(found, lost == 2 ? 20000 : 1100);
+        }
+        if (test_state.failures)
+            printf("  case %d\n%s", lost, report);
+        done(&s);
+    }
+}
+
 TEST(repair_of_large_transactions_that_are_only_in_the_log)
 {
     for (int without = 0; without < 3; without++) {
