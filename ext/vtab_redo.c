@@ -198,8 +198,8 @@ int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error
         return SQLITE_OK;
     if (rc == SQLITE_OK)
         rc = close_rc;
-    return rc == SQLITE_OK ? rc : lsm_vtab_error_set(error, rc, "writing to %s.lsmvtab_redo failed",
-                                                     ctx->schema);
+    return rc == SQLITE_OK ? rc : lsm_vtab_error_set(error, rc, "writing to %s.lsmvtab_redo: %s",
+                                                     ctx->schema, sqlite3_errstr(rc));
 }
 
 /* All rows as one area; rows that are missing are zeros. The statement keeps the snapshot. */

@@ -424,8 +424,8 @@ int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token
     if (rc == SQLITE_OK && memcmp(data, back, DATA_SIZE) != 0)
         rc = SQLITE_CORRUPT_VTAB;
     if (rc != SQLITE_OK)
-        return lsm_vtab_error_set(error, rc, "writing the token to %s.lsmvtab_store failed",
-                                  ctx->schema);
+        return lsm_vtab_error_set(error, rc, "writing the token to %s.lsmvtab_store: %s",
+                                  ctx->schema, sqlite3_errstr(rc));
     return SQLITE_OK;
 }
 
