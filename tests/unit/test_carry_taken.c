@@ -30,7 +30,7 @@ TEST(R11_records_taken_from_rows_are_copied_before_the_rows_go)
 /* It shows them from memory and can write no log: a copy of its logs would lack them. */
 TEST(R11_one_that_only_reads_makes_no_backup_without_what_was_taken)
 {
-    struct lsm_options o = small_options(NULL);
+    struct lsm_options o;
     struct lsm_backup *backup = NULL;
     struct store s, again = { 0 };
     struct lsm_token k1;
@@ -40,6 +40,7 @@ TEST(R11_one_that_only_reads_makes_no_backup_without_what_was_taken)
     k1 = carried(&s, no_token, "k1", &area);
     disk_power_cut("a", "b");
     store_close(&s);
+    o = small_options(NULL);
     o.host = &the_host;
     o.wait_for_token = o.read_only = true;
     o.create_if_missing = false;
