@@ -246,8 +246,8 @@ int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **erro
 /* Read UUID and token as the connection sees them. *found false: there is no such table. */
 int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM_VTAB_UUID_SIZE],
                          struct lsm_token *token, char **error);
-/* Has the database a newer token than this connection's snapshot of it shows? SQLITE_BUSY: nobody can look. */
-int lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx, bool *is_old);
+/* Has the database another token now than `token`, which this connection read? SQLITE_BUSY: nobody can look. */
+int lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, bool *is_old);
 /* The same of another connection's main database, which has no module of ours. */
 int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token,
                               char **error);
@@ -296,8 +296,8 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
 /* A cursor begins or ends to hold rows. */
 void lsm_vtab_pin_cursor_begin(struct lsm_vtab_ctx *ctx);
 void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx);
-/* Behind an LSM_STALE that the redo area does not explain: the error that it is. Never SQLITE_OK. */
-int lsm_vtab_pin_stale(struct lsm_vtab_ctx *ctx, char **error);
+/* Behind an LSM_STALE for `token` that the redo area does not explain: the error that it is. Never SQLITE_OK. */
+int lsm_vtab_pin_stale(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error);
 /* This connection's transaction is over, or its statement wrote and committed. */
 void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx);
 /* Register the companion module. */

@@ -398,10 +398,10 @@ void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx)
         lsm_vtab_pin_end(ctx);
 }
 
-int lsm_vtab_pin_stale(struct lsm_vtab_ctx *ctx, char **error)
+int lsm_vtab_pin_stale(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, char **error)
 {
     bool is_old;
-    int rc = lsm_vtab_shadow_is_old(ctx, &is_old);
+    int rc = lsm_vtab_shadow_is_old(ctx, token, &is_old);
 
     if (rc == SQLITE_BUSY)
         return lsm_vtab_error_set(error, SQLITE_BUSY, "the store is not at the moment that this transaction sees; whether "
@@ -432,7 +432,7 @@ static int pin_open(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, cha
     if (rc != LSM_OK)
         ctx->pin = NULL;
     if (rc == LSM_STALE)
-        return lsm_vtab_pin_stale(ctx, error);
+        return lsm_vtab_pin_stale(ctx, token, error);
     if (rc != LSM_OK)
         return lsm_vtab_error_engine(error, ctx->store->path, rc);
     ctx->pin_token = *token;

@@ -351,32 +351,6 @@ int lsm_vtab_shadow_read(struct lsm_vtab_ctx *ctx, bool *found, uint8_t uuid[LSM
     return rc;
 }
 
-/* By a connection of its own: ours cannot leave its snapshot. */
-int lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx, bool *is_old)
-{
-    const struct lsm_vtab_store *store = ctx->store;
-    sqlite3_stmt *stmt = NULL;
-    sqlite3 *db = NULL;
-    int rc, size;
-
-    *is_old = false;
-    if (store->in_memory || ctx->token_stmt == NULL)
-        return SQLITE_OK;
-    rc = sqlite3_open_v2(store->db_path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_PRIVATECACHE, store->vfs);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v2(db, "SELECT data FROM main.lsmvtab_store WHERE id = 1", -1, &stmt, NULL);
-    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW && sqlite3_step(ctx->token_stmt) == SQLITE_ROW) {
-        size = sqlite3_column_bytes(stmt, 0);
-        *is_old = size != sqlite3_column_bytes(ctx->token_stmt, 0)
-                  || (size && memcmp(sqlite3_column_blob(stmt, 0),
-                                     sqlite3_column_blob(ctx->token_stmt, 0), (size_t)size) != 0);
-    }
-    sqlite3_reset(ctx->token_stmt);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return (rc & 0xff) == SQLITE_BUSY ? SQLITE_BUSY : SQLITE_OK;
-}
-
 int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], struct lsm_token *token,
                               char **error)
 {
@@ -394,6 +368,27 @@ int lsm_vtab_shadow_read_main(sqlite3 *db, uint8_t uuid[LSM_VTAB_UUID_SIZE], str
         rc = lsm_vtab_error_sqlite(error, db, "reading lsmvtab_store");
     sqlite3_finalize(stmt);
     return rc;
+}
+
+/* By a connection of its own: ours cannot leave its snapshot. */
+int lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx, const struct lsm_token *token, bool *is_old)
+{
+    const struct lsm_vtab_store *store = ctx->store;
+    uint8_t uuid[LSM_VTAB_UUID_SIZE];
+    struct lsm_token newest;
+    sqlite3 *db = NULL;
+    int rc;
+
+    *is_old = false;
+    if (store->in_memory)
+        return SQLITE_OK;
+    rc = sqlite3_open_v2(store->db_path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_PRIVATECACHE, store->vfs);
+    if (rc == SQLITE_OK)
+        rc = lsm_vtab_shadow_read_main(db, uuid, &newest, NULL);
+    if (rc == SQLITE_OK)
+        *is_old = memcmp(token, &newest, sizeof newest) != 0;
+    sqlite3_close(db);
+    return (rc & 0xff) == SQLITE_BUSY ? SQLITE_BUSY : SQLITE_OK;
 }
 
 /* The blob interface leaves changes() and last_insert_rowid() alone. */

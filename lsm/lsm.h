@@ -665,7 +665,7 @@ int lsm_db_backup(struct lsm_db *db, const char *path, struct lsm_backup_info *i
  * while it keeps its writers out, with its newest committed token; from then on
  * they may go on. In the copy `token` is committed and settled; what was prepared
  * after it is not there. LSM_BUSY: a solo is between prepare and commit: try again.
- * LSM_CONFLICT: the token is not the newest. The store cannot be closed before end.
+ * LSM_CONFLICT: the token is not the newest. LSM_STALE: as lsm_db_publish_newest. The store cannot be closed before end.
  */
 int lsm_backup_begin(struct lsm_db *db, const struct lsm_token *token, struct lsm_backup **backup);
 int lsm_backup_write(struct lsm_backup *backup, const char *path, struct lsm_backup_info *info);

@@ -107,7 +107,7 @@ int lsm_backup_begin(struct lsm_db *db, const struct lsm_token *token, struct ls
 
     *out = NULL;
     if (rc == LSM_OK && token)
-        rc = lsm_chain_publish(db, token);
+        rc = lsm_chain_publish_newest(db, token);
     if (rc)
         return rc;
     b = lsm_mem_zalloc(db->os, sizeof *b);
@@ -178,7 +178,6 @@ struct copy {
     uint32_t file_mode;
     struct lsm_log log;
     struct lsm_buf marks;               /* struct mark, by txid ascending */
-    uint64_t reading;                   /* number of the log */
     bool second_pass;
     struct lsm_buf made;                /* names, LSM_FILENAME_SIZE each */
     struct lsm_buf bytes;               /* scratch */
@@ -371,16 +370,12 @@ static int copy_adopted(struct copy *c, const struct lsm_record *rec)
 
 /* ---- the log ---- */
 
-static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
+static int read_record(struct copy *c, struct lsm_slice payload, uint64_t off)
 {
-    struct copy *c = ctx;
-    const struct lsm_log_end *end = &c->b->end;
     struct lsm_record rec;
     struct mark *mark;
     int rc;
 
-    if (c->reading == end->number && off >= end->size)
-        return LSM_DONE;                /* it came later */
     if (!lsm_record_decode(payload, c->b->db->uuid, &rec))
         return lsm_corrupt("log", off, "not a record of this store");
     if (!c->second_pass)
@@ -393,20 +388,33 @@ static int read_record(void *ctx, struct lsm_slice payload, uint64_t off)
     return rc ? rc : lsm_log_append(&c->log, &payload, 1);
 }
 
+static int read_log(struct copy *c, uint64_t number)
+{
+    const struct lsm_db *db = c->b->db;
+    struct lsm_log_reader r;
+    struct lsm_log_end prev;
+    struct lsm_slice payload;
+    int rc = lsm_log_reader_open(&r, db->os, db->dir, db->uuid, number, &prev);
+
+    if (number == c->b->end.number)
+        lsm_log_reader_limit(&r, c->b->end.size);       /* what came later is not the copy's */
+    while (rc == LSM_OK) {
+        uint64_t off = r.frames.off;
+
+        rc = lsm_log_reader_next(&r, &payload);
+        if (rc == LSM_OK)
+            rc = read_record(c, payload, off);
+    }
+    lsm_log_reader_close(&r);
+    return rc == LSM_DONE ? LSM_OK : rc;
+}
+
 static int read_logs(struct copy *c)
 {
-    struct lsm_db *db = c->b->db;
     int rc = LSM_OK;
 
-    for (size_t i = 0; i + 8 <= c->b->logs.size && rc == LSM_OK; i += 8) {
-        struct lsm_log_end end, prev;
-        bool torn;
-
-        c->reading = lsm_get_u64(c->b->logs.data + i);
-        rc = lsm_log_read(db->os, db->dir, db->uuid, c->reading, read_record, c, &end, &prev, &torn);
-        if (rc == LSM_DONE)
-            rc = LSM_OK;
-    }
+    for (size_t i = 0; i + 8 <= c->b->logs.size && rc == LSM_OK; i += 8)
+        rc = read_log(c, lsm_get_u64(c->b->logs.data + i));
     return rc;
 }
 

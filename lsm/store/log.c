@@ -474,6 +474,12 @@ void lsm_log_reader_seek(struct lsm_log_reader *r, uint64_t off, uint64_t chain)
     lsm_frame_reader_seek(&r->frames, off, chain);
 }
 
+void lsm_log_reader_limit(struct lsm_log_reader *r, uint64_t size)
+{
+    if (size < r->frames.file_size)
+        r->frames.file_size = size;
+}
+
 int lsm_log_reader_next(struct lsm_log_reader *r, struct lsm_slice *payload)
 {
     return lsm_frame_read(&r->frames, payload);

@@ -152,6 +152,8 @@ int lsm_log_reader_open(struct lsm_log_reader *r, struct lsm_os *os, struct lsm_
                         uint64_t number, struct lsm_log_end *prev);
 /* The next record is the one that begins there. */
 void lsm_log_reader_seek(struct lsm_log_reader *r, uint64_t off, uint64_t chain);
+/* Read nothing at `size` and beyond, where somebody writes meanwhile: half a record there looks like damage. */
+void lsm_log_reader_limit(struct lsm_log_reader *r, uint64_t size);
 int lsm_log_reader_next(struct lsm_log_reader *r, struct lsm_slice *payload);   /* valid until the next; LSM_DONE: the end */
 void lsm_log_reader_close(struct lsm_log_reader *r);
 

@@ -782,13 +782,37 @@ mutant R15_lsm_accept_asks_the_rows ext/vtab_repair.c 'sim/crash_commit:C_0' <<'
             redo_rc = SQLITE_OK;
 X
 mutant R15_lsm_check_asks_the_rows ext/vtab_check.c 'sim/crash_commit:C_0' <<'X'
-            rc = lsm_vtab_redo_supply(ctx, error);
+        rc = lsm_vtab_redo_supply(ctx, error);
 ====
+        rc = SQLITE_OK;
 X
 mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0' <<'X'
         rc = supply_redo(p, error);
 ====
         rc = SQLITE_OK;
+X
+
+# ---- an older copy put into an open database; a backup beside a writer ----
+
+mutant D_check_takes_an_older_copy_for_a_transaction_from_before ext/vtab_check.c 'unit/test_vtab_seen' <<'X'
+    return rc == SQLITE_OK ? check_newest(ctx, &token, error) : rc;
+====
+    return rc;
+X
+mutant D_check_takes_a_transaction_from_before_for_an_older_copy ext/vtab_shadow.c 'unit/test_vtab_seen' <<'X'
+        *is_old = memcmp(token, &newest, sizeof newest) != 0;
+====
+        *is_old = false;
+X
+mutant D_backup_of_an_older_copy_says_begin_anew lsm/db/backup.c 'unit/test_backup' <<'X'
+        rc = lsm_chain_publish_newest(db, token);
+====
+        rc = lsm_chain_publish(db, token);
+X
+mutant backup_reads_what_a_writer_writes lsm/db/backup.c 'unit/test_backup' <<'X'
+    if (number == c->b->end.number)
+====
+    if (0)
 X
 
 # ---- a cursor that a transaction uses again ----

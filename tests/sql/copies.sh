@@ -30,6 +30,10 @@ echo "== D-12 the directory is deleted while it is open: no commit is acknowledg
 cp a.db z.db; cp -r a.db-lsm z.db-lsm
 printf '%s\n' ".load $LSM" "SELECT count(*) FROM t;" ".shell rm -r z.db-lsm" "BEGIN; INSERT INTO t VALUES(10, 1); INSERT INTO p VALUES(10); COMMIT;" "INSERT INTO t VALUES(11, 1);" ".shell ls -d z.db-lsm" | sqlite3 -batch z.db 2>&1 | sed -E 's/[0-9]{6}\.log/N.log/; s/MANIFEST-[0-9]+/MANIFEST-N/; s/[0-9]{6}\.tmp/N.tmp/'
 sql z.db "SELECT count(*) FROM p WHERE a = 10"; sql z.db "SELECT count(*) FROM t"
+echo "== D-01 an older copy is put into the database while its store is open: reads go on, all else tells"
+sql r.db "PRAGMA journal_mode = WAL; CREATE VIRTUAL TABLE t USING lsm(a PRIMARY KEY, b); CREATE TABLE p(a); BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO p VALUES(1); COMMIT" ".backup old.db" >/dev/null
+printf '%s\n' ".load $LSM" "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2); COMMIT;" "SELECT lsm_check();" ".restore old.db" "SELECT a FROM t;" "INSERT INTO t VALUES(3, 3);" "SELECT lsm_check();" "SELECT lsm_backup_all('r2.db');" "BEGIN; SELECT a FROM p; SELECT lsm_check();" | sqlite3 -batch r.db 2>&1
+ls -d r2.db* 2>/dev/null; sql r.db "SELECT lsm_check()"
 echo "== D-08 a pair is copied while a writer writes: told, or a state that once was, of both sides"
 sql w.db "PRAGMA journal_mode = WAL; CREATE VIRTUAL TABLE t USING lsm(a INTEGER PRIMARY KEY, b); CREATE TABLE p(a INTEGER PRIMARY KEY)"
 (echo ".load $LSM"

@@ -49,6 +49,36 @@ TEST(R18_the_snapshot_is_that_of_the_ordinary_tables)
     close_db(reader);
 }
 
+static void copy_database(sqlite3 *from, sqlite3 *to)
+{
+    sqlite3_backup *copy = sqlite3_backup_init(to, "main", from, "main");
+
+    CHECK_INT(sqlite3_backup_step(copy, -1), SQLITE_DONE);
+    CHECK_INT(sqlite3_backup_finish(copy), SQLITE_OK);
+}
+
+TEST(R3_lsm_check_tells_an_older_copy_in_an_open_database_from_a_transaction_from_before)
+{
+    sqlite3 *db = open_with_t("WAL");
+    sqlite3 *reader = open_db("test.db"), *old = open_db(":memory:");
+
+    SQL(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO p VALUES(1, 1); COMMIT");
+    copy_database(db, old);
+    SQL(reader, "BEGIN");
+    CHECK_INT(sql_value(reader, "SELECT count(*) FROM p"), 1);
+    SQL(db, "BEGIN; INSERT INTO t VALUES(2, 2); INSERT INTO p VALUES(2, 2); COMMIT");
+    CHECK_INT(sql_value(reader, "SELECT lsm_check() = 'ok'"), 1);
+    SQL(reader, "COMMIT");
+    copy_database(old, db);
+    SQL_FAILS(db, "SELECT lsm_check()", SQLITE_CORRUPT_VTAB);
+    SQL_FAILS(reader, "SELECT lsm_check()", SQLITE_CORRUPT_VTAB);
+    SQL_FAILS(reader, "SELECT lsm_backup_all('copy.db')", SQLITE_CORRUPT_VTAB);
+    CHECK_INT(sql_value(db, "SELECT count(*) FROM t, p"), 1);
+    close_db(old);
+    close_db(db);
+    close_db(reader);
+}
+
 TEST(R4_a_write_after_anothers_is_busy_snapshot)
 {
     sqlite3 *db = open_with_t("WAL");
