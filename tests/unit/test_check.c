@@ -79,6 +79,31 @@ TEST(check_files_names_what_is_missing_or_cut_and_reads_no_row)
     }
 }
 
+static void count_line(void *ctx, int kind, const char *line)
+{
+    int *count = ctx;
+
+    *count += kind == LSM_EVENT_ERROR && strstr(line, ".vlog") != NULL;
+}
+
+TEST(check_says_once_that_a_value_log_is_missing_not_for_each_of_its_rows)
+{
+    struct store s;
+    int count = 0;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true) || !fill(&s))
+        return;
+    store_close(&s);
+    damage(".vlog", true, 0);
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_RC(lsm_db_check_report(s.db, count_line, &count), LSM_CORRUPT);
+    CHECK_INT(count, 1);
+    store_close(&s);
+    disk_end();
+}
+
 /* A large transaction that is committed and not flushed: its tables stand in the log, not in the MANIFEST. */
 TEST(check_files_looks_at_tables_that_only_the_log_names)
 {
