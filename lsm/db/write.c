@@ -195,7 +195,8 @@ static int copy_record(void *ctx, struct lsm_slice payload, uint64_t off)
 struct log_list {
     struct lsm_buf numbers;
     const struct lsm_db *db;
-    uint64_t min;
+    uint64_t min, max;
+    uint64_t next;              /* log_next_number before the list began: it may be gone by now */
 };
 
 static int collect_log(void *ctx, const char *name)
@@ -205,16 +206,18 @@ static int collect_log(void *ctx, const char *name)
     uint64_t number;
 
     if (lsm_filename_parse(name, &kind, &number) && kind == LSM_FILE_LOG && number >= list->min &&
-        number != atomic_load(&list->db->log_next_number) &&
+        number <= list->max && number != list->next && number != atomic_load(&list->db->log_next_number) &&
         (number < list->db->void_first || number > list->db->void_last))
         lsm_buf_put_u64(&list->numbers, number);
     return 0;
 }
 
-/* The numbers of the logs that count, ascending, as u64s in *out. */
+/* The numbers of the logs that count, ascending, as u64s in *out. A flush may make the next one and give it up
+   again while the directory is read. */
 int lsm_write_logs(struct lsm_db *db, uint64_t min, struct lsm_buf *out)
 {
-    struct log_list list = { .db = db, .min = min };
+    struct log_list list = { .db = db, .min = min, .max = db->has_log ? db->log.number : UINT64_MAX,
+                             .next = atomic_load(&db->log_next_number) };
     int error;
 
     lsm_buf_init(&list.numbers, db->os);

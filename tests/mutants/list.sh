@@ -797,6 +797,11 @@ mutant D_backup_of_an_older_copy_says_begin_anew lsm/db/backup.c 'unit/test_back
 ====
         rc = lsm_chain_publish(db, token);
 X
+mutant a_log_that_a_flush_gave_up_is_looked_for lsm/db/write.c 'unit/test_backup' <<'X'
+.max = db->has_log ? db->log.number : UINT64_MAX,
+====
+.max = UINT64_MAX,
+X
 mutant backup_reads_what_a_writer_writes lsm/db/backup.c 'unit/test_backup' <<'X'
     if (number == c->b->end.number)
 ====

@@ -115,6 +115,57 @@ TEST(backup_reads_nothing_of_a_log_behind_the_moment_of_begin)
     store_end(&s);
 }
 
+static struct lsm_db *flushing;
+static char names[64][LSM_FILENAME_SIZE];
+static int name_count;
+
+static int keep_name(void *ctx, const char *name)
+{
+    (void)ctx;
+    if (name_count < 64)
+        snprintf(names[name_count++], sizeof names[0], "%s", name);
+    return 0;
+}
+
+/* While the directory is read a flush makes the next log and gives it up. */
+static int list_slowly(struct lsm_dir *dir, int (*fn)(void *ctx, const char *name), void *ctx)
+{
+    struct lsm_db *db = flushing;
+    int error;
+
+    flushing = NULL;
+    if (db)
+        lsm_write_prepare_next(db);
+    name_count = 0;
+    error = disk.real.dir_list(dir, keep_name, NULL);
+    if (db)
+        lsm_write_discard_next(db);
+    for (int i = 0; i < name_count && error == 0; i++)
+        error = fn(ctx, names[i]);
+    return error;
+}
+
+TEST(backup_and_check_look_for_no_log_that_a_flush_gave_up_meanwhile)
+{
+    struct store s;
+
+    disk_and_host_begin();
+    disk.os->dir_list = list_slowly;
+    if (!store_open_as(&s, "a", true))
+        return;
+    put_many(&s, 0, 10);
+    flushing = s.db;
+    CHECK_OK(lsm_db_backup(s.db, "b", NULL));
+    CHECK(!flushing);
+    flushing = s.db;
+    CHECK_OK(lsm_db_check(s.db));
+    CHECK(!flushing);
+    lsm_write_prepare_next(s.db);       /* it was there before */
+    CHECK_OK(lsm_db_check(s.db));
+    lsm_write_discard_next(s.db);
+    store_end(&s);
+}
+
 TEST(backup_copies_tables_that_cannot_be_linked)
 {
     static const int errors[] = { EXDEV, EPERM, EMLINK, EOPNOTSUPP };
