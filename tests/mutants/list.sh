@@ -108,7 +108,7 @@ mutant directory_sync_of_a_prepared_log lsm/db/write.c 'unit/test_order unit/tes
 ====
 X
 mutant a_prepared_log_is_not_one_of_the_logs lsm/db/write.c 'unit/test_room_threads:prepared' <<'X'
-        number != atomic_load(&list->db->log_next_number) &&
+        number <= list->max && number != list->next && number != atomic_load(&list->db->log_next_number) &&
 ====
 X
 mutant C_05_sync_of_the_log_before lsm/db/write.c 'unit/test_recover' <<'X'
