@@ -260,6 +260,11 @@ static int take_one(struct lsm_db *db, struct lsm_slice bytes)
 
     if (!lsm_record_decode(bytes, db->uuid, &rec))
         return lsm_corrupt("redo record in the database", 0, "it changed while it was read");
+    lsm_db_lock(db);
+    rc = lsm_recover_check_trees(db, &rec);
+    lsm_db_unlock(db);
+    if (rc)
+        return rc;
     taken = lsm_mem_alloc(db->os, sizeof *taken + bytes.size);
     if (!taken)
         return lsm_nomem();

@@ -147,11 +147,16 @@ static int check_manifest(struct check *c)
 
 static int check_record(void *ctx, struct lsm_slice payload, uint64_t off)
 {
+    struct lsm_db *db = ctx;
     struct lsm_record rec;
+    int rc;
 
-    if (!lsm_record_decode(payload, ((struct lsm_db *)ctx)->uuid, &rec))
+    if (!lsm_record_decode(payload, db->uuid, &rec))
         return lsm_corrupt("log", off, "not a record of this store");
-    return LSM_OK;
+    lsm_db_lock(db);
+    rc = lsm_recover_check_trees(db, &rec);
+    lsm_db_unlock(db);
+    return rc;
 }
 
 /* Log slot held. */

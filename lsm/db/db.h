@@ -400,6 +400,9 @@ bool lsm_recover_needs_vlog(const struct lsm_db *db, uint64_t number);
 int lsm_recover_begin_writing(struct lsm_db *db);
 /* A record as it was read, hidden: *prep is the caller's. */
 int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct lsm_prepared **prep);
+/* LSM_CORRUPT: it has rows of a tree that no MANIFEST has told of, whose edit is on disk before any row. Prevents: the
+   next tree that is made gets the id, and the rows. Mutex held, or at open. */
+int lsm_recover_check_trees(const struct lsm_db *db, const struct lsm_record *rec);
 /* What a record says beside its rows: what is decided, settled, suspect. Mutex held, or at open. */
 void lsm_recover_note(struct lsm_db *db, const struct lsm_record *rec);
 /* A snapshot edit of everything; log slot held, mutex not. */

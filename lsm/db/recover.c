@@ -173,6 +173,17 @@ void lsm_recover_note(struct lsm_db *db, const struct lsm_record *rec)
     }
 }
 
+int lsm_recover_check_trees(const struct lsm_db *db, const struct lsm_record *rec)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    if (rec->tree_max < db->next_tree)
+        return LSM_OK;
+    return lsm_corrupt(lsm_filename(name, LSM_FILE_MANIFEST, db->manifest.number), db->manifest.size,
+                       "a log has rows of a tree that it does not know: its newest edits are lost, or it is older "
+                       "than the logs");
+}
+
 int lsm_recover_prepared(struct lsm_db *db, const struct lsm_record *rec, struct lsm_prepared **out)
 {
     struct lsm_prepared *prep = lsm_mem_zalloc(db->os, sizeof *prep);
@@ -236,9 +247,13 @@ static int read_record(struct reading *r, struct lsm_slice payload, const struct
 {
     struct lsm_db *db = r->db;
     struct lsm_record rec;
+    int rc;
 
     if (!lsm_record_decode(payload, db->uuid, &rec))
         return lsm_corrupt("log", from->size, "not a record of this store");
+    rc = lsm_recover_check_trees(db, &rec);
+    if (rc)
+        return rc;
     lsm_recover_note(db, &rec);
     if (rec.type == LSM_RECORD_ABORT)
         return lsm_series_abort(db, &rec.id);

@@ -177,8 +177,10 @@ static void read_adopted(struct lsm_reader *r, struct lsm_record *rec)
         struct lsm_table_meta meta;
         uint32_t vlog_count;
 
-        if (read_adopted_one(r, rec, &meta, &vlog_count) && meta.seq_max > op_max)
-            op_max = meta.seq_max;
+        if (read_adopted_one(r, rec, &meta, &vlog_count)) {
+            op_max = meta.seq_max > op_max ? meta.seq_max : op_max;
+            rec->tree_max = meta.tree > rec->tree_max ? meta.tree : rec->tree_max;
+        }
         skip_vlogs(r, vlog_count);
     }
     rec->adopted = lsm_slice(start, (size_t)(r->p - start));
@@ -195,8 +197,10 @@ static void read_ops(struct lsm_reader *r, struct lsm_record *rec)
     struct lsm_slice key, value;
 
     rec->ops = lsm_slice(r->p, lsm_reader_left(r));
-    for (uint32_t i = 0; i < rec->op_count && !r->bad; i++)
+    for (uint32_t i = 0; i < rec->op_count && !r->bad; i++) {
         lsm_op_decode(r, &kind, &tree, &key, &value);
+        rec->tree_max = tree > rec->tree_max ? tree : rec->tree_max;
+    }
     if (lsm_reader_left(r) != 0)
         r->bad = true;
 }

@@ -62,6 +62,7 @@ struct lsm_record {
     uint32_t adopted_count;
     bool adopts_vlogs;          /* flag VLOGS */
     struct lsm_slice ops;       /* encoded ops */
+    uint32_t tree_max;          /* set by decode: the largest id of a tree that ops and adopted tables have; 0: none */
     /* When set, encode asks it for the ops instead, of about ops_size bytes. */
     void (*put_ops)(void *ctx, struct lsm_buf *out);
     void *put_ops_ctx;

@@ -780,6 +780,14 @@ mutant R15_lsm_backup_all_asks_the_rows ext/vtab_backup.c 'sim/crash_commit:C_0'
         rc = SQLITE_OK;
 X
 
+# ---- a tree that the MANIFEST has lost ----
+
+mutant rows_of_a_lost_tree_are_the_next_trees lsm/db/recover.c 'unit/test_tree' <<'X'
+    if (rec->tree_max < db->next_tree)
+====
+    if (1)
+X
+
 # ---- an older copy put into an open database; a backup beside a writer ----
 
 mutant D_check_takes_an_older_copy_for_a_transaction_from_before ext/vtab_check.c 'unit/test_vtab_seen' <<'X'

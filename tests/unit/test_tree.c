@@ -2,6 +2,8 @@
  * test_tree.c -- trees with orders of the user's, over flushes, compactions and
  * reopening; compression by level.
  */
+#include "lsm/db/db.h"
+#include "lsm/format/filename.h"
 #include "tests/unit/disk.h"
 
 static int backward(void *ctx, struct lsm_slice a, struct lsm_slice b)
@@ -641,4 +643,43 @@ TEST(tree_created_while_a_new_MANIFEST_begins_is_there_once)
     CHECK_OK(lsm_tree_find(s.db, text("two"), &tree));
     CHECK_OK(lsm_db_check(s.db));
     store_end(&s);
+}
+
+/* Prevents: the next tree gets the id of the one that is lost, and with it the rows that stand in the log. */
+TEST(tree_that_a_damaged_MANIFEST_has_lost_leaves_its_rows_to_no_other)
+{
+    struct lsm_options options;
+    struct lsm_file_info info;
+    struct lsm_file *file;
+    struct lsm_tree *tree;
+    struct lsm_dir *dir;
+    struct store s;
+    struct lsm_db *db;
+    bool created;
+    char name[LSM_FILENAME_SIZE];
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_OK(lsm_db_put(s.db, s.tree, text("a"), text("begins the log"), true));
+    CHECK_OK(lsm_tree_create(s.db, text("lost"), NULL, &tree));        /* the MANIFEST's last edit */
+    CHECK_OK(lsm_db_put(s.db, tree, text("a"), text("of the lost one"), true));
+    lsm_filename(name, LSM_FILE_MANIFEST, s.db->manifest.number);
+    disk_kill("a", "b");
+    CHECK_OK(lsm_db_check(s.db));
+    s.db->next_tree--;                  /* as if it had read what the copy's is going to be */
+    CHECK_RC(lsm_db_check(s.db), LSM_CORRUPT);
+    s.db->next_tree++;
+    store_close(&s);
+
+    CHECK_INT(disk.os->dir_open(disk.os, "b", false, 0, &created, &dir), 0);
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_info(file, &info), 0);
+    CHECK_INT(disk.os->file_write(file, "damage", 6, info.size - 12), 0);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+    options = small_options(NULL);
+    CHECK_RC(lsm_db_open("b", &options, &db), LSM_CORRUPT);
+    CHECK(strstr(lsm_error_text(), name) && strstr(lsm_error_text(), "rows of a tree"));
+    disk_end();
 }
