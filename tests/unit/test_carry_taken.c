@@ -248,7 +248,6 @@ TEST(R15_a_damaged_row_is_an_error_and_no_byte_of_it_is_believed)
     store_end(&again);
 }
 
-/* D-05. All joint ones are in the area, and still the solo between them is gone. */
 /* As an older lsmvtab wrote them: no record names its log, or the SOLO before it. */
 static void make_old(struct area *a)
 {
@@ -259,6 +258,7 @@ static void make_old(struct area *a)
         }
 }
 
+/* D-05. All joint ones are in the area, and still the solo before them is gone. */
 TEST(R15_a_store_of_an_earlier_moment_is_not_made_newer_from_rows)
 {
     struct store s, old;

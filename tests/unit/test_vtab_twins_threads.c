@@ -58,9 +58,11 @@ static int get_value(struct worker *w, const char *sql, char *value, size_t size
     int rc = sqlite3_prepare_v2(w->db, sql, -1, &stmt, NULL);
 
     value[0] = 0;
-    if (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        snprintf(value, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
-    rc = sqlite3_finalize(stmt);
+    if (rc == SQLITE_OK) {
+        if (sqlite3_step(stmt) == SQLITE_ROW)
+            snprintf(value, size, "%s", (const char *)sqlite3_column_text(stmt, 0));
+        rc = sqlite3_finalize(stmt);
+    }
     if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY && (rc & 0xff) != SQLITE_LOCKED)
         fail(w, sql, sqlite3_errmsg(w->db));
     return rc;
