@@ -138,7 +138,8 @@ struct lsm_comparator {
     size_t (*prefix_end)(void *ctx, struct lsm_slice prefix, uint8_t *end);
     /* Of `hash`, 1 .. LSM_NAME_SIZE_MAX bytes; recorded in a tree that is made with it, and checked when the tree is
        opened, as `name` is: a hash that changes needs another name, or filters would deny keys that are
-       there. NULL: it has none, and a hash that changes needs another comparator. */
+       there. NULL: it has none, and a hash that changes needs another comparator. Without `hash` there
+       are no filters, and filter_bits are 0 or LSM_FILTER_NONE. */
     const char *hash_name;
     /*
      * For the indexes of tables, which get smaller. separator: a key at or after `a` and before `b`, where a < b;
@@ -190,14 +191,17 @@ struct lsm_options {
     bool error_if_exists;       /* LSM_EXISTS; only with create_if_missing */
     bool read_only;             /* writes nothing at all, not even LOCK; not with create_if_missing */
     bool paranoid_checks;       /* open every table when the store is opened, and read back every table
-                                   that is written before anything refers to it. Sums are always
-                                   checked, with or without. */
-    bool no_worker;             /* maintenance only where lsm_db_step() is called */
+                                   that is written before anything refers to it; and a log that breaks off
+                                   in front of whole records is LSM_CORRUPT, also where a power cut may
+                                   have left it so. Sums are always checked, with or without. */
+    bool no_worker;             /* maintenance only where lsm_db_step() is called: without it memtables grow
+                                   past the budget with what is written */
     bool strict_memory;         /* reads fail (LSM_NOMEM) rather than pass the budget by more than 8 MiB
                                    with blocks that cursors and pinned values hold; else they are read */
     bool wait_for_token;        /* the host will say with lsm_db_publish() what is committed;
                                    until then nothing above the settled floor is visible */
-    uint64_t memory_bytes;      /* the budget: memtables, batches, blocks, indexes, filters;
+    uint64_t memory_bytes;      /* the budget: memtables, transactions, blocks, indexes, filters (a struct
+                                   lsm_writes is the caller's memory and does not count);
                                    0 = 64 MiB; at least 1 MiB */
     uint32_t file_mode;         /* permissions of new files within 0666, 0 = 0644; directories get x for r */
     const struct lsm_owner *owner;  /* copied; whose new files are when root makes them. A directory that
@@ -236,7 +240,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
 /*
  * Close: stops the worker, syncs the log if anything was written, releases the lock. Snapshots and
  * cursors must be closed first, values released and transactions ended (LSM_MISUSE,
- * and the store stays open). After any other failure it is closed, and transactions that
+ * and the store stays open), and no other call may be under way in any thread: that is not noticed. After any other failure it is closed, and transactions that
  * were committed without a sync may be missing when it is opened again. A store that a failure
  * made READ_ONLY syncs nothing: a power cut may take what was committed without a sync. NULL is fine.
  */

@@ -683,17 +683,23 @@ static __attribute__((noinline)) int timed_step(struct lsm_cursor *c, bool back)
     return rc;
 }
 
+/* A failed move is told again, until the cursor is reopened. */
+static __attribute__((noinline)) int no_row(const struct lsm_cursor *c)
+{
+    return c->visible.rc ? c->visible.rc : lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+}
+
 int lsm_cursor_next(struct lsm_cursor *c)
 {
     if (!c->valid)
-        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+        return no_row(c);
     return ++c->steps % LSM_LATENCY_NEXT_SAMPLE ? step(c) : timed_step(c, false);
 }
 
 int lsm_cursor_prev(struct lsm_cursor *c)
 {
     if (!c->valid)
-        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+        return no_row(c);
     return ++c->steps % LSM_LATENCY_NEXT_SAMPLE ? step_back(c) : timed_step(c, true);
 }
 
@@ -745,7 +751,7 @@ int lsm_cursor_read(struct lsm_cursor *c, struct lsm_slice *value)
 {
     *value = lsm_slice(NULL, 0);
     if (!c->valid)      /* what it showed last may be gone */
-        return c->rc ? c->rc : lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+        return c->rc ? c->rc : no_row(c);
     *value = present(c->visible.value);
     return lsm_tag_kind(c->visible.tag) == LSM_KIND_VLOG ? read_value_log(c, value) : c->rc;
 }
@@ -766,7 +772,7 @@ int lsm_cursor_pin(struct lsm_cursor *c, struct lsm_value *value)
 
     memset(value, 0, sizeof *value);
     if (!c->valid)
-        return lsm_fail(LSM_MISUSE, "the cursor does not stand on a row");
+        return no_row(c);
     rc = lsm_cursor_read(c, &bytes);
     if (rc)
         return rc;

@@ -213,6 +213,7 @@ struct reading {
     struct lsm_db *db;
     uint64_t txid;              /* the newest */
     uint64_t first_txid;        /* the first that was read; 0: none was */
+    uint32_t beyond;            /* whole records behind the end of the newest log that was read */
     struct lsm_series_reader copies;    /* is where the newest copy's original is, or not open */
 };
 
@@ -285,8 +286,31 @@ static int read_log(struct reading *r, uint64_t number, struct lsm_log_end *end,
             rc = read_record(r, payload, &from, &to);
     }
     *torn = log.frames.torn;
+    r->beyond = log.frames.beyond;
     lsm_log_reader_close(&log);
     return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+/*
+ * A power cut leaves holes where nothing was synced, and so may look like damage in front of the newest sync, which no
+ * record names. Who must know asks for paranoid_checks; else the records behind the hole are left out, and told.
+ */
+static int tell_torn(struct lsm_db *db, const struct lsm_log_end *end, uint32_t beyond)
+{
+    char name[LSM_FILENAME_SIZE];
+
+    lsm_filename(name, LSM_FILE_LOG, end->number);
+    if (beyond == 0)
+        lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
+                     (unsigned long long)end->number);
+    else if (db->paranoid)
+        return lsm_corrupt(name, end->size, "torn or damaged, with whole records behind it: a power cut leaves that of "
+                                            "records that were not synced; without paranoid_checks they are left out");
+    else
+        lsm_db_event(db, LSM_EVENT_WARNING, "%s is torn or damaged at offset %llu: %lu whole records behind it are left out. "
+                     "A power cut leaves that of records that were not synced; if they were, repair a copy of the "
+                     "directory: the next write removes them", name, (unsigned long long)end->size, (unsigned long)beyond);
+    return LSM_OK;
 }
 
 /*
@@ -381,8 +405,7 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
             db->log_bytes_read += end.size;
         }
         if (rc == LSM_OK && torn)
-            lsm_db_event(db, LSM_EVENT_INFO, "log %llu ends in a torn record, which was never synced",
-                         (unsigned long long)number);
+            rc = tell_torn(db, &end, r.beyond);
         if (atomic_load(&db->next_file) <= number)
             atomic_store(&db->next_file, number + 1);
         i += 8;

@@ -295,11 +295,12 @@ static int judge_tail(struct lsm_frame_reader *r)
         }
         for (i = 0; n - i >= LSM_FRAME_HEAD_SIZE; i += 8) {
             uint64_t synced = lsm_get_u64(p + i + SYNCED);
+            struct lsm_frame_head head;
 
-            if (synced == 0 || synced > off + i ||
-                lsm_get_u32(p + i + MARK) != head_mark(p + i, r->base, off + i))
+            if (synced > off + i || !lsm_frame_head_read(p + i, r->base, off + i, &head))
                 continue;
-            r->relied = true;
+            r->beyond += off + i > bad;
+            r->relied |= synced != 0;
             if (synced > bad)
                 return lsm_corrupt(r->name, bad, "damaged: what stands further on was written "
                                                  "when this was whole and on disk");

@@ -99,6 +99,7 @@ struct lsm_frame_reader {
     uint64_t off, chain;        /* behind the last good frame */
     bool torn;                  /* at the end: other bytes than zeros follow it */
     bool done;
+    uint32_t beyond;            /* at the end: heads of whole frames that follow it, cut off from what was read */
     bool relied;                /* some frame was written after a sync, also behind a torn one */
 
     uint8_t *window;            /* [window_off, window_off + window_size) of the file */

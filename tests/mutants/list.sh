@@ -788,6 +788,27 @@ mutant rows_of_a_lost_tree_are_the_next_trees lsm/db/recover.c 'unit/test_tree' 
     if (1)
 X
 
+# ---- what a damaged file says ----
+
+mutant paranoid_takes_a_log_with_a_hole lsm/db/recover.c 'unit/test_options' <<'X'
+    else if (db->paranoid)
+====
+    else if (0)
+X
+mutant records_behind_a_hole_are_not_told lsm/store/frame.c 'unit/test_options' <<'X'
+            r->beyond += off + i > bad;
+====
+X
+mutant check_tells_of_a_value_log_for_each_row lsm/db/check.c 'unit/test_check' <<'X'
+    if (!is_told(c, why))
+====
+X
+mutant a_failed_move_is_forgotten lsm/db/cursor.c 'unit/test_check' <<'X'
+    return c->visible.rc ? c->visible.rc : lsm_fail(
+====
+    return lsm_fail(
+X
+
 # ---- an older copy put into an open database; a backup beside a writer ----
 
 mutant D_check_takes_an_older_copy_for_a_transaction_from_before ext/vtab_check.c 'unit/test_vtab_seen' <<'X'

@@ -79,6 +79,30 @@ TEST(check_files_names_what_is_missing_or_cut_and_reads_no_row)
     }
 }
 
+TEST(a_cursor_tells_a_failed_move_again_until_it_is_reopened)
+{
+    struct lsm_cursor *c;
+    struct lsm_slice value;
+    struct store s;
+
+    disk_begin();
+    if (!store_open_as(&s, "a", true) || !fill(&s))
+        return;
+    store_close(&s);
+    damage(".ldb", false, 300);
+    if (!store_open_as(&s, "a", true) || !CHECK_OK(lsm_cursor_open(s.tree, NULL, &c)))
+        return;
+    CHECK_RC(lsm_cursor_next(c), LSM_MISUSE);
+    CHECK_RC(lsm_cursor_first(c), LSM_CORRUPT);
+    CHECK_RC(lsm_cursor_next(c), LSM_CORRUPT);
+    CHECK_RC(lsm_cursor_prev(c), LSM_CORRUPT);
+    CHECK_RC(lsm_cursor_read(c, &value), LSM_CORRUPT);
+    CHECK_RC(lsm_cursor_last(c), LSM_CORRUPT);
+    lsm_cursor_close(c);
+    store_close(&s);
+    disk_end();
+}
+
 static void count_line(void *ctx, int kind, const char *line)
 {
     int *count = ctx;

@@ -2,6 +2,7 @@
  * test_options.c -- what a store may be opened with; paranoid_checks.
  */
 #include "lsm/db/db.h"
+#include "lsm/format/filename.h"
 #include "tests/unit/disk.h"
 
 static int compare_bytes(void *ctx, struct lsm_slice a, struct lsm_slice b)
@@ -411,6 +412,66 @@ TEST(paranoid_open_reads_every_table_that_the_MANIFEST_names)
     CHECK(!open_paranoid("a", LSM_CORRUPT));
     CHECK_OK(lsm_db_open("a", &o, &db));        /* without, tables are opened when they are needed */
     CHECK_RC(lsm_db_check(db), LSM_CORRUPT);
+    CHECK_OK(lsm_db_close(db));
+    disk_end();
+}
+
+static char warning[LSM_ERROR_TEXT_SIZE];
+
+static void keep_warning(void *ctx, const struct lsm_event *event)
+{
+    (void)ctx;
+    if (event->kind == LSM_EVENT_WARNING)
+        snprintf(warning, sizeof warning, "%s", event->text);
+}
+
+static void damage_log(const char *path, const char *name, uint64_t off)
+{
+    struct lsm_file *file;
+    struct lsm_dir *dir;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, false, 0, &created, &dir), 0);
+    CHECK_INT(disk.os->file_open(dir, name, LSM_OPEN_WRITE, 0, &file), 0);
+    CHECK_INT(disk.os->file_write(file, "damage", 6, off), 0);
+    disk.os->file_close(file);
+    disk.os->dir_close(dir);
+}
+
+/* The newest sync stands in no record: a log that is damaged in front of it looks as a power cut leaves one. */
+TEST(paranoid_open_takes_no_log_that_breaks_off_in_front_of_whole_records)
+{
+    char name[LSM_FILENAME_SIZE];
+    uint64_t middle = 0, last = 0;
+    struct lsm_options o;
+    struct lsm_tree *tree;
+    struct lsm_db *db;
+
+    disk_begin();
+    o = fresh();
+    o.event = keep_warning;
+    if (!CHECK_OK(lsm_db_open("a", &o, &db)) || !CHECK_OK(lsm_tree_create(db, text("t"), NULL, &tree)))
+        return;
+    for (int i = 0; i < 9; i++) {
+        if (i == 4)
+            middle = lsm_log_end(&db->log).size;
+        last = i ? lsm_log_end(&db->log).size : 0;
+        CHECK_OK(lsm_db_put(db, tree, text("key"), text("a value of some bytes"), i == 8));
+    }
+    lsm_filename(name, LSM_FILE_LOG, db->log.number);
+    disk_kill("a", "torn");
+    disk_kill("a", "hole");
+    CHECK_OK(lsm_db_close(db));
+
+    damage_log("torn", name, last + 30);
+    db = open_paranoid("torn", LSM_OK);
+    CHECK_OK(lsm_db_close(db));
+
+    damage_log("hole", name, middle + 30);
+    CHECK(!open_paranoid("hole", LSM_CORRUPT));
+    warning[0] = 0;
+    CHECK_OK(lsm_db_open("hole", &o, &db));
+    CHECK(strstr(warning, name) && strstr(warning, "4 whole records behind it are left out"));
     CHECK_OK(lsm_db_close(db));
     disk_end();
 }
