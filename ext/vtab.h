@@ -48,6 +48,11 @@ struct lsm_vtab_store {
     atomic_bool settle_failed;  /* once: a later sync may lie about what it covers */
     atomic_int redo_slots;      /* rows of the redo area; negative: to be counted */
     atomic_int redo_wanted;     /* as many would be better; 0: no wish */
+
+    /* Connections of one shared cache commit between two looks of each other, where no row is locked (vtab_pin.c). */
+    struct lsm_vtab_ctx *ctxs;  /* on a file, that have it open; by store_next */
+    atomic_bool is_shared;      /* two of them have one cache, or had: from here on tokens are read, which locks them */
+    atomic_int unlocked;        /* contexts that read by a token which they knew */
 };
 
 /* A statement that got SQLITE_SCHEMA within BEGIN, and has not begun again (vtab_again.c). */
@@ -110,12 +115,15 @@ struct lsm_vtab_ctx {
     char *db_path;              /* "" in memory */
     int table_count;
     struct lsm_vtab_store *store;       /* NULL until the first use */
+    struct lsm_vtab_ctx *store_next;
+    void *cache_file;           /* SQLite's object of the database file: one for each cache */
     bool verified;              /* the shadow objects are what we made */
 
     sqlite3_stmt *token_stmt;
 
     /* the token as this connection sees it (R18) */
     bool token_cached;
+    bool token_read;            /* the newest look was at the row itself */
     uint32_t token_data_version;
     struct lsm_token token;
 
@@ -123,6 +131,7 @@ struct lsm_vtab_ctx {
     struct lsm_snapshot *pin;
     bool pin_explicit;          /* stays until the transaction ends, not the statement */
     bool pin_guessed;           /* the companion could not tell us the end */
+    bool pin_unlocked;          /* counts in store->unlocked */
     struct lsm_token pin_token;
     int cursor_count;           /* cursors that have rows of a pin */
     uint64_t seq_viewed;        /* oldest state in sight of a cursor or pin; UINT64_MAX: none */
@@ -293,6 +302,9 @@ void lsm_vtab_redo_end(struct lsm_vtab_ctx *ctx);
 
 /* The read that a statement of this connection makes now. */
 int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **error);
+/* Does another connection, perhaps of the same shared cache, read by a token that no lock keeps as it is? Then nothing may
+   be committed to both stores: it would see half. */
+bool lsm_vtab_pin_is_in_the_way(struct lsm_vtab_ctx *ctx);
 /* A cursor begins or ends to hold rows. */
 void lsm_vtab_pin_cursor_begin(struct lsm_vtab_ctx *ctx);
 void lsm_vtab_pin_cursor_end(struct lsm_vtab_ctx *ctx);

@@ -342,6 +342,39 @@ static int open_in_memory(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, char **
     return SQLITE_OK;
 }
 
+static void ctx_attach(struct lsm_vtab_ctx *ctx, struct lsm_vtab_store *store)
+{
+    const struct lsm_vtab_ctx *other;
+
+    if (sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_FILE_POINTER, &ctx->cache_file) != SQLITE_OK)
+        ctx->cache_file = NULL;
+    registry_enter();
+    for (other = store->ctxs; other; other = other->store_next)
+        if (other->cache_file == ctx->cache_file)
+            atomic_store(&store->is_shared, true);
+    ctx->store_next = store->ctxs;
+    store->ctxs = ctx;
+    registry_leave();
+    ctx->store = store;
+}
+
+static void ctx_detach(struct lsm_vtab_ctx *ctx)
+{
+    struct lsm_vtab_store *store = ctx->store;
+
+    if (store == NULL)
+        return;
+    registry_enter();
+    for (struct lsm_vtab_ctx **link = &store->ctxs; *link; link = &(*link)->store_next)
+        if (*link == ctx) {
+            *link = ctx->store_next;
+            break;
+        }
+    registry_leave();
+    ctx->store = NULL;
+    store_unref(store);
+}
+
 static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create, char **error)
 {
     struct lsm_vtab_store *store;
@@ -382,7 +415,7 @@ static int open_store(struct lsm_vtab_ctx *ctx, const uint8_t *uuid, bool create
         store_unref(store);
         return rc;
     }
-    ctx->store = store;
+    ctx_attach(ctx, store);
     return SQLITE_OK;
 }
 
@@ -424,8 +457,7 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error)
 
     if (ctx->store && ctx->store->in_memory && !lsm_db_is_virgin(ctx->store->db) && !ctx->txn
         && !ctx->pin && ctx->cursor_count == 0) {
-        store_unref(ctx->store);        /* of a database that was detached */
-        ctx->store = NULL;
+        ctx_detach(ctx);                /* from the store of a database that was detached */
     }
     if (ctx->store == NULL)
         rc = open_store(ctx, NULL, true, error);
@@ -434,8 +466,7 @@ int lsm_vtab_ctx_create(struct lsm_vtab_ctx *ctx, char **error)
                                 "%s holds a store that this database does not know: "
                                 "move it away, or bring back the database it belongs to",
                                 ctx->store->path);
-        store_unref(ctx->store);
-        ctx->store = NULL;
+        ctx_detach(ctx);
     }
     if (rc == SQLITE_OK)
         rc = lsm_vtab_shadow_create_store(ctx, error);
@@ -451,7 +482,7 @@ static void ctx_free(struct lsm_vtab_ctx *ctx)
     lsm_vtab_txn_end(ctx, false);
     lsm_vtab_pin_end(ctx);
     sqlite3_finalize(ctx->token_stmt);
-    store_unref(ctx->store);
+    ctx_detach(ctx);
     for (link = &ctx->conn->ctxs; *link; link = &(*link)->next) {
         if (*link == ctx) {
             *link = ctx->next;

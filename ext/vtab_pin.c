@@ -59,9 +59,10 @@ int lsm_vtab_pin_token(struct lsm_vtab_ctx *ctx, struct lsm_token *token, char *
     has_version = sqlite3_file_control(ctx->conn->db, ctx->schema, SQLITE_FCNTL_DATA_VERSION,
                                        &data_version) == SQLITE_OK;
     is_known = has_version && ctx->token_cached && ctx->token_data_version == data_version;
-    /* Between BEGIN and COMMIT the row is read all the same: in a shared cache only the lock on its table, which stays,
-       keeps another connection from committing while this one goes on to ordinary tables. */
-    if (is_known && sqlite3_get_autocommit(ctx->conn->db)) {
+    /* What is known is read all the same in a shared cache: only the lock on the row's table, which stays, keeps another
+       connection from committing while this one goes on to ordinary tables. */
+    ctx->token_read = !is_known || atomic_load(&ctx->store->is_shared);
+    if (!ctx->token_read) {
         *token = ctx->token;
         return SQLITE_OK;
     }
@@ -377,7 +378,26 @@ int lsm_vtab_pin_stand_in(struct lsm_vtab_ctx *ctx, char **error)
 
 /* ---- pins --------------------------------------------------------------------- */
 
-void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx)
+static void unlocked_begin(struct lsm_vtab_ctx *ctx)
+{
+    if (!ctx->pin_unlocked)
+        atomic_fetch_add(&ctx->store->unlocked, 1);
+    ctx->pin_unlocked = true;
+}
+
+static void unlocked_end(struct lsm_vtab_ctx *ctx)
+{
+    if (ctx->pin_unlocked)
+        atomic_fetch_sub(&ctx->store->unlocked, 1);
+    ctx->pin_unlocked = false;
+}
+
+bool lsm_vtab_pin_is_in_the_way(struct lsm_vtab_ctx *ctx)
+{
+    return atomic_load(&ctx->store->is_shared) && atomic_load(&ctx->store->unlocked) > ctx->pin_unlocked;
+}
+
+static void close_pin(struct lsm_vtab_ctx *ctx)
 {
     lsm_snapshot_close(ctx->pin);
     ctx->pin = NULL;
@@ -385,6 +405,12 @@ void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx)
     ctx->pin_guessed = false;
     if (ctx->cursor_count == 0)
         ctx->seq_viewed = UINT64_MAX;
+}
+
+void lsm_vtab_pin_end(struct lsm_vtab_ctx *ctx)
+{
+    close_pin(ctx);
+    unlocked_end(ctx);
 }
 
 void lsm_vtab_pin_cursor_begin(struct lsm_vtab_ctx *ctx)
@@ -461,15 +487,19 @@ int lsm_vtab_pin_read(struct lsm_vtab_ctx *ctx, struct lsm_read *read, char **er
         return SQLITE_OK;
     }
 
+    /* Before it is asked whether the cache is shared: whoever shares it from now on sees that somebody reads. */
+    unlocked_begin(ctx);
     rc = lsm_vtab_pin_token(ctx, &token, error);
-    if (rc != SQLITE_OK)
-        return rc;
-    if (ctx->pin && memcmp(&token, &ctx->pin_token, sizeof(token)) != 0)
-        lsm_vtab_pin_end(ctx);
-    if (ctx->pin == NULL) {
+    if (rc == SQLITE_OK && ctx->token_read)
+        unlocked_end(ctx);
+    if (rc == SQLITE_OK && ctx->pin && memcmp(&token, &ctx->pin_token, sizeof(token)) != 0)
+        close_pin(ctx);
+    if (rc == SQLITE_OK && ctx->pin == NULL)
         rc = pin_open(ctx, &token, error);
-        if (rc != SQLITE_OK)
-            return rc;
+    if (rc != SQLITE_OK) {
+        if (ctx->pin == NULL)
+            unlocked_end(ctx);
+        return rc;
     }
     if (is_explicit && !ctx->pin_explicit) {    /* also one of a SELECT from before BEGIN */
         rc = companion_join(ctx->conn, error);

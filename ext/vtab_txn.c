@@ -564,6 +564,9 @@ static int prepare_joint(struct lsm_vtab_ctx *ctx, int synchronous, char **error
     bool is_written;
     int rc = SQLITE_OK;
 
+    if (lsm_vtab_pin_is_in_the_way(ctx))
+        return lsm_vtab_error_set(error, SQLITE_LOCKED_SHAREDCACHE, "database table is locked: another connection of the "
+                                  "shared cache reads lsm tables; end its SELECT and begin anew");
     /* Solos into the new table rest on the schema's commit: it must be on the chain. */
     if (ctx->created || has_upkeep(ctx))
         how.kind = LSM_PREPARE_JOINT_ALWAYS;

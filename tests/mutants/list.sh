@@ -809,6 +809,24 @@ mutant a_failed_move_is_forgotten lsm/db/cursor.c 'unit/test_check' <<'X'
     return lsm_fail(
 X
 
+# ---- one shared cache ----
+
+mutant P_a_shared_cache_commits_under_a_reader ext/vtab_txn.c 'unit/test_vtab_surroundings' <<'X'
+    if (lsm_vtab_pin_is_in_the_way(ctx))
+====
+    if (0)
+X
+mutant P_a_private_reader_is_in_the_way_of_a_shared_cache ext/vtab_pin.c 'unit/test_vtab_surroundings' <<'X'
+ || atomic_load(&ctx->store->is_shared);
+====
+;
+X
+mutant P_nobody_sees_that_a_cache_is_shared ext/vtab_conn.c 'unit/test_vtab_surroundings' <<'X'
+            atomic_store(&store->is_shared, true);
+====
+            ;
+X
+
 # ---- an older copy put into an open database; a backup beside a writer ----
 
 mutant D_check_takes_an_older_copy_for_a_transaction_from_before ext/vtab_check.c 'unit/test_vtab_seen' <<'X'
@@ -2230,11 +2248,6 @@ mutant R16_settled_by_a_wal_that_is_not_empty ext/vtab_settle.c 'sim/sweep_commi
     if (rc == SQLITE_OK && has_wal(store))
 ====
     if (false)
-X
-mutant R18_a_shared_cache_locks_the_row ext/vtab_pin.c 'unit/test_vtab_surroundings' <<'X'
-    if (is_known && sqlite3_get_autocommit(ctx->conn->db)) {
-====
-    if (is_known) {
 X
 mutant R15_backup_of_one_that_only_reads lsm/db/backup.c 'unit/test_carry_taken' <<'X'
     else if (atomic_load(&db->carry.is_pending))

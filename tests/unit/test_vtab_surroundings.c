@@ -271,6 +271,68 @@ TEST(connections_of_one_shared_cache_see_no_half_of_a_commit)
     CHECK_INT(sqlite3_close(b), SQLITE_OK);
 }
 
+/* In autocommit an open SELECT does the same, also one that began before the other connection was there. */
+TEST(connections_of_one_shared_cache_see_no_half_of_a_commit_in_autocommit)
+{
+    char path[200];
+    sqlite3 *a, *b;
+    sqlite3_stmt *select;
+
+    snprintf(path, sizeof(path), "%s/test.db", test_dir());
+    b = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+    SQL(b, CREATE);
+    SQL(b, "INSERT INTO t VALUES(1, 1), (2, 1); INSERT INTO p VALUES(1)");
+    for (int is_there = 0; is_there <= 1; is_there++) {
+        CHECK_INT(sql_value(b, "SELECT count(*) FROM t"), 2);   /* it knows the token now */
+        CHECK_INT(sqlite3_prepare_v2(b, "SELECT b FROM t ORDER BY a", -1, &select, NULL), SQLITE_OK);
+        if (is_there) {
+            a = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+            CHECK_INT(sql_value(a, "SELECT count(*) FROM t"), 2);
+        }
+        CHECK_INT(sqlite3_step(select), SQLITE_ROW);
+        if (!is_there)
+            a = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+        SQL(a, "BEGIN; UPDATE t SET b = b + 1; UPDATE p SET a = a + 1");
+        CHECK_INT(sql_rc(a, "COMMIT") & 0xff, SQLITE_LOCKED);
+        CHECK_INT(sqlite3_step(select), SQLITE_ROW);
+        CHECK_INT(sqlite3_column_int(select, 0), is_there + 1);
+        CHECK_INT(sqlite3_finalize(select), SQLITE_OK);
+        SQL(a, "BEGIN; UPDATE t SET b = b + 1; UPDATE p SET a = a + 1; COMMIT");
+        CHECK_INT(sql_value(b, "SELECT max(b) FROM t"), is_there + 2);
+        CHECK_INT(sql_value(b, "SELECT a FROM p"), is_there + 2);
+        CHECK_INT(sqlite3_close(a), SQLITE_OK);
+    }
+    CHECK_INT(sqlite3_close(b), SQLITE_OK);
+}
+
+TEST(a_connection_with_a_cache_of_its_own_is_in_no_shared_ones_way)
+{
+    char path[200];
+    sqlite3 *shared[2], *own;
+    sqlite3_stmt *select;
+
+    snprintf(path, sizeof(path), "%s/test.db", test_dir());
+    own = open_path(path, 0);
+    SQL(own, "PRAGMA journal_mode = WAL");
+    SQL(own, CREATE);
+    SQL(own, "INSERT INTO t VALUES(1, 1), (2, 1)");
+    for (int i = 0; i < 2; i++) {
+        shared[i] = open_path(path, SQLITE_OPEN_SHAREDCACHE);
+        CHECK_INT(sql_value(shared[i], "SELECT count(*) FROM t"), 2);
+    }
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(sql_value(own, "SELECT count(*) FROM t"), 2 + i);
+        CHECK_INT(sqlite3_prepare_v2(own, "SELECT b FROM t ORDER BY a", -1, &select, NULL), SQLITE_OK);
+        CHECK_INT(sqlite3_step(select), SQLITE_ROW);
+        SQL(shared[i], "BEGIN; INSERT INTO t SELECT max(a) + 1, 1 FROM t; INSERT INTO p SELECT max(a) FROM t; COMMIT");
+        CHECK_INT(sqlite3_finalize(select), SQLITE_OK);
+    }
+    CHECK_INT(sql_value(own, "SELECT count(*) FROM t"), 4);
+    for (int i = 0; i < 2; i++)
+        CHECK_INT(sqlite3_close(shared[i]), SQLITE_OK);
+    CHECK_INT(sqlite3_close(own), SQLITE_OK);
+}
+
 /* ---- an application that cleans up ------------------------------------------------------- */
 
 /* As many do before they close: also statements that are not theirs. */
