@@ -154,7 +154,8 @@ static bool has_first_log(const struct repair *p)
 
 /* A large transaction's table, or one that was never finished, which neither the MANIFEST names nor a record adopts: a process
    died over it, and its rows would come to lie on top of all others. Unless the record was in a log that is gone: not where
-   the MANIFEST's log is there, nor of a table that is younger than the oldest log, since the record would be in that or a later one. */
+   the MANIFEST's log is there, nor of a table that is younger than the oldest log, since the record would be in that or a later
+   one (begin_next in write.c). */
 static bool was_never_committed(const struct repair *p, const struct lsm_salvage_table *t)
 {
     const uint64_t *logs = (const void *)p->r.logs.data;

@@ -539,7 +539,9 @@ static int begin_next(struct lsm_db *db, const struct lsm_log_end *end, bool is_
     uint64_t number = atomic_load(&db->log_next_number);
     int rc, error = 0;
 
-    if (number > db->log.number) {      /* not before a log that was begun fresh meanwhile */
+    /* Not before a log that was begun fresh meanwhile; nor one that is older than a large transaction's tables which
+       committed to the log before: to a repair they would be of one that never did (was_never_committed). */
+    if (number > db->log.number && number + 1 == atomic_load(&db->next_file)) {
         rc = lsm_log_begin(&db->log_next, db->dir, db->uuid, end, is_ahead);
         *log = db->log_next;
         atomic_store(&db->log_next_number, 0);

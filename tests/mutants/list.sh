@@ -809,6 +809,14 @@ mutant a_failed_move_is_forgotten lsm/db/cursor.c 'unit/test_check' <<'X'
     return lsm_fail(
 X
 
+# ---- which log a large transaction's record is in ----
+
+mutant the_next_log_may_be_older_than_what_committed_before_it lsm/db/write.c 'unit/test_repair' <<'X'
+    if (number > db->log.number && number + 1 == atomic_load(&db->next_file)) {
+====
+    if (number > db->log.number) {
+X
+
 # ---- one shared cache ----
 
 mutant P_a_shared_cache_commits_under_a_reader ext/vtab_txn.c 'unit/test_vtab_surroundings' <<'X'

@@ -426,6 +426,49 @@ TEST(repair_says_which_tables_it_leaves_out)
     done(&s);
 }
 
+static struct store *committing;
+
+/* While a flush makes the next log's file a large transaction writes its tables and commits to the log before. */
+static int commit_meanwhile(struct lsm_dir *dir)
+{
+    struct store *s = committing;
+    int error = disk_dir_sync(dir);
+
+    committing = NULL;
+    if (s)
+        put_rows(s, 1000, 21000, 2);
+    return error;
+}
+
+TEST(repair_takes_a_large_transaction_that_committed_while_the_next_log_was_made)
+{
+    struct store s;
+    char name[40];
+    uint64_t named;
+
+    disk_and_host_begin();
+    disk.os->dir_sync = commit_meanwhile;
+    if (!store_open_as(&s, "a", true))
+        return;
+    put_rows(&s, 0, 100, 1);
+    CHECK_OK(lsm_db_flush(s.db));
+    put_rows(&s, 100, 200, 1);
+    snprintf(name, sizeof name, "%s", file_of("a", "MANIFEST", 0));
+    named = size_of("a", name);
+    committing = &s;
+    CHECK_OK(lsm_db_flush(s.db));
+    CHECK(!committing);
+    disk_kill("a", "k");
+    store_close(&s);
+    remove_files("a", "");
+    cut("k", name, named + 5);          /* the flush's own edit is lost */
+    if (CHECK_OK(repair("k", "b", NULL)) && store_open_as(&s, "b", true)) {
+        CHECK_INT(count_versions(&s, 1000, 21000, 2), 20000);
+        CHECK_INT(count_versions(&s, 0, 200, 1), 200);
+    }
+    done(&s);
+}
+
 /* A process died over a large UPDATE. Whatever is lost beside it, its rows were never committed. */
 TEST(repair_takes_no_rows_of_a_large_transaction_that_was_never_committed)
 {
