@@ -249,6 +249,9 @@ int lsm_vtab_sql_keep(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...)
    compiles one anew each time in any case. */
 int lsm_vtab_sql_pragma(sqlite3 *db, sqlite3_stmt **stmt, const char *format, ...);
 
+/* In a shared cache any connection's ROLLBACK takes the place of a blob that is open: SQLITE_ABORT, and it is opened anew. */
+#define LSM_VTAB_BLOB_TRIES 1000
+
 /* Check that the store's objects in the database are exactly those that we make. */
 int lsm_vtab_shadow_verify(struct lsm_vtab_ctx *ctx, char **error);
 int lsm_vtab_shadow_has_store(struct lsm_vtab_ctx *ctx, bool *found, char **error);

@@ -164,7 +164,7 @@ int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error
     sqlite3_blob *blob = NULL;
     size_t done = 0;
     int rc = SQLITE_OK;
-    int close_rc;
+    int close_rc, tries = 0;
 
     lsm_txn_redo(ctx->txn, &redo);
     *is_written = true;
@@ -191,6 +191,12 @@ int lsm_vtab_redo_write(struct lsm_vtab_ctx *ctx, bool *is_written, char **error
         }
         if (rc == SQLITE_OK)
             rc = sqlite3_blob_write(blob, redo.bytes.data + done, size, at);
+        if (rc == SQLITE_ABORT && tries++ < LSM_VTAB_BLOB_TRIES) {
+            sqlite3_blob_close(blob);
+            blob = NULL;
+            rc = SQLITE_OK;
+            continue;
+        }
         done += (size_t)size;
     }
     close_rc = sqlite3_blob_close(blob);

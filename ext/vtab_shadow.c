@@ -391,18 +391,14 @@ int lsm_vtab_shadow_is_old(struct lsm_vtab_ctx *ctx, const struct lsm_token *tok
     return (rc & 0xff) == SQLITE_BUSY ? SQLITE_BUSY : SQLITE_OK;
 }
 
-/* The blob interface leaves changes() and last_insert_rowid() alone. */
-int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
-                                char **error)
+static int write_data(struct lsm_vtab_ctx *ctx, const uint8_t data[DATA_SIZE], char **error)
 {
     sqlite3 *db = ctx->conn->db;
-    uint8_t data[DATA_SIZE], back[DATA_SIZE];
+    uint8_t back[DATA_SIZE];
     sqlite3_blob *blob = NULL;
     int close_rc;
-    int rc;
+    int rc = sqlite3_blob_open(db, ctx->schema, "lsmvtab_store", "data", 1, 1, &blob);
 
-    data_encode(data, ctx->store->uuid, token);
-    rc = sqlite3_blob_open(db, ctx->schema, "lsmvtab_store", "data", 1, 1, &blob);
     if (rc != SQLITE_OK) {
         rc = lsm_vtab_error_sqlite(error, db, "writing the token");
         sqlite3_blob_close(blob);
@@ -422,6 +418,21 @@ int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token
         return lsm_vtab_error_set(error, rc, "writing the token to %s.lsmvtab_store: %s",
                                   ctx->schema, sqlite3_errstr(rc));
     return SQLITE_OK;
+}
+
+/* The blob interface leaves changes() and last_insert_rowid() alone. */
+int lsm_vtab_shadow_write_token(struct lsm_vtab_ctx *ctx, const struct lsm_token *token,
+                                char **error)
+{
+    uint8_t data[DATA_SIZE];
+    int tries = 0, rc;
+
+    data_encode(data, ctx->store->uuid, token);
+    while ((rc = write_data(ctx, data, error)) == SQLITE_ABORT && tries++ < LSM_VTAB_BLOB_TRIES) {
+        sqlite3_free(*error);
+        *error = NULL;
+    }
+    return rc;
 }
 
 /* Insert one row of a shadow table; last_insert_rowid() is the user's. */
