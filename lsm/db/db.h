@@ -347,6 +347,8 @@ void lsm_db_trimmed(struct lsm_db *db);         /* free memory went back to the 
 /* ---- lock.c ---- */
 /* A directory without a store gets no LOCK unless `create`. May make the store read-only. LSM_BUSY. */
 int lsm_lock_take(struct lsm_db *db, bool create);
+/* LSM_BUSY, with who has the lock of this LOCK as far as it says so, and `way_out` behind it. */
+int lsm_lock_fail_held(struct lsm_os *os, const char *path, struct lsm_file *lock, bool read_only, const char *way_out);
 /* Write in it whose it is. Not before the store is known to be the one that was meant: nothing is
    written in another's. */
 void lsm_lock_sign(struct lsm_db *db);

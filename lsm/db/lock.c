@@ -11,23 +11,29 @@
 
 #include "lsm/format/filename.h"
 
-static int lock_held_by_other(struct lsm_db *db, struct lsm_file *file)
+int lsm_lock_fail_held(struct lsm_os *os, const char *path, struct lsm_file *file, bool read_only, const char *way_out)
 {
     char owner[160] = { 0 }, own[40];
     size_t got = 0;
-    int n = snprintf(own, sizeof own, "process %llu,", (unsigned long long)db->os->process_id(db->os));
+    int n = snprintf(own, sizeof own, "process %llu,", (unsigned long long)os->process_id(os));
 
-    db->os->file_read(file, owner, sizeof owner - 1, 0, &got);
+    os->file_read(file, owner, sizeof owner - 1, 0, &got);
     for (size_t i = 0; i < got; i++)
         if (owner[i] == '\n' || (unsigned char)owner[i] < 32)
             owner[i] = i + 1 == got ? 0 : ' ';
     if (!owner[0])
-        return lsm_fail(LSM_BUSY, "%s: a process that %s, this one or another", db->path,
-                        db->read_only ? "is opening or closing the store has its lock" : "only reads has the store open");
+        return lsm_fail(LSM_BUSY, "%s: a process that %s, this one or another%s", path,
+                        read_only ? "is opening or closing the store has its lock" : "only reads has the store open",
+                        way_out);
     if (strncmp(owner, own, (size_t)n) == 0)
-        return lsm_fail(LSM_BUSY, "%s: this process has the store open already (%s)", db->path, owner);
+        return lsm_fail(LSM_BUSY, "%s: this process has the store open already (%s)%s", path, owner, way_out);
     return lsm_fail(LSM_BUSY, "%s: another process has the store open (%s; if that one is gone, one that "
-                    "only reads)", db->path, owner);
+                    "only reads)%s", path, owner, way_out);
+}
+
+static int fail_held(struct lsm_db *db, struct lsm_file *file)
+{
+    return lsm_lock_fail_held(db->os, db->path, file, db->read_only, "");
 }
 
 static int is_of_store(void *ctx, const char *name)
@@ -53,7 +59,7 @@ static int share_lock(struct lsm_db *db)
         return lsm_fail_os(error, "open LOCK in", db->path);
     error = os->file_lock(file);
     if (error) {
-        rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        rc = error == EAGAIN ? fail_held(db, file) : lsm_fail_os(error, "lock", db->path);
         os->file_close(file);
         return rc;
     }
@@ -87,7 +93,7 @@ again:
         return lsm_fail_os(error, "open LOCK in", db->path);
     error = os->file_lock(file);
     if (error) {
-        int rc = error == EAGAIN ? lock_held_by_other(db, file) : lsm_fail_os(error, "lock", db->path);
+        int rc = error == EAGAIN ? fail_held(db, file) : lsm_fail_os(error, "lock", db->path);
         os->file_close(file);
         return rc;
     }

@@ -587,7 +587,7 @@ static int lock_source(struct repair *p, const char *path, struct lsm_file **loc
         return error == ENOMEM ? lsm_nomem() : LSM_OK;
     }
     error = p->r.os->file_lock(*lock);
-    return error == EAGAIN ? lsm_fail(LSM_BUSY, "%s: the store is open: close it before it is repaired", path)
+    return error == EAGAIN ? lsm_lock_fail_held(p->r.os, path, *lock, false, ": close it before it is repaired")
                            : LSM_OK;
 }
 
