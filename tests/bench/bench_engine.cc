@@ -919,7 +919,7 @@ struct bench {
         ops = front;
     }
 
-    /* The first row after a long stretch of deleted ones, in microseconds. */
+    /* The first row after a long stretch of deleted ones, in microseconds: the median of 21 looks, and the first. */
     void seek_after_deletes()
     {
         uint64_t dead = std::min<uint64_t>(n / 2, 100000);
@@ -941,6 +941,7 @@ struct bench {
             if (seen != dead)
                 die("%s: the first row is %" PRIu64, name.c_str(), seen);
         }
+        second = us[0];         /* it may walk what was deleted, and the others know what it has learned */
         std::sort(us.begin(), us.end());
         value = us[us.size() / 2];
     }
@@ -1120,7 +1121,8 @@ measured child_run(child &c, const char *row)
     return m;
 }
 
-/* A row of the table. `judge`: faster (a rate), or less (than RocksDB, times goal). */
+/* A row of the table. `judge`: faster (a rate), time, less (than RocksDB and 5 %), fewer (than RocksDB), third (of LevelDB),
+   50us (at most), info (not judged). */
 struct row_kind {
     const char *command, *label, *unit, *judge;
 };
@@ -1150,7 +1152,7 @@ const row_kind row_kinds[] = {
     { "readseq", "readseq after the deletes", "rows/s", "faster" },
     { "reopen", "close, open, first get", "ms", "time" },
     { "queue", "queue, 10,000 deep", "ops/s", "faster" },
-    { "deletes", "first row after 100,000 deletes", "us", "time" },
+    { "deletes", "first row after 100,000 deletes", "us", "50us" },
     { "fill4k", "4K values: fill", "ops/s", "faster" },
     { "readlarge", "4K values: read", "ops/s", "faster" },
     { "fill64k", "64K values: fill", "ops/s", "faster" },
@@ -1205,6 +1207,12 @@ void report(const char *label, const char *unit, const char *judge, const measur
 
         if (strcmp(judge, "less") == 0)         /* 5 % over RocksDB */
             met = advantage(judge, m, 2) >= 1 / 1.05;
+        else if (strcmp(judge, "fewer") == 0)   /* at most RocksDB's */
+            met = advantage(judge, m, 2) >= 1;
+        else if (strcmp(judge, "third") == 0)   /* of LevelDB's */
+            met = advantage(judge, m, 1) >= 3;
+        else if (strcmp(judge, "50us") == 0)
+            met = m[0].value <= 50;
         verdict = met ? "pass" : "MISS";
         missed += !met;
         if (strcmp(judge, "faster") == 0)
@@ -1329,6 +1337,8 @@ int drive(int argc, char **argv)
                 wrote[i].value = middle(&measured::written);
             }
             report(k.label, k.unit, k.judge, m);
+            if (strcmp(k.command, "deletes") == 0)
+                report("  the first of these looks", "us", "50us", two);
             if (strcmp(k.command, "both") == 0)
                 report("  its reader", "ops/s", "faster", two);
             if (strcmp(k.command, "fillrandom") == 0)
@@ -1338,11 +1348,11 @@ int drive(int argc, char **argv)
 
                 report(*k.command == 'f' ? "  bytes written per byte, fillrandom"
                                          : "  bytes written per byte, overwrite",
-                       "x", "less", wrote);
+                       "x", "fewer", wrote);
                 for (int i = 0; i < ENGINES; i++)
                     put[i].value = m[i].p999;
                 report(*k.command == 'f' ? "  p99.9 of a put, fillrandom"
-                                         : "  p99.9 of a put, overwrite", "us", "time", put);
+                                         : "  p99.9 of a put, overwrite", "us", "third", put);
             }
         }
         for (child &c : children) {

@@ -75,6 +75,9 @@ function table_engine(    i, j, n, x, m, all, verdict, met, goals, missed) {
         if (judge[i] != "info" && x != "") {
             met = x >= 1 && (m == "" || m >= 1 / 1.3 || judge[i] != "faster")
             if (judge[i] == "less") met = advantage(i, "rocksdb") >= 1 / 1.05
+            if (judge[i] == "fewer") met = advantage(i, "rocksdb") >= 1
+            if (judge[i] == "third") met = advantage(i, "leveldb") >= 3
+            if (judge[i] == "50us") met = value[i, "lsm"] <= 50
             verdict = met ? "pass" : "**miss**"
             goals++
             missed += !met
