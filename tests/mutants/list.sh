@@ -788,6 +788,12 @@ mutant rows_of_a_lost_tree_are_the_next_trees lsm/db/recover.c 'unit/test_tree' 
     if (1)
 X
 
+mutant the_MANIFEST_grows_for_ever lsm/db/write.c 'unit/test_tree:begins_anew' <<'X'
+    if (rc == LSM_OK && (db->manifest.failed || lsm_manifest_is_long(&db->manifest))) {
+====
+    if (rc == LSM_OK && db->manifest.failed) {
+X
+
 # ---- what a damaged file says ----
 
 mutant paranoid_takes_a_log_with_a_hole lsm/db/recover.c 'unit/test_options' <<'X'

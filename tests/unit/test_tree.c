@@ -683,3 +683,31 @@ TEST(tree_that_a_damaged_MANIFEST_has_lost_leaves_its_rows_to_no_other)
     CHECK(strstr(lsm_error_text(), name) && strstr(lsm_error_text(), "rows of a tree"));
     disk_end();
 }
+
+/* Else each open reads every edit that there ever was. */
+TEST(tree_by_tree_the_MANIFEST_begins_anew_by_its_size)
+{
+    char name[201];
+    struct lsm_tree *tree;
+    struct store s;
+    uint64_t first, size_max = 0;
+
+    disk_and_host_begin();
+    if (!store_open_as(&s, "a", true))
+        return;
+    first = s.db->manifest.number;
+    for (int i = 0; i < 6000 && s.db->manifest.number == first; i++) {
+        snprintf(name, sizeof name, "%0200d", i);
+        CHECK_OK(lsm_tree_create(s.db, text(name), NULL, &tree));
+        CHECK_OK(lsm_tree_drop(s.db, tree));
+        size_max = s.db->manifest.size > size_max ? s.db->manifest.size : size_max;
+    }
+    printf("  the first grew to %llu KiB\n", (unsigned long long)size_max >> 10);
+    CHECK(s.db->manifest.number > first && size_max <= (1 << 20) + 4096 && s.db->manifest.size < 4096);
+    CHECK_OK(lsm_db_check(s.db));
+    store_close(&s);
+    if (!store_open_as(&s, "a", true))
+        return;
+    CHECK_OK(lsm_tree_create(s.db, text("another"), NULL, &tree));
+    store_end(&s);
+}
