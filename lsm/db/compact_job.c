@@ -171,6 +171,9 @@ static void job_ends(struct lsm_db *db, const struct lsm_job *job, uint64_t byte
                 (unsigned long long)event.rows_in, (unsigned long long)(event.duration_us / 1000),
                 rc ? ": " : "", why);
     lsm_histogram_add(&db->counters.latency[LSM_LATENCY_COMPACTION], event.duration_us);
+    lsm_db_lock(db);
+    lsm_throttle_rest(db);
+    lsm_db_unlock(db);
     if (rc)
         lsm_fail(rc, "%s", why);
 }

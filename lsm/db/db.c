@@ -672,6 +672,9 @@ int lsm_db_close(struct lsm_db *db)
     lsm_db_unlock(db);
     if (db->worker)
         db->os->thread_join(db->worker);
+    lsm_db_lock(db);
+    lsm_throttle_rest(db);
+    lsm_db_unlock(db);
     int rc = LSM_OK;
     char why[LSM_ERROR_TEXT_SIZE] = "";
     if (!db->read_only && db->writing_begun && db->health < LSM_HEALTH_READ_ONLY)

@@ -662,6 +662,9 @@ int lsm_drop_covered(struct lsm_db *db);
 /* ---- throttle.c ---- */
 /* What the writer must wait for, as a delay. Mutex held; may release and take it. */
 void lsm_throttle(struct lsm_db *db);
+/* Writers that went away do not learn that they need not wait any more: tell it for them, behind a job and at close. Mutex
+   held; may release and take it. */
+void lsm_throttle_rest(struct lsm_db *db);
 /* A flush of so many bytes of memtables took so long. Mutex held. */
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us);
 

@@ -425,6 +425,7 @@ static void flush_ends(struct flush *f, int rc)
     }
     lsm_db_lock(db);
     lsm_throttle_flushed(db, f->bytes_in, event.duration_us);
+    lsm_throttle_rest(db);
     lsm_db_unlock(db);
 }
 

@@ -7,14 +7,15 @@
  *
  * A writer pays for what was written since the last payment where its transaction
  * begins, and only once the sum is worth a sleep. At a debt of one half writers go
- * at the pace of the flush; towards one the price grows without limit, so that
- * memory is kept without anybody being stopped. Should that not be enough (one
- * transaction may be large), the writer waits for the flush.
+ * at the pace of the flush; towards one the price grows to a thousand times that, so that
+ * memory is kept without anybody being stopped: behind one each small write pays 10 ms, which takes seconds to the
+ * stop. Should that not be enough (one transaction may be large), the writer waits for the flush at STOP_DEBT.
  */
 #include "lsm/db/db.h"
 
 #define PAY_NS_MIN UINT64_C(1000000)    /* sleeps of 0.2 ms were one put in 1,000 when a flush was behind: its p99.9 */
 #define PAY_US_MAX UINT64_C(20000)      /* at once, whatever is owed: no cliff */
+#define STOP_DEBT 1500                  /* a flush may wait for its turn on the processor for half a second */
 #define WAIT_US_MAX UINT64_C(5000000)   /* then the writer goes on: memory before a dead lock */
 #define JOBS_INSTEAD 4                  /* a flush, and what it makes due */
 #define NS_PER_KIB_FIRST UINT64_C(10000)        /* until one was measured: 100 MB/s */
@@ -127,14 +128,20 @@ void lsm_throttle(struct lsm_db *db)
         lsm_db_lock(db);
         note_wait(db, db->os->mono_us(db->os) - started);
     }
-    if (memory_debt(db) < 1000)
+    if (memory_debt(db) < STOP_DEBT)
         return;
     started = now = db->os->mono_us(db->os);
-    while (memory_debt(db) >= 1000 && may_stall(db) && now - started < WAIT_US_MAX) {
+    while (memory_debt(db) >= STOP_DEBT && may_stall(db) && now - started < WAIT_US_MAX) {
         db->os->cond_wait_us(db->changed, db->mutex, 10000);
         now = db->os->mono_us(db->os);
     }
     note_wait(db, now - started);
+}
+
+void lsm_throttle_rest(struct lsm_db *db)
+{
+    if (db->stalling && (db->stop || (memory_debt(db) == 0 && level0_debt(db) == 0)))
+        tell_stall(db, false);
 }
 
 void lsm_throttle_flushed(struct lsm_db *db, uint64_t bytes, uint64_t us)

@@ -794,6 +794,30 @@ mutant the_MANIFEST_grows_for_ever lsm/db/write.c 'unit/test_tree:begins_anew' <
     if (rc == LSM_OK && db->manifest.failed) {
 X
 
+# ---- back-pressure ----
+
+mutant G_writers_pay_nothing lsm/db/throttle.c 'unit/test_throttle_threads' <<'X'
+        us = us < PAY_US_MAX ? us : PAY_US_MAX;
+====
+        us = 0;
+X
+mutant G_small_writes_are_stopped lsm/db/throttle.c 'unit/test_throttle_threads' <<'X'
+#define STOP_DEBT 1500
+====
+#define STOP_DEBT 1000
+X
+mutant G_the_end_of_a_stall_waits_for_a_writer lsm/db/throttle.c 'unit/test_throttle_threads' <<'X'
+        tell_stall(db, false);
+}
+
+void lsm_throttle_flushed(
+====
+        (void)db;
+}
+
+void lsm_throttle_flushed(
+X
+
 # ---- what a damaged file says ----
 
 mutant paranoid_takes_a_log_with_a_hole lsm/db/recover.c 'unit/test_options' <<'X'
