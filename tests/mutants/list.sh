@@ -794,6 +794,19 @@ mutant the_MANIFEST_grows_for_ever lsm/db/write.c 'unit/test_tree:begins_anew' <
     if (rc == LSM_OK && db->manifest.failed) {
 X
 
+# ---- scans ----
+
+mutant a_scan_asks_for_no_value_ahead lsm/db/value.c 'unit/test_cursor_scan' <<'X'
+            lsm_vlog_prefetch(vlog, &h, s->window);
+====
+X
+
+mutant no_cache_is_not_heard lsm/db/cursor.c 'unit/test_cursor_scan' <<'X'
+    bool no_cache = read && read->no_cache, same;
+====
+    bool no_cache = false, same;
+X
+
 # ---- back-pressure ----
 
 mutant G_writers_pay_nothing lsm/db/throttle.c 'unit/test_throttle_threads' <<'X'
