@@ -155,11 +155,11 @@ static int registry_get(const char *db_path, const char *vfs, uint64_t dev, uint
 static void registry_opened(struct lsm_vtab_store *store, struct lsm_db *db)
 {
     registry_enter();
+    if (db)
+        lsm_db_uuid(db, store->uuid);   /* first: whoever waited compares it as soon as it is let go on */
     store->db = db;
     store->opening = false;
     registry_leave();
-    if (db)
-        lsm_db_uuid(db, store->uuid);
 }
 
 struct lsm_vtab_store *lsm_vtab_store_get(uint64_t dev, uint64_t ino)

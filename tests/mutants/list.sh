@@ -872,6 +872,19 @@ mutant P_a_private_reader_is_in_the_way_of_a_shared_cache ext/vtab_pin.c 'unit/t
 ====
 ;
 X
+mutant P_an_opened_store_has_no_uuid_yet ext/vtab_conn.c 'unit/test_vtab_open_threads' <<'X'
+        lsm_db_uuid(db, store->uuid);   /* first: whoever waited compares it as soon as it is let go on */
+    store->db = db;
+    store->opening = false;
+    registry_leave();
+====
+        store->db = db;
+    store->opening = false;
+    registry_leave();
+    if (db)
+        lsm_db_uuid(db, store->uuid);
+X
+
 mutant P_nobody_sees_that_a_cache_is_shared ext/vtab_conn.c 'unit/test_vtab_surroundings' <<'X'
             atomic_store(&store->is_shared, true);
 ====
