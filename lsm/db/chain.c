@@ -430,6 +430,8 @@ static int publish_series(struct publishing *p, struct lsm_prepared *series, boo
     if (rc == LSM_OK)
         rc = lsm_series_read(r, db, series);
     p->has_published = true;
+    if (rc == LSM_OK && db->log_published < s->log)
+        db->log_published = s->log;
     while (rc == LSM_OK && (rc = lsm_series_next(r, db)) == LSM_OK) {
         if (s->is_alone)
             return publish_read(db, series, r->rec.ops);
@@ -563,10 +565,35 @@ static bool is_shown(const struct lsm_db *db, const struct lsm_token *token)
     return is_in_chain(db, token);
 }
 
-/* Publish mutex held. */
+/*
+ * The rows of a store that had more memory, or of a third log and more: what is published goes to tables before the next
+ * log's rows come to memory. Not where a flush was in the way of the newest log's only (flush_job.c): an open waits
+ * for it. Publish mutex held.
+ */
+static bool is_too_much(struct lsm_db *db, const struct lsm_series *next)
+{
+    const struct lsm_log_end *logs = (const void *)db->logs_read.data;
+    uint64_t memtable_bytes = atomic_load(&db->memtable_bytes), used, more = 0;
+    bool is_first = true;
+
+    for (size_t i = 0; i < db->logs_read.size / sizeof *logs; i++) {
+        is_first &= logs[i].number >= next->log;
+        if (logs[i].number == next->log)
+            more = logs[i].size;
+    }
+    if (is_first || db->read_only || db->replays_whole)
+        return false;
+    lsm_db_lock(db);
+    used = lsm_view_used(db->view);
+    lsm_db_unlock(db);
+    return used >= memtable_bytes && used + more >= 2 * memtable_bytes;
+}
+
+/* LSM_DONE: it stopped, to go on behind a flush. Publish mutex held. */
 static int publish_path(struct lsm_db *db, const bool *on_path)
 {
     struct publishing p = { .db = db };
+    uint64_t log = db->log_published;
     int rc = LSM_OK;
 
     lsm_buf_init(&p.group.ops, db->os);
@@ -576,6 +603,11 @@ static int publish_path(struct lsm_db *db, const bool *on_path)
 
         if (rec->state != LSM_RECORD_HIDDEN)
             continue;
+        if (rec->series && rec->series->log > log && is_too_much(db, rec->series)) {
+            rc = LSM_DONE;
+            break;
+        }
+        log = rec->series ? rec->series->log : log;
         /* A solo of this process is published by its own commit, and by nothing else. */
         if (rec->series && (on_path[i] || (rec->series->has_solos_first && is_next)))
             rc = publish_series(&p, rec, on_path[i]);
@@ -593,16 +625,11 @@ static int publish_path(struct lsm_db *db, const bool *on_path)
     return rc;
 }
 
-int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
+/* LSM_DONE: as publish_path(). */
+static int publish(struct lsm_db *db, const struct lsm_token *token)
 {
     bool *on_path, is_done;
     int rc = LSM_OK;
-
-    lsm_db_lock(db);
-    is_done = is_shown(db, token);
-    lsm_db_unlock(db);
-    if (is_done)
-        return LSM_OK;
 
     db->os->mutex_lock(db->publish);
     lsm_db_lock(db);
@@ -635,6 +662,32 @@ int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
     }
 out:
     db->os->mutex_unlock(db->publish);
+    return rc;
+}
+
+int lsm_chain_publish(struct lsm_db *db, const struct lsm_token *token)
+{
+    bool is_done;
+    int rc;
+
+    lsm_db_lock(db);
+    is_done = is_shown(db, token);
+    lsm_db_unlock(db);
+    if (is_done)
+        return LSM_OK;
+    for (;;) {
+        uint64_t flushes = atomic_load(&db->counters.flushes);
+
+        rc = publish(db, token);
+        if (rc != LSM_DONE)
+            break;
+        if (lsm_flush_replayed(db) == LSM_OK || flushes != atomic_load(&db->counters.flushes))
+            continue;           /* this one's, or another reader's */
+        /* Where nothing can be written the rows wait in memory (I-03). */
+        db->os->mutex_lock(db->publish);
+        db->replays_whole = true;
+        db->os->mutex_unlock(db->publish);
+    }
     return rc;
 }
 

@@ -257,6 +257,7 @@ static void db_free(struct lsm_db *db)
     lsm_memtable_unref(db->spare);
     lsm_buf_clear(&db->encode);
     lsm_buf_clear(&db->log_marks);
+    lsm_buf_clear(&db->logs_read);
     lsm_carry_free(os, db->carry.taken);
     if (db->has_log) {
         lsm_room_take_back(db);         /* it is cut off with the rest */
@@ -498,6 +499,7 @@ int lsm_db_open(const char *path, const struct lsm_options *options, struct lsm_
         db->host = *options->host;
     lsm_buf_init(&db->encode, os);
     lsm_buf_init(&db->log_marks, os);
+    lsm_buf_init(&db->logs_read, os);
     lsm_buf_init(&db->aborted, os);
     db->carry.last = &db->carry.taken;
     lsm_db_set_budget(db, options->memory_bytes ? options->memory_bytes : MEMORY_DEFAULT);

@@ -225,7 +225,7 @@ struct lsm_db {
     uint64_t nonce_seed[2], nonce_count;    /* random at open: a system call per record is too much */
     atomic_uint_least64_t log_size;     /* of the newest log, for whoever does not hold the slot */
     struct lsm_log_end log_last;/* where the newest log ends, when has_log is false */
-    uint64_t log_bytes_read;    /* at open, of all logs */
+    struct lsm_buf logs_read;   /* of those with records that were there at open: struct lsm_log_end, ascending */
     struct lsm_log_end log_closed;      /* where the last clean close says that its log ends; number 0: nowhere */
     uint64_t undo_first, undo_last;     /* txids of solos that failed: no fresh log gets them */
 
@@ -234,6 +234,8 @@ struct lsm_db {
     struct lsm_prepared **records;      /* hidden ones, by txid ascending */
     uint32_t record_count, record_cap;
     struct lsm_buf aborted;     /* struct lsm_token, by txid ascending: SOLOs in `records` that do not count */
+    uint64_t log_published;     /* the newest of which something was published since the open; 0: none */
+    bool replays_whole;         /* no flush comes between what the logs held at open (chain.c) */
     struct lsm_unit *active;    /* the newest unit, when it may grow; changed under mutex as well */
 
     /* ---- mutex ---- */
@@ -267,7 +269,7 @@ struct lsm_db {
     atomic_uint creation_tries;
     struct lsm_token unsettled; /* settling it failed, and must not be tried again; txid 0: none */
     bool token_seen;            /* the host has shown a token since the open */
-    bool is_half_published;     /* a token's records could not all be published; it must be tried again */
+    bool is_half_published;     /* a token's records are not all published: it must be tried again, or goes on */
     uint32_t joints_in_flight;  /* between prepare and commit or abort */
     struct lsm_prepared *solo_in_flight;
     struct lsm_token solo_newest, solo_base;    /* the newest SOLO that was published, and its base */
@@ -653,6 +655,9 @@ void lsm_obsolete_sweep(struct lsm_db *db);     /* unlink what is obsolete; no l
 bool lsm_flush_due(const struct lsm_db *db);    /* mutex held */
 bool lsm_flush_is_quiet(struct lsm_db *db);     /* nothing is undecided; mutex held */
 int lsm_flush_now(struct lsm_db *db);           /* no lock held */
+/* What is published of the logs that were there at open, before the rest is; no lock held. LSM_OK: logs of it are not
+   needed any more. LSM_DONE: nothing is flushed, since that would take what is not settled (R17), or somebody writes. */
+int lsm_flush_replayed(struct lsm_db *db);
 
 /* ---- drop.c ---- */
 /* Drop the tables that lie within range deletes. The caller has set db->compacting. LSM_DONE: there was

@@ -246,6 +246,25 @@ static int write_tables(struct flush *f)
     return rc ? rc : f->edit.rc;
 }
 
+/* All that is published by now; log_number: the first log that is still needed then. Publish and mutex held. */
+static int take_view(struct flush *f, uint64_t log_number)
+{
+    struct lsm_db *db = f->db;
+    int rc = lsm_snapshot_gather(db, &f->snapshots, &f->snapshot_count);
+
+    if (rc)
+        return rc;
+    db->active = NULL;
+    f->view = db->view;
+    atomic_fetch_add(&f->view->refs, 1);
+    f->unit_count = f->view->unit_count;
+    f->seq = atomic_load(&db->seq_published);
+    f->root = db->chain[db->chain_count - 1].token;
+    f->log_number = log_number;
+    f->policy = db->policy;
+    return LSM_OK;
+}
+
 /* Settle, begin the next log, seal. The log slot keeps writers out of all of it. */
 static int seal(struct flush *f)
 {
@@ -290,20 +309,48 @@ static int seal(struct flush *f)
     if (rc == LSM_OK) {
         db->os->mutex_lock(db->publish);
         lsm_db_lock(db);
-        rc = lsm_snapshot_gather(db, &f->snapshots, &f->snapshot_count);
+        rc = take_view(f, db->log.number);
         if (rc == LSM_OK) {
-            db->active = NULL;
-            f->view = db->view;
-            atomic_fetch_add(&f->view->refs, 1);
-            f->unit_count = f->view->unit_count;
-            f->seq = atomic_load(&db->seq_published);
-            f->root = db->chain[db->chain_count - 1].token;
-            f->log_number = db->log.number;
             f->suspect = db->suspect;
-            f->policy = db->policy;
             db->suspect = false;        /* the new log holds no joint record */
             db->flush_wanted = false;
         }
+        lsm_db_unlock(db);
+        db->os->mutex_unlock(db->publish);
+    }
+    lsm_db_lock(db);
+    lsm_write_slot_give(db);
+    lsm_db_unlock(db);
+    return rc;
+}
+
+/* Seal where a log ends that was there at open; the next one is there, too. */
+static int seal_replayed(struct flush *f)
+{
+    struct lsm_db *db = f->db;
+    struct lsm_token newest;
+    uint64_t log_number;
+    int rc = LSM_OK;
+
+    lsm_db_lock(db);
+    lsm_write_slot_take(db);
+    if (db->has_log)
+        rc = LSM_DONE;          /* it has copies of the records */
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        rc = lsm_recover_begin_writing(db);
+    if (rc == LSM_OK) {
+        db->os->mutex_lock(db->publish);
+        lsm_db_lock(db);
+        newest = db->chain[db->chain_count - 1].token;
+        log_number = lsm_series_log_min(db, newest.txid);
+        /* R17: the root was settled when tables got to it, the floor's record says that it is. And no log that stays has
+           what goes to tables: it would come twice, its private tables, too. */
+        if ((lsm_token_equal(&newest, &db->root) || newest.txid <= db->floor.txid) && db->view->unit_count > 0 &&
+            log_number != UINT64_MAX && log_number > db->log_published)
+            rc = take_view(f, log_number);
+        else
+            rc = LSM_DONE;
         lsm_db_unlock(db);
         db->os->mutex_unlock(db->publish);
     }
@@ -429,11 +476,10 @@ static void flush_ends(struct flush *f, int rc)
     lsm_db_unlock(db);
 }
 
-int lsm_flush_now(struct lsm_db *db)
+/* Is there anything in memory? */
+static bool begin_flushing(struct lsm_db *db)
 {
-    struct flush f = { .db = db };
     bool has_rows;
-    int rc;
 
     lsm_db_lock(db);
     while (db->flushing)
@@ -441,6 +487,57 @@ int lsm_flush_now(struct lsm_db *db)
     db->flushing = true;
     has_rows = db->view->unit_count > 0;
     lsm_db_unlock(db);
+    return has_rows;
+}
+
+/* What was sealed, or rc says why nothing was. */
+static int flush_sealed(struct flush *f, int rc)
+{
+    struct lsm_db *db = f->db;
+
+    if (rc == LSM_OK) {
+        flush_begins(f);
+        rc = write_tables(f);
+        if (rc == LSM_OK)
+            rc = install(f);
+        if (rc) {
+            lsm_db_lock(db);
+            db->suspect |= f->suspect;
+            lsm_db_unlock(db);
+        }
+        if (rc == LSM_OK)
+            atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+        flush_ends(f, rc);
+    }
+    for (uint32_t i = 0; i < f->build_count; i++) {
+        for (size_t k = 0; rc && !f->edit.may_be_on_disk && k < f->builds[i].count; k++) {
+            char name[LSM_FILENAME_SIZE];
+            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, f->builds[i].metas[k]->number));
+        }
+        if (rc && !f->edit.may_be_on_disk)
+            lsm_values_remove(&f->builds[i]);
+        lsm_build_clear(&f->builds[i]);
+    }
+    lsm_mem_free(db->os, f->builds);
+    lsm_edit_clear(&f->edit);
+    lsm_mem_free(db->os, f->snapshots);
+    lsm_view_unref(f->view);
+    lsm_db_lock(db);
+    db->flushing = false;
+    lsm_db_memory_changed(db);  /* the memtables are gone only now */
+    db->os->cond_broadcast(db->changed);
+    lsm_worker_wake(db);        /* level 0 may be due now */
+    lsm_db_unlock(db);
+    if (rc == LSM_OK)
+        lsm_obsolete_sweep(db);
+    return rc;
+}
+
+int lsm_flush_now(struct lsm_db *db)
+{
+    struct flush f = { .db = db };
+    bool has_rows = begin_flushing(db);
+    int rc;
 
     /* With a host the log is synced when the next one begins, and writers wait for it: 20 ms and more for 16
        MiB. Most of it can go to disk before, while they go on. */
@@ -451,42 +548,17 @@ int lsm_flush_now(struct lsm_db *db)
     rc = seal(&f);
     lsm_write_discard_next(db);
     lsm_room_make(db);          /* of the log that it began */
-    if (rc == LSM_OK) {
-        flush_begins(&f);
-        rc = write_tables(&f);
-        if (rc == LSM_OK)
-            rc = install(&f);
-        if (rc) {
-            lsm_db_lock(db);
-            db->suspect |= f.suspect;
-            lsm_db_unlock(db);
-        }
-        if (rc == LSM_OK)
-            atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
-        flush_ends(&f, rc);
-    }
-    for (uint32_t i = 0; i < f.build_count; i++) {
-        for (size_t k = 0; rc && !f.edit.may_be_on_disk && k < f.builds[i].count; k++) {
-            char name[LSM_FILENAME_SIZE];
-            db->os->file_remove(db->dir, lsm_filename(name, LSM_FILE_TABLE, f.builds[i].metas[k]->number));
-        }
-        if (rc && !f.edit.may_be_on_disk)
-            lsm_values_remove(&f.builds[i]);
-        lsm_build_clear(&f.builds[i]);
-    }
-    lsm_mem_free(db->os, f.builds);
-    lsm_edit_clear(&f.edit);
-    lsm_mem_free(db->os, f.snapshots);
-    lsm_view_unref(f.view);
-    lsm_db_lock(db);
-    db->flushing = false;
-    lsm_db_memory_changed(db);  /* the memtables are gone only now */
-    db->os->cond_broadcast(db->changed);
-    lsm_worker_wake(db);        /* level 0 may be due now */
-    lsm_db_unlock(db);
-    if (rc == LSM_OK)
-        lsm_obsolete_sweep(db);
+    rc = flush_sealed(&f, rc);
     return rc == LSM_DONE ? LSM_OK : rc;
+}
+
+int lsm_flush_replayed(struct lsm_db *db)
+{
+    struct flush f = { .db = db };
+
+    (void)begin_flushing(db);
+    lsm_edit_init(&f.edit, db->os);
+    return flush_sealed(&f, seal_replayed(&f));
 }
 
 int lsm_db_flush(struct lsm_db *db)

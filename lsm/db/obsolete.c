@@ -114,7 +114,7 @@ void lsm_obsolete_sweep(struct lsm_db *db)
     old.manifest = db->manifest.number;
     lsm_db_unlock(db);
     db->os->mutex_lock(db->publish);
-    hidden_min = lsm_series_log_min(db);
+    hidden_min = lsm_series_log_min(db, 0);
     db->os->mutex_unlock(db->publish);
     old.log_min = hidden_min < old.log_min ? hidden_min : old.log_min;
     if (sure && db->os->dir_list(db->dir, collect_old, &old))

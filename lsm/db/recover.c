@@ -258,8 +258,10 @@ static int read_record(struct reading *r, struct lsm_slice payload, const struct
     lsm_recover_note(db, &rec);
     if (rec.type == LSM_RECORD_ABORT)
         return lsm_series_abort(db, &rec.id);
-    if (rec.id.txid <= r->txid)
+    if (rec.id.txid <= r->txid) {
+        db->replays_whole = true;       /* without the log before it a copy would be taken for a new record */
         return check_copy(r, &rec, from);
+    }
     r->txid = rec.id.txid;
     if (r->first_txid == 0)
         r->first_txid = rec.id.txid;
@@ -402,7 +404,8 @@ static int read_logs(struct lsm_db *db, const struct lsm_log_end *clean_end)
             rc = ends_elsewhere(clean_end, end.size);
         if (rc == LSM_OK && end.size) {
             last = end;
-            db->log_bytes_read += end.size;
+            lsm_buf_append(&db->logs_read, &end, sizeof end);
+            rc = rc ? rc : db->logs_read.rc;
         }
         if (rc == LSM_OK && torn)
             rc = tell_torn(db, &end, r.beyond);

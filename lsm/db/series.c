@@ -333,13 +333,13 @@ int lsm_series_has_solo(struct lsm_db *db, const struct lsm_prepared *rec, const
     return rc == LSM_DONE ? LSM_OK : rc;
 }
 
-uint64_t lsm_series_log_min(const struct lsm_db *db)
+uint64_t lsm_series_log_min(const struct lsm_db *db, uint64_t root_txid)
 {
     uint64_t min = UINT64_MAX;
 
     for (uint32_t i = 0; i < db->record_count; i++) {
         const struct lsm_series *s = db->records[i]->series;
-        if (s && s->log < min)
+        if (s && s->log < min && db->records[i]->id.txid >= root_txid)
             min = s->log;
     }
     return min;

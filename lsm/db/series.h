@@ -52,8 +52,9 @@ int lsm_series_cut(struct lsm_db *db, uint32_t i, const struct lsm_token *token)
 /* Has it, aborted ones left out, a SOLO on `base` that lsm_redo_solo_mark() gives this mark? mark 0: any. */
 int lsm_series_has_solo(struct lsm_db *db, const struct lsm_prepared *rec, const struct lsm_token *base, uint32_t mark,
                         bool *has);
-/* The lowest log that one stands in; UINT64_MAX: none does. */
-uint64_t lsm_series_log_min(const struct lsm_db *db);
+/* The lowest log that one stands in; UINT64_MAX: none does. Without those that a root of this number makes dead
+   (lsm_chain_prune); 0: of all. */
+uint64_t lsm_series_log_min(const struct lsm_db *db, uint64_t root_txid);
 
 /* One after the other, in the order of the log. One reader for many series: zeroed at first, closed at last. */
 struct lsm_series_reader {

@@ -264,7 +264,8 @@ static int check_whole(const struct lsm_db *db, const struct lsm_log_end *end)
 static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_taken *taken)
 {
     struct copy c = { .db = db, .to = to, .taken = taken };
-    uint64_t bytes = 0;         /* of those that were read at open */
+    const struct lsm_log_end *was = (const void *)db->logs_read.data;
+    uint64_t bytes = 0, bytes_read = 0;     /* of those that were read at open: now, and then */
     struct lsm_buf logs;
     int rc = lsm_write_logs(db, db->log_number_min, &logs);
 
@@ -292,8 +293,10 @@ static int copy_live(struct lsm_db *db, struct lsm_log *to, const struct lsm_tak
                 bytes += end.size;
         }
     }
-    if (rc == LSM_OK && !db->has_log && bytes < db->log_bytes_read)
-        rc = fail_lost(db->path, db->log_bytes_read - bytes);
+    for (size_t i = 0; i < db->logs_read.size / sizeof *was; i++)
+        bytes_read += was[i].number >= db->log_number_min ? was[i].size : 0;
+    if (rc == LSM_OK && !db->has_log && bytes < bytes_read)
+        rc = fail_lost(db->path, bytes_read - bytes);
     if (rc == LSM_OK)
         rc = copy_taken(&c, UINT64_MAX);
     lsm_buf_clear(&c.aborted);

@@ -134,7 +134,7 @@ mutant a_fresh_log_is_whole lsm/db/write.c 'unit/test_recover' <<'X'
         return LSM_OK;
 X
 mutant a_fresh_log_has_all_that_was_read lsm/db/write.c 'unit/test_recover' <<'X'
-    if (rc == LSM_OK && !db->has_log && bytes < db->log_bytes_read)
+    if (rc == LSM_OK && !db->has_log && bytes < bytes_read)
 ====
     if (0)
 X
@@ -2322,4 +2322,36 @@ mutant repair_of_what_was_never_committed lsm/db/repair.c 'unit/test_repair' <<'
     } else if (rc == LSM_OK && was_never_committed(p, &t)) {
 ====
     } else if (false) {
+X
+
+# ---- logs are flushed before the next one is read ----
+
+mutant R17_a_replay_flushes_beyond_the_floor lsm/db/flush_job.c 'unit/test_series' <<'X'
+        if ((lsm_token_equal(&newest, &db->root) || newest.txid <= db->floor.txid) && db->view->unit_count > 0 &&
+====
+        if (db->view->unit_count > 0 &&
+X
+mutant R12_copies_are_replayed_as_records lsm/db/recover.c 'unit/test_series' <<'X'
+        db->replays_whole = true;       /* without the log before it a copy would be taken for a new record */
+====
+X
+mutant I_an_open_holds_all_logs_in_memory lsm/db/chain.c 'unit/test_series' <<'X'
+    return used >= memtable_bytes && used + more >= 2 * memtable_bytes;
+====
+    return false && used + more >= memtable_bytes;
+X
+mutant I_03_an_open_that_cannot_flush_is_no_open lsm/db/chain.c 'unit/test_series' <<'X'
+        if (lsm_flush_replayed(db) == LSM_OK || flushes != atomic_load(&db->counters.flushes))
+            continue;           /* this one's, or another reader's */
+====
+        rc = lsm_flush_replayed(db);
+        if (rc == LSM_OK)
+            continue;
+        if (rc != LSM_DONE || flushes != atomic_load(&db->counters.flushes))
+            return rc;
+X
+mutant R11_a_fresh_log_asks_for_logs_that_were_flushed lsm/db/write.c 'unit/test_series' <<'X'
+        bytes_read += was[i].number >= db->log_number_min ? was[i].size : 0;
+====
+        bytes_read += was[i].size;
 X

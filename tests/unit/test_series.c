@@ -112,6 +112,8 @@ static struct history {
     int count, rows;
 } history;
 
+static uint64_t replayed;       /* flushes between two logs */
+
 static const struct step *step_of(const struct lsm_token *id)
 {
     for (int i = 0; i < history.count; i++)
@@ -192,44 +194,103 @@ static int rows_at(const struct lsm_token *token)
     return rows;
 }
 
-static void check_token(const char *path, const struct lsm_token *token)
+/* So little memory that what one log has is flushed before the next one's rows are read. */
+static bool open_history(struct store *s, const char *path, const struct lsm_token *token, bool with_memory)
+{
+    if (!store_open(s, path))
+        return false;
+    if (!with_memory)
+        atomic_store(&s->db->memtable_bytes, 1);
+    return CHECK_OK(lsm_db_publish(s->db, token));
+}
+
+/* Returns the newest token that it has shown to the store. */
+static const struct lsm_token *check_token(const char *path, const struct lsm_token *token, bool with_memory)
 {
     struct store s;
 
-    if (!store_open_at(&s, path, token))
-        return;
+    if (!open_history(&s, path, token, with_memory))
+        return token;
+    replayed += s.db->counters.flushes;
     CHECK(shows_history(&s, NULL, token));
     CHECK_INT(lsm_db_seq_published(s.db), rows_at(token));
     /* Later ones, in this order; and what those see who began before. */
     for (int i = 0; i < history.count; i++) {
         const struct step *step = &history.steps[i];
         struct lsm_snapshot *old;
+        uint64_t flushes = s.db->counters.flushes;
 
         if (!step->is_joint || !is_behind(&step->id, token) || test_below(2))
             continue;
         CHECK_OK(lsm_db_publish(s.db, &step->id));
         CHECK(shows_history(&s, NULL, &step->id));
         CHECK_INT(lsm_db_seq_published(s.db), rows_at(&step->id));
-        if (CHECK_OK(lsm_snapshot_open_at(s.db, token, &old))) {
+        if (with_memory || s.db->counters.flushes == flushes)
+            CHECK_OK(lsm_snapshot_open_at(s.db, token, &old));
+        else if (lsm_snapshot_open_at(s.db, token, &old) != LSM_OK)     /* versions went with the flush */
+            CHECK(!old);
+        if (old) {
             const struct lsm_read read = { .snapshot = old };
             CHECK(shows_history(&s, &read, token));
             lsm_snapshot_close(old);
         }
         token = &step->id;
     }
+    CHECK_OK(lsm_db_check(s.db));
     store_close(&s);
+    return token;
 }
 
-static void play(void)
+static void remove_all(const char *path)
 {
-    struct lsm_token token = no_token;
+    int id = disk_path_id(path);
+    struct lsm_dir *dir;
+    bool created;
+
+    CHECK_INT(disk.os->dir_open(disk.os, path, true, 0755, &created, &dir), 0);
+    for (int i = 0; i < DISK_NAMES; i++)
+        if (disk.live[i].file >= 0 && disk.live[i].dir == id)
+            CHECK_INT(disk.os->file_remove(dir, disk.live[i].name), 0);
+    disk.os->dir_close(dir);
+}
+
+/* Each token that a crash may leave; then the same behind an open with little memory, which has flushed. */
+static void check_tokens(const char *path, const struct lsm_token *floor)
+{
+    for (int i = -1; i < history.count; i++) {
+        const struct lsm_token *id = i < 0 ? &no_token : &history.steps[i].id;
+
+        if ((i >= 0 && !history.steps[i].is_joint) || !is_behind(id, floor))
+            continue;
+        check_token(path, id, true);
+        remove_all("again");
+        disk_copy(path, "again", false);
+        id = check_token("again", id, false);
+        check_token("again", id, true);
+        if (disk_count("again", ".ldb"))        /* a power cut may have taken what came behind it */
+            check_token("again", floor, true);
+    }
+}
+
+/* The log ends, if what it has is decided, and its rows stay in memory. */
+static void fail_flush(struct store *s)
+{
+    disk_fail(DISK_CREATE, 1, true, ".ldb");
+    (void)lsm_db_flush(s->db);
+    disk_heal();
+}
+
+/* `settles`: logs end, and where they do no crash leaves an older token. */
+static void play(bool settles)
+{
+    struct lsm_token token = no_token, floor;
     char path[16] = "b";
     struct store s;
     int paths = 0;
 
     history.count = history.rows = 0;
     disk_and_host_begin();
-    host.rc = LSM_BUSY;         /* nothing is ever settled: a crash may leave any token */
+    host.rc = settles ? LSM_OK : LSM_BUSY;      /* nothing is ever settled: a crash may leave any token */
     if (!store_open(&s, path))
         return;
     for (int i = 5 + (int)test_below(STEPS - 5); i > 0; i--) {
@@ -244,20 +305,31 @@ static void play(void)
             strcpy(path, next);
         }
         token = add_step(&s, token);
+        if (settles && s.db->has_log && test_below(8) == 0)
+            fail_flush(&s);
     }
     disk_kill(path, "end");
+    floor = s.db->floor;
     store_close(&s);
-    check_token("end", &no_token);
-    for (int i = 0; i < history.count; i++)
-        if (history.steps[i].is_joint)
-            check_token("end", &history.steps[i].id);
+    host.rc = LSM_BUSY;         /* no close settles what comes behind it */
+    check_tokens("end", &floor);
     disk_end();
 }
 
 TEST(R12_a_token_shows_its_chain_whatever_was_read)
 {
     for (int round = 0; round < (test_long() ? 2000 : 60); round++)
-        play();
+        play(false);
+}
+
+/* commit.md, R17: "Replay flushes as it goes only up to the floor" */
+TEST(R17_a_token_shows_its_chain_where_logs_are_flushed_before_the_next_is_read)
+{
+    replayed = 0;
+    for (int round = 0; round < (test_long() ? 2000 : 60); round++)
+        play(true);
+    CHECK(replayed > 100);
+    printf("  %llu flushes\n", (unsigned long long)replayed);
 }
 
 /* The same with two logs, of which the second begins with copies. */
@@ -286,10 +358,7 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
             CHECK(!disk.hook);
             CHECK_INT(disk_count("killed", ".log"), 2);
             history.count--;
-            check_token("killed", &first);
-            for (int k = 0; k < history.count; k++)
-                if (history.steps[k].is_joint)
-                    check_token("killed", &history.steps[k].id);
+            check_tokens("killed", &no_token);
             store_close(&s);
             if (!store_open_at(&s, "killed", &first))
                 return;
@@ -297,10 +366,7 @@ TEST(R12_a_token_shows_its_chain_where_a_fresh_log_was_cut_short)
         }
         disk_kill("killed", "end");
         store_close(&s);
-        check_token("end", &no_token);
-        for (int i = 0; i < history.count; i++)
-            if (history.steps[i].is_joint)
-                check_token("end", &history.steps[i].id);
+        check_tokens("end", &no_token);
         disk_end();
     }
 }
@@ -659,4 +725,277 @@ TEST(R10_a_log_stays_while_an_undecided_joint_stands_in_it)
     CHECK_INT(disk_count("b", ".log"), 1);
     CHECK_INT(count_at(&s, NULL), seen_at[3] + 1);
     store_end(&s);
+}
+
+/* ---- flushed before the next log is read ---- */
+
+enum { PER_LOG = 3000, LOGS = 5 };
+
+static void put_log(struct store *s, int log)
+{
+    char key[16], value[120];
+
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < PER_LOG; i++) {
+        snprintf(key, sizeof key, "%d-%06d", (i + log) % 3 ? log : 0, i);
+        snprintf(value, sizeof value, "of log %d", log);
+        CHECK_OK(lsm_db_put(s->db, s->tree, text(key), lsm_slice(value, sizeof value), false));
+    }
+}
+
+/* What only the next log's records say: up to where the database is settled. */
+TEST(R17_what_is_not_settled_is_not_flushed_before_the_next_log_is_read)
+{
+    for (int settled = 0; settled < 2; settled++) {
+        struct lsm_token t = no_token;
+        struct store s;
+
+        if (!store_begin(&s))
+            return;
+        t = joint(&s, t, "1", false);
+        solo(&s, t, "2", false);
+        fail_flush(&s);
+        solo(&s, t, "3", false);
+        disk_kill("a", "b");
+        store_close(&s);
+        if (!store_open(&s, "b"))
+            return;
+        atomic_store(&s.db->memtable_bytes, 1);
+        if (!settled)
+            s.db->floor = no_token;
+        CHECK_OK(lsm_db_publish(s.db, &t));
+        CHECK_INT(s.db->counters.flushes, settled);
+        CHECK_INT(disk_count("b", ".log"), 2 - settled);
+        CHECK(shows(&s, "1 2 3"));
+        CHECK_INT(s.db->seq_alloc, 3);
+        store_end(&s);
+    }
+}
+
+/* An old reader first: what it does not see stands in the same log as what it does. */
+TEST(R17_a_log_of_which_a_part_is_shown_is_not_cut_by_a_flush)
+{
+    struct lsm_token t[3] = { no_token };
+    struct store s;
+
+    if (!store_begin(&s))
+        return;
+    t[1] = joint(&s, t[0], "1", false);
+    fail_flush(&s);
+    solo(&s, t[1], "2", false);
+    t[2] = joint(&s, t[1], "3", false);
+    disk_kill("a", "b");
+    store_close(&s);
+    for (int i = 0; i < 2; i++) {
+        if (!store_open(&s, i ? "c" : "b"))
+            return;
+        atomic_store(&s.db->memtable_bytes, 1);
+        CHECK_OK(lsm_db_publish(s.db, &t[1]));
+        CHECK(shows(&s, "1 2 !3"));
+        CHECK_OK(lsm_db_publish(s.db, &t[2]));
+        CHECK(shows(&s, "1 2 3"));
+        CHECK_INT(s.db->counters.flushes, 1 - i);
+        CHECK_INT(s.db->seq_alloc, 3);
+        if (i == 0)
+            disk_kill("b", "c");
+        store_close(&s);
+    }
+    disk_end();
+}
+
+/* A log begun fresh has the records of the one before: that must not go first. */
+TEST(R12_copies_in_the_next_log_are_no_records_of_it)
+{
+    struct payloads kept = { .count = 0 };
+    struct lsm_token t[14] = { no_token };
+    struct lsm_log_end end, prev;
+    struct lsm_log log;
+    struct lsm_dir *dir;
+    bool created, torn;
+    uint64_t number;
+    uint8_t uuid[16];
+    struct store s;
+    char key[16];
+
+    if (!store_begin(&s))
+        return;
+    for (int i = 0; i < 39; i++) {
+        if (i == 32)            /* with two SOLOs on the joint that tables would get to */
+            disk_kill("a", "b");
+        snprintf(key, sizeof key, "%d", i);
+        if (i % 3 == 2)
+            t[i / 3 + 1] = joint(&s, t[i / 3], key, false);
+        else
+            solo(&s, t[i / 3], key, false);
+    }
+    number = s.db->log.number;
+    lsm_db_uuid(s.db, uuid);
+    disk_kill("a", "c");
+    store_close(&s);
+    CHECK_INT(disk.os->dir_open(disk.os, "c", false, 0, &created, &dir), 0);
+    CHECK_OK(lsm_log_read(disk.os, dir, uuid, number, keep_payload, &kept, &end, &prev, &torn));
+    disk.os->dir_close(dir);
+    CHECK_INT(kept.count, 39);
+    CHECK_INT(disk.os->dir_open(disk.os, "b", false, 0, &created, &dir), 0);
+    CHECK_OK(lsm_log_create(&log, disk.os, dir, uuid, number + 1, NULL, 0644));
+    append_payloads(&log, &kept, 0, 39);
+    CHECK_OK(lsm_log_sync(&log));
+    lsm_log_close(&log);
+    disk.os->dir_close(dir);
+    for (int i = 0; i < kept.count; i++)
+        lsm_buf_clear(&kept.bytes[i]);
+    for (int i = 0; i < 2; i++) {
+        if (!store_open(&s, "b"))
+            return;
+        atomic_store(&s.db->memtable_bytes, 1);
+        s.db->floor = t[13];
+        CHECK_OK(lsm_db_publish(s.db, &t[13]));
+        CHECK_INT(count_at(&s, NULL), 39);
+        CHECK_INT(s.db->seq_alloc, 39);
+        host.rc = LSM_BUSY;
+        store_close(&s);
+    }
+    disk_end();
+}
+
+/* Without a host, with little or more memory. */
+static bool open_with(struct store *s, const char *path, uint64_t memory_bytes)
+{
+    struct lsm_options options = small_options(NULL);
+
+    options.memory_bytes = memory_bytes;
+    memset(s, 0, sizeof *s);
+    if (!CHECK_OK(lsm_db_open(path, &options, &s->db)))
+        return false;
+    return lsm_tree_find(s->db, text("t"), &s->tree) == LSM_OK ||
+           CHECK_OK(lsm_tree_create(s->db, text("t"), NULL, &s->tree));
+}
+
+/* Five logs, killed: in "many". Returns how many rows there are. */
+static int make_logs(void)
+{
+    struct store s;
+    int count;
+
+    disk_begin();
+    if (!open_with(&s, "a", 16 << 20))
+        return 0;
+    for (int i = 0; i < LOGS; i++) {
+        put_log(&s, i);
+        if (i + 1 < LOGS)
+            fail_flush(&s);
+    }
+    CHECK_OK(lsm_db_delete(s.db, s.tree, text("0-000000"), true));
+    count = count_at(&s, NULL);
+    disk_kill("a", "many");
+    store_close(&s);
+    CHECK_INT(disk_count("many", ".log"), LOGS);
+    return count;
+}
+
+static int count_little(const char *path)
+{
+    struct store s;
+    int count;
+
+    if (!open_with(&s, path, 1 << 20))
+        return -1;
+    count = count_at(&s, NULL);
+    CHECK_OK(lsm_db_check(s.db));
+    store_close(&s);
+    return count;
+}
+
+TEST(memory_of_an_open_is_bounded_by_a_log_where_there_are_many)
+{
+    int count = make_logs();
+    uint64_t before = used_begin();
+    struct store s;
+
+    if (!open_with(&s, "many", 1 << 20))
+        return;
+    printf("  %d rows, %llu KiB at most, %llu flushes\n", count, (unsigned long long)((used_max - before) >> 10),
+           (unsigned long long)s.db->counters.flushes);
+    CHECK(s.db->counters.flushes >= LOGS - 2);
+    CHECK(used_max - before < 3 << 20);
+    CHECK_INT(disk_count("many", ".log"), 1);
+    disk_kill("many", "b");
+    disk_power_cut("many", "c");        /* the last log is not on disk: nobody wrote */
+    CHECK_INT(count_at(&s, NULL), count);
+    store_close(&s);
+    CHECK_INT(count_little("b"), count);
+    CHECK_INT(count_little("c"), PER_LOG + (LOGS - 2) * PER_LOG * 2 / 3);
+    disk_end();
+}
+
+/* Each call that an open with little memory makes fails, alone and with all that follow it: the rows are there. */
+TEST(I_03_an_open_that_cannot_flush_between_logs_keeps_the_rows_in_memory)
+{
+    int count = make_logs(), at, failed = 0;
+    struct store s;
+
+    for (at = 2; at < 400; at++) {      /* the first is LOCK's */
+        bool is_over = true;
+
+        for (int sticky = 0; sticky < 2; sticky++) {
+            remove_all("b");
+            disk_copy("many", "b", false);
+            disk_fail(DISK_WRITE | DISK_SYNC | DISK_DIR_SYNC | DISK_CREATE | DISK_TRUNCATE, at, sticky, NULL);
+            if (!open_with(&s, "b", 1 << 20))
+                return;
+            is_over = disk.fail_seen < at;
+            failed += s.db->counters.flushes < LOGS - 2;
+            CHECK_INT(count_at(&s, NULL), count);
+            disk_heal();
+            remove_all("c");
+            disk_copy("b", "c", false);
+            CHECK_INT(count_little("c"), count);
+            CHECK_OK(lsm_db_put(s.db, s.tree, text("more"), text("value"), true));
+            CHECK_INT(count_at(&s, NULL), count + 1);
+            CHECK_OK(lsm_db_check(s.db));
+            store_close(&s);
+            CHECK_INT(count_little("b"), count + 1);
+        }
+        if (is_over)
+            break;
+    }
+    printf("  %d calls\n", at);
+    CHECK(at > 20 && failed > 20);
+    disk_end();
+}
+
+static const char *cut_path;
+static int cut_count, cut_rows;
+
+static void look_behind_a_power_cut(const char *name)
+{
+    void (*again)(const char *) = disk.hook;
+
+    (void)name;
+    disk.hook = NULL;
+    remove_all("cut");
+    disk_power_cut(cut_path, "cut");
+    CHECK_INT(count_little("cut"), cut_rows);
+    cut_count++;
+    disk.hook = again;
+}
+
+TEST(a_power_cut_within_an_open_that_flushes_takes_nothing)
+{
+    struct store s;
+
+    cut_rows = make_logs();
+    cut_count = 0;
+    disk_power_cut("a", "b");
+    cut_path = "b";
+    disk.hook = look_behind_a_power_cut;
+    if (!open_with(&s, "b", 1 << 20))
+        return;
+    disk.hook = NULL;
+    CHECK(s.db->counters.flushes >= LOGS - 2);
+    printf("  %d power cuts\n", cut_count);
+    CHECK(cut_count >= 2 * (LOGS - 1));
+    CHECK_INT(count_at(&s, NULL), cut_rows);
+    store_close(&s);
+    disk_end();
 }
