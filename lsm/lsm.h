@@ -221,8 +221,8 @@ struct lsm_options {
     void *event_ctx;
     uint32_t max_subcompactions;    /* a compaction of four tables and more is done in so many parts at once, at most
                                    16, each by a thread of its own as long as the compaction runs and where
-                                   memory_bytes has 8 MiB for each; 0 = one for two processors, 1 .. 4; 1:
-                                   none is divided. With no_worker one part after the other, and 0 = 1 */
+                                   memory_bytes has 8 MiB for each; 0 = one for two processors, 1 .. 4, and
+                                   no more than are free when it begins; 1: none is divided. With no_worker one part after the other, and 0 = 1 */
 };
 
 /* Fill with the defaults. Always start here: later versions add fields. */

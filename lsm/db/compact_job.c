@@ -12,7 +12,7 @@
 #define SLICE_FILES 4u                  /* outputs between two installs: 32 MiB, less in a small store; */
 #define SLICE_SHARE 8u                  /* or as much of what is asked for, when all of it may be at stake */
 #define PARTS_DEFAULT 4u                /* at once: at most so many, */
-#define PART_CPUS 2u                    /* one for so many processors, */
+#define PART_CPUS 2u                    /* one for so many processors, no more than are free, */
 #define PART_MEMORY (UINT64_C(8) << 20) /* and for so much of the budget: a part takes 1 MiB, more with values */
 
 struct job_run {
@@ -193,7 +193,12 @@ static uint32_t parts_max(const struct lsm_db *db)
     if (db->no_worker)
         return parts ? (uint32_t)parts : 1;
     if (parts == 0) {
-        parts = db->os->cpu_count ? db->os->cpu_count(db->os) / PART_CPUS : 1;
+        uint32_t cpus = db->os->cpu_count ? db->os->cpu_count(db->os) : 1;
+        uint32_t used = db->os->cpu_used ? db->os->cpu_used(db->os) : 0;
+        uint32_t free = used < cpus ? cpus - used : 0;
+
+        parts = cpus / PART_CPUS;
+        parts = parts < 1 + free ? parts : 1 + free;    /* the worker's own is none of the free ones */
         parts = parts < PARTS_DEFAULT ? parts : PARTS_DEFAULT;
     }
     return (uint32_t)(parts < fit ? parts : fit);

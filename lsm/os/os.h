@@ -118,6 +118,8 @@ struct lsm_os {
     uint64_t (*process_id)(struct lsm_os *os);
     uint32_t (*file_limit)(struct lsm_os *os);  /* files that the process may have open; NULL: any */
     uint32_t (*cpu_count)(struct lsm_os *os);   /* processors that its threads may run on; NULL: 1 */
+    uint32_t (*cpu_used)(struct lsm_os *os);    /* as many of those as were at work in the last minute, on an average
+                                                   and for whomever, rounded down; NULL: none */
     uint32_t (*fork_generation)(struct lsm_os *os);     /* changes in a forked child */
 
     /* ---- memory: one allocator, counted ---- */

@@ -692,6 +692,12 @@ static uint32_t cpu_count(struct lsm_os *os)
     return base->cpu_count ? base->cpu_count(base) : 1;
 }
 
+static uint32_t cpu_used(struct lsm_os *os)
+{
+    struct lsm_os *base = self(os)->base;
+    return base->cpu_used ? base->cpu_used(base) : 0;
+}
+
 static void *mem_alloc(struct lsm_os *os, size_t size)
 {
     return self(os)->base->mem_alloc(self(os)->base, size);
@@ -740,7 +746,7 @@ struct lsm_os *lsm_os_mem_new(struct lsm_os *base)
         .cond_wait_us = base->cond_wait_us, .cond_broadcast = base->cond_broadcast,
         .thread_start = thread_start, .thread_join = base->thread_join,
         .wall_us = wall_us, .mono_us = mono_us, .sleep_us = sleep_us, .random = fill_random,
-        .process_id = process_id, .cpu_count = cpu_count, .fork_generation = fork_generation,
+        .process_id = process_id, .cpu_count = cpu_count, .cpu_used = cpu_used, .fork_generation = fork_generation,
         .mem_alloc = mem_alloc, .mem_realloc = mem_realloc, .mem_free = mem_free,
         .mem_used = mem_used,
     };

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -224,6 +225,19 @@ static uint32_t cpu_count(struct lsm_os *os)
     return count > 0 && count <= UINT32_MAX ? (uint32_t)count : 1;
 }
 
+/* The machine's load, and our share of its processors: of ours alone nobody tells. */
+static uint32_t cpu_used(struct lsm_os *os)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t count = cpu_count(os);
+    double load;
+
+    if (online <= 0 || getloadavg(&load, 1) != 1)
+        return 0;
+    load = load * count / (double)online;
+    return load < 0 ? 0 : load < count ? (uint32_t)load : count;
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t wall_us(struct lsm_os *os)
@@ -265,6 +279,7 @@ void lsm_posix_thread_calls(struct lsm_os *os)
     os->thread_start = thread_start;
     os->thread_join = thread_join;
     os->cpu_count = cpu_count;
+    os->cpu_used = cpu_used;
     os->wall_us = wall_us;
     os->mono_us = mono_us;
     os->sleep_us = sleep_us;

@@ -1234,9 +1234,14 @@ mutant more_parts_than_memory_has_room_for lsm/db/compact_job.c 'unit/test_parts
     return (uint32_t)(parts + 0 * fit);
 X
 mutant two_processors_have_two_parts lsm/db/compact_job.c 'unit/test_parts_threads' <<'X'
-        parts = db->os->cpu_count ? db->os->cpu_count(db->os) / PART_CPUS : 1;
+        parts = cpus / PART_CPUS;
 ====
-        parts = db->os->cpu_count ? db->os->cpu_count(db->os) : 1;
+        parts = cpus;
+X
+mutant processors_that_are_used_are_free lsm/db/compact_job.c 'unit/test_parts_threads' <<'X'
+        parts = parts < 1 + free ? parts : 1 + free;    /* the worker's own is none of the free ones */
+====
+        (void)free;
 X
 mutant a_copy_below_older_versions_is_damage lsm/db/check.c 'unit/test_parts' <<'X'
             rc = check_copy(r, s->place, key, s->it->tag);

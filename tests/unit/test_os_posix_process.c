@@ -193,3 +193,19 @@ TEST(os_posix_lock_dies_with_its_owner_though_a_forked_child_lives)
     }
     place_close(&owner.place);
 }
+
+/* What the load is nobody can say for a test: it is that of the last minute. */
+TEST(os_posix_used_processors_are_some_of_those_that_threads_may_run_on)
+{
+    struct lsm_os *os = lsm_os_posix_new(), *mem = lsm_os_mem_new(os);
+    double load = 0;
+
+    CHECK(os->cpu_count(os) >= 1);
+    CHECK(os->cpu_used(os) <= os->cpu_count(os));
+    CHECK_INT(mem->cpu_count(mem), os->cpu_count(os));
+    if (getloadavg(&load, 1) == 1 && load < 0.5)        /* it moves by less than that in a moment */
+        CHECK_INT(os->cpu_used(os), 0);
+    CHECK(mem->cpu_used(mem) <= mem->cpu_count(mem));
+    lsm_os_mem_free(mem);
+    lsm_os_posix_free(os);
+}

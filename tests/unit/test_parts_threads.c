@@ -39,12 +39,18 @@ static struct lsm_slice value_of(uint32_t k, uint32_t v, uint8_t buf[1500])
     return (struct lsm_slice){ buf, size };
 }
 
-static uint32_t memory_mb = 24, max = 3, cpus = 1;
+static uint32_t memory_mb = 24, max = 3, cpus = 1, cpus_used;
 
 static uint32_t count_cpus(struct lsm_os *self)
 {
     (void)self;
     return cpus;
+}
+
+static uint32_t count_used_cpus(struct lsm_os *self)
+{
+    (void)self;
+    return cpus_used;
 }
 
 /* A store whose tables and memtables are those of a smaller budget, which has no room for three parts. */
@@ -110,6 +116,7 @@ static bool begin(int (*write)(struct lsm_file *file, const void *data, size_t s
     real = *os;
     os->file_write = write;
     os->cpu_count = count_cpus;
+    os->cpu_used = count_used_cpus;
     os->cond_broadcast = telling_broadcast;
     os->file_sync = noted_sync;
     os->thread_start = telling_thread_start;
@@ -433,18 +440,21 @@ static int real_write(struct lsm_file *file, const void *data, size_t size, uint
     return real.file_write(file, data, size, off);
 }
 
-TEST(parts_are_as_many_as_processors_and_memory_allow)
+TEST(parts_are_as_many_as_free_processors_and_memory_allow)
 {
     enum { TINY = 128 << 10, ROWS = 4000 };
     static const struct {
-        uint32_t cpus, max, memory_mb;
+        uint32_t cpus, used, max, memory_mb;
         bool is_divided;
-    } cases[] = { { 1, 0, 64, false }, { 2, 0, 64, false }, { 3, 0, 64, false }, { 4, 0, 64, true }, { 64, 0, 64, true },
-                  { 64, 1, 64, false }, { 1, 2, 64, true }, { 64, 0, 15, false }, { 64, 9, 15, false }, { 64, 9, 16, true } };
+    } cases[] = { { 1, 0, 0, 64, false }, { 2, 0, 0, 64, false }, { 3, 0, 0, 64, false }, { 4, 0, 0, 64, true },
+                  { 4, 3, 0, 64, true }, { 4, 4, 0, 64, false }, { 64, 62, 0, 64, true }, { 64, 99, 0, 64, false },
+                  { 64, 0, 1, 64, false }, { 1, 1, 2, 64, true }, { 64, 0, 0, 15, false }, { 64, 0, 9, 15, false },
+                  { 64, 64, 9, 16, true } };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         expect_job(UINT64_MAX);
         cpus = cases[i].cpus;
+        cpus_used = cases[i].used;
         max = cases[i].max;
         memory_mb = cases[i].memory_mb;
         if (!begin(real_write, NULL, TINY))
