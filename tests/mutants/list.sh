@@ -2360,3 +2360,10 @@ mutant R11_a_fresh_log_asks_for_logs_that_were_flushed lsm/db/write.c 'unit/test
 ====
         bytes_read += was[i].size;
 X
+mutant a_mark_is_never_released lsm/db/txn.c 'unit/test_said' <<'X'
+    while (txn->mark_count && txn->marks[txn->mark_count - 1] > mark)
+        txn->mark_count--;
+====
+    (void)txn;
+    (void)mark;
+X
